@@ -1,0 +1,27 @@
+"""Stage `score@METHOD`: museval's BSS Eval v4 of every test track, and the method's medians."""
+
+import sys
+
+from svs import dataset, files, paths, scoring, settings, summary
+from svs.running import log, log_parameters, main
+
+
+def run(method: str) -> None:
+    parameters = settings.load()
+    log_parameters(score=parameters.score)
+    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    estimates = paths.ESTIMATES / method
+    scratch = files.Scratch(paths.SCRATCH, f"score-{method}",
+                            files.fingerprint(parameters.score, inputs=[paths.MANIFEST, estimates]))
+    scoring.score_method(data, estimates, parameters.score, scratch.path, method)
+    files.publish(scratch.path, paths.SCORES / method)
+    scratch.done()
+    for protocol, folder in ((scoring.BSSEVAL, paths.METRICS), (scoring.SEED, paths.METRICS / scoring.SEED)):
+        metrics = summary.method_metrics(summary.track_table(paths.SCORES / method, method, protocol))
+        files.write_json(folder / f"{method}.json", metrics)
+        log.info("%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, protocol,
+                 metrics["vocals"]["SDR"]["median"], metrics["accompaniment"]["SDR"]["median"])
+
+
+if __name__ == "__main__":
+    main(run, sys.argv[1])

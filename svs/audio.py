@@ -1,0 +1,148 @@
+"""Audio in and out: blocks of samples from files, float wav with stable bytes.
+
+Conventions: audio is float32 of shape (samples, channels), full scale 1.0.
+Only wav is read here, in blocks, so that a long song never has to be in
+memory; `svs.dataset` decodes anything else to wav first.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile
+
+from svs.errors import DataError
+from svs.files import written
+
+
+class Source(Protocol):
+    """Anything that gives samples by position."""
+
+    rate: int
+    samples: int
+    channels: int
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Samples [start, stop) as float32 (stop - start, channels)."""
+
+
+class WavSource:
+    """A wav file, read block by block."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        try:
+            with soundfile.SoundFile(self.path) as file:
+                self.rate, self.samples, self.channels = file.samplerate, file.frames, file.channels
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise DataError(f"{self.path}: expected a wav file, could not read it ({error})") from None
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        if not 0 <= start <= stop <= self.samples:
+            raise ValueError(f"{self.path}: samples {start} to {stop} of {self.samples}")
+        audio, _ = soundfile.read(self.path, frames=stop - start, start=start, dtype="float32", always_2d=True)
+        if len(audio) != stop - start:
+            raise DataError(f"{self.path}: expected {stop - start} samples at {start}, got {len(audio)}: "
+                            "the file is truncated; fetch it again")
+        return audio
+
+
+class ArraySource:
+    """An array (samples, channels) or (samples,) in memory."""
+
+    def __init__(self, audio: np.ndarray, rate: int):
+        audio = np.asarray(audio, dtype=np.float32)
+        self._audio = audio[:, None] if audio.ndim == 1 else audio
+        self.rate = rate
+        self.samples, self.channels = self._audio.shape
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._audio[start:stop]
+
+
+class SumSource:
+    """The sum of several sources of the same shape (the accompaniment of its stems)."""
+
+    def __init__(self, sources: Sequence[Source]):
+        shapes = {(source.rate, source.samples, source.channels) for source in sources}
+        if len(shapes) != 1:
+            raise DataError(f"stems to be summed differ in rate, length or channels: {sorted(shapes)}")
+        self._sources = list(sources)
+        self.rate, self.samples, self.channels = shapes.pop()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return sum(source.read(start, stop) for source in self._sources)
+
+
+class WavWriter:
+    """Float wav, written block by block, with bytes that depend on the samples alone.
+
+    soundfile's own float wav carries a PEAK chunk with the time of writing, so
+    the header (WAVE_FORMAT_IEEE_FLOAT, 32 bit) is written here.  Use inside
+    `svs.files.written`.
+    """
+
+    def __init__(self, path: Path, rate: int, channels: int):
+        self._file = open(path, "wb")
+        self._rate, self._channels, self.samples = rate, channels, 0
+        self._file.write(self._header())
+
+    def _header(self) -> bytes:
+        size = self.samples * self._channels * 4
+        if size > 2**32 - 64:
+            raise DataError("a float wav can't hold more than 4 GiB; separate a shorter passage")
+        return (struct.pack("<4sI4s", b"RIFF", 50 + size, b"WAVE")
+                + struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, self._channels, self._rate,
+                              self._rate * self._channels * 4, self._channels * 4, 32, 0)
+                + struct.pack("<4sII", b"fact", 4, self.samples)
+                + struct.pack("<4sI", b"data", size))
+
+    def write(self, audio: np.ndarray) -> None:
+        """Append float samples (samples, channels)."""
+        self._file.write(np.ascontiguousarray(audio, dtype="<f4").tobytes())
+        self.samples += len(audio)
+
+    def close(self) -> None:
+        self._file.seek(0)
+        self._file.write(self._header())
+        self._file.close()
+
+    def __enter__(self) -> WavWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
+    """Write float audio (samples, channels) as 32-bit float wav, whole or not at all."""
+    with written(path) as temporary, WavWriter(temporary, rate, audio.shape[1]) as writer:
+        writer.write(audio)
+
+
+def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Resample (samples, channels) from `rate` to `new_rate` Hz (soxr, high quality)."""
+    if rate == new_rate:
+        return audio
+    import soxr
+
+    return soxr.resample(audio, rate, new_rate, quality="HQ").astype(np.float32, copy=False)
+
+
+def mono(audio: np.ndarray) -> np.ndarray:
+    """Mean of the channels: (samples, channels) to (samples,)."""
+    return audio.mean(axis=1, dtype=np.float32)
+
+
+def passage(source: Source, start: float, duration: float | None) -> tuple[int, int]:
+    """First and last sample (exclusive) of a passage in seconds, cut to the source."""
+    first = min(round(start * source.rate), source.samples)
+    last = source.samples if duration is None else min(first + round(duration * source.rate), source.samples)
+    return first, last
+
+
+Stems = Mapping[str, Source]

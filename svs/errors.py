@@ -1,0 +1,38 @@
+"""The errors that svs raises on purpose.
+
+Each message is one line that says what was expected, what came, and what to
+do.  Stages and commands print it and exit with the class's `exit_code`; any
+other exception is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SVSError(Exception):
+    """Something the person running svs can put right."""
+
+    exit_code = 1
+
+
+class SettingsError(SVSError):
+    """A parameter is unknown, missing or impossible."""
+
+    exit_code = 2
+
+
+class DataError(SVSError):
+    """A data set, a track or an audio file is not what it should be."""
+
+    exit_code = 3
+
+
+class FetchError(SVSError):
+    """Something could not be downloaded, verified or unpacked."""
+
+    exit_code = 4
+
+
+class ModelError(SVSError):
+    """A trained model is missing, incomplete or does not fit its settings."""
+
+    exit_code = 5

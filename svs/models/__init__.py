@@ -1,0 +1,44 @@
+"""Networks by name.  A new one is one file here with `build`, and one line in the registry."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from svs.errors import ModelError
+
+if TYPE_CHECKING:
+    import keras
+
+REGISTRY = ("cnn_separator", "cnn_deep_separator", "vad")
+
+
+def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> keras.Model:
+    """An untrained network.
+
+    Parameters
+    ----------
+    name : str
+        One of `REGISTRY`.
+    bins, width : int
+        Shape of an excerpt: the input is (n, bins, width, 1), magnitudes.
+    label_width : int
+        Frames of the output.
+    input_gain : float
+        Factor on the magnitudes before the first layer.
+    seed : int
+        Of initial weights and dropout.
+
+    Returns
+    -------
+    keras.Model
+        Its output are logits: (n, bins, label_width), or (n, 1) for `vad`.
+
+    Raises
+    ------
+    ModelError
+        There is no network of that name.
+    """
+    if name not in REGISTRY:
+        raise ModelError(f"{name}: no such network; expected one of {', '.join(REGISTRY)}")
+    return import_module(f"svs.models.{name}").build(bins, width, label_width, input_gain=input_gain, seed=seed)

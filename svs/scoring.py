@@ -1,0 +1,164 @@
+"""Scores: museval's BSS Eval v4 against the data set's own stems.
+
+Two protocols, never in one table:
+
+`bsseval`  stereo stems at their own rate, one-second frames, the whole track
+           (or the passage that the settings name).
+`seed`     as the dissertation scored: everything mono at 22,050 Hz, references
+           rebuilt through the STFT, 60 s from second 30.
+
+A frame in which a reference or an estimate is digitally silent is NaN for all
+targets (museval's convention); so is every frame of a track with a silent
+reference or estimate, where museval itself raises.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from svs.audio import Source, WavSource, mono, passage, resample
+from svs.dataset import Dataset, Track
+from svs.errors import DataError
+from svs.files import write_text
+from svs.running import each_in_parallel
+from svs.settings import Representation, Score
+from svs.spectral import istft, stft
+
+TARGETS = ("vocals", "accompaniment")
+MEASURES = ("SDR", "ISR", "SIR", "SAR")
+BSSEVAL, SEED = "bsseval", "seed"
+PROTOCOLS = (BSSEVAL, SEED)
+
+
+def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: int) -> dict[str, np.ndarray]:
+    """BSS Eval v4 of several sources.
+
+    Parameters
+    ----------
+    references, estimates : float (sources, samples, channels)
+    window, hop : int
+        Samples of a frame, and between frames.
+
+    Returns
+    -------
+    dict of str to float64 (sources, frames)
+        SDR, ISR, SIR and SAR in dB.
+
+    Raises
+    ------
+    DataError
+        The shapes differ.
+    """
+    import museval
+
+    if references.shape != estimates.shape:
+        raise DataError(f"references have the shape {references.shape}, estimates {estimates.shape}; "
+                        "separate and score the same track")
+    if not hasattr(np.linalg, "linalg"):
+        # museval 0.4.1 catches np.linalg.linalg.LinAlgError, a name that numpy 2 dropped.
+        np.linalg.linalg = np.linalg
+    sounding = [np.any(source) for source in (*references, *estimates)]
+    if not all(sounding):
+        frames = museval.metrics.Framing(window, hop, references.shape[1]).nwin
+        return {measure: np.full((len(references), frames), np.nan) for measure in MEASURES}
+    results = museval.evaluate(references, estimates, win=window, hop=hop, padding=False)
+    return dict(zip(MEASURES, results, strict=True))
+
+
+def score_sources(references: dict[str, Source], estimates: dict[str, Source], settings: Score,
+                  protocol: str) -> dict[str, np.ndarray]:
+    """Score `vocals` and `accompaniment` of one track by one protocol: see `evaluate`."""
+    seed = protocol == SEED
+    excerpt = settings.seed_protocol.passage if seed else settings.passage
+    first, last = passage(references["vocals"], excerpt.start, excerpt.duration)
+    if first >= last and seed:
+        first, last = passage(references["vocals"], 0.0, None)      # a track that ends before second 30
+    if first >= last:
+        raise DataError(f"the track ends before second {excerpt.start}; choose an earlier score.passage.start")
+
+    def audio(sources: dict[str, Source], rebuilt: bool) -> np.ndarray:
+        signals = [sources[target].read(first, last) for target in TARGETS]
+        if seed:
+            signals = [_as_the_seed(signal, references["vocals"].rate, settings.seed_protocol, rebuilt)
+                       for signal in signals]
+        return np.stack(signals).astype(np.float64)
+
+    rate = settings.seed_protocol.sample_rate if seed else references["vocals"].rate
+    return evaluate(audio(references, rebuilt=True), audio(estimates, rebuilt=False),
+                    round(settings.window * rate), round(settings.hop * rate))
+
+
+def _as_the_seed(signal: np.ndarray, rate: int, representation: Representation, rebuilt: bool) -> np.ndarray:
+    """Mono at the seed's rate, through the STFT and back if `rebuilt`: (samples, 1)."""
+    single = resample(mono(signal), rate, representation.sample_rate)
+    if rebuilt:
+        single = istft(stft(single, representation), representation, len(single))
+    return single[:, None]
+
+
+def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:
+    """Scores of one track in museval's own JSON."""
+    import museval
+
+    store = museval.TrackStore(track_name=track, win=settings.window, hop=settings.hop)
+    for index, target in enumerate(TARGETS):
+        store.add_target(target, {measure: scores[measure][index].tolist() for measure in MEASURES})
+    store.validate()
+    return store.json
+
+
+@dataclass(frozen=True)
+class _Job:
+    track: Track
+    protocol: str
+    result: Path
+
+
+def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Path, desc: str) -> None:
+    """Score all test tracks of one method, in parallel, by both protocols.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    estimates : Path
+        `test/<track>/{vocals,accompaniment}.wav` below it.
+    settings : Score
+    folder : Path
+        Gets `<protocol>/test/<track>.json`; what is there already is not
+        scored again.
+    desc : str
+        For the progress bar.
+    """
+    jobs = [_Job(track, protocol, folder / protocol / track.subset / f"{track.name}.json")
+            for track in dataset.manifest.split("test") for protocol in PROTOCOLS]
+    waiting = [job for job in jobs if not job.result.exists()]
+    each_in_parallel(partial(_score_track, dataset, estimates, settings), waiting, unit="track", desc=desc)
+
+
+def _score_track(dataset: Dataset, estimates: Path, settings: Score, job: _Job) -> None:
+    track = job.track
+    sources: dict[str, Source] = {target: WavSource(estimates / track.subset / track.name / f"{target}.wav")
+                                  for target in TARGETS}
+    with dataset.open(track, TARGETS) as references:
+        scores = score_sources(references, sources, settings, job.protocol)
+    write_text(job.result, museval_json(track.name, scores, settings))
+
+
+def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Frames of one museval JSON: target, then measure, then float64 (frames,); missing values are NaN."""
+    try:
+        content = json.loads(Path(path).read_text())
+        return {target["name"]: {measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]],
+                                                   dtype=np.float64) for measure in MEASURES}
+                for target in content["targets"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: expected museval's JSON ({error}); delete it and run `dvc repro`") from None
+
+
+__all__ = ["BSSEVAL", "MEASURES", "PROTOCOLS", "SEED", "TARGETS", "evaluate", "museval_json",
+           "read_scores", "score_method", "score_sources"]

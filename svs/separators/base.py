@@ -1,0 +1,113 @@
+"""The interface of every separation method, and what the ones that mask a spectrogram share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from math import gcd
+
+import numpy as np
+
+from svs.audio import resample
+from svs.settings import Representation
+from svs.spectral import istft, stft
+
+
+class Separator(ABC):
+    """A method that estimates the vocals of a mixture.
+
+    The accompaniment is always the mixture less the vocals, so the two sum to
+    the mixture.  `svs.chunking` hands a song over in chunks: they begin on
+    multiples of `alignment` and have `context` samples more on either side,
+    which are thrown away.
+    """
+
+    name: str
+    needs_references = False       # True for oracles: they are given the true stems
+
+    @abstractmethod
+    def alignment(self, rate: int) -> int:
+        """Samples on whose multiples a chunk may begin."""
+
+    @abstractmethod
+    def context(self, rate: int) -> int:
+        """Samples of context on either side that make a chunk's estimate that of the whole song."""
+
+    @abstractmethod
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        """Estimate the vocals.
+
+        Parameters
+        ----------
+        mixture : float32 (samples, channels)
+        rate : int
+            Hz.
+        references : mapping of str to float32 (samples, channels), optional
+            The true `vocals` and `accompaniment`, for oracles.
+
+        Returns
+        -------
+        float32 (samples, channels)
+        """
+
+
+class MaskSeparator(Separator):
+    """A method that multiplies the mixture's spectrogram by a mask.
+
+    It works at the representation's sample rate.  Where the recording has a
+    higher one, it is resampled, and everything above the representation's
+    highest frequency stays in the accompaniment.
+
+    Parameters
+    ----------
+    representation : Representation
+    frames_of_context : int
+        Frames on either side that the mask of a frame depends on.
+    frame_alignment : int
+        Frames on whose multiples a chunk must begin.
+    """
+
+    def __init__(self, representation: Representation, frames_of_context: int = 0, frame_alignment: int = 1):
+        self.representation = representation
+        self._frames_of_context = frames_of_context
+        self._frame_alignment = frame_alignment
+
+    def alignment(self, rate: int) -> int:
+        ours = self.representation
+        step = ours.hop_length * self._frame_alignment
+        # As many steps as it takes to fall on a whole sample at the recording's rate.
+        steps = ours.sample_rate // gcd(ours.sample_rate, step * rate)
+        return steps * step * rate // ours.sample_rate
+
+    def context(self, rate: int) -> int:
+        ours = self.representation
+        frames = self._frames_of_context + -(-ours.frame_size // ours.hop_length)
+        samples = -(-frames * ours.hop_length * rate // ours.sample_rate)
+        if rate != ours.sample_rate:
+            samples += rate // 20      # 50 ms: the resampling filter has died away
+        align = self.alignment(rate)
+        return -(-samples // align) * align
+
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        ours = self.representation
+
+        def spectrogram(audio: np.ndarray) -> np.ndarray:
+            return stft(resample(audio, rate, ours.sample_rate).T, ours)
+
+        mixed = spectrogram(mixture)
+        known = {name: spectrogram(audio) for name, audio in (references or {}).items()}
+        estimate = self.estimate(mixed, known)
+        samples = len(mixture) if rate == ours.sample_rate else -(-len(mixture) * ours.sample_rate // rate)
+        audio = resample(np.ascontiguousarray(istft(estimate, ours, samples).T), ours.sample_rate, rate)
+        return _fit(audio, len(mixture))
+
+    @abstractmethod
+    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Vocals' spectrogram from the mixture's, both complex64 (channels, bins, frames)."""
+
+
+def _fit(audio: np.ndarray, samples: int) -> np.ndarray:
+    """Cut or zero-pad to `samples`: resampling there and back may differ by one."""
+    if len(audio) >= samples:
+        return audio[:samples]
+    return np.pad(audio, ((0, samples - len(audio)), (0, 0)))

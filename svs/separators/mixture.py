@@ -1,0 +1,35 @@
+"""The floor: a fixed share of the mixture is called vocals.
+
+SiSEC18's `MIX` gives each of four stems a quarter of the mixture, so vocals
+are 1/4 of it and the accompaniment 3/4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from svs.separators.base import Separator
+from svs.settings import MixtureOptions, Representation
+
+
+class Mixture(Separator):
+    name = "mixture"
+
+    def __init__(self, share: float):
+        self._share = np.float32(share)
+
+    def alignment(self, rate: int) -> int:
+        return 1
+
+    def context(self, rate: int) -> int:
+        return 0
+
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        return mixture * self._share
+
+
+def build(options: MixtureOptions, representation: Representation, needs: Path) -> Mixture:
+    return Mixture(options.share)

@@ -1,0 +1,124 @@
+"""Separation by a trained network that predicts the mask, as both of the seed's methods do.
+
+Windows of `width` frames slide over the spectrogram; the centre frame of each
+prediction is kept (the seed: overlap of 8 of 9 frames).  A net that predicts
+all its frames may slide by more than one: predictions that overlap are
+averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from svs.errors import ModelError, SettingsError
+from svs.masks import gated
+from svs.separators.base import MaskSeparator
+from svs.settings import CNNOptions, Representation
+from svs.spectral import magnitude
+
+_HPSS_KERNEL = 31      # frames and bins of librosa's median filters
+
+
+class NetworkSeparator(MaskSeparator):
+    """Parameters
+    ----------
+    name : str
+    folder : Path
+        The trained model.
+    options : CNNOptions
+
+    Raises
+    ------
+    ModelError
+        The model is missing or damaged.
+    SettingsError
+        `hop` is more than the frames that the net predicts.
+    """
+
+    def __init__(self, name: str, folder: Path, options: CNNOptions):
+        from svs.models.archive import load      # Keras takes seconds to import
+
+        self.name = name
+        self._model, card = load(folder)
+        spectral = dict(card["representation"])
+        self._width, self._label_width = int(spectral.pop("width")), int(card["label_width"])
+        self._options = options
+        if options.hop > self._label_width:
+            raise SettingsError(f"separate.{name}.hop: {options.hop} frames, but the net predicts {self._label_width}; "
+                                f"choose 1 to {self._label_width}")
+        context = self._width // 2 + (self._label_width if options.hop > 1 else 0)
+        super().__init__(Representation(**spectral), context + (_HPSS_KERNEL if options.hpss else 0), options.hop)
+        if tuple(self._model.input_shape[1:3]) != (self.representation.bins, self._width):
+            raise ModelError(f"{folder}: the net takes {self._model.input_shape[1:3]}, its card says "
+                             f"{(self.representation.bins, self._width)}; train it again")
+
+    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+        heard = mixture.mean(axis=0, keepdims=True) if self._options.channels == "shared" else mixture
+        mask = np.stack([self.mask(magnitude(channel, self.representation)) for channel in heard])
+        mask = gated(mask, self._options.gate, hard=self._options.mask == "hard")
+        if self._options.wiener:
+            vocals = self._wiener(np.broadcast_to(mask, mixture.shape), mixture)
+        else:
+            vocals = mixture * mask
+        return self._harmonic(vocals) if self._options.hpss else vocals
+
+    def mask(self, spectrum: np.ndarray) -> np.ndarray:
+        """Probability that each bin is vocals.
+
+        Parameters
+        ----------
+        spectrum : float32 (bins, frames)
+            Scaled magnitudes (`svs.spectral.magnitude`).
+
+        Returns
+        -------
+        float32 (bins, frames)
+        """
+        half, frames = self._width // 2, spectrum.shape[1]
+        padded = np.pad(spectrum, ((0, 0), (half, half)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self._width, axis=1)      # bins, frames, width
+        hop = self._options.hop
+        centres = np.arange(hop // 2, frames + hop // 2, hop)
+        total = np.zeros((spectrum.shape[0], frames + 2 * hop + self._label_width), dtype=np.float32)
+        count = np.zeros(total.shape[1], dtype=np.float32)
+        reach = self._label_width // 2 if hop > 1 else 0
+        size = self._options.batch_size
+        for first in range(0, len(centres), size):
+            chosen = np.minimum(centres[first:first + size], frames - 1)
+            batch = np.zeros((size, *windows.shape[::2], 1), dtype=np.float32)
+            batch[:len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
+            logits = np.asarray(self._model.predict_on_batch(batch))[:len(chosen)]
+            probability = 1 / (1 + np.exp(-logits))
+            middle = self._label_width // 2
+            for prediction, centre in zip(probability, chosen, strict=True):
+                # Column c of `total` is frame c - reach: predictions may reach over either end.
+                total[:, centre:centre + 2 * reach + 1] += prediction[:, middle - reach:middle + reach + 1]
+                count[centre:centre + 2 * reach + 1] += 1
+        kept = slice(reach, reach + frames)
+        return total[:, kept] / count[kept]
+
+    def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+        """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) from the masked magnitudes.
+
+        Its spatial covariances are estimated chunk by chunk, so a chunked
+        estimate differs from that of the whole song.
+        """
+        import norbert
+
+        x = mixture.transpose(2, 1, 0).astype(np.complex128)       # frames, bins, channels; a copy: norbert rescales it
+        share = mask.transpose(2, 1, 0)
+        level = np.abs(x)
+        sources = np.stack([share * level, (1 - share) * level], axis=-1)
+        filtered = norbert.wiener(sources, x, iterations=self._options.wiener, use_softmask=True)
+        return filtered[..., 0].transpose(2, 1, 0).astype(np.complex64)
+
+    @staticmethod
+    def _harmonic(vocals: np.ndarray) -> np.ndarray:
+        """The harmonic part (median filtering, Fitzgerald 2010): what percussion leaked is dropped."""
+        import librosa
+
+        mask, _ = librosa.decompose.hpss(np.abs(vocals), kernel_size=_HPSS_KERNEL, power=2.0, margin=1.0, mask=True)
+        return vocals * mask

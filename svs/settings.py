@@ -1,0 +1,307 @@
+"""Typed settings: `params.yaml`, parsed and validated once.
+
+`load` merges the section of the chosen profile over the shared groups and
+returns `Settings`.  An unknown key or an impossible value raises
+`svs.errors.SettingsError` with one line for each, naming the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from svs.errors import SettingsError
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Archive(_Group):
+    """An archive to download, and the checksum that its publisher gives."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    checksum: Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
+
+
+class Tiny(_Group):
+    """The generated data set: number of tracks of each split, and seconds of a track."""
+
+    train: Positive
+    valid: Positive
+    test: Positive
+    train_seconds: Annotated[float, Field(ge=2, le=600)]
+    test_seconds: Annotated[float, Field(ge=2, le=600)]
+    real_song: bool
+
+
+class Download(_Group):
+    """Which data set, where from, and what to do with tracks that are not as they should be."""
+
+    dataset: Literal["tiny", "sample", "full"]
+    path: Path | None = None
+    archive: Archive | None = None
+    tiny: Tiny | None = None
+    sample_rate: Positive
+    exclude_from_training: tuple[str, ...]
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    on_bad_track: Literal["error", "skip"]
+    on_silent_vocals: Literal["error", "skip", "keep"]
+
+    @model_validator(mode="after")
+    def _source(self) -> Download:
+        if self.dataset == "tiny" and self.tiny is None:
+            raise ValueError("dataset tiny needs the group `tiny`")
+        if self.dataset != "tiny" and self.path is None and self.archive is None:
+            raise ValueError(f"dataset {self.dataset} needs a `path` or an `archive`")
+        return self
+
+
+class Representation(_Group):
+    """A short-time Fourier transform: rate in Hz, the rest in samples."""
+
+    sample_rate: Annotated[int, Field(ge=8000, le=192000)]
+    frame_size: Annotated[int, Field(ge=64, le=65536)]
+    win_length: Annotated[int, Field(ge=64, le=65536)]
+    hop_length: Positive
+
+    @model_validator(mode="after")
+    def _fits(self) -> Representation:
+        if self.win_length > self.frame_size:
+            raise ValueError(f"win_length {self.win_length} is longer than frame_size {self.frame_size}")
+        if self.hop_length > self.win_length // 2:
+            raise ValueError(f"hop_length {self.hop_length} is more than half of win_length {self.win_length}: "
+                             "the STFT could not be inverted")
+        return self
+
+    @property
+    def bins(self) -> int:
+        return self.frame_size // 2 + 1
+
+    def stft(self) -> Representation:
+        """The transform alone, without what a subclass adds."""
+        return Representation(**{name: getattr(self, name) for name in Representation.model_fields})
+
+
+class SVSExcerpts(Representation):
+    """Spectrograms and masks of the modes SVS and DAE."""
+
+    width: Annotated[int, Field(ge=1, le=999)]
+    voiced_above: Annotated[float, Field(le=0)]
+
+    @model_validator(mode="after")
+    def _odd(self) -> SVSExcerpts:
+        if self.width % 2 == 0:
+            raise ValueError(f"width {self.width} is even: an excerpt needs a centre frame")
+        return self
+
+
+class VADExcerpts(Representation):
+    """Spectrograms and voice activity labels of the mode VAD."""
+
+    width: Annotated[int, Field(ge=1, le=999)]
+    level_window: PositiveSeconds
+    level_floor: Annotated[float, Field(le=0)]
+    level_range: Annotated[float, Field(gt=0)]
+    level_percentile: Annotated[float, Field(gt=0, le=100)]
+    smoothing: Seconds
+    margin: Annotated[float, Field(ge=0)]
+
+
+class Store(_Group):
+    """How spectrograms are kept on disk."""
+
+    dtype: Literal["float16", "float32"]
+    chunk_frames: Annotated[int, Field(ge=16)]
+    compression: Annotated[int, Field(ge=1, le=19)]
+
+
+class Extract(_Group):
+    """The seed's preprocess_data_tool."""
+
+    modes: tuple[Literal["SVS", "DAE", "VAD"], ...]
+    store: Store
+    svs: SVSExcerpts
+    vad: VADExcerpts
+
+
+class Draw(_Group):
+    """How many excerpts of each track a training draws, and from where."""
+
+    per_track: Positive
+    valid_per_track: Positive
+    start_point: Seconds
+    stop_point: PositiveSeconds | None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Draw:
+        if self.stop_point is not None and self.stop_point <= self.start_point:
+            raise ValueError(f"stop_point {self.stop_point} s is not after start_point {self.start_point} s")
+        return self
+
+
+class Training(_Group):
+    """One training: Adam's learning rate, epochs, excerpts in a batch."""
+
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    input_gain: Annotated[float, Field(gt=0)]
+    patience: Positive
+    label_width: Positive | None = None
+    excerpts: Draw
+
+
+class CNNOptions(_Group):
+    """What a trained network's mask goes through on its way to audio."""
+
+    gate: Annotated[float, Field(ge=0, lt=1)]
+    mask: Literal["soft", "hard"]
+    channels: Literal["shared", "each"]
+    hop: Annotated[int, Field(ge=1)]
+    batch_size: Positive
+    hpss: bool
+    wiener: Count
+
+
+class OracleOptions(_Group):
+    channels: Literal["shared", "each"]
+
+
+class MixtureOptions(_Group):
+    share: Share
+
+
+class SeparateCommon(_Group):
+    chunk: Annotated[float, Field(ge=2)]
+
+
+class Separate(_Group):
+    """Options of every method, and what all of them share."""
+
+    common: SeparateCommon
+    cnn_separator: CNNOptions
+    cnn_deep_separator: CNNOptions
+    oracle_ibm: OracleOptions
+    mixture: MixtureOptions
+
+    def of(self, method: str) -> BaseModel:
+        try:
+            return getattr(self, method)
+        except AttributeError:
+            raise SettingsError(f"separate.{method}: no options for this method; expected one of "
+                                + ", ".join(sorted(set(type(self).model_fields) - {"common"}))) from None
+
+
+class Passage(_Group):
+    start: Seconds
+    duration: PositiveSeconds | None
+
+
+class SeedProtocol(Representation):
+    passage: Passage
+
+
+class Score(_Group):
+    """BSS Eval v4: seconds of a frame and between frames, and what is scored."""
+
+    window: PositiveSeconds
+    hop: PositiveSeconds
+    passage: Passage
+    seed_protocol: SeedProtocol
+
+
+class Plots(_Group):
+    picture_seconds: PositiveSeconds
+    picture_max_frequency: Annotated[float, Field(gt=0)]
+    dynamic_range: Annotated[float, Field(gt=0)]
+
+
+class Settings(_Group):
+    """Everything in `params.yaml`, with the chosen profile merged in."""
+
+    profile: str
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    methods: dict[str, Path]
+    models: dict[str, Path]
+    download: Download
+    extract: Extract
+    pretrain: Training
+    train: dict[str, Training]
+    vad: Training
+    separate: Separate
+    score: Score
+    plots: Plots
+
+    @model_validator(mode="after")
+    def _known(self) -> Settings:
+        for model in self.models:
+            if model not in self.train:
+                raise ValueError(f"models.{model}: the group train.{model} is missing")
+        return self
+
+
+def merge(base: Any, over: Any) -> Any:
+    """`over` laid over `base`: mappings are merged key by key, anything else replaces."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        merged = dict(base)
+        for key, value in over.items():
+            merged[key] = merge(base[key], value) if key in base else value
+        return merged
+    return over
+
+
+def resolve(raw: dict[str, Any]) -> Settings:
+    """Settings of the profile that `raw` (the content of `params.yaml`) names.
+
+    Raises
+    ------
+    SettingsError
+        A profile that is not there, an unknown key, an impossible value.
+    """
+    if not isinstance(raw, dict):
+        raise SettingsError("params.yaml: expected a mapping of groups; see the file in the repository")
+    raw = dict(raw)
+    profiles = raw.pop("profiles", None) or {}
+    name = raw.get("profile")
+    if name not in profiles:
+        raise SettingsError(f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles))) or 'none'}; "
+                            "add it under `profiles` or choose one of these")
+    try:
+        return Settings.model_validate(merge(raw, profiles[name] or {}))
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"]) or "params.yaml"
+            message = problem["msg"].removeprefix("Value error, ")
+            came = problem.get("input")
+            came = "" if problem["type"] in ("missing", "value_error") or isinstance(came, dict) else f" (got {came!r})"
+            lines.append(f"{key}: {message}{came}")
+        raise SettingsError(f"params.yaml, profile {name}: " + "; ".join(lines)) from None
+
+
+def load(path: Path = Path("params.yaml")) -> Settings:
+    """Read, merge and validate `params.yaml`.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, is not YAML, or `resolve` refuses its content.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; run from the root of the repository") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return resolve(raw)

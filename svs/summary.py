@@ -1,0 +1,86 @@
+"""Tables of scores: one row per track and target, and medians per method.
+
+As in SiSEC18: of each track the median over frames, of each method the median
+over tracks; NaN frames (a silent source) are left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from svs.errors import DataError
+from svs.files import write_text
+from svs.scoring import MEASURES, TARGETS, read_scores
+
+
+def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
+    """Scores of one method, tidy: one row per track and target.
+
+    Parameters
+    ----------
+    folder : Path
+        `<protocol>/test/<track>.json` below it.
+    method, protocol : str
+
+    Returns
+    -------
+    DataFrame
+        Columns method, track, target, SDR, ISR, SIR, SAR (dB, medians over
+        frames; NaN where no frame is finite), frames, silent (frames left out).
+
+    Raises
+    ------
+    DataError
+        There is no score.
+    """
+    rows = []
+    for path in sorted((Path(folder) / protocol / "test").glob("*.json")):
+        for target, measures in read_scores(path).items():
+            frames = len(measures["SDR"])
+            finite = int(np.isfinite(measures["SDR"]).sum())
+            medians = {measure: float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+                       for measure, values in measures.items()}
+            rows.append({"method": method, "track": path.stem, "target": target, **medians,
+                         "frames": frames, "silent": frames - finite})
+    if not rows:
+        raise DataError(f"{folder}: no {protocol} scores; run `dvc repro score@{method}`")
+    return pd.DataFrame(rows)
+
+
+def method_metrics(table: pd.DataFrame) -> dict:
+    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median, tracks}."""
+    metrics: dict = {"tracks": int(table["track"].nunique())}
+    for target in TARGETS:
+        rows = table[table["target"] == target]
+        metrics[target] = {measure: {"median": _rounded(rows[measure].median())} for measure in MEASURES}
+        metrics[target]["frames"] = int(rows["frames"].sum())
+        metrics[target]["silent_frames"] = int(rows["silent"].sum())
+        metrics[target]["tracks_without_a_score"] = int(rows["SDR"].isna().sum())
+    return metrics
+
+
+def _rounded(value: float) -> float | None:
+    return None if not np.isfinite(value) else round(float(value), 4)
+
+
+def gather(folder: Path, methods: Sequence[str], protocol: str) -> pd.DataFrame:
+    """`track_table` of several methods, one below the other, in the order given."""
+    return pd.concat([track_table(Path(folder) / method, method, protocol) for method in methods], ignore_index=True)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """CSV with four decimals, whole or not at all."""
+    write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+
+
+def ranking(table: pd.DataFrame) -> str:
+    """Median SDR of every method as text, best vocals first."""
+    medians = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
+    medians = medians.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
+    lines = [f"{'method':<22}{'vocals SDR':>12}{'accompaniment SDR':>20}"]
+    lines += [f"{method:<22}{row['vocals']:>12.2f}{row['accompaniment']:>20.2f}" for method, row in medians.iterrows()]
+    return "\n".join(lines)

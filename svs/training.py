@@ -1,0 +1,251 @@
+"""Training the networks: resumable, reproducible, one atomic state file.
+
+Keras's own ModelCheckpoint, EarlyStopping and BackupAndRestore forget the best
+value of a run that was killed and write in several steps; `Checkpoint` does the
+work of the three from one file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from svs import models
+from svs.errors import ModelError
+from svs.excerpts import TRAIN, VALID, Batches
+from svs.files import Scratch, write_text, written
+from svs.models.archive import load
+from svs.running import progress
+from svs.settings import Training
+from svs.published import SEED_VAL_LOSS
+
+log = logging.getLogger("svs")
+
+
+def make_reproducible(seed: int) -> None:
+    """Seed every generator and ask TensorFlow for deterministic kernels.
+
+    On the CPU the same machine (same number of cores) then gives the same bytes.
+    """
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+def entropy_floor(label_smoothing: float) -> float:
+    """Lowest binary cross entropy (nats) that smoothed labels allow: the entropy of the label."""
+    p = label_smoothing
+    return 0.0 if p == 0 else float(-p * np.log(p) - (1 - p) * np.log(1 - p))
+
+
+@dataclass
+class History:
+    """Losses of the epochs so far."""
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.val_loss)
+
+    @property
+    def best_epoch(self) -> int:
+        """Number (from 1) of the epoch with the lowest validation loss; 0 before the first."""
+        return int(np.argmin(self.val_loss)) + 1 if self.val_loss else 0
+
+    @property
+    def best(self) -> float:
+        return min(self.val_loss, default=float("inf"))
+
+    def csv(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", "loss", "val_loss"])
+        writer.writerows([epoch + 1, f"{loss:.6f}", f"{val:.6f}"]
+                         for epoch, (loss, val) in enumerate(zip(self.loss, self.val_loss, strict=True)))
+        return text.getvalue()
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the best weights, stops early, and saves all state after every epoch.
+
+    Parameters
+    ----------
+    path : Path
+        The state file: weights, optimiser, random state, best weights and
+        losses in one file, written beside and renamed.
+    patience : int
+        Epochs without a lower validation loss after which training stops.
+    curve : Path or None
+        A CSV of the losses, written anew after every epoch.
+    batches : Batches
+        Told the number of each epoch.
+    """
+
+    def __init__(self, path: Path, patience: int, curve: Path | None, batches: Batches):
+        super().__init__()
+        self._path, self._patience, self._curve, self._batches = path, patience, curve, batches
+        self.history = History()
+        self.best_weights: list[np.ndarray] = []
+
+    def restore(self, model: keras.Model) -> int:
+        """Load the state of an interrupted training; returns the number of epochs done."""
+        if not self._path.exists():
+            return 0
+        with np.load(self._path) as state:
+            content = json.loads(str(state["history"]))
+            for index, variable in enumerate(self._variables(model)):
+                variable.assign(state[f"now{index}"])
+            self.best_weights = [state[f"best{index}"] for index in range(len(model.weights))]
+        self.history = History(**content)
+        return self.history.epochs
+
+    @staticmethod
+    def _variables(model: keras.Model) -> list:
+        # `variables` holds the random state of dropout beside the weights.
+        return [*model.variables, *model.optimizer.variables]
+
+    @property
+    def exhausted(self) -> bool:
+        return self.history.epochs - self.history.best_epoch >= self._patience
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._batches.epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        loss, val_loss = float(logs["loss"]), float(logs["val_loss"])
+        if not np.isfinite(loss) or not np.isfinite(val_loss):
+            raise ModelError(f"epoch {epoch + 1}: the loss is {loss}, the validation loss {val_loss}; "
+                             "lower the learning rate or the input gain")
+        better = val_loss < self.history.best
+        self.history.loss.append(loss)
+        self.history.val_loss.append(val_loss)
+        if better:
+            self.best_weights = [np.array(weight) for weight in self.model.get_weights()]
+        state = {f"now{index}": np.asarray(keras.ops.convert_to_numpy(variable.value))
+                 for index, variable in enumerate(self._variables(self.model))}
+        state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
+        with written(self._path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, history=json.dumps({"loss": self.history.loss, "val_loss": self.history.val_loss}), **state)
+        if self._curve is not None:
+            write_text(self._curve, self.history.csv())
+        log.info("epoch %d: loss %.4f, validation loss %.4f%s", epoch + 1, loss, val_loss, " (best)" if better else "")
+        if self.exhausted:
+            self.model.stop_training = True
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """Batches of all epochs in one bar, with rate and time left."""
+
+    def __init__(self, batches: int, epochs: int, done: int, desc: str):
+        super().__init__()
+        self._bar = progress(range(batches * epochs), unit="batch", desc=desc, total=batches * epochs)
+        self._bar.update(batches * done)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._bar.update(1)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self._bar.close()
+
+
+def train(model_name: str, store: Path, mode: str, settings: Training, seed: int, scratch: Scratch, *,
+          initial: Path | None = None, curve: Path | None = None, logs: Path | None = None) -> tuple[keras.Model, dict]:
+    """Train a network on the excerpts of a store, and return it with its best weights.
+
+    Parameters
+    ----------
+    model_name : str
+        A network of `svs.models`.
+    store : Path
+        Group of the store that the mode reads.
+    mode : {"SVS", "DAE", "VAD"}
+    settings : Training
+    seed : int
+        Of initial weights, dropout, the draw of excerpts and their order.
+    scratch : Scratch
+        Where the state of an interrupted training is found and kept.
+    initial : Path, optional
+        Folder of a trained model whose weights, all of them, are the start.
+    curve : Path, optional
+        CSV of the losses, rewritten after every epoch.
+    logs : Path, optional
+        Folder of TensorBoard logs.
+
+    Returns
+    -------
+    model : keras.Model
+        With the weights of the epoch that had the lowest validation loss.
+    card : dict
+        Losses, epochs, representation: what `save` writes beside the model.
+
+    Raises
+    ------
+    ModelError
+        The loss is not finite, or `initial` is of another shape.
+    """
+    make_reproducible(seed)
+    batches, validation = (Batches(store, mode, split, settings.excerpts, settings.batch_size, settings.label_width,
+                                   seed) for split in (TRAIN, VALID))
+    model = models.build(model_name, batches.bins, batches.width, batches.label_width,
+                         input_gain=settings.input_gain, seed=seed)
+    if initial is not None:
+        _start_from(model, initial)
+    # Keras smooths towards 0.5: twice our smoothing, which is the label's distance from 0 and 1.
+    loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
+    model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
+    model.optimizer.build(model.trainable_variables)
+    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
+    done = checkpoint.restore(model)
+    if done:
+        log.info("continuing after epoch %d", done)
+    log.info("%s: %d training and %d validation excerpts, %d batches an epoch", model_name, batches.excerpts,
+             validation.excerpts, len(batches))
+    if done < settings.epochs and not checkpoint.exhausted:
+        callbacks = [checkpoint, ProgressBar(len(batches), settings.epochs, done, model_name)]
+        if logs is not None and keras.backend.backend() == "tensorflow":
+            callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
+        model.fit(batches, validation_data=validation, epochs=settings.epochs, initial_epoch=done,
+                  callbacks=callbacks, verbose=0, shuffle=False)
+    model.set_weights(checkpoint.best_weights)
+    history = checkpoint.history
+    if curve is not None:
+        write_text(curve, history.csv())
+    card = {
+        "model": model_name, "mode": mode, "parameters": model.count_params(),
+        "representation": batches.representation, "label_width": batches.label_width, "input_gain": settings.input_gain,
+        "val_loss": history.best, "loss": history.loss[history.best_epoch - 1],
+        "best_epoch": history.best_epoch, "epochs": history.epochs,
+        "val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None,
+        "excerpts": {"train": batches.excerpts, "valid": validation.excerpts},
+    }
+    return model, card
+
+
+def metrics(card: dict) -> dict:
+    """What a training is judged by, with the seed's own figure where there is one."""
+    wanted = ("val_loss", "loss", "best_epoch", "epochs", "val_loss_floor")
+    values = {key: card[key] for key in wanted if card[key] is not None}
+    if card["mode"] == "SVS" and card["model"] in SEED_VAL_LOSS:
+        values["val_loss_of_the_seed"] = SEED_VAL_LOSS[card["model"]]
+    return values
+
+
+def _start_from(model: keras.Model, folder: Path) -> None:
+    source, _ = load(folder)
+    ours, theirs = ([tuple(weight.shape) for weight in net.weights] for net in (model, source))
+    if ours != theirs:
+        raise ModelError(f"{folder}: its weights have other shapes than {model.name}'s; "
+                         "pretrain with the same width, frame size and label width")
+    model.set_weights(source.get_weights())

@@ -1,0 +1,86 @@
+"""Scoring the voice activity net on tracks that it has not heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from svs import activity
+from svs.audio import mono, resample
+from svs.dataset import Dataset
+from svs.models.archive import load
+from svs.settings import VADExcerpts
+from svs.spectral import magnitude, stft
+
+_BATCH = 256
+
+
+def probabilities(model, spectrum: np.ndarray, width: int) -> np.ndarray:
+    """Probability of singing at every frame.
+
+    Parameters
+    ----------
+    model : keras.Model
+    spectrum : float32 (bins, frames)
+        Scaled magnitudes of the mixture.
+    width : int
+        Frames of the net's excerpt.
+
+    Returns
+    -------
+    float32 (frames,)
+        Either end is padded with silence.
+    """
+    half = width // 2
+    padded = np.pad(spectrum, ((0, 0), (half, half)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
+    total = spectrum.shape[1]
+    logits = np.empty(total, dtype=np.float32)
+    for first in range(0, total, _BATCH):
+        chosen = windows[:, first:first + _BATCH].transpose(1, 0, 2)[..., None]
+        count = len(chosen)
+        # Batches of one size: another would be compiled anew.
+        chosen = np.concatenate([chosen, np.zeros((_BATCH - count, *chosen.shape[1:]), chosen.dtype)])
+        logits[first:first + count] = np.asarray(model.predict_on_batch(chosen))[:count, 0]
+    return 1 / (1 + np.exp(-logits))
+
+
+def _truth_and_score(model, width: int, dataset: Dataset, split: str, settings: VADExcerpts,
+                     progress: Callable[[Iterable], Iterable]) -> tuple[np.ndarray, np.ndarray]:
+    truth, score = [], []
+    for track in progress(dataset.manifest.split(split)):
+        with dataset.open(track, ("mixture", "vocals")) as sources:
+            mixture = sources["mixture"]
+            audio = resample(mono(mixture.read(0, mixture.samples)), mixture.rate, settings.sample_rate)
+            label = activity.labels(activity.levels(sources["vocals"], settings), settings)
+        probability = probabilities(model, magnitude(stft(audio, settings), settings), width)
+        count = min(len(label), len(probability))
+        sure = label[:count] != activity.UNSURE
+        truth.append(label[:count][sure])
+        score.append(probability[:count][sure])
+    return np.concatenate(truth), np.concatenate(score)
+
+
+def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts,
+             progress: Callable[[Iterable], Iterable] = iter) -> dict:
+    """Metrics of the net on all frames of the test tracks, beside always saying "singing".
+
+    The threshold is tuned on the validation tracks alone (balanced accuracy).
+
+    Returns
+    -------
+    dict
+        threshold, frames, singing (share of frames), net and always_singing
+        (`svs.activity.detection_metrics`).
+    """
+    model, card = load(folder)
+    width = int(card["representation"]["width"])
+    threshold = activity.best_threshold(*_truth_and_score(model, width, dataset, "valid", settings, progress))
+    truth, score = _truth_and_score(model, width, dataset, "test", settings, progress)
+    return {
+        "threshold": threshold, "frames": len(truth), "singing": float(truth.mean()),
+        "net": activity.detection_metrics(truth, score, threshold),
+        "always_singing": activity.detection_metrics(truth, np.ones(len(truth)), 0.5),
+    }
