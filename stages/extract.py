@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from svs import dataset, files, paths, settings, store
+from svs import dataset, extraction, files, paths, settings
 from svs.running import log, log_parameters, main, progress
 
 
@@ -12,7 +12,7 @@ def run() -> None:
     data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, "extract",
                             files.fingerprint(parameters.extract, inputs=[paths.MANIFEST]))
-    counts = store.extract(data, parameters.extract, paths.STORE, scratch,
+    counts = extraction.extract(data, parameters.extract, paths.STORE, scratch,
                            partial(progress, unit="track", desc="extract"))
     scratch.done()
     log.info("frames to centre excerpts on: %s", ", ".join(f"{mode} {count}" for mode, count in counts.items()))

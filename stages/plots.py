@@ -4,8 +4,8 @@ import pandas as pd
 
 from svs import dataset, paths, plots, settings
 from svs.audio import WavSource
-from svs.running import log, main, progress
 from svs.published import SEED_VAL_LOSS
+from svs.running import log, main, progress
 
 
 def run() -> None:
@@ -28,7 +28,7 @@ def run() -> None:
                      for method in parameters.methods}
         with data.open(track, ("mixture", "vocals")) as sources:
             figure = plots.separation_picture(track.name, sources["mixture"], sources["vocals"], estimates,
-                                              parameters.extract.svs.stft(), parameters.plots)
+                                              parameters.plots)
         plots.save(figure, paths.PLOTS / "tracks" / f"{track.name}.png")
     log.info("boxplots, curves and %d pictures in %s/", len(tracks), paths.PLOTS)
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from svs import dataset, files, paths, scoring, settings, summary
+from svs import dataset, files, paths, scores, scoring, settings, summary
 from svs.running import log, log_parameters, main
 
 
@@ -16,7 +16,7 @@ def run(method: str) -> None:
     scoring.score_method(data, estimates, parameters.score, scratch.path, method)
     files.publish(scratch.path, paths.SCORES / method)
     scratch.done()
-    for protocol, folder in ((scoring.BSSEVAL, paths.METRICS), (scoring.SEED, paths.METRICS / scoring.SEED)):
+    for protocol, folder in ((scores.BSSEVAL, paths.METRICS), (scores.SEED, paths.METRICS / scores.SEED)):
         metrics = summary.method_metrics(summary.track_table(paths.SCORES / method, method, protocol))
         files.write_json(folder / f"{method}.json", metrics)
         log.info("%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, protocol,

@@ -14,7 +14,7 @@ def run(method: str) -> None:
     log_parameters(separate={method: options}, common=parameters.separate.common)
     data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, f"separate-{method}",
-                            files.fingerprint(method, options, parameters.separate.common, parameters.extract.svs.stft(),
+                            files.fingerprint(method, options, parameters.separate.common,
                                               inputs=[paths.MANIFEST, parameters.methods[method]]))
     separator = separators.build(method, parameters)
     seconds = estimates.separate_all(data, separator, parameters.separate.common.chunk,

@@ -87,7 +87,7 @@ class WavWriter:
     """
 
     def __init__(self, path: Path, rate: int, channels: int):
-        self._file = open(path, "wb")
+        self._file = open(path, "wb")  # noqa: SIM115 (closed by close())
         self._rate, self._channels, self.samples = rate, channels, 0
         self._file.write(self._header())
 

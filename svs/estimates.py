@@ -7,8 +7,7 @@ from pathlib import Path
 from svs.chunking import separate_to
 from svs.dataset import Dataset
 from svs.files import Scratch, publish
-from svs.running import log
-from svs.scoring import TARGETS
+from svs.scores import TARGETS
 from svs.separators.base import Separator
 
 
@@ -46,5 +45,4 @@ def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: P
                     separate_to(place, separator, sources["mixture"], chunk, references)
             bar.update(round(track.seconds))
     publish(scratch.path, folder)
-    log.info("%s: %d tracks", separator.name, len(tracks))
     return sum(track.seconds for track in tracks)

@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
-import seaborn as sns  # noqa: E402
+import matplotlib.pyplot as plt
+import seaborn as sns
 
-from svs.audio import Source, mono  # noqa: E402
-from svs.errors import DataError  # noqa: E402
-from svs.files import written  # noqa: E402
-from svs.scoring import TARGETS  # noqa: E402
-from svs.settings import Plots, Representation  # noqa: E402
-from svs.spectral import stft, window_sum  # noqa: E402
+from svs.audio import Source, mono
+from svs.errors import DataError
+from svs.files import written
+from svs.scores import TARGETS
+from svs.settings import Plots, Representation
+from svs.spectral import stft, window_sum
 
 FLOOR, CEILING = "mixture", "oracle_ibm"
 INK, MUTED, OURS, LIMIT = "#1b1f24", "#6e7781", "#2f6fb2", "#c9ced6"
@@ -122,13 +122,15 @@ def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, 
 
 
 def separation_picture(title: str, mixture: Source, vocals: Source, estimates: Mapping[str, Source],
-                       representation: Representation, settings: Plots) -> plt.Figure:
+                       settings: Plots) -> plt.Figure:
     """Spectrograms of mixture, true vocals, and each method's mask and estimate.
 
     The mask is what the estimate amounts to: the ratio of its magnitude to the
     mixture's, between 0 and 1.  A passage of `picture_seconds` from the middle
     of the track is shown; frequency is on a mel-like (symlog) scale.
     """
+    size = settings.picture_frame_size
+    representation = Representation(sample_rate=mixture.rate, frame_size=size, win_length=size, hop_length=size // 4)
     length = min(mixture.samples, round(settings.picture_seconds * mixture.rate))
     first = (mixture.samples - length) // 2
     spectra = {name: _level(source, first, first + length, representation)

@@ -20,6 +20,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEX
 
 def main(function: Callable[..., None], *arguments: Any) -> None:
     """Run `function`; an `SVSError` is printed as one line and gives its exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")      # TensorFlow greets with pages of CUDA lines
     logging.basicConfig(level=os.environ.get("SVS_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
     try:
         function(*arguments)

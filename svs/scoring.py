@@ -14,7 +14,6 @@ reference or estimate, where museval itself raises.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +25,9 @@ from svs.dataset import Dataset, Track
 from svs.errors import DataError
 from svs.files import write_text
 from svs.running import each_in_parallel
+from svs.scores import MEASURES, PROTOCOLS, SEED, TARGETS, museval_json
 from svs.settings import Representation, Score
 from svs.spectral import istft, stft
-
-TARGETS = ("vocals", "accompaniment")
-MEASURES = ("SDR", "ISR", "SIR", "SAR")
-BSSEVAL, SEED = "bsseval", "seed"
-PROTOCOLS = (BSSEVAL, SEED)
 
 
 def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: int) -> dict[str, np.ndarray]:
@@ -101,17 +96,6 @@ def _as_the_seed(signal: np.ndarray, rate: int, representation: Representation, 
     return single[:, None]
 
 
-def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:
-    """Scores of one track in museval's own JSON."""
-    import museval
-
-    store = museval.TrackStore(track_name=track, win=settings.window, hop=settings.hop)
-    for index, target in enumerate(TARGETS):
-        store.add_target(target, {measure: scores[measure][index].tolist() for measure in MEASURES})
-    store.validate()
-    return store.json
-
-
 @dataclass(frozen=True)
 class _Job:
     track: Track
@@ -147,18 +131,3 @@ def _score_track(dataset: Dataset, estimates: Path, settings: Score, job: _Job) 
     with dataset.open(track, TARGETS) as references:
         scores = score_sources(references, sources, settings, job.protocol)
     write_text(job.result, museval_json(track.name, scores, settings))
-
-
-def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Frames of one museval JSON: target, then measure, then float64 (frames,); missing values are NaN."""
-    try:
-        content = json.loads(Path(path).read_text())
-        return {target["name"]: {measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]],
-                                                   dtype=np.float64) for measure in MEASURES}
-                for target in content["targets"]}
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: expected museval's JSON ({error}); delete it and run `dvc repro`") from None
-
-
-__all__ = ["BSSEVAL", "MEASURES", "PROTOCOLS", "SEED", "TARGETS", "evaluate", "museval_json",
-           "read_scores", "score_method", "score_sources"]

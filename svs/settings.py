@@ -87,10 +87,6 @@ class Representation(_Group):
     def bins(self) -> int:
         return self.frame_size // 2 + 1
 
-    def stft(self) -> Representation:
-        """The transform alone, without what a subclass adds."""
-        return Representation(**{name: getattr(self, name) for name in Representation.model_fields})
-
 
 class SVSExcerpts(Representation):
     """Spectrograms and masks of the modes SVS and DAE."""
@@ -224,6 +220,7 @@ class Score(_Group):
 class Plots(_Group):
     picture_seconds: PositiveSeconds
     picture_max_frequency: Annotated[float, Field(gt=0)]
+    picture_frame_size: Annotated[int, Field(ge=64, le=65536)]
     dynamic_range: Annotated[float, Field(gt=0)]
 
 

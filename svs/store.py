@@ -1,9 +1,9 @@
-"""Spectrograms, masks and labels of all training tracks in one zarr v3 store.
+"""Spectrograms, masks and labels of all training tracks in one zarr v3 store: its layout, and reading it.
 
 Layout: `svs/<track>/{mixture, vocals, mask}` of shape (frames, bins) and
 `vad/<track>/mixture` (frames, bins), `vad/<track>/label` (frames,).  Each array
-is one shard of chunks of `chunk_frames` frames, written at once by one writer;
-an excerpt is cut when it is read.  The attributes of each group hold its
+is one shard of chunks, written at once by one writer (`svs.extraction`); an
+excerpt is cut when it is read.  The attributes of each group hold its
 representation and, for each mode, the *index*: one row
 [track, split, first, last, class] for every run of frames [first, last] on
 which an excerpt of that mode may be centred.
@@ -13,27 +13,16 @@ Test tracks never enter the store.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 
-from svs import activity
-from svs.audio import Source, mono, resample
-from svs.dataset import Dataset, Track
 from svs.errors import DataError
-from svs.files import Scratch, publish, written
-from svs.masks import ideal_binary_mask
-from svs.settings import Extract, Representation, Store
-from svs.spectral import blocks, frames, magnitude, stft
+from svs.settings import Representation
 
 SVS, VAD = "svs", "vad"
 GROUP_OF_MODE = {"SVS": SVS, "DAE": SVS, "VAD": VAD}
-_FRAMES_PER_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -47,148 +36,9 @@ class Run:
     label: int
 
 
-def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch,
-            progress: Iterable | None = None) -> dict[str, int]:
-    """Write the store of all training and validation tracks.
-
-    Finished tracks are kept in `scratch`, so an interrupted extraction goes on
-    where it was; the store appears under `path` at the end.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    settings : Extract
-    path : Path
-        Where the store appears, replacing an older one.
-    scratch : Scratch
-    progress : callable, optional
-        Wraps the list of tracks (a progress bar).
-
-    Returns
-    -------
-    dict
-        Frames on which excerpts may be centred, by mode.
-    """
-    tracks = dataset.manifest.split("train", "valid")
-    if not tracks:
-        raise DataError("no training tracks in the manifest; nothing to extract")
-    staging = scratch.path / "store"
-    finished = scratch.path / "finished"
-    finished.mkdir(exist_ok=True)
-    groups = {GROUP_OF_MODE[mode] for mode in settings.modes}
-    for track in progress(tracks) if progress else tracks:
-        marker = finished / f"{_key(track.name)}.npz"
-        if marker.exists():
-            continue
-        # A track that was interrupted half-way is written again from its start.
-        for group in groups:
-            shutil.rmtree(staging / group / _key(track.name), ignore_errors=True)
-        runs = _extract_track(dataset, track, settings, staging, groups)
-        with written(marker) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **runs)
-    index: dict[str, list] = {mode: [] for mode in settings.modes}
-    for track in tracks:
-        with np.load(finished / f"{_key(track.name)}.npz") as runs:
-            for mode in settings.modes:
-                index[mode] += [[track.name, track.split, *map(int, run)] for run in runs[mode]]
-    root = zarr.open_group(staging, mode="a")
-    for group in sorted(groups):
-        modes = {mode: index[mode] for mode in settings.modes if GROUP_OF_MODE[mode] == group}
-        representation = getattr(settings, group)
-        root.require_group(group).attrs.put({"representation": representation.model_dump(), "index": modes})
-    publish(staging, path)
-    return {mode: sum(last - first + 1 for _, _, first, last, _ in rows) for mode, rows in index.items()}
-
-
-def _key(name: str) -> str:
+def track_key(name: str) -> str:
     """A track's name as a folder's."""
     return name.replace("/", "_").replace("\\", "_")
-
-
-def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: Path,
-                   groups: set[str]) -> dict[str, np.ndarray]:
-    root = zarr.open_group(staging, mode="a")
-    with dataset.open(track) as sources:
-        runs = {}
-        if SVS in groups:
-            group = root.require_group(SVS).require_group(_key(track.name))
-            level = _write_svs(group, sources, settings)
-            half = settings.svs.width // 2
-            everywhere = np.ones(len(level), dtype=bool)
-            runs["SVS"] = _runs(everywhere, everywhere, half)
-            voiced = level > settings.svs.voiced_above
-            runs["DAE"] = _runs(voiced, voiced, half)
-        if VAD in groups:
-            group = root.require_group(VAD).require_group(_key(track.name))
-            label = _write_vad(group, sources, settings)
-            runs["VAD"] = _runs(label != activity.UNSURE, label, settings.vad.width // 2)
-    return {mode: runs[mode] for mode in settings.modes}
-
-
-def _runs(usable: np.ndarray, label: np.ndarray, half: int) -> np.ndarray:
-    """Rows [first, last, label] of usable frames of one label, `half` frames off either end."""
-    code = np.where(usable, label.astype(np.int64), -1)
-    code[:half] = -1
-    code[len(code) - half:] = -1
-    edges = np.flatnonzero(np.diff(code)) + 1
-    starts, stops = np.concatenate([[0], edges]), np.concatenate([edges, [len(code)]])
-    rows = [(start, stop - 1, code[start]) for start, stop in zip(starts, stops, strict=True) if code[start] >= 0]
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
-
-
-def _mono_at(source: Source, representation: Representation):
-    """Mono audio (samples,) at the representation's rate."""
-    whole = mono(source.read(0, source.samples))
-    return resample(whole, source.rate, representation.sample_rate)
-
-
-def _write_svs(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> np.ndarray:
-    """Write magnitudes and mask of one track; returns the vocals' level in dB of each frame."""
-    representation = settings.svs
-    audio = {name: _mono_at(sources[name], representation) for name in ("mixture", "vocals", "accompaniment")}
-    samples = len(audio["mixture"])
-    total = frames(samples, representation)
-    shape = (total, representation.bins)
-    mixture, vocals = (np.empty(shape, dtype=settings.store.dtype) for _ in range(2))
-    mask = np.empty(shape, dtype=bool)
-    level = np.empty(total, dtype=np.float32)
-    for first, last, start, stop, skip in blocks(samples, representation, _FRAMES_PER_BLOCK):
-        own = slice(skip, skip + last - first)
-        spectra = {name: stft(signal[start:stop], representation)[:, own].T for name, signal in audio.items()}
-        mixture[first:last] = magnitude(spectra["mixture"], representation)
-        loud = magnitude(spectra["vocals"], representation)
-        vocals[first:last] = loud
-        mask[first:last] = ideal_binary_mask(spectra["vocals"], spectra["accompaniment"])
-        with np.errstate(divide="ignore"):
-            level[first:last] = 10 * np.log10(np.square(loud).sum(axis=1))
-    for name, array in (("mixture", mixture), ("vocals", vocals), ("mask", mask)):
-        _write(group, name, array, settings.store)
-    return level
-
-
-def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> np.ndarray:
-    """Write mixture magnitudes and labels of one track; returns the labels."""
-    representation = settings.vad
-    audio = _mono_at(sources["mixture"], representation)
-    total = frames(len(audio), representation)
-    mixture = np.empty((total, representation.bins), dtype=settings.store.dtype)
-    for first, last, start, stop, skip in blocks(len(audio), representation, _FRAMES_PER_BLOCK):
-        spectrum = stft(audio[start:stop], representation)[:, skip:skip + last - first].T
-        mixture[first:last] = magnitude(spectrum, representation)
-    label = activity.labels(activity.levels(sources["vocals"], representation), representation)
-    label = np.pad(label, (0, max(0, total - len(label))), mode="edge")[:total]
-    _write(group, "mixture", mixture, settings.store)
-    _write(group, "label", label, settings.store)
-    return label
-
-
-def _write(group: zarr.Group, name: str, array: np.ndarray, settings: Store) -> None:
-    chunk = (settings.chunk_frames, *array.shape[1:])
-    shard = (-(-len(array) // settings.chunk_frames) * settings.chunk_frames, *array.shape[1:])
-    # Plain zstd: the bytes of multi-threaded Blosc depend on which thread is done first.
-    stored = group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunk, shards=shard,
-                                compressors=[ZstdCodec(level=settings.compression)])
-    stored[:] = array
 
 
 class Spectrograms:
@@ -215,6 +65,11 @@ class Spectrograms:
             raise DataError(f"{path}: expected a store of spectrograms; run `dvc repro extract`") from None
         self._arrays: dict[tuple[str, str], zarr.Array] = {}
 
+    @property
+    def stft(self) -> Representation:
+        """The transform that the spectrograms are of."""
+        return Representation(**{name: self.representation[name] for name in Representation.model_fields})
+
     def runs(self, mode: str, split: str) -> list[Run]:
         """Where excerpts of a mode may be centred in the tracks of a split."""
         if mode not in self._index:
@@ -224,8 +79,5 @@ class Spectrograms:
     def array(self, track: str, name: str) -> zarr.Array:
         """An array of a track: frames along the first axis."""
         if (track, name) not in self._arrays:
-            self._arrays[track, name] = self._group[f"{_key(track)}/{name}"]
+            self._arrays[track, name] = self._group[f"{track_key(track)}/{name}"]
         return self._arrays[track, name]
-
-
-__all__ = ["GROUP_OF_MODE", "Run", "Spectrograms", "extract"]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from svs.errors import DataError
 from svs.files import write_text
-from svs.scoring import MEASURES, TARGETS, read_scores
+from svs.scores import MEASURES, TARGETS, read_scores
 
 
 def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:

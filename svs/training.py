@@ -23,9 +23,9 @@ from svs.errors import ModelError
 from svs.excerpts import TRAIN, VALID, Batches
 from svs.files import Scratch, write_text, written
 from svs.models.archive import load
+from svs.published import SEED_VAL_LOSS
 from svs.running import progress
 from svs.settings import Training
-from svs.published import SEED_VAL_LOSS
 
 log = logging.getLogger("svs")
 

@@ -1,6 +1,6 @@
 """Separation methods by name.
 
-A method is one file here with `build(options, representation, needs)` that
+A method is one file here with `build(options, needs)` that
 returns a `Separator`, one group of options in `svs.settings.Separate`, and one
 line under `methods` in `params.yaml`.
 """
@@ -23,17 +23,17 @@ def build(name: str, settings: Settings) -> Separator:
     Parameters
     ----------
     name : str
-        One of `REGISTRY`, with a line under `methods`.
+        One of `REGISTRY`, with a line under `methods`, which says what it needs.
     settings : Settings
 
     Raises
     ------
     SettingsError
         There is no method of that name.
-    ModelError
-        It needs a trained model that is not there.
+    ModelError, DataError
+        It needs a trained model, or the store, that is not there.
     """
     if name not in REGISTRY:
         raise SettingsError(f"methods.{name}: no such method; expected one of {', '.join(REGISTRY)}")
     needs = settings.methods.get(name, Path("models") / name)
-    return import_module(f"svs.separators.{name}").build(settings.separate.of(name), settings.extract.svs.stft(), needs)
+    return import_module(f"svs.separators.{name}").build(settings.separate.of(name), needs)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from svs.separators.network import NetworkSeparator
-from svs.settings import CNNOptions, Representation
+from svs.settings import CNNOptions
 
 
-def build(options: CNNOptions, representation: Representation, needs: Path) -> NetworkSeparator:
-    # The representation is the one that the net was trained on: its card says which.
+def build(options: CNNOptions, needs: Path) -> NetworkSeparator:
     return NetworkSeparator("cnn_separator", needs, options)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from svs.separators.base import Separator
-from svs.settings import MixtureOptions, Representation
+from svs.settings import MixtureOptions
 
 
 class Mixture(Separator):
@@ -31,5 +31,5 @@ class Mixture(Separator):
         return mixture * self._share
 
 
-def build(options: MixtureOptions, representation: Representation, needs: Path) -> Mixture:
+def build(options: MixtureOptions, needs: Path) -> Mixture:
     return Mixture(options.share)

@@ -39,7 +39,7 @@ class NetworkSeparator(MaskSeparator):
     """
 
     def __init__(self, name: str, folder: Path, options: CNNOptions):
-        from svs.models.archive import load      # Keras takes seconds to import
+        from svs.models.archive import load  # Keras takes seconds to import
 
         self.name = name
         self._model, card = load(folder)
@@ -59,10 +59,8 @@ class NetworkSeparator(MaskSeparator):
         heard = mixture.mean(axis=0, keepdims=True) if self._options.channels == "shared" else mixture
         mask = np.stack([self.mask(magnitude(channel, self.representation)) for channel in heard])
         mask = gated(mask, self._options.gate, hard=self._options.mask == "hard")
-        if self._options.wiener:
-            vocals = self._wiener(np.broadcast_to(mask, mixture.shape), mixture)
-        else:
-            vocals = mixture * mask
+        filtered = self._options.wiener > 0
+        vocals = self._wiener(np.broadcast_to(mask, mixture.shape), mixture) if filtered else mixture * mask
         return self._harmonic(vocals) if self._options.hpss else vocals
 
     def mask(self, spectrum: np.ndarray) -> np.ndarray:

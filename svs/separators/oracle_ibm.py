@@ -10,6 +10,7 @@ import numpy as np
 from svs.masks import ideal_binary_mask
 from svs.separators.base import MaskSeparator
 from svs.settings import OracleOptions, Representation
+from svs.store import Spectrograms
 
 
 class OracleIBM(MaskSeparator):
@@ -28,5 +29,6 @@ class OracleIBM(MaskSeparator):
         return mixture * ideal_binary_mask(vocals, accompaniment)
 
 
-def build(options: OracleOptions, representation: Representation, needs: Path) -> OracleIBM:
-    return OracleIBM(representation, options.channels)
+def build(options: OracleOptions, needs: Path) -> OracleIBM:
+    # The ceiling of the networks has their spectrogram: that of the store that they are trained on.
+    return OracleIBM(Spectrograms(needs).stft, options.channels)

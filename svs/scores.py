@@ -1,0 +1,38 @@
+"""Scores on disk: museval's own JSON, one file for each track."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from svs.errors import DataError
+from svs.settings import Score
+
+TARGETS = ("vocals", "accompaniment")
+MEASURES = ("SDR", "ISR", "SIR", "SAR")
+BSSEVAL, SEED = "bsseval", "seed"
+PROTOCOLS = (BSSEVAL, SEED)
+
+
+def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:
+    """Scores of one track in museval's own JSON."""
+    import museval
+
+    store = museval.TrackStore(track_name=track, win=settings.window, hop=settings.hop)
+    for index, target in enumerate(TARGETS):
+        store.add_target(target, {measure: scores[measure][index].tolist() for measure in MEASURES})
+    store.validate()
+    return store.json
+
+
+def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Frames of one museval JSON: target, then measure, then float64 (frames,); missing values are NaN."""
+    try:
+        content = json.loads(Path(path).read_text())
+        return {target["name"]: {measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]],
+                                                   dtype=np.float64) for measure in MEASURES}
+                for target in content["targets"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: expected museval's JSON ({error}); delete it and run `dvc repro`") from None

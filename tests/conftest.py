@@ -1,0 +1,62 @@
+"""What tests share: the option --slow, real previews where they are, small data sets and settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from svs import dataset
+from svs import settings as settings_module
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# A folder of MUSDB18's 7-second previews; beside the repository where nothing else is said.
+PREVIEWS = Path(os.environ.get("SVS_PREVIEWS", REPOSITORY.parent / "shared" / "data" / "musdb18-7"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow: run with --slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def previews() -> Path:
+    """The folder of MUSDB18's previews (`train` and `test` of .stem.mp4 files)."""
+    if not (PREVIEWS / "train").is_dir():
+        pytest.skip(f"no MUSDB18 previews at {PREVIEWS}; name a folder with SVS_PREVIEWS")
+    return PREVIEWS
+
+
+@pytest.fixture(scope="session")
+def settings() -> settings_module.Settings:
+    """The repository's own params.yaml."""
+    return settings_module.load(REPOSITORY / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def small(settings: settings_module.Settings) -> settings_module.Settings:
+    """Settings with spectrograms of 257 bins, so that networks are small."""
+    representation = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
+    extract = settings.extract.model_copy(update={
+        "svs": settings.extract.svs.model_copy(update=representation),
+        "vad": settings.extract.vad.model_copy(update=representation),
+    })
+    return settings.model_copy(update={"extract": extract})
+
+
+@pytest.fixture(scope="session")
+def tiny_set(settings: settings_module.Settings, tmp_path_factory: pytest.TempPathFactory):
+    """Folder and manifest of a generated data set: 2 training, 1 validation, 1 test track of 3 s."""
+    tiny = settings.download.tiny.model_copy(update={"train": 2, "valid": 1, "test": 1, "train_seconds": 3.0,
+                                                     "test_seconds": 3.0, "real_song": False})
+    download = settings.download.model_copy(update={"tiny": tiny})
+    folder, validation = dataset.locate(download, 7, tmp_path_factory.mktemp("musdb"))
+    return folder, dataset.inspect(download, 7, folder, validation)

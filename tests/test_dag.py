@@ -1,0 +1,95 @@
+"""dvc.yaml against the code: every stage has its script, and depends on the code that it runs."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = {name: stage.get("do", stage) for name, stage in DAG.items()}
+
+PARAMETERS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+# Modules without science: a change in them changes how a stage runs, not what it computes.
+# (settings: its values are tracked as parameters; audio: reading and writing samples.)
+PLUMBING = {"svs", "svs.audio", "svs.errors", "svs.files", "svs.models", "svs.paths",
+            "svs.published", "svs.running", "svs.scores", "svs.separators", "svs.settings"}
+
+# What else a stage imports only to find its data, not to compute with.
+READING = {"svs.dataset": {"download"}, "svs.fetch": {"download"}, "svs.synth": {"download"},
+           "svs.models.archive": {"pretrain", "train", "train_vad"},
+           "svs.store": {"extract", "pretrain", "train", "train_vad"}}
+
+
+def imported(module: str) -> set[str]:
+    """The svs modules that a module imports by name."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    if not path.exists():
+        path = ROOT / module.replace(".", "/") / "__init__.py"
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "svs"}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "svs":
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                is_module = (ROOT / (name.replace(".", "/") + ".py")).exists() or \
+                    (ROOT / name.replace(".", "/") / "__init__.py").exists()
+                found.add(name if is_module else node.module)
+    return found
+
+
+def closure(module: str) -> set[str]:
+    seen, waiting = set(), [module]
+    while waiting:
+        for found in imported(waiting.pop()) - seen:
+            seen.add(found)
+            waiting.append(found)
+    return seen
+
+
+def test_every_stage_is_the_script_of_its_name():
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert scripts == set(STAGES)
+    for name, stage in STAGES.items():
+        assert stage["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_the_code_that_it_runs(name):
+    declared = {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
+    assert f"stages/{name}.py" in declared
+    modules = closure(f"stages.{name}")
+    # What the registries import by name.
+    registered = {"train": ["svs.models.cnn_separator", "svs.models.cnn_deep_separator"],
+                  "pretrain": ["svs.models.cnn_deep_separator"], "train_vad": ["svs.models.vad"],
+                  "separate": [f"svs.separators.{method}" for method in PARAMETERS["methods"]]}
+    for module in registered.get(name, []):
+        modules |= closure(module)
+        assert {"svs/models/${key}.py", "svs/separators/${key}.py", module.replace(".", "/") + ".py"} & declared
+    for module in modules - PLUMBING:
+        if module in READING and name not in READING[module]:
+            continue
+        path = module.replace(".", "/") + ".py"
+        assert path in declared, f"stage {name} runs {path}, but a change in it would not run the stage again"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_has_a_dependency_and_no_absolute_path(name):
+    stage = STAGES[name]
+    assert stage["deps"], "a stage without dependencies is never restored from the run-cache"
+    for entry in (*stage["deps"], *stage.get("outs", [])):
+        path = entry if isinstance(entry, str) else next(iter(entry))
+        assert not path.startswith(("/", "..")), path
+
+
+def test_the_library_knows_nothing_of_dvc_or_stages():
+    for path in (ROOT / "svs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] in ("dvc", "stages") for name in names), path
