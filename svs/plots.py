@@ -133,11 +133,10 @@ def separation_picture(title: str, mixture: Source, vocals: Source, estimates: M
     representation = Representation(sample_rate=mixture.rate, frame_size=size, win_length=size, hop_length=size // 4)
     length = min(mixture.samples, round(settings.picture_seconds * mixture.rate))
     first = (mixture.samples - length) // 2
-    spectra = {name: _level(source, first, first + length, representation)
-               for name, source in {"mixture": mixture, "vocals": vocals, **estimates}.items()}
-    loudest = spectra["mixture"].max(initial=1e-9)
+    mixed, true = (_level(source, first, first + length, representation) for source in (mixture, vocals))
+    loudest = mixed.max(initial=1e-9)
     frequencies = np.fft.rfftfreq(representation.frame_size, 1 / mixture.rate)
-    times = (first + np.arange(spectra["mixture"].shape[1]) * representation.hop_length) / mixture.rate
+    times = (first + np.arange(mixed.shape[1]) * representation.hop_length) / mixture.rate
     shown = frequencies <= settings.picture_max_frequency
 
     def draw(axis: plt.Axes, values: np.ndarray, name: str, limits: tuple[float, float], colours: str):
@@ -157,13 +156,14 @@ def separation_picture(title: str, mixture: Source, vocals: Source, estimates: M
     quiet = (-settings.dynamic_range, 0.0)
     with plt.rc_context({**_STYLE, "axes.titlesize": 9.5}):
         figure, axes = plt.subplots(rows, 2, figsize=(11, 1.9 * rows), sharex=True, sharey=True, layout="constrained")
-        image = draw(axes[0][0], decibels(spectra["mixture"]), "mixture", quiet, "magma")
-        draw(axes[0][1], decibels(spectra["vocals"]), "true vocals", quiet, "magma")
+        image = draw(axes[0][0], decibels(mixed), "mixture", quiet, "magma")
+        draw(axes[0][1], decibels(true), "true vocals", quiet, "magma")
         share = None
         for row, name in zip(axes[1:], estimates, strict=True):
-            mask = np.clip(spectra[name] / np.maximum(spectra["mixture"], 1e-9), 0, 1)
+            level = _level(estimates[name], first, first + length, representation)
+            mask = np.clip(level / np.maximum(mixed, 1e-9), 0, 1)
             share = draw(row[0], mask, f"{name}: mask", (0, 1), "viridis")
-            draw(row[1], decibels(spectra[name]), f"{name}: vocals", quiet, "magma")
+            draw(row[1], decibels(level), f"{name}: vocals", quiet, "magma")
         for row in axes:
             row[0].set_ylabel("frequency (Hz)")
         for axis in axes[-1]:
