@@ -44,7 +44,10 @@ class WavSource:
     def read(self, start: int, stop: int) -> np.ndarray:
         if not 0 <= start <= stop <= self.samples:
             raise ValueError(f"{self.path}: samples {start} to {stop} of {self.samples}")
-        audio, _ = soundfile.read(self.path, frames=stop - start, start=start, dtype="float32", always_2d=True)
+        try:
+            audio, _ = soundfile.read(self.path, frames=stop - start, start=start, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise DataError(f"{self.path}: could be opened before, can't be read any more ({error})") from None
         if len(audio) != stop - start:
             raise DataError(f"{self.path}: expected {stop - start} samples at {start}, got {len(audio)}: "
                             "the file is truncated; fetch it again")

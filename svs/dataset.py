@@ -98,8 +98,11 @@ class Manifest:
     @classmethod
     def load(cls, path: Path) -> Manifest:
         content = read_json(path)
-        rows = [{key: value for key, value in row.items() if key != "seconds"} for row in content["tracks"]]
-        return cls(content["dataset"], [Track(**row) for row in rows])
+        try:
+            rows = [{key: value for key, value in row.items() if key != "seconds"} for row in content["tracks"]]
+            return cls(content["dataset"], [Track(**row) for row in rows])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: expected a manifest of tracks ({error}); delete it and run `dvc repro`") from None
 
 
 def locate(settings: Download, seed: int, root: Path) -> tuple[Path, list[str]]:
@@ -259,7 +262,8 @@ def _inspect_track(candidate: _Candidate, rate: int) -> Track | str:
             for name, source in sources.items():
                 peak = 0.0
                 for start in range(0, samples, _BLOCK):
-                    peak = max(peak, float(np.abs(source.read(start, min(start + _BLOCK, samples))).max(initial=0.0)))
+                    block = source.read(start, min(start + _BLOCK, samples))
+                    peak = float(np.maximum(peak, np.abs(block).max(initial=0.0)))      # a NaN stays one
                     if not np.isfinite(peak):
                         return f"{name} holds NaN or infinite samples"
                 peaks[name] = peak

@@ -7,6 +7,7 @@ from pathlib import Path
 from svs.chunking import separate_to
 from svs.dataset import Dataset
 from svs.files import Scratch, publish
+from svs.running import bar
 from svs.scores import TARGETS
 from svs.separators.base import Separator
 
@@ -32,17 +33,15 @@ def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: P
     float
         Seconds of music separated, now or before an interruption.
     """
-    from tqdm import tqdm
-
     tracks = dataset.manifest.split("test")
     names = ("mixture", *TARGETS) if separator.needs_references else ("mixture",)
-    with tqdm(total=round(sum(track.seconds for track in tracks)), unit="s", desc=separator.name) as bar:
+    with bar(total=round(sum(track.seconds for track in tracks)), unit="s", desc=separator.name) as moving:
         for track in tracks:
             place = scratch.path / track.subset / track.name
             if not place.exists():
                 with dataset.open(track, names) as sources:
                     references = {name: sources[name] for name in TARGETS} if separator.needs_references else None
                     separate_to(place, separator, sources["mixture"], chunk, references)
-            bar.update(round(track.seconds))
+            moving.update(round(track.seconds))
     publish(scratch.path, folder)
     return sum(track.seconds for track in tracks)

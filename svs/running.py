@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
+from tqdm import tqdm
+
 from svs.errors import SVSError
 
 log = logging.getLogger("svs")
@@ -40,8 +42,11 @@ def log_parameters(**groups: Any) -> None:
 
 def progress(items: Iterable, *, unit: str, total: int | None = None, desc: str | None = None) -> Iterable:
     """`items` with a progress bar that shows rate and time left, on standard error."""
-    from tqdm import tqdm
+    return bar(items, unit=unit, total=total, desc=desc)
 
+
+def bar(items: Iterable | None = None, *, unit: str, total: int | None = None, desc: str | None = None) -> tqdm:
+    """A progress bar on standard error, over `items` or moved on by `update`."""
     # Where nobody watches (a log file), a line every half minute is enough.
     interval = 0.1 if sys.stderr.isatty() else 30.0
     return tqdm(items, total=total, desc=desc, unit=unit, mininterval=interval, dynamic_ncols=True)

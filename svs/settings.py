@@ -269,9 +269,10 @@ def resolve(raw: dict[str, Any]) -> Settings:
     if not isinstance(raw, dict):
         raise SettingsError("params.yaml: expected a mapping of groups; see the file in the repository")
     raw = dict(raw)
-    profiles = raw.pop("profiles", None) or {}
+    profiles = raw.pop("profiles", None)
+    profiles = profiles if isinstance(profiles, dict) else {}
     name = raw.get("profile")
-    if name not in profiles:
+    if name not in list(profiles):      # by equality: what YAML gives may not be hashable
         raise SettingsError(f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles))) or 'none'}; "
                             "add it under `profiles` or choose one of these")
     try:

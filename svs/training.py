@@ -24,7 +24,7 @@ from svs.excerpts import TRAIN, VALID, Batches
 from svs.files import Scratch, write_text, written
 from svs.models.archive import load
 from svs.published import SEED_VAL_LOSS
-from svs.running import progress
+from svs.running import bar
 from svs.settings import Training
 
 log = logging.getLogger("svs")
@@ -150,7 +150,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, batches: int, epochs: int, done: int, desc: str):
         super().__init__()
-        self._bar = progress(range(batches * epochs), unit="batch", desc=desc, total=batches * epochs)
+        self._bar = bar(unit="batch", desc=desc, total=batches * epochs)
         self._bar.update(batches * done)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

@@ -1,0 +1,293 @@
+"""The pipeline as DVC runs it: from nothing, again, after a change, after kill -9, in two clones."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.slow
+
+# The default profile, made small enough for tests: the same stages on fewer, shorter tracks
+# and spectrograms of 257 bins.
+SMALL = {
+    "extract": {name: {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
+                for name in ("svs", "vad")},
+    "profiles": {"tiny": {
+        "download": {"tiny": {"train": 2, "valid": 1, "test": 2, "train_seconds": 3.0, "test_seconds": 2.5,
+                              "real_song": False}},
+        "pretrain": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 16, "valid_per_track": 8}},
+        "train": {model: {"epochs": 3, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}}
+                  for model in ("cnn_separator", "cnn_deep_separator")},
+        "vad": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}},
+    }},
+}
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "SVS_LOG": "INFO"}
+
+
+def call(workspace: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, cwd=workspace, env=environment(), capture_output=True, text=True)
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done
+
+
+def dvc(workspace: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    return call(workspace, "dvc", *arguments, check=check)
+
+
+def changed_parameters(workspace: Path, changes: dict) -> None:
+    """Lay `changes` (nested) over the workspace's params.yaml."""
+    from svs.settings import merge
+
+    path = workspace / "params.yaml"
+    path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), changes), sort_keys=False))
+
+
+def clone(folder: Path) -> Path:
+    """The repository's files, as they are now, in a repository of their own, without any output."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True,
+                            capture_output=True).stdout.decode().split("\0")
+    for name in filter(None, listed):
+        if name == "dvc.lock" or name.startswith(("metrics/", "plots/", "docs/")) or not (ROOT / name).is_file():
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    changed_parameters(folder, SMALL)
+    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
+        call(folder, *command)
+    commit(folder, "start")
+    return folder
+
+
+def commit(workspace: Path, message: str) -> None:
+    call(workspace, "git", "add", "-A")
+    call(workspace, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", message)
+
+
+def ran(done: subprocess.CompletedProcess) -> list[str]:
+    """Stages that a `dvc repro` ran."""
+    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+
+def hashes(workspace: Path) -> dict[str, dict[str, str]]:
+    """Of every stage in dvc.lock, the hash of every output."""
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text())
+    return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in lock["stages"].items()}
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the whole pipeline has run once, committed."""
+    workspace = clone(tmp_path_factory.mktemp("pipeline"))
+    done = dvc(workspace, "repro")
+    assert len(ran(done)) == len(hashes(workspace)) >= 16
+    commit(workspace, "run")
+    return workspace
+
+
+def test_everything_comes_out(pipeline):
+    scores = pd.read_csv(pipeline / "metrics/scores.csv")
+    methods = list(yaml.safe_load((pipeline / "params.yaml").read_text())["methods"])
+    assert sorted(scores["method"].unique()) == sorted(methods)
+    assert len(scores) == len(methods) * 2 * 2      # two test tracks, two targets
+    medians = scores[scores["target"] == "vocals"].groupby("method")["SDR"].median()
+    assert medians["oracle_ibm"] > medians["mixture"] + 3
+    for name in ("sdr_boxplot.png", "sdr_boxplot.svg", "training_curves.png", "networks/cnn_separator.png"):
+        assert (pipeline / "plots" / name).stat().st_size > 1000
+    assert len(list((pipeline / "plots/tracks").glob("*.png"))) == 2
+    metrics = json.loads((pipeline / "metrics/cnn_separator.json").read_text())
+    assert metrics["vocals"]["SDR"]["median"] == pytest.approx(medians["cnn_separator"], abs=1e-3)
+    assert list((pipeline / "logs").rglob("events.out.tfevents.*")), "TensorBoard logs"
+    assert not list((pipeline / ".cache").iterdir()), "scratch is left after a run that finished"
+
+
+def test_the_second_run_does_nothing(pipeline):
+    done = dvc(pipeline, "repro")
+    assert ran(done) == []
+    assert "up to date" in done.stdout + done.stderr
+    assert call(pipeline, "git", "status", "--porcelain").stdout == "", "a run changed a tracked file"
+
+
+def everything(*stages: str) -> set[str]:
+    methods = ("cnn_separator", "cnn_deep_separator", "oracle_ibm", "mixture")
+    names = set()
+    for stage in stages:
+        names |= {f"{stage}@{method}" for method in methods} if stage in ("separate", "score") else {stage}
+    return names
+
+
+# Which stages a parameter triggers by itself; what they feed runs after them if their output changes.
+TRIGGERS = [
+    ("seed", 21, {"download", "pretrain", "train@cnn_separator", "train@cnn_deep_separator", "train_vad"}),
+    ("download.on_silent_vocals", "skip", {"download"}),
+    ("download.validation_fraction", 0.4, {"download"}),
+    ("profiles.tiny.download.tiny.test", 3, {"download"}),
+    ("extract.svs.hop_length", 128, {"extract"}),
+    ("extract.store.compression", 5, {"extract"}),
+    ("extract.vad.smoothing", 0.3, {"extract", "score_vad"}),
+    ("pretrain.learning_rate", 1e-4, {"pretrain"}),
+    ("profiles.tiny.pretrain.excerpts.per_track", 10, {"pretrain"}),
+    ("train.cnn_separator.label_smoothing", 0.01, {"train@cnn_separator"}),
+    ("profiles.tiny.train.cnn_separator.epochs", 4, {"train@cnn_separator"}),
+    ("profiles.tiny.train.cnn_deep_separator.excerpts.per_track", 20, {"train@cnn_deep_separator"}),
+    ("train.cnn_deep_separator.excerpts.start_point", 0.5, {"train@cnn_deep_separator"}),
+    ("vad.learning_rate", 1e-2, {"train_vad"}),
+    ("profiles.tiny.vad.epochs", 3, {"train_vad"}),
+    ("separate.common.chunk", 20.0, everything("separate")),
+    ("separate.cnn_separator.gate", 0.3, {"separate@cnn_separator"}),
+    ("separate.cnn_deep_separator.hop", 3, {"separate@cnn_deep_separator"}),
+    ("separate.oracle_ibm.channels", "each", {"separate@oracle_ibm"}),
+    ("separate.mixture.share", 0.3, {"separate@mixture"}),
+    ("score.window", 2.0, everything("score")),
+    ("score.seed_protocol.passage.start", 1.0, everything("score")),
+    ("plots.dynamic_range", 60.0, {"plots"}),
+    ("profiles.sample.train.cnn_separator.epochs", 3, set()),
+    ("profiles.full.download.path", "/somewhere", set()),
+]
+
+
+@pytest.mark.parametrize(("parameter", "value", "stages"), TRIGGERS, ids=[row[0] for row in TRIGGERS])
+def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value, stages):
+    from dvc.repo import Repo
+
+    path = pipeline / "params.yaml"
+    before = path.read_text()
+    change = value
+    for key in reversed(parameter.split(".")):
+        change = {key: change}
+    try:
+        changed_parameters(pipeline, change)
+        assert path.read_text() != before
+        with Repo(str(pipeline)) as repo:
+            assert {name.split(":")[-1] for name in repo.status()} == stages
+    finally:
+        path.write_text(before)
+
+
+def test_every_group_of_parameters_has_a_row(pipeline):
+    groups = set(yaml.safe_load((pipeline / "params.yaml").read_text())) - {"profile", "profiles", "methods", "models"}
+    assert groups <= {row[0].split(".")[0] for row in TRIGGERS}
+
+
+def test_a_change_runs_what_depends_on_it_and_nothing_else(pipeline):
+    before = hashes(pipeline)
+    dry = dvc(pipeline, "repro", "--dry")
+    assert ran(dry) == []
+    done = dvc(pipeline, "exp", "run", "-S", "separate.mixture.share=0.5", "--name", "half")
+    assert ran(done) == ["separate@mixture", "score@mixture", "summarize", "plots"]
+    after = hashes(pipeline)
+    assert after["separate@mixture"] != before["separate@mixture"]
+    assert after["separate@oracle_ibm"] == before["separate@oracle_ibm"]
+
+    diff = dvc(pipeline, "metrics", "diff", "--md", "HEAD").stdout
+    assert "metrics/mixture.json" in diff and "vocals.SDR.median" in diff
+    assert "metrics/oracle_ibm.json" not in diff
+    assert "separate.mixture.share" in dvc(pipeline, "params", "diff", "HEAD").stdout
+    assert "half" in dvc(pipeline, "exp", "show", "--csv").stdout
+    page = dvc(pipeline, "plots", "diff", "HEAD", "--out", "dvc_plots").stdout.strip()
+    html = (pipeline / "dvc_plots" / "index.html").read_text()
+    assert page.endswith("index.html")
+    assert '"mark": {"type": "boxplot"' in html and '"rev": "workspace"' in html and '"rev": "HEAD"' in html
+    shown = dvc(pipeline, "plots", "show", "--out", "dvc_plots").stdout
+    assert "index.html" in shown
+
+    # Back to the committed parameters: everything is in the cache, nothing is computed.
+    call(pipeline, "git", "checkout", "-q", "--", "params.yaml")
+    again = dvc(pipeline, "repro")
+    assert "separate@mixture" not in ran(again)
+    assert hashes(pipeline) == before
+
+
+def test_a_method_taken_off_the_list_leaves_the_tables(pipeline):
+    path = pipeline / "params.yaml"
+    before = path.read_text()
+    parameters = yaml.safe_load(before)
+    del parameters["methods"]["mixture"]
+    try:
+        path.write_text(yaml.safe_dump(parameters, sort_keys=False))
+        assert ran(dvc(pipeline, "repro")) == ["summarize", "plots"]
+        assert "mixture" not in set(pd.read_csv(pipeline / "metrics/scores.csv")["method"])
+    finally:
+        path.write_text(before)
+        dvc(pipeline, "repro")
+
+
+def test_two_clones_give_the_same_bytes(pipeline, tmp_path):
+    other = clone(tmp_path)
+    dvc(other, "repro")
+    assert hashes(other) == hashes(pipeline)
+
+
+def logged(path: Path, text: str) -> bool:
+    return path.exists() and text in path.read_text(errors="replace")
+
+
+# Stages, and the sign (a glob in the clone) that one is in the middle of its work.
+MIDDLE = [
+    ("download", "data/musdb/.tiny.*/tiny/train/*01"),
+    ("extract", ".cache/extract/*/finished/*.npz"),
+    ("pretrain", ".cache/pretrain/*/state.npz"),
+    ("train@cnn_separator", ".cache/train-cnn_separator/*/state.npz"),
+    ("train@cnn_deep_separator", ".cache/train-cnn_deep_separator/*/state.npz"),
+    ("train_vad", ".cache/train-vad/*/state.npz"),
+    ("separate@oracle_ibm", ".cache/separate-oracle_ibm/*/test/*"),
+    ("score@mixture", ".cache/score-mixture/*/bsseval/test/*.json"),
+    ("plots", "plots/tracks/*.png"),
+]
+
+
+def test_killed_in_any_stage_the_next_run_ends_with_the_same_bytes(pipeline, tmp_path):
+    workspace = clone(tmp_path)
+    for stage, sign in MIDDLE:
+        log = tmp_path.parent / f"{tmp_path.name}-{stage}.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(["dvc", "repro"], cwd=workspace, env=environment(), stdout=output,
+                                       stderr=subprocess.STDOUT, start_new_session=True)
+        deadline = time.monotonic() + 300
+        while not (logged(log, f"Running stage '{stage}'") and any(workspace.glob(sign))):
+            assert process.poll() is None, f"{stage} was over before it could be killed:\n{log.read_text()[-2000:]}"
+            assert time.monotonic() < deadline, f"no sign of {stage}:\n{log.read_text()[-2000:]}"
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done = hashes(workspace) if (workspace / "dvc.lock").exists() else {}
+        assert stage not in done, f"{stage} had finished; the kill came too late to mean anything"
+    final = dvc(workspace, "repro")
+    assert hashes(workspace) == hashes(pipeline)
+    assert ran(final)[0] == "plots", "stages that had finished ran again"
+    assert not list(workspace.rglob("*.unfinished"))
+
+
+def test_a_resumed_training_continues_after_the_epochs_done(pipeline, tmp_path):
+    """The log of a training that is started again says which epoch it goes on from."""
+    workspace = clone(tmp_path)
+    shutil.copytree(pipeline / "data", workspace / "data", symlinks=True)
+    log = tmp_path.parent / f"{tmp_path.name}.log"
+    changed_parameters(workspace, {"profiles": {"tiny": {"train": {"cnn_separator": {"epochs": 40}}}}})
+    with log.open("w") as output:
+        process = subprocess.Popen([sys.executable, "-m", "stages.train", "cnn_separator"], cwd=workspace,
+                                   env=environment(), stdout=output, stderr=subprocess.STDOUT)
+    while not logged(log, "epoch 2:"):
+        assert process.poll() is None, log.read_text()[-2000:]
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (workspace / "models/cnn_separator").exists()
+    again = call(workspace, sys.executable, "-m", "stages.train", "cnn_separator")
+    assert "continuing after epoch" in again.stderr
+    assert (workspace / "models/cnn_separator/model.keras").exists()

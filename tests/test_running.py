@@ -1,0 +1,97 @@
+"""How stages run: order, errors, threads of workers, exit codes."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from svs import running
+from svs.errors import DataError, FetchError, ModelError, SettingsError, SVSError
+from svs.running import each_in_parallel, single_threaded
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+# Workers are spawned, so what they run stands at the top of the module.
+def _work(item):
+    if item == "bad":
+        raise DataError("track bad: it is broken; mend it")
+    if item == 0:
+        time.sleep(0.5)             # the first item is done last
+    return item, os.getpid(), {name: os.environ.get(name) for name in THREADS}
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(running, "cores", lambda: 2)
+
+
+def test_order_processes_and_threads(two_cores, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    results = each_in_parallel(_work, list(range(5)), unit="item")
+    assert [item for item, _, _ in results] == list(range(5))
+    processes = {process for _, process, _ in results}
+    assert os.getpid() not in processes and len(processes) <= 2
+    for _, _, threads in results:
+        assert threads == dict.fromkeys(THREADS, "1")
+    assert dict(os.environ) == before
+
+
+def test_an_error_in_a_worker_comes_through(two_cores, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with pytest.raises(DataError, match="track bad: it is broken; mend it") as caught:
+        each_in_parallel(_work, ["bad", "a", "b"], unit="item")
+    assert caught.value.exit_code == 3
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_one_item_runs_here(two_cores):
+    assert each_in_parallel(_work, ["a"], unit="item")[0][1] == os.getpid()
+    assert each_in_parallel(_work, [], unit="item") == []
+
+
+def test_threads_are_restored_after_an_error(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with pytest.raises(ZeroDivisionError), single_threaded():
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+        raise ZeroDivisionError
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def run(body, **environment):
+    script = f"from svs import errors\nfrom svs.running import log, main\ndef work(*arguments):\n    {body}\n" \
+             "main(work, 'one', 2)\nprint('after')\n"
+    return subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True,
+                          env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(("error", "code"), [(SVSError, 1), (SettingsError, 2), (DataError, 3), (FetchError, 4),
+                                             (ModelError, 5)])
+def test_an_svs_error_is_one_line_and_an_exit_code(error, code):
+    done = run(f"raise errors.{error.__name__}('x.wav: expected a, got b; do c')")
+    assert done.returncode == code == error.exit_code
+    assert done.stderr == "error: x.wav: expected a, got b; do c\n"
+    assert done.stdout == ""
+
+
+def test_a_defect_keeps_its_traceback():
+    done = run("raise ZeroDivisionError('a defect')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "ZeroDivisionError: a defect" in done.stderr
+
+
+def test_an_interruption():
+    done = run("raise KeyboardInterrupt")
+    assert (done.returncode, done.stderr) == (130, "interrupted: run again to continue\n")
+
+
+def test_success_passes_arguments_and_logs_to_stderr():
+    done = run("log.info('seen %s', arguments)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "after\n", "seen ('one', 2)\n")
+    assert run("log.info('seen %s', arguments)", SVS_LOG="WARNING").stderr == ""
