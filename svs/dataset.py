@@ -306,6 +306,10 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path) -> dict[str, Pa
     for name, wav in wavs.items():
         command += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
     done = subprocess.run(command, capture_output=True)
+    if done.returncode and b"No space left" in done.stderr:
+        raise DataError(f"{folder}: the disk is full; {path.name} needs about "
+                        f"{sum(info.duration_streams) * 0.18:.0f} MB to be decoded; free some space "
+                        "or set TMPDIR to another disk")
     if done.returncode:
         raise DataError(f"ffmpeg can't decode {path.name} ({_last_line(done.stderr)}): it is truncated or damaged")
     for name, wav in wavs.items():
