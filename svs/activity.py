@@ -56,7 +56,7 @@ def labels(level: np.ndarray, settings: VADExcerpts) -> np.ndarray:
     audible = level[np.isfinite(level)]
     if not audible.size:
         return np.zeros(len(level), dtype=np.int8)
-    loud = np.percentile(level, settings.level_percentile)
+    loud = np.percentile(np.maximum(level, -200.0), settings.level_percentile)      # of -inf there is no percentile
     threshold = max(settings.level_floor, loud - settings.level_range)
     active = (level > threshold).astype(np.int8)
     length = int(settings.smoothing * settings.sample_rate / settings.hop_length) // 2 * 2 + 1
@@ -117,5 +117,5 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
     from sklearn.metrics import roc_curve
 
     false_alarms, recall, thresholds = roc_curve(truth, score)
-    best = int(np.argmax(recall - false_alarms))
-    return float(min(thresholds[best], score.max()))
+    best = 1 + int(np.argmax((recall - false_alarms)[1:]))      # the first threshold is infinite: nothing detected
+    return float(thresholds[best])

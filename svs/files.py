@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +33,9 @@ def written(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
+    _remove_abandoned(path)
+    holder = path.parent / f".{path.name[:100]}.{os.getpid()}.unfinished"
+    holder.mkdir()
     temporary = holder / path.name
     try:
         yield temporary
@@ -48,6 +50,24 @@ def written(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a killed process left of an earlier try to write `path`."""
+    for holder in path.parent.glob(f".{glob.escape(path.name[:100])}.*.unfinished"):
+        process = int(holder.name.split(".")[-2])
+        if process == os.getpid() or not _alive(process):
+            shutil.rmtree(holder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:      # somebody else's, so it lives
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -38,7 +38,8 @@ _STYLE = {
 def save(figure: plt.Figure, path: Path) -> None:
     """Write a figure (PNG or SVG by its suffix) without dates, whole or not at all, and close it."""
     metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
-    with written(path) as temporary:
+    # The salt of an SVG's ids counts when it is written, not when it is drawn.
+    with written(path) as temporary, plt.rc_context({"svg.hashsalt": _STYLE["svg.hashsalt"]}):
         figure.savefig(temporary, metadata=metadata, bbox_inches="tight", facecolor="white")
     plt.close(figure)
 
@@ -155,7 +156,8 @@ def separation_picture(title: str, mixture: Source, vocals: Source, estimates: M
     rows = 1 + len(estimates)
     quiet = (-settings.dynamic_range, 0.0)
     with plt.rc_context({**_STYLE, "axes.titlesize": 9.5}):
-        figure, axes = plt.subplots(rows, 2, figsize=(11, 1.9 * rows), sharex=True, sharey=True, layout="constrained")
+        figure, axes = plt.subplots(rows, 2, figsize=(11, 1.9 * rows), sharex=True, sharey=True, squeeze=False,
+                                    layout="constrained")
         image = draw(axes[0][0], decibels(mixed), "mixture", quiet, "magma")
         draw(axes[0][1], decibels(true), "true vocals", quiet, "magma")
         share = None

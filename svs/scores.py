@@ -34,5 +34,5 @@ def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
         return {target["name"]: {measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]],
                                                    dtype=np.float64) for measure in MEASURES}
                 for target in content["targets"]}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: expected museval's JSON ({error}); delete it and run `dvc repro`") from None

@@ -296,6 +296,7 @@ archive.save(root / "trained", trained, card)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_same_model_runs_and_trains_on_torch(saved, tiny_set, small, tmp_path):
     from svs import extraction
