@@ -51,7 +51,8 @@ def chunks(separator: Separator, mixture: Source, chunk: float,
     tail = None
     for start in range(0, mixture.samples, step):
         stop = min(start + step, mixture.samples)
-        left, right = max(0, start - context), min(mixture.samples, stop + context)
+        # On the right the fade's length more: what is faded out must be exact as well.
+        left, right = max(0, start - context), min(mixture.samples, stop + context + fade)
         audio = mixture.read(left, right)
         true = {name: source.read(left, right) for name, source in (references or {}).items()} or None
         estimate = separator.vocals(audio, rate, true)

@@ -142,6 +142,13 @@ def test_a_blip_is_smoothed_away_and_a_phrase_stays(vad):
     assert set(unsmoothed[-blip:]) == {SINGING}
 
 
+def test_what_fills_half_of_the_smoothing_window_stays(vad):
+    """0.4 s are 35 frames: 17 of them are outvoted, 18 are not."""
+    for count, label in ((17, SILENT), (18, SINGING)):
+        found = labels(track((400, -10), (100, -90), (count, -10), (100, -90)), vad)
+        assert set(found[500:500 + count]) == {label}
+
+
 def test_a_silent_stem_has_no_singing(vad):
     found = labels(np.full(50, -np.inf, dtype=np.float32), vad)
     assert found.dtype == np.int8 and set(found) == {SILENT}

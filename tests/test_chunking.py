@@ -73,7 +73,7 @@ def whole_and_chunked(separator, song, rate, chunk=1.7) -> tuple[np.ndarray, np.
     mixture = given.pop("mixture")
     true = given if separator.needs_references else None
     pieces = list(chunks(separator, mixture, chunk, true))
-    assert len(pieces) >= 3
+    assert len(pieces) >= 2
     np.testing.assert_array_equal(np.concatenate([mixed for mixed, _ in pieces]), mixture.read(0, mixture.samples))
     whole = separator.vocals(mixture.read(0, mixture.samples), rate,
                              {name: source.read(0, source.samples) for name, source in given.items()})
@@ -82,34 +82,34 @@ def whole_and_chunked(separator, song, rate, chunk=1.7) -> tuple[np.ndarray, np.
     return whole, chunked
 
 
-def assert_same(whole, chunked):
-    """Within 1e-5; but a bin within rounding of a threshold may fall on either side of it (seen at other rates)."""
+def assert_same(whole, chunked, exact):
+    """Within 1e-5; but where audio is resampled, a bin within rounding of a threshold may fall on either side of it."""
     difference = np.abs(whole - chunked)
     assert np.abs(whole).max() > 0.05
-    assert np.mean(difference > 1e-5) < 1e-3 and difference.max() < 5e-3
+    if exact:
+        assert difference.max() <= 1e-5
+    else:
+        assert np.mean(difference > 1e-5) < 0.01 and difference.max() < 1e-3
 
 
-@pytest.mark.parametrize("rate", [44100, 48000])
-@pytest.mark.parametrize("ours", [22050, 44100])
-@pytest.mark.parametrize("width, changes", [
-    (1, {}), (1, {"gate": 0.0}), (1, {"mask": "hard"}), (1, {"channels": "each"}), (1, {"hpss": True}),
-    (9, {}), (9, {"hop": 2}), (9, {"hop": 3}), (9, {"hop": 9}), (9, {"hop": 3, "hpss": True, "channels": "each"})],
+@pytest.mark.parametrize("ours, rate, width, changes", [
+    *((22050, 44100, width, changes) for width, changes in (
+        (1, {}), (1, {"gate": 0.0}), (1, {"mask": "hard"}), (1, {"channels": "each"}), (1, {"hpss": True}), (9, {}),
+        (9, {"hop": 2}), (9, {"hop": 3}), (9, {"hop": 9}), (9, {"hop": 3, "hpss": True, "channels": "each"}))),
+    (44100, 44100, 1, {"gate": 0.0}), (44100, 44100, 9, {"hop": 3}), (44100, 44100, 9, {"hop": 9, "hpss": True}),
+    (22050, 48000, 1, {}), (22050, 48000, 9, {"hop": 2}), (22050, 48000, 9, {"hop": 9})],
     ids=lambda value: " ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, dict) else None)
 def test_networks_have_no_seams(nets, song, ours, rate, width, changes):
     whole, chunked = whole_and_chunked(NetworkSeparator("net", nets[ours, width], options(**changes)), song, rate)
-    if changes.get("gate") == 0.0:                       # no threshold anywhere: nothing to excuse
-        np.testing.assert_allclose(chunked, whole, atol=1e-5)
-    assert_same(whole, chunked)
-    assert np.std(whole) < 0.99 * np.std(song["mixture"])
+    assert_same(whole, chunked, exact=ours == rate or changes.get("gate") == 0.0)
+    assert np.abs(whole - resample(song["mixture"], 44100, rate)).max() > 1e-3
 
 
-@pytest.mark.parametrize("rate", [44100, 48000])
-@pytest.mark.parametrize("ours", [22050, 44100])
-@pytest.mark.parametrize("channels", ["shared", "each"])
-@pytest.mark.parametrize("chunk", [0.5, 1.7])
+@pytest.mark.parametrize("ours, rate", [(22050, 44100), (44100, 44100), (22050, 48000)])
+@pytest.mark.parametrize("channels, chunk", [("shared", 0.5), ("each", 1.7)])
 def test_oracle_has_no_seams(song, ours, rate, channels, chunk):
     whole, chunked = whole_and_chunked(OracleIBM(REPRESENTATIONS[ours], channels), song, rate, chunk)
-    assert_same(whole, chunked)
+    assert_same(whole, chunked, exact=ours == rate)
 
 
 def test_floor_has_no_seams(song):

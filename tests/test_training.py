@@ -1,4 +1,4 @@
-"""Training: the right loss from the right start, the best weights kept, the same bytes every time, also after a kill."""
+"""Training: the right loss from the right start, the best weights kept, the same bytes always, even after a kill."""
 
 from __future__ import annotations
 
