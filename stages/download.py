@@ -9,6 +9,7 @@ def run() -> None:
     log_parameters(download=parameters.download)
     folder, validation = dataset.locate(parameters.download, parameters.seed, paths.DATASETS)
     manifest = dataset.inspect(parameters.download, parameters.seed, folder, validation)
+    manifest.require("train", "valid", "test")
     manifest.save(paths.MANIFEST)
     counts = ", ".join(f"{len(manifest.split(split))} {split}" for split in ("train", "valid", "test", "unused"))
     log.info("%s: %s tracks, %.0f s", manifest.dataset, counts, sum(track.seconds for track in manifest.tracks))

@@ -91,6 +91,12 @@ class Manifest:
         """Tracks of one or more splits, in the order of the manifest."""
         return [track for track in self.tracks if track.split in names]
 
+    def require(self, *names: str) -> None:
+        """Raise DataError where a split has no track."""
+        if missing := [name for name in names if not self.split(name)]:
+            raise DataError(f"no {' and no '.join(missing)} track among the {len(self.tracks)} usable ones; "
+                            "training needs at least two tracks in train/, scoring one in test/")
+
     def save(self, path: Path) -> None:
         rows = [{**asdict(track), "seconds": round(track.seconds, 3)} for track in self.tracks]
         write_json(path, {"dataset": self.dataset, "tracks": rows})
@@ -291,8 +297,10 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path) -> dict[str, Pa
     DataError
         The file is truncated or has other streams than MUSDB18's five, or there is no ffmpeg.
     """
-    import stempeg
-
+    try:
+        import stempeg  # at import it looks for ffmpeg and ffprobe
+    except RuntimeError as error:
+        raise DataError(f"{path.name}: decoding it needs ffmpeg and ffprobe ({error}); run `make setup`") from None
     try:
         info = stempeg.Info(str(path))
     except Exception as error:          # ffmpeg-python raises its own Error, which hides ffprobe's words

@@ -118,8 +118,16 @@ def sha256(paths: Iterable[Path]) -> str:
 
 
 def files_below(path: Path) -> list[Path]:
-    """All files below a folder in a fixed order (or the file itself)."""
+    """All files below a folder in a fixed order (or the file itself).
+
+    Raises
+    ------
+    DataError
+        There is nothing of that name.
+    """
     path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; run `dvc repro` first")
     return [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
 
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from svs.errors import SettingsError
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0, strict=True)]      # strict: `true` and "3" are no numbers
+Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -88,23 +88,27 @@ class Representation(_Group):
         return self.frame_size // 2 + 1
 
 
-class SVSExcerpts(Representation):
-    """Spectrograms and masks of the modes SVS and DAE."""
+class Excerpts(Representation):
+    """What excerpts are cut from: a spectrogram, and how many of its frames an excerpt has."""
 
-    width: Annotated[int, Field(ge=1, le=999)]
-    voiced_above: Annotated[float, Field(le=0)]
+    width: Annotated[int, Field(ge=1, le=999, strict=True)]
 
     @model_validator(mode="after")
-    def _odd(self) -> SVSExcerpts:
+    def _odd(self) -> Excerpts:
         if self.width % 2 == 0:
             raise ValueError(f"width {self.width} is even: an excerpt needs a centre frame")
         return self
 
 
-class VADExcerpts(Representation):
+class SVSExcerpts(Excerpts):
+    """Spectrograms and masks of the modes SVS and DAE."""
+
+    voiced_above: Annotated[float, Field(le=0)]
+
+
+class VADExcerpts(Excerpts):
     """Spectrograms and voice activity labels of the mode VAD."""
 
-    width: Annotated[int, Field(ge=1, le=999)]
     level_window: PositiveSeconds
     level_floor: Annotated[float, Field(le=0)]
     level_range: Annotated[float, Field(gt=0)]
@@ -245,6 +249,11 @@ class Settings(_Group):
         for model in self.models:
             if model not in self.train:
                 raise ValueError(f"models.{model}: the group train.{model} is missing")
+        for model, training in self.train.items():
+            width = training.label_width
+            if width is not None and (width > self.extract.svs.width or width % 2 == 0):
+                raise ValueError(f"train.{model}.label_width: expected an odd number of frames up to the excerpt's "
+                                 f"{self.extract.svs.width} (extract.svs.width), got {width}")
         return self
 
 
@@ -300,6 +309,8 @@ def load(path: Path = Path("params.yaml")) -> Settings:
         raw = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; run from the root of the repository") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: expected a YAML file in UTF-8, could not read it ({error})") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     return resolve(raw)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from svs import activity
 from svs.audio import mono, resample
@@ -44,7 +45,7 @@ def probabilities(model, spectrum: np.ndarray, width: int) -> np.ndarray:
         # Batches of one size: another would be compiled anew.
         chosen = np.concatenate([chosen, np.zeros((_BATCH - count, *chosen.shape[1:]), chosen.dtype)])
         logits[first:first + count] = np.asarray(model.predict_on_batch(chosen))[:count, 0]
-    return 1 / (1 + np.exp(-logits))
+    return expit(logits)
 
 
 def _truth_and_score(model, width: int, dataset: Dataset, split: str, settings: VADExcerpts,

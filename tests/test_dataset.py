@@ -585,3 +585,11 @@ def test_the_stage_leaves_out_what_is_bad_when_told_to(copy, tmp_path):
     assert "sample: 1 train, 1 valid, 1 test, 0 unused tracks, 0 s" in done.stderr
     manifest = Manifest.load(copy / "data" / "manifest.json")
     assert [track.name for track in manifest.tracks] == ["a", "b", "c"]
+
+
+def test_a_manifest_without_a_split_that_is_needed_is_refused(tiny_set):
+    _, manifest = tiny_set
+    manifest.require("train", "valid", "test")
+    without = dataset.Manifest("tiny", manifest.split("train", "valid"))
+    with pytest.raises(DataError, match="no test track among the 3 usable ones; training needs at least two"):
+        without.require("train", "valid", "test")

@@ -287,15 +287,15 @@ def scored(tmp_path_factory, settings):
     """A data set with one short test track, and estimates of it."""
     root = tmp_path_factory.mktemp("scored")
     random = np.random.default_rng(3)
-    for subset in ("train", "test"):
+    for subset, track in (("train", "one"), ("train", "two"), ("test", "a test track")):
         stems = {stem: random.normal(0, 0.05, (round(1.5 * RATE), 2)) for stem in ("vocals", *ACCOMPANIMENT)}
         stems["mixture"] = sum(stems.values())
         for name, audio in stems.items():
-            write_wav(root / "music" / subset / f"a {subset} track" / f"{name}.wav", audio, RATE)
+            write_wav(root / "music" / subset / track / f"{name}.wav", audio, RATE)
     for target, share in (("vocals", 0.25), ("accompaniment", 0.75)):
         write_wav(root / "estimates" / "test" / "a test track" / f"{target}.wav", share * stems["mixture"], RATE)
     download = settings.download.model_copy(update={"sample_rate": RATE})
-    return Dataset(root / "music", inspect(download, 1, root / "music", ["none"])), root / "estimates"
+    return Dataset(root / "music", inspect(download, 1, root / "music", ["two"])), root / "estimates"
 
 
 def contents(folder) -> dict[str, bytes]:

@@ -254,3 +254,24 @@ def test_merge_replaces_lists_and_keeps_siblings():
     base = {"a": {"x": 1, "y": [1, 2]}, "b": 2}
     assert merge(base, {"a": {"y": [3]}}) == {"a": {"x": 1, "y": [3]}, "b": 2}
     assert merge(base, {"a": None}) == {"a": None, "b": 2}
+
+
+@pytest.mark.parametrize(("key", "value", "named"), [
+    ("extract.vad.width", 24, "width 24 is even"),
+    ("train.cnn_separator.label_width", 11, "train.cnn_separator.label_width: expected an odd number"),
+    ("train.cnn_separator.label_width", 2, "train.cnn_separator.label_width: expected an odd number"),
+    ("train.cnn_separator.batch_size", True, "train.cnn_separator.batch_size"),
+    ("train.cnn_separator.batch_size", "3", "train.cnn_separator.batch_size"),
+])
+def test_widths_fit_and_numbers_are_numbers(key, value, named):
+    raw = changed((key, value))
+    raw["profiles"]["tiny"]["train"]["cnn_separator"].pop("batch_size")
+    assert named in refusal(raw)
+
+
+def test_a_folder_or_bytes_instead_of_yaml(tmp_path):
+    with pytest.raises(SettingsError, match="expected a YAML file in UTF-8"):
+        load(tmp_path)
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="params.yaml: "):
+        load(tmp_path / "params.yaml")

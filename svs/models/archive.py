@@ -25,7 +25,7 @@ def save(folder: Path, model: keras.Model, card: dict) -> None:
         temporary.mkdir()
         raw = temporary / "raw.keras"
         # The optimiser and its state are not part of what a trained network is.
-        bare = keras.models.clone_model(model)
+        bare = type(model).from_config(model.get_config())      # clone_model would compile it again
         bare.set_weights(model.get_weights())
         bare.save(raw)
         with zipfile.ZipFile(raw) as old, zipfile.ZipFile(temporary / MODEL, "w") as new:

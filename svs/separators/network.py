@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from svs.errors import ModelError, SettingsError
 from svs.masks import gated
@@ -89,7 +90,7 @@ class NetworkSeparator(MaskSeparator):
             batch = np.zeros((size, *windows.shape[::2], 1), dtype=np.float32)
             batch[:len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
             logits = np.asarray(self._model.predict_on_batch(batch))[:len(chosen)]
-            probability = 1 / (1 + np.exp(-logits))
+            probability = expit(logits)
             middle = self._label_width // 2
             for prediction, centre in zip(probability, chosen, strict=True):
                 # Column c of `total` is frame c - reach: predictions may reach over either end.
