@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from svs.errors import SVSError
@@ -86,7 +87,9 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
     """
     workers = min(cores(), len(items))
     if workers <= 1:
-        return [function(item) for item in progress(items, unit=unit, desc=desc)]
+        # As in a worker: the last digits of a sum depend on the number of threads.
+        with threadpool_limits(1):
+            return [function(item) for item in progress(items, unit=unit, desc=desc)]
     results: list = [None] * len(items)
     with single_threaded(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(function, item): index for index, item in enumerate(items)}

@@ -68,6 +68,10 @@ def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: in
 def score_sources(references: dict[str, Source], estimates: dict[str, Source], settings: Score,
                   protocol: str) -> dict[str, np.ndarray]:
     """Score `vocals` and `accompaniment` of one track by one protocol: see `evaluate`."""
+    shapes = {(source.rate, source.samples) for source in (*references.values(), *estimates.values())}
+    if len(shapes) != 1:
+        raise DataError(f"references and estimates differ in rate or length (Hz, samples): {sorted(shapes)}; "
+                        "separate and score the same track")
     seed = protocol == SEED
     excerpt = settings.seed_protocol.passage if seed else settings.passage
     first, last = passage(references["vocals"], excerpt.start, excerpt.duration)

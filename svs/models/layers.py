@@ -9,13 +9,14 @@ from __future__ import annotations
 import keras
 
 SLOPE = 0.3          # of LeakyReLU: Keras 2's default, which the seed used
+_NAMED = ("gain", "logits", "mask_logits")
 
 
 class Stack:
     """Layers added one after another, each initialised from its own seed."""
 
     def __init__(self, bins: int, width: int, input_gain: float, seed: int):
-        self._seed = seed
+        self._seed, self._layers = seed, 0
         self.input = keras.Input((bins, width, 1), name="magnitude")
         self._tensor = self.input if input_gain == 1.0 else keras.layers.Rescaling(input_gain, name="gain")(self.input)
 
@@ -24,6 +25,10 @@ class Stack:
         return self._seed
 
     def _add(self, layer: keras.Layer) -> Stack:
+        if layer.name not in _NAMED:
+            # Keras numbers the layers of a process: the same net, built second, would have other names and bytes.
+            self._layers += 1
+            layer.name = f"{type(layer).__name__.lower()}_{self._layers}"
         self._tensor = layer(self._tensor)
         return self
 
