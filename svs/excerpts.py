@@ -88,7 +88,9 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, path: Path, mode: str, split: str, settings: Draw, batch_size: int, label_width: int | None,
                  seed: int):
-        super().__init__()
+        # Two threads that read ahead, in order.  With one, Keras reads inside tf.data, whose thread
+        # takes a core from the training step on a machine with two (measured: 14 to 19 s an epoch instead of 10.5).
+        super().__init__(workers=2, max_queue_size=4)
         self._spectrograms = Spectrograms(path)
         self._mode, self._seed, self._batch_size = mode, seed, batch_size
         self._excerpts = draw(self._spectrograms, mode, split, settings, seed)
