@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
 
 from svs import activity
 from svs.audio import mono, resample
@@ -14,6 +13,7 @@ from svs.dataset import Dataset
 from svs.models.archive import load
 from svs.settings import VADExcerpts
 from svs.spectral import magnitude, stft
+from svs.windows import predictions
 
 _BATCH = 256
 
@@ -34,18 +34,9 @@ def probabilities(model, spectrum: np.ndarray, width: int) -> np.ndarray:
     float32 (frames,)
         Either end is padded with silence.
     """
-    half = width // 2
-    padded = np.pad(spectrum, ((0, 0), (half, half)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
-    total = spectrum.shape[1]
-    logits = np.empty(total, dtype=np.float32)
-    for first in range(0, total, _BATCH):
-        chosen = windows[:, first:first + _BATCH].transpose(1, 0, 2)[..., None]
-        count = len(chosen)
-        # Batches of one size: another would be compiled anew.
-        chosen = np.concatenate([chosen, np.zeros((_BATCH - count, *chosen.shape[1:]), chosen.dtype)])
-        logits[first:first + count] = np.asarray(model.predict_on_batch(chosen))[:count, 0]
-    return expit(logits)
+    everywhere = np.arange(spectrum.shape[1])
+    return np.concatenate([probability[:, 0] for _, probability
+                           in predictions(model, spectrum, width, everywhere, _BATCH)])
 
 
 def _truth_and_score(model, width: int, dataset: Dataset, split: str, settings: VADExcerpts,

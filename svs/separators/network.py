@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
 
 from svs.errors import ModelError, SettingsError
 from svs.masks import gated
 from svs.separators.base import MaskSeparator
 from svs.settings import CNNOptions, Representation
 from svs.spectral import magnitude
+from svs.windows import predictions
 
 _HPSS_KERNEL = 31      # frames and bins of librosa's median filters
 
@@ -76,22 +76,13 @@ class NetworkSeparator(MaskSeparator):
         -------
         float32 (bins, frames)
         """
-        half, frames = self._width // 2, spectrum.shape[1]
-        padded = np.pad(spectrum, ((0, 0), (half, half)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, self._width, axis=1)      # bins, frames, width
-        hop = self._options.hop
-        centres = np.arange(hop // 2, frames + hop // 2, hop)
+        frames, hop = spectrum.shape[1], self._options.hop
+        centres = np.minimum(np.arange(hop // 2, frames + hop // 2, hop), frames - 1)
         total = np.zeros((spectrum.shape[0], frames + 2 * hop + self._label_width), dtype=np.float32)
         count = np.zeros(total.shape[1], dtype=np.float32)
         reach = self._label_width // 2 if hop > 1 else 0
-        size = self._options.batch_size
-        for first in range(0, len(centres), size):
-            chosen = np.minimum(centres[first:first + size], frames - 1)
-            batch = np.zeros((size, *windows.shape[::2], 1), dtype=np.float32)
-            batch[:len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
-            logits = np.asarray(self._model.predict_on_batch(batch))[:len(chosen)]
-            probability = expit(logits)
-            middle = self._label_width // 2
+        middle = self._label_width // 2
+        for chosen, probability in predictions(self._model, spectrum, self._width, centres, self._options.batch_size):
             for prediction, centre in zip(probability, chosen, strict=True):
                 # Column c of `total` is frame c - reach: predictions may reach over either end.
                 total[:, centre:centre + 2 * reach + 1] += prediction[:, middle - reach:middle + reach + 1]
