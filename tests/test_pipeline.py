@@ -276,7 +276,7 @@ def test_killed_in_any_stage_the_next_run_ends_with_the_same_bytes(pipeline, tmp
 def test_a_resumed_training_continues_after_the_epochs_done(pipeline, tmp_path):
     """The log of a training that is started again says which epoch it goes on from."""
     workspace = clone(tmp_path)
-    shutil.copytree(pipeline / "data", workspace / "data", symlinks=True)
+    shutil.copytree(pipeline / "data", workspace / "data", dirs_exist_ok=True)
     log = tmp_path.parent / f"{tmp_path.name}.log"
     changed_parameters(workspace, {"profiles": {"tiny": {"train": {"cnn_separator": {"epochs": 40}}}}})
     with log.open("w") as output:
