@@ -8,7 +8,7 @@ memory; `svs.dataset` decodes anything else to wav first.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -146,6 +146,3 @@ def passage(source: Source, start: float, duration: float | None) -> tuple[int, 
     first = min(round(start * source.rate), source.samples)
     last = source.samples if duration is None else min(first + round(duration * source.rate), source.samples)
     return first, last
-
-
-Stems = Mapping[str, Source]

@@ -4,6 +4,3 @@ from __future__ import annotations
 
 # Validation losses of the dissertation, on another split (excerpts of the same songs), in nats.
 SEED_VAL_LOSS = {"cnn_deep_separator": 0.4285, "cnn_separator": 0.4397}
-
-# SDR of the dissertation's CNN_deep_separator by its own protocol, in dB.
-SEED_SDR = {"vocals": 3.635, "accompaniment": 9.287}
