@@ -34,7 +34,7 @@ find_python() {
     return 1
 }
 
-wanted=$(cat requirements.txt tools/bootstrap.sh | cksum)
+wanted=$(cat requirements.txt pyproject.toml tools/bootstrap.sh | cksum)
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! "$venv/bin/python" -c '' >/dev/null 2>&1; then
     python=$(find_python) || { can_apt && apt python3.11 python3.11-venv && python=$(find_python); } ||
         stop "Python 3.11 is missing; install it (Debian, Ubuntu: apt-get install python3.11 python3.11-venv) or name it: make PYTHON=/path/to/python3.11"
@@ -48,6 +48,9 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! "$venv/bin/pytho
     say "installing the packages of requirements.txt into $venv (about 4 GB, some minutes)"
     "$venv/bin/python" -m pip install --disable-pip-version-check --quiet -r requirements.txt ||
         stop "the packages could not be installed; see pip's message above, and run again"
+    # The command `svs`, in place: the checkout is what it runs.
+    "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --editable . ||
+        stop "svs itself could not be installed; see pip's message above, and run again"
     "$venv/bin/python" -m pip check --disable-pip-version-check >&2 || stop "the installed packages do not fit together"
 fi
 
