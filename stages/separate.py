@@ -2,7 +2,8 @@
 
 import sys
 
-from svs import dataset, files, paths, settings
+from svs import availability, dataset, files, paths, settings
+from svs.errors import UnavailableError
 from svs.running import log, log_parameters, main
 
 
@@ -16,7 +17,13 @@ def run(method: str) -> None:
     scratch = files.Scratch(paths.SCRATCH, f"separate-{method}",
                             files.fingerprint(method, options, parameters.separate.common,
                                               inputs=[paths.MANIFEST, parameters.methods[method]]))
-    separator = separators.build(method, parameters)
+    try:
+        separator = separators.build(method, parameters)
+    except UnavailableError as error:
+        # The rest of the pipeline goes on; what this method waits for is a dependency of this stage.
+        log.warning("%s is left out: %s", method, error)
+        availability.record(paths.ESTIMATES / method, method, str(error))
+        return
     seconds = estimates.separate_all(data, separator, parameters.separate.common.chunk,
                                      paths.ESTIMATES / method, scratch)
     scratch.done()

@@ -1,6 +1,6 @@
 """Stage `summarize`: one tidy table of all per-track scores, for each protocol."""
 
-from svs import paths, scores, settings, summary
+from svs import availability, paths, scores, settings, summary
 from svs.running import log, main
 
 
@@ -11,6 +11,9 @@ def run() -> None:
         summary.write_table(paths.METRICS / name, table)
         log.info("protocol %s, median over %d tracks in dB\n%s", protocol, table["track"].nunique(),
                  summary.ranking(table))
+    for method in methods:
+        if reason := availability.reason(paths.SCORES / method):
+            log.warning("absent: %s (%s)", method, reason)
 
 
 if __name__ == "__main__":

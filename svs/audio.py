@@ -81,6 +81,46 @@ class SumSource:
         return sum(source.read(start, stop) for source in self._sources)
 
 
+class RawSource:
+    """Little-endian float32 samples in a file without a header, channel beside channel: no limit of 4 GiB."""
+
+    def __init__(self, path: Path, rate: int, channels: int):
+        self.path, self.rate, self.channels = Path(path), rate, channels
+        self.samples = self.path.stat().st_size // (4 * channels)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        if not 0 <= start <= stop <= self.samples:
+            raise ValueError(f"{self.path}: samples {start} to {stop} of {self.samples}")
+        count = (stop - start) * self.channels
+        audio = np.fromfile(self.path, dtype="<f4", count=count, offset=start * 4 * self.channels)
+        return audio.reshape(-1, self.channels)
+
+
+class PassageSource:
+    """Samples [first, last) of another source."""
+
+    def __init__(self, source: Source, first: int, last: int):
+        self._source, self._first = source, first
+        self.rate, self.samples, self.channels = source.rate, last - first, source.channels
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._source.read(self._first + start, self._first + stop)
+
+
+class DifferenceSource:
+    """One source less another: the accompaniment of a mixture and its vocals."""
+
+    def __init__(self, whole: Source, part: Source):
+        shapes = {(source.rate, source.samples, source.channels) for source in (whole, part)}
+        if len(shapes) != 1:
+            raise DataError(f"a recording and a part of it differ in rate, length or channels: {sorted(shapes)}")
+        self._whole, self._part = whole, part
+        self.rate, self.samples, self.channels = shapes.pop()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._whole.read(start, stop) - self._part.read(start, stop)
+
+
 class WavWriter:
     """Float wav, written block by block, with bytes that depend on the samples alone.
 

@@ -55,7 +55,7 @@ def chunks(separator: Separator, mixture: Source, chunk: float,
         left, right = max(0, start - context), min(mixture.samples, stop + context + fade)
         audio = mixture.read(left, right)
         true = {name: source.read(left, right) for name, source in (references or {}).items()} or None
-        estimate = separator.vocals(audio, rate, true)
+        estimate = separator.vocals(audio, rate, true, wanted=slice(start - left, min(stop + fade, right) - left))
         piece = estimate[start - left:stop - left].copy()
         if tail is not None:
             length = min(len(tail), len(piece))

@@ -15,7 +15,7 @@ import logging
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -187,8 +187,11 @@ def _candidates(folder: Path) -> list[_Candidate]:
     return found
 
 
-def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[str]) -> Manifest:
+def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[str],
+            wanted: Callable[[str, str], bool] = lambda subset, name: True) -> Manifest:
     """Look into every track and list those that can be used.
+
+    Where `wanted(subset, name)` is false, a track is passed over.
 
     Splits: test tracks are `test`.  Training tracks are `valid` where the set
     names them so (or musdb does; else a share drawn by `seed`), `unused` where
@@ -199,7 +202,7 @@ def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[st
     DataError
         A track is broken (or its vocals silent) and the settings say `error`.
     """
-    candidates = _candidates(folder)
+    candidates = [candidate for candidate in _candidates(folder) if wanted(candidate.subset, candidate.name)]
     results = each_in_parallel(partial(_inspect_track, rate=settings.sample_rate), candidates,
                                unit="track", desc="inspect")
     good = []
@@ -245,8 +248,8 @@ def _split(tracks: list[Track], settings: Download, seed: int, validation: Seque
     return [Track(**{**asdict(track), "split": split(track)}) for track in tracks]
 
 
-def _inspect_track(candidate: _Candidate, rate: int) -> Track | str:
-    """The track, or what is wrong with it in a few words."""
+def _inspect_track(candidate: _Candidate, rate: int | None) -> Track | str:
+    """The track, or what is wrong with it in a few words (any rate will do where none is expected)."""
     missing = [file.name for file in candidate.files() if not file.is_file()]
     if missing:
         return "missing " + ", ".join(missing)
@@ -254,8 +257,8 @@ def _inspect_track(candidate: _Candidate, rate: int) -> Track | str:
         with _decoded(candidate, STREAMS) as wavs:
             sources = {name: WavSource(path) for name, path in wavs.items()}
             rates = {source.rate for source in sources.values()}
-            if rates != {rate}:
-                return f"expected {rate} Hz, found {', '.join(map(str, sorted(rates)))} Hz"
+            if rates != {rate or min(rates)}:
+                return f"expected {rate or min(rates)} Hz, found {', '.join(map(str, sorted(rates)))} Hz"
             if any(source.channels != 2 for source in sources.values()):
                 return f"expected stereo, found {sorted({source.channels for source in sources.values()})} channels"
             lengths = {source.samples for source in sources.values()}
@@ -365,13 +368,68 @@ class Dataset:
         if sha256(candidate.files()) != track.sha256:
             raise DataError(f"{candidate.path}: changed since the manifest was written; "
                             "run `dvc repro --force download`")
-        streams = [name for name in STREAMS if name in names
-                   or name in ACCOMPANIMENT and "accompaniment" in names]
-        with _decoded(candidate, streams) as wavs:
-            sources: dict[str, Source] = {name: WavSource(wav) for name, wav in wavs.items()}
-            if "accompaniment" in names:
-                sources["accompaniment"] = SumSource([sources[name] for name in ACCOMPANIMENT])
-            yield {name: sources[name] for name in names}
+        with _sources(candidate, names) as sources:
+            yield sources
+
+
+@contextmanager
+def _sources(candidate: _Candidate, names: Sequence[str]) -> Iterator[dict[str, Source]]:
+    streams = [name for name in STREAMS if name in names or name in ACCOMPANIMENT and "accompaniment" in names]
+    with _decoded(candidate, streams) as wavs:
+        sources: dict[str, Source] = {name: WavSource(wav) for name, wav in wavs.items()}
+        if "accompaniment" in names:
+            sources["accompaniment"] = SumSource([sources[name] for name in ACCOMPANIMENT])
+        yield {name: sources[name] for name in names}
+
+
+def present(settings: Settings, root: Path) -> Path:
+    """The data set of the settings, generated where it is `tiny`, but never downloaded.
+
+    Raises
+    ------
+    DataError
+        It is not there.
+    """
+    download = settings.download
+    if download.dataset != "tiny" and download.path is None and not (root / download.dataset).is_dir():
+        raise DataError(f"the data set {download.dataset} is not here; get it with `dvc repro download`, "
+                        "or name a folder of MUSDB18 that you have with --musdb")
+    return locate(download, settings.seed, root)[0]
+
+
+def at(folder: Path) -> tuple[Path, list[str]]:
+    """A person's own folder of MUSDB18: what `locate` gives for a data set of the settings."""
+    place = _with_subsets(folder)
+    stamp = place / "generated.json"
+    return place, read_json(stamp)["validation"] if stamp.is_file() else []
+
+
+def list_test_tracks(folder: Path) -> list[str]:
+    """Names of the test tracks of a folder that holds train/ and test/."""
+    return [candidate.name for candidate in _candidates(_with_subsets(folder)) if candidate.subset == "test"]
+
+
+@contextmanager
+def open_test_track(folder: Path, name: str, names: Sequence[str] = ("mixture", "vocals", "accompaniment")) \
+        -> Iterator[tuple[str, dict[str, Source]]]:
+    """Name and sources of a test track by its name, or by a part of it that no other has.
+
+    Raises
+    ------
+    DataError
+        There is no such track, several are meant, or its files are broken.
+    """
+    tests = [candidate for candidate in _candidates(_with_subsets(folder)) if candidate.subset == "test"]
+    meant = [candidate for candidate in tests if candidate.name == name] or \
+        [candidate for candidate in tests if name.casefold() in candidate.name.casefold()]
+    if len(meant) != 1:
+        raise DataError(f"{name!r}: expected one of {folder}'s {len(tests)} test tracks, found {len(meant)}: "
+                        + "; ".join(candidate.name for candidate in (meant or tests)[:5]))
+    track = _inspect_track(meant[0], None)
+    if isinstance(track, str):
+        raise DataError(f"track test/{meant[0].name}: {track}")
+    with _sources(meant[0], names) as sources:
+        yield meant[0].name, sources
 
 
 def opened(settings: Settings, manifest: Path, root: Path) -> Dataset:
@@ -388,5 +446,6 @@ def musdb_tracks(folder: Path, subset: str | None = None) -> list:
     return list(musdb.DB(root=os.fspath(folder), is_wav=is_wav, subsets=subset or ["train", "test"]))
 
 
-__all__ = ["ACCOMPANIMENT", "STREAMS", "Dataset", "Manifest", "Track", "decode_stems", "inspect",
-           "locate", "musdb_tracks", "opened"]
+__all__ = ["ACCOMPANIMENT", "STREAMS", "Dataset", "Manifest", "Track", "at", "decode_stems", "inspect",
+           "list_test_tracks", "locate",
+           "musdb_tracks", "open_test_track", "opened", "present"]

@@ -36,3 +36,9 @@ class ModelError(SVSError):
     """A trained model is missing, incomplete or does not fit its settings."""
 
     exit_code = 5
+
+
+class UnavailableError(SVSError):
+    """A method can't run here: its pretrained weights, or the environment that it runs in, can't be had."""
+
+    exit_code = 6

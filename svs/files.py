@@ -34,7 +34,7 @@ def written(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
-    holder = path.parent / f".{path.name[:100]}.{os.getpid()}.unfinished"
+    holder = path.parent / f".{_short(path.name)}.{os.getpid()}.unfinished"
     holder.mkdir()
     temporary = holder / path.name
     try:
@@ -52,9 +52,14 @@ def written(path: Path) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+def _short(name: str) -> str:
+    """As much of a name as leaves room for more in the 255 bytes of a file's name."""
+    return name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
+
+
 def _remove_abandoned(path: Path) -> None:
     """Remove what a killed process left of an earlier try to write `path`."""
-    for holder in path.parent.glob(f".{glob.escape(path.name[:100])}.*.unfinished"):
+    for holder in path.parent.glob(f".{glob.escape(_short(path.name))}.*.unfinished"):
         process = int(holder.name.split(".")[-2])
         if process == os.getpid() or not _alive(process):
             shutil.rmtree(holder, ignore_errors=True)

@@ -28,6 +28,30 @@ def ideal_binary_mask(vocals: np.ndarray, accompaniment: np.ndarray) -> np.ndarr
     return np.abs(vocals) > np.abs(accompaniment)
 
 
+def ideal_ratio_mask(vocals: np.ndarray, accompaniment: np.ndarray, power: float = 1.0) -> np.ndarray:
+    """The vocals' share of the sum of both, |V|^p / (|V|^p + |A|^p).
+
+    Parameters
+    ----------
+    vocals, accompaniment : complex or real, same shape
+        Spectrograms (or magnitudes).
+    power : float
+        1: of the magnitudes (SiSEC18's IRM1).  2: of the energies (IRM2).
+
+    Returns
+    -------
+    float32, same shape
+        Where both are silent the mask is 0.
+    """
+    vocals, accompaniment = (np.abs(stem).astype(np.float32, copy=False) for stem in (vocals, accompaniment))
+    louder = np.maximum(vocals, accompaniment)
+    louder[louder == 0] = 1
+    # Divided by the louder one first: no power of a faint bin vanishes.
+    vocals, accompaniment = (vocals / louder) ** np.float32(power), (accompaniment / louder) ** np.float32(power)
+    total = vocals + accompaniment
+    return np.divide(vocals, total, out=np.zeros_like(total), where=total > 0)
+
+
 def gated(mask: np.ndarray, gate: float, *, hard: bool = False) -> np.ndarray:
     """Values up to `gate` set to 0; the rest kept (soft) or set to 1 (hard)."""
     kept = mask > gate

@@ -10,10 +10,12 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -22,11 +24,13 @@ import seaborn as sns
 from svs.audio import Source, mono
 from svs.errors import DataError
 from svs.files import written
-from svs.scores import TARGETS
+from svs.scores import MEASURES, TARGETS
 from svs.settings import Plots, Representation
-from svs.spectral import stft, window_sum
 
-FLOOR, CEILING = "mixture", "oracle_ibm"
+if TYPE_CHECKING:
+    from svs.singing import Activity
+
+FLOOR, CEILINGS = "mixture", ("oracle_ibm", "oracle_irm")
 INK, MUTED, OURS, LIMIT = "#1b1f24", "#6e7781", "#2f6fb2", "#c9ced6"
 _STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.edgecolor": MUTED,
@@ -59,7 +63,7 @@ def sdr_boxplot(table: pd.DataFrame, note: str) -> plt.Figure:
     """
     vocals = table[table["target"] == "vocals"]
     order = list(vocals.groupby("method")["SDR"].median().sort_values(ascending=False).index)
-    palette = {method: LIMIT if method in (FLOOR, CEILING) else OURS for method in order}
+    palette = {method: LIMIT if method in (FLOOR, *CEILINGS) else OURS for method in order}
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 1.6 + 0.55 * len(order)), sharey=True)
         for axis, target in zip(axes, TARGETS, strict=True):
@@ -69,7 +73,7 @@ def sdr_boxplot(table: pd.DataFrame, note: str) -> plt.Figure:
             sns.stripplot(rows, x="SDR", y="method", order=order, color=INK, size=3.5, alpha=0.55, jitter=False,
                           ax=axis)
             medians = rows.groupby("method")["SDR"].median()
-            for method, name in ((FLOOR, "floor"), (CEILING, "ceiling")):
+            for method, name in ((FLOOR, "floor"), (CEILINGS[0], "ceiling")):
                 if method in medians:
                     axis.axvline(medians[method], color=MUTED, linestyle="--", linewidth=1, zorder=0)
                     axis.annotate(name, (medians[method], 1.0), xycoords=("data", "axes fraction"), ha="center",
@@ -79,14 +83,44 @@ def sdr_boxplot(table: pd.DataFrame, note: str) -> plt.Figure:
             axis.set_ylabel("")
             axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
             axis.set_axisbelow(True)
-        axes[0].set_yticks(range(len(order)), [f"{method}  {_decibels(vocals, method)}" for method in order])
+        axes[0].set_yticks(range(len(order)), [f"{method}  {_median(vocals, method)}" for method in order])
         figure.text(0.01, -0.03, note, fontsize=8.5, color=MUTED, ha="left", va="top")
         figure.tight_layout()
     return figure
 
 
-def _decibels(rows: pd.DataFrame, method: str) -> str:
+def _median(rows: pd.DataFrame, method: str) -> str:
     return f"{rows.loc[rows['method'] == method, 'SDR'].median():.2f}"
+
+
+def frame_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
+    """Scores of one track as boxes over its frames: one panel for each measure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `svs.summary.frame_table`.
+    title : str
+    """
+    medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
+    order = list(medians.sort_values(ascending=False, na_position="last").index)
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(1, len(MEASURES), figsize=(12, 1.9 + 0.6 * len(order)), sharey=True,
+                                    layout="constrained")
+        for axis, measure in zip(axes, MEASURES, strict=True):
+            sns.boxplot(table, x=measure, y="method", hue="target", order=order, hue_order=list(TARGETS),
+                        palette={"vocals": OURS, "accompaniment": LIMIT}, width=0.7, gap=0.1, fliersize=2,
+                        linewidth=1, linecolor=INK, legend=axis is axes[0], ax=axis)
+            axis.set_title(measure, loc="left")
+            axis.set_xlabel("dB")
+            axis.set_ylabel("")
+            axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
+            axis.set_axisbelow(True)
+        handles, labels = axes[0].get_legend_handles_labels()
+        axes[0].get_legend().remove()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+        figure.suptitle(_shown(title), x=0.01, ha="left", fontweight="bold")
+    return figure
 
 
 def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, float]) -> plt.Figure:
@@ -130,56 +164,166 @@ def separation_picture(title: str, mixture: Source, vocals: Source, estimates: M
     mixture's, between 0 and 1.  A passage of `picture_seconds` from the middle
     of the track is shown; frequency is on a mel-like (symlog) scale.
     """
-    size = settings.picture_frame_size
-    representation = Representation(sample_rate=mixture.rate, frame_size=size, win_length=size, hop_length=size // 4)
     length = min(mixture.samples, round(settings.picture_seconds * mixture.rate))
     first = (mixture.samples - length) // 2
-    mixed, true = (_level(source, first, first + length, representation) for source in (mixture, vocals))
-    loudest = mixed.max(initial=1e-9)
-    frequencies = np.fft.rfftfreq(representation.frame_size, 1 / mixture.rate)
-    times = (first + np.arange(mixed.shape[1]) * representation.hop_length) / mixture.rate
-    shown = frequencies <= settings.picture_max_frequency
+    representation = _resolution(mixture.rate, settings)
+    centres = first + np.arange(1 + length // representation.hop_length) * representation.hop_length
+    mixed, true = (_levels(source, centres, representation) for source in (mixture, vocals))
+    panels = [[("mixture", _decibels(mixed, mixed), None), ("true vocals", _decibels(true, mixed), None)]]
+    for name, source in estimates.items():
+        level = _levels(source, centres, representation)
+        panels.append([(f"{name}: mask", None, _share(level, mixed)),
+                       (f"{name}: vocals", _decibels(level, mixed), None)])
+    return _panels(title, panels, centres / mixture.rate, representation, settings)
 
-    def draw(axis: plt.Axes, values: np.ndarray, name: str, limits: tuple[float, float], colours: str):
-        image = axis.pcolormesh(times, frequencies[shown], values[shown], vmin=limits[0], vmax=limits[1], cmap=colours,
-                                shading="nearest", rasterized=True)
-        axis.set_yscale("symlog", linthresh=1000, linscale=1)
-        axis.set_ylim(60, settings.picture_max_frequency)
-        axis.set_yticks([100, 500, 1000, 2000, 5000, 10000], ["100", "500", "1k", "2k", "5k", "10k"])
-        axis.minorticks_off()
-        axis.set_title(name, loc="left")
-        return image
 
-    def decibels(values: np.ndarray) -> np.ndarray:
-        return 20 * np.log10(np.maximum(values / loudest, 1e-9))
+def result_picture(title: str, mixture: Source, estimate: Source, settings: Plots, *, name: str = "vocals",
+                   start: float = 0.0) -> plt.Figure:
+    """Spectrograms of a whole recording, its estimate, and the soft mask between them.
 
-    rows = 1 + len(estimates)
-    quiet = (-settings.dynamic_range, 0.0)
-    with plt.rc_context({**_STYLE, "axes.titlesize": 9.5}):
-        figure, axes = plt.subplots(rows, 2, figsize=(11, 1.9 * rows), sharex=True, sharey=True, squeeze=False,
-                                    layout="constrained")
-        image = draw(axes[0][0], decibels(mixed), "mixture", quiet, "magma")
-        draw(axes[0][1], decibels(true), "true vocals", quiet, "magma")
-        share = None
-        for row, name in zip(axes[1:], estimates, strict=True):
-            level = _level(estimates[name], first, first + length, representation)
-            mask = np.clip(level / np.maximum(mixed, 1e-9), 0, 1)
-            share = draw(row[0], mask, f"{name}: mask", (0, 1), "viridis")
-            draw(row[1], decibels(level), f"{name}: vocals", quiet, "magma")
-        for row in axes:
-            row[0].set_ylabel("frequency (Hz)")
-        for axis in axes[-1]:
-            axis.set_xlabel("time (s)")
-        figure.colorbar(image, ax=axes[:, 1], label="level (dB below the mixture's maximum)", aspect=35, pad=0.015)
-        if share is not None:
-            figure.colorbar(share, ax=axes[:, 0], label="mask (share that is vocals)", aspect=35, pad=0.015)
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    Parameters
+    ----------
+    title : str
+    mixture, estimate : Source
+        Read a frame at a time, so a recording of any length is drawn in the same memory.
+    settings : Plots
+    name : str
+        Of the estimate.
+    start : float
+        Seconds, in the song, at which the recording begins.
+    """
+    representation = _resolution(mixture.rate, settings)
+    step = max(representation.hop_length, -(-mixture.samples // _COLUMNS))
+    centres = np.arange(0, mixture.samples, step)
+    mixed, level = (_levels(source, centres, representation) for source in (mixture, estimate))
+    panels = [[("mixture", _decibels(mixed, mixed), None)], [(name, _decibels(level, mixed), None)],
+              [("soft mask", None, _share(level, mixed))]]
+    return _panels(title, panels, start + centres / mixture.rate, representation, settings)
+
+
+def activity_picture(title: str, mixture: Source, activity: Activity, settings: Plots, start: float = 0.0) -> plt.Figure:
+    """Spectrogram of a recording, and below it where somebody sings.
+
+    Parameters
+    ----------
+    title : str
+    mixture : Source
+    activity : svs.singing.Activity
+    settings : Plots
+    start : float
+        Seconds, in the song, at which the recording begins.
+    """
+    representation = _resolution(mixture.rate, settings)
+    step = max(representation.hop_length, -(-mixture.samples // _COLUMNS))
+    centres = np.arange(0, mixture.samples, step)
+    mixed = _levels(mixture, centres, representation)
+    figure = _panels(title, [[("mixture", _decibels(mixed, mixed), None)], None], start + centres / mixture.rate,
+                     representation, settings)
+    axis = figure.axes[1]
+    with plt.rc_context(_STYLE):
+        axis.plot(start + activity.times, activity.probability, color=OURS, linewidth=0.9)
+        axis.axhline(activity.threshold, color=MUTED, linestyle="--", linewidth=1)
+        for begin, end, _ in activity.segments():
+            axis.axvspan(start + begin, start + end, color=OURS, alpha=0.15, linewidth=0)
+        axis.set_ylim(-0.02, 1.02)
+        axis.set_title(f"singing: {activity.sung():.1f} of {activity.seconds:.1f} s (shaded)", loc="left")
+        axis.set_ylabel("probability")
+        axis.set_xlabel("time (s)")
+        axis.set_xlim(start, start + activity.seconds)
     return figure
 
 
-def _level(source: Source, first: int, last: int, representation: Representation) -> np.ndarray:
-    """Magnitudes (bins, frames) of a passage, mono."""
-    return np.abs(stft(mono(source.read(first, last)), representation)) / window_sum(representation)
+_COLUMNS = 1600        # frames of a picture of a whole recording: more can't be told apart
+_SILENCE = 1e-9
+
+
+def _resolution(rate: int, settings: Plots) -> Representation:
+    """The picture's transform; at other rates than 44.1 kHz its window is about as long in seconds."""
+    scale = 2.0 ** round(np.log2(rate / 44100))
+    size = int(np.clip(settings.picture_frame_size * scale, 64, 65536))
+    return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // 4)
+
+
+def _levels(source: Source, centres: np.ndarray, representation: Representation) -> np.ndarray:
+    """Magnitudes (bins, frames) of the mean of the channels, in frames around the given samples."""
+    size = representation.frame_size
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    levels = np.empty((representation.bins, len(centres)), dtype=np.float32)
+    for column, centre in enumerate(centres):
+        start = int(centre) - size // 2
+        audio = mono(source.read(max(start, 0), min(start + size, source.samples)))
+        frame = np.zeros(size, dtype=np.float32)
+        frame[max(-start, 0):max(-start, 0) + len(audio)] = audio
+        levels[:, column] = np.abs(np.fft.rfft(frame * window))
+    return levels / window.sum()
+
+
+def _decibels(level: np.ndarray, mixed: np.ndarray) -> np.ndarray:
+    """dB below the mixture's loudest bin."""
+    return 20 * np.log10(np.maximum(level / max(float(mixed.max(initial=0)), _SILENCE), _SILENCE))
+
+
+def _share(level: np.ndarray, mixed: np.ndarray) -> np.ndarray:
+    return np.clip(level / np.maximum(mixed, _SILENCE), 0, 1)
+
+
+def _panels(title: str, panels: list[list[tuple[str, np.ndarray | None, np.ndarray | None]] | None], times: np.ndarray,
+            representation: Representation, settings: Plots) -> plt.Figure:
+    """Rows of spectrograms: each panel has a name, and decibels or a mask (bins, frames).
+
+    A last row of None is left empty, with a vertical axis of its own.
+    """
+    frequencies = np.fft.rfftfreq(representation.frame_size, 1 / representation.sample_rate)
+    highest = min(settings.picture_max_frequency, representation.sample_rate / 2)
+    shown = frequencies <= highest
+    rows, columns = len(panels), len(panels[0])
+    empty, panels = [row for row, drawn in enumerate(panels) if drawn is None], [drawn for drawn in panels if drawn]
+    with plt.rc_context({**_STYLE, "axes.titlesize": 9.5}):
+        figure, axes = plt.subplots(rows, columns, figsize=(11, (1.9 if columns > 1 else 2.3) * rows), sharex=True,
+                                    sharey=not empty, squeeze=False, layout="constrained")
+        loud, masks = [], []
+        for line, drawn in zip(axes, panels, strict=not empty):
+            for axis, (name, decibels, mask) in zip(line, drawn, strict=True):
+                values, limits, colours = (decibels, (-settings.dynamic_range, 0.0), "magma") if mask is None \
+                    else (mask, (0, 1), "viridis")
+                image = axis.pcolormesh(_edges(times), _edges(frequencies[shown]), values[shown], vmin=limits[0],
+                                        vmax=limits[1], cmap=colours, rasterized=True)
+                (loud if mask is None else masks).append((image, axis))
+                axis.set_yscale("symlog", linthresh=1000, linscale=1)
+                axis.set_ylim(60, highest)
+                ticks = [tick for tick in (100, 500, 1000, 2000, 5000, 10000) if tick <= highest]
+                axis.set_yticks(ticks, [f"{tick // 1000}k" if tick >= 1000 else str(tick) for tick in ticks])
+                axis.minorticks_off()
+                axis.set_title(name, loc="left")
+            line[0].set_ylabel("frequency (Hz)")
+        for axis in axes[-1]:
+            axis.set_xlabel("time (s)")
+        # Beside the column that each belongs to.
+        column = axes[:, 1] if columns > 1 else [axis for _, axis in loud]
+        figure.colorbar(loud[0][0], ax=column, label="level (dB below the mixture's maximum)" if columns > 1
+                        else "level (dB)", aspect=35 if columns > 1 else 30, pad=0.015)
+        if masks:
+            column = axes[:, 0] if columns > 1 else [axis for _, axis in masks]
+            figure.colorbar(masks[0][0], ax=column, label="mask (share that is vocals)" if columns > 1
+                            else "mask (share)", aspect=35 if columns > 1 else 15, pad=0.015)
+        figure.suptitle(_shown(title), x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Where the cells of a picture meet, halfway between their centres."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[centres[0] - (middle[0] - centres[0])], middle,
+                           [centres[-1] + (centres[-1] - middle[-1])]])
+
+
+def _shown(title: str) -> str:
+    """A title as text that the font can draw: a dollar sign would begin a formula, an emoji has no glyph."""
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
+    drawable = "".join(sign if font.get_char_index(ord(sign)) else "\N{WHITE SQUARE}" for sign in title)
+    return drawable.replace("$", r"\$")[:120]
 
 
 _HIDDEN = ("InputLayer", "LeakyReLU", "Flatten", "Reshape", "Rescaling")

@@ -35,6 +35,27 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
         sys.exit(130)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Standard error goes nowhere inside: TensorFlow greets with lines that no setting turns off.
+
+    Only for imports: an error raised inside is an exception, not a line.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:         # there is no standard error
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def log_parameters(**groups: Any) -> None:
     """Write the parameters of a run to the log, one line a group."""
     for name, group in groups.items():
@@ -46,11 +67,14 @@ def progress(items: Iterable, *, unit: str, total: int | None = None, desc: str 
     return bar(items, unit=unit, total=total, desc=desc)
 
 
-def bar(items: Iterable | None = None, *, unit: str, total: int | None = None, desc: str | None = None) -> tqdm:
+def bar(items: Iterable | None = None, *, unit: str, total: float | None = None, desc: str | None = None,
+        bar_format: str | None = None) -> tqdm:
     """A progress bar on standard error, over `items` or moved on by `update`."""
     # Where nobody watches (a log file), a line every half minute is enough.
     interval = 0.1 if sys.stderr.isatty() else 30.0
-    return tqdm(items, total=total, desc=desc, unit=unit, mininterval=interval, dynamic_ncols=True)
+    # --quiet is for errors alone.
+    return tqdm(items, total=total, desc=desc, unit=unit, mininterval=interval, dynamic_ncols=True,
+                bar_format=bar_format if total else None, disable=log.getEffectiveLevel() >= logging.ERROR)
 
 
 def cores() -> int:

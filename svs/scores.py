@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from svs.errors import DataError
-from svs.settings import Score
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from svs.settings import Score
 
 TARGETS = ("vocals", "accompaniment")
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
@@ -29,6 +32,8 @@ def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> 
 
 def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """Frames of one museval JSON: target, then measure, then float64 (frames,); missing values are NaN."""
+    import numpy as np
+
     try:
         content = json.loads(Path(path).read_text())
         return {target["name"]: {measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]],

@@ -1,4 +1,4 @@
-"""Scores: museval's BSS Eval v4 against the data set's own stems.
+"""Scores: BSS Eval v4 (`svs.bsseval`, or museval itself) against the data set's own stems.
 
 Two protocols, never in one table:
 
@@ -14,12 +14,14 @@ reference or estimate, where museval itself raises.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from svs import bsseval
 from svs.audio import Source, WavSource, mono, passage, resample
 from svs.dataset import Dataset, Track
 from svs.errors import DataError
@@ -30,7 +32,8 @@ from svs.settings import Representation, Score
 from svs.spectral import istft, stft
 
 
-def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: int) -> dict[str, np.ndarray]:
+def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: int,
+             engine: str = "fast") -> dict[str, np.ndarray]:
     """BSS Eval v4 of several sources.
 
     Parameters
@@ -38,6 +41,8 @@ def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: in
     references, estimates : float (sources, samples, channels)
     window, hop : int
         Samples of a frame, and between frames.
+    engine : {"fast", "museval"}
+        Which code computes them; the figures are the same (`svs.bsseval` says how far).
 
     Returns
     -------
@@ -49,11 +54,13 @@ def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: in
     DataError
         The shapes differ.
     """
-    import museval
-
     if references.shape != estimates.shape:
         raise DataError(f"references have the shape {references.shape}, estimates {estimates.shape}; "
                         "separate and score the same track")
+    if engine == "fast":
+        return dict(zip(MEASURES, bsseval.evaluate(references, estimates, win=window, hop=hop), strict=True))
+    import museval
+
     if not hasattr(np.linalg, "linalg"):
         # museval 0.4.1 catches np.linalg.linalg.LinAlgError, a name that numpy 2 dropped.
         np.linalg.linalg = np.linalg
@@ -89,7 +96,7 @@ def score_sources(references: dict[str, Source], estimates: dict[str, Source], s
 
     rate = settings.seed_protocol.sample_rate if seed else references["vocals"].rate
     return evaluate(audio(references, rebuilt=True), audio(estimates, rebuilt=False),
-                    round(settings.window * rate), round(settings.hop * rate))
+                    round(settings.window * rate), round(settings.hop * rate), settings.engine)
 
 
 def _as_the_seed(signal: np.ndarray, rate: int, representation: Representation, rebuilt: bool) -> np.ndarray:
@@ -107,8 +114,9 @@ class _Job:
     result: Path
 
 
-def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Path, desc: str) -> None:
-    """Score all test tracks of one method, in parallel, by both protocols.
+def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Path, desc: str,
+                 protocols: Sequence[str] = PROTOCOLS) -> None:
+    """Score all test tracks of one method, in parallel, by both protocols or the one named.
 
     Parameters
     ----------
@@ -121,9 +129,10 @@ def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Pat
         scored again.
     desc : str
         For the progress bar.
+    protocols : sequence of str
     """
     jobs = [_Job(track, protocol, folder / protocol / track.subset / f"{track.name}.json")
-            for track in dataset.manifest.split("test") for protocol in PROTOCOLS]
+            for track in dataset.manifest.split("test") for protocol in protocols]
     waiting = [job for job in jobs if not job.result.exists()]
     each_in_parallel(partial(_score_track, dataset, estimates, settings), waiting, unit="track", desc=desc)
 

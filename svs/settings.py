@@ -7,8 +7,9 @@ returns `Settings`.  An unknown key or an impossible value raises
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,6 +25,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Group = TypeVar("Group", bound=_Group)
 
 
 class Archive(_Group):
@@ -178,8 +182,100 @@ class OracleOptions(_Group):
     channels: Literal["shared", "each"]
 
 
+class RatioOptions(_Group):
+    """Oracle ratio mask."""
+
+    channels: Literal["shared", "each"]
+    power: Annotated[float, Field(gt=0, le=4)]
+
+
 class MixtureOptions(_Group):
     share: Share
+
+
+class RepetSimAuthors(_Group):
+    """REPET-SIM by its authors: seconds, cosine similarity, frames, Hz."""
+
+    window: Annotated[float, Field(ge=0.005, le=0.3)]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    distance: PositiveSeconds
+    number: Positive
+    cutoff: Annotated[float, Field(ge=0)]
+
+
+class RepetSimLibrosa(_Group):
+    """REPET-SIM in librosa's gallery: seconds, windows over a sample, seconds, exponent, factor."""
+
+    window: Annotated[float, Field(ge=0.005, le=0.3)]
+    overlap: Literal[2, 4, 8]
+    width: PositiveSeconds
+    keep: Literal["earliest", "nearest"]
+    power: Annotated[float, Field(gt=0, le=8)]
+    margin: Annotated[float, Field(ge=1)]
+
+
+class RepetSimOptions(_Group):
+    """REPET-SIM: which variant, how far it looks, and the parameters of both."""
+
+    variant: Literal["authors", "librosa"]
+    reach: Annotated[float, Field(ge=1, le=600)]
+    authors: RepetSimAuthors
+    librosa: RepetSimLibrosa
+
+
+class KnnMedianOptions(_Group):
+    """Nearest neighbours and median filtering."""
+
+    reach: Annotated[float, Field(ge=1, le=600)]
+    window: Annotated[float, Field(ge=0.005, le=0.3)]
+    overlap: Literal[2, 4, 8]
+    neighbours: Positive
+    tolerance: Annotated[float, Field(gt=0)]
+    cutoff: Annotated[float, Field(ge=0)]
+
+
+class HpssPass(_Group):
+    """One pass of median filtering: seconds, windows over a sample, frames, bins, exponent, factor."""
+
+    window: Annotated[float, Field(ge=0.005, le=0.6)]
+    overlap: Literal[2, 4, 8]
+    frames: Annotated[int, Field(ge=3, le=999)]
+    bins: Annotated[int, Field(ge=3, le=999)]
+    power: Annotated[float, Field(gt=0, le=8)]
+    margin: Annotated[float, Field(ge=1)]
+
+
+class HpssTwoStage(_Group):
+    long: HpssPass
+    short: HpssPass
+
+
+class HpssOptions(_Group):
+    """Harmonic/percussive separation by median filtering: which variant, Hz, and the parameters of both."""
+
+    variant: Literal["two_stage", "harmonic"]
+    cutoff: Annotated[float, Field(ge=0)]
+    two_stage: HpssTwoStage
+    harmonic: HpssPass
+
+
+class OpenUnmixOptions(_Group):
+    """Open-unmix: which of its authors' models, its Wiener filter, and what a chunk sees of the song around it."""
+
+    model: Literal["umx", "umxhq", "umxl", "umxse"]
+    targets: Literal["vocals", "all"]
+    niter: Count
+    wiener_window: Annotated[float, Field(ge=0.1, le=60)]
+    context: Annotated[float, Field(ge=0, le=60)]
+
+
+class SpleeterOptions(_Group):
+    """Spleeter, 2 stems: where it lives, and how its two spectrograms become a mask."""
+
+    environment: Path
+    install: bool
+    separation_exponent: Annotated[float, Field(gt=0, le=8)]
+    mask_extension: Literal["zeros", "average"]
 
 
 class SeparateCommon(_Group):
@@ -192,7 +288,13 @@ class Separate(_Group):
     common: SeparateCommon
     cnn_separator: CNNOptions
     cnn_deep_separator: CNNOptions
+    repet_sim: RepetSimOptions
+    knn_median: KnnMedianOptions
+    hpss: HpssOptions
+    openunmix: OpenUnmixOptions
+    spleeter: SpleeterOptions
     oracle_ibm: OracleOptions
+    oracle_irm: RatioOptions
     mixture: MixtureOptions
 
     def of(self, method: str) -> BaseModel:
@@ -215,6 +317,7 @@ class SeedProtocol(Representation):
 class Score(_Group):
     """BSS Eval v4: seconds of a frame and between frames, and what is scored."""
 
+    engine: Literal["fast", "museval"]
     window: PositiveSeconds
     hop: PositiveSeconds
     passage: Passage
@@ -267,8 +370,14 @@ def merge(base: Any, over: Any) -> Any:
     return over
 
 
-def resolve(raw: dict[str, Any]) -> Settings:
+def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Settings:
     """Settings of the profile that `raw` (the content of `params.yaml`) names.
+
+    Parameters
+    ----------
+    raw : dict
+    over : mapping, optional
+        Laid over the groups after the profile was, so that it wins.
 
     Raises
     ------
@@ -285,16 +394,61 @@ def resolve(raw: dict[str, Any]) -> Settings:
         raise SettingsError(f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles))) or 'none'}; "
                             "add it under `profiles` or choose one of these")
     try:
-        return Settings.model_validate(merge(raw, profiles[name] or {}))
+        return Settings.model_validate(merge(merge(raw, profiles[name] or {}), dict(over or {})))
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"]) or "params.yaml"
-            message = problem["msg"].removeprefix("Value error, ")
-            came = problem.get("input")
-            came = "" if problem["type"] in ("missing", "value_error") or isinstance(came, dict) else f" (got {came!r})"
-            lines.append(f"{key}: {message}{came}")
-        raise SettingsError(f"params.yaml, profile {name}: " + "; ".join(lines)) from None
+        raise SettingsError(f"params.yaml, profile {name}: " + _told(error)) from None
+
+
+def changed(group: Group, name: str, **values: Any) -> Group:
+    """A group with other values, validated anew; `None` leaves a value as it is.
+
+    Parameters
+    ----------
+    group : a group of `Settings`
+    name : str
+        What the group is called in messages.
+    **values
+
+    Raises
+    ------
+    SettingsError
+        A value is impossible.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    try:
+        return type(group).model_validate({**group.model_dump(), **given})
+    except ValidationError as error:
+        raise SettingsError(f"{name}: {_told(error)}") from None
+
+
+def _told(error: ValidationError) -> str:
+    """Every problem in a few words, with the key that it is about."""
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        came = problem.get("input")
+        came = "" if problem["type"] in ("missing", "value_error") or isinstance(came, dict) else f" (got {came!r})"
+        lines.append(f"{key}: {message}{came}" if key else f"{message}{came}")
+    return "; ".join(lines)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of `params.yaml` as it stands, profiles and all.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; run from the root of the repository") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: expected a YAML file in UTF-8, could not read it ({error})") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def load(path: Path = Path("params.yaml")) -> Settings:
@@ -305,12 +459,4 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     SettingsError
         The file is missing, is not YAML, or `resolve` refuses its content.
     """
-    try:
-        raw = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file; run from the root of the repository") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: expected a YAML file in UTF-8, could not read it ({error})") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return resolve(raw)
+    return resolve(read(path))

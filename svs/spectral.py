@@ -8,6 +8,8 @@ divided by the sum of the window, so a full-scale sine has 0.5 (Lin et al.
 
 from __future__ import annotations
 
+import warnings
+
 import librosa
 import numpy as np
 
@@ -30,7 +32,15 @@ def stft(audio: np.ndarray, representation: Representation) -> np.ndarray:
     -------
     complex64 (..., bins, frames)
     """
-    return librosa.stft(np.asarray(audio, dtype=np.float32), n_fft=representation.frame_size,
+    audio = np.asarray(audio, dtype=np.float32)
+    with warnings.catch_warnings():
+        # A signal shorter than the window is padded like any other; nothing to warn of.
+        warnings.filterwarnings("ignore", "n_fft=.* is too large", UserWarning)
+        return _stft(audio, representation)
+
+
+def _stft(audio: np.ndarray, representation: Representation) -> np.ndarray:
+    return librosa.stft(audio, n_fft=representation.frame_size,
                         hop_length=representation.hop_length, win_length=representation.win_length,
                         window="hann", center=True, pad_mode="constant")
 

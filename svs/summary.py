@@ -6,15 +6,18 @@ over tracks; NaN frames (a silent source) are left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from svs import availability
 from svs.errors import DataError
 from svs.files import write_text
 from svs.scores import MEASURES, TARGETS, read_scores
+
+NO_METRICS = {"tracks": 0}      # of a method that could not run
 
 
 def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
@@ -68,8 +71,38 @@ def _rounded(value: float) -> float | None:
 
 
 def gather(folder: Path, methods: Sequence[str], protocol: str) -> pd.DataFrame:
-    """`track_table` of several methods, one below the other, in the order given."""
-    return pd.concat([track_table(Path(folder) / method, method, protocol) for method in methods], ignore_index=True)
+    """`track_table` of several methods, one below the other, in the order given; absent ones have no row."""
+    here = [method for method in methods if not availability.reason(Path(folder) / method)]
+    if not here:
+        raise DataError(f"{folder}: not one of the methods {', '.join(methods)} could run; see the log of `dvc repro`")
+    return pd.concat([track_table(Path(folder) / method, method, protocol) for method in here], ignore_index=True)
+
+
+def frame_table(scores: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Scores of one track by several methods, tidy: one row per method, target and frame.
+
+    Parameters
+    ----------
+    scores : mapping of method to mapping of measure to float (targets, frames)
+    """
+    rows = [{"method": method, "target": target, "frame": frame,
+             **{measure: measures[measure][index, frame] for measure in MEASURES}}
+            for method, measures in scores.items() for index, target in enumerate(TARGETS)
+            for frame in range(measures["SDR"].shape[1])]
+    return pd.DataFrame(rows, columns=["method", "target", "frame", *MEASURES])
+
+
+def frame_medians(table: pd.DataFrame) -> str:
+    """Medians over frames as text, one line for each method and target, best vocals first."""
+    medians = table.groupby(["method", "target"], sort=False)[list(MEASURES)].median()
+    order = medians.xs("vocals", level="target")["SDR"].sort_values(ascending=False).index
+    lines = [f"{'method':<22}{'target':<16}" + "".join(f"{measure:>8}" for measure in MEASURES)]
+    for method in order:
+        for target in TARGETS:
+            values = medians.loc[(method, target)]
+            lines.append(f"{method:<22}{target:<16}" + "".join(
+                f"{values[measure]:>8.2f}" if np.isfinite(values[measure]) else f"{'-':>8}" for measure in MEASURES))
+    return "\n".join(lines)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -15,7 +15,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from svs import models
@@ -24,8 +23,11 @@ from svs.excerpts import TRAIN, VALID, Batches
 from svs.files import Scratch, write_text, written
 from svs.models.archive import load
 from svs.published import SEED_VAL_LOSS
-from svs.running import bar
+from svs.running import bar, quietly
 from svs.settings import Training
+
+with quietly():
+    import keras
 
 log = logging.getLogger("svs")
 

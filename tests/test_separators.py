@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-import zarr
 
 from svs import models, separators
 from svs.audio import WavSource, resample
@@ -251,18 +250,18 @@ def test_floor_is_a_quarter(song):
 
 # The registry
 
+PRETRAINED = {"openunmix", "spleeter"}      # tests/test_openunmix.py, tests/test_spleeter.py
+
+
 def test_every_method_is_built_from_the_settings(settings, small, nets, tmp_path):
-    root = zarr.open_group(tmp_path / "svs", mode="w")
-    root.attrs.put({"representation": small.extract.svs.model_dump(), "index": {}})
-    needs = {"cnn_separator": nets[1], "cnn_deep_separator": nets[9], "oracle_ibm": tmp_path / "svs",
-             "mixture": settings.methods["mixture"]}
-    assert set(needs) == set(separators.REGISTRY) == set(settings.methods)
-    with_needs = settings.model_copy(update={"methods": needs})
-    for name in separators.REGISTRY:
+    needs = {**settings.methods, "cnn_separator": nets[1], "cnn_deep_separator": nets[9]}
+    assert set(settings.methods) | PRETRAINED == set(separators.REGISTRY)
+    with_needs = small.model_copy(update={"methods": needs})
+    for name in set(separators.REGISTRY) - PRETRAINED:
         separator = separators.build(name, with_needs)
-        assert separator.name == name and separator.needs_references == (name == "oracle_ibm")
-    oracle = separators.build("oracle_ibm", with_needs)
-    assert oracle.representation == HALF_RATE
+        assert separator.name == name and separator.needs_references == (name in separators.ORACLES)
+    # The ceilings have the spectrogram that the networks are trained on.
+    assert {separators.build(name, with_needs).representation.frame_size for name in separators.ORACLES} == {512}
     with pytest.raises(SettingsError, match="methods.umx: no such method"):
         separators.build("umx", with_needs)
     with pytest.raises((ModelError, DataError)):

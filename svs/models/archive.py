@@ -6,10 +6,12 @@ import json
 import zipfile
 from pathlib import Path
 
-import keras
-
 from svs.errors import ModelError
 from svs.files import read_json, write_json, written
+from svs.running import quietly
+
+with quietly():
+    import keras
 
 MODEL, CARD = "model.keras", "model.json"
 _DATE = (1980, 1, 1, 0, 0, 0)        # of every member of the archive: the earliest that zip knows

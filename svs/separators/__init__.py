@@ -1,8 +1,8 @@
 """Separation methods by name.
 
-A method is one file here with `build(options, needs)` that
-returns a `Separator`, one group of options in `svs.settings.Separate`, and one
-line under `methods` in `params.yaml`.
+A method is one file here with `build(settings, needs)` that returns a
+`Separator`, one group of options in `svs.settings.Separate`, and one line under
+`methods` in `params.yaml`.
 """
 
 from __future__ import annotations
@@ -14,26 +14,50 @@ from svs.errors import SettingsError
 from svs.separators.base import Separator
 from svs.settings import Settings
 
-REGISTRY = ("cnn_separator", "cnn_deep_separator", "oracle_ibm", "mixture")
+# Each method, and in a few words what it is (shown by `svs methods`).
+REGISTRY = {
+    "cnn_separator": "CNN that predicts the centre frame of the ideal binary mask, trained here",
+    "cnn_deep_separator": "deeper CNN, pretrained as an autoencoder, that predicts nine frames of the mask, trained here",
+    "repet_sim": "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)",
+    "knn_median": "nearest neighbours and median filtering (Fitzgerald 2012)",
+    "hpss": "harmonic/percussive median filtering at two resolutions (Fitzgerald & Gainza 2010)",
+    "openunmix": "open-unmix: bidirectional LSTM, pretrained on MUSDB18 (umx, umxhq, umxl) or speech (umxse)",
+    "spleeter": "spleeter 2 stems: U-Net, pretrained by Deezer",
+    "oracle_ibm": "ceiling: the true binary mask",
+    "oracle_irm": "ceiling: the true ratio mask",
+    "mixture": "floor: a fixed share of the mixture",
+}
+ORACLES = ("oracle_ibm", "oracle_irm")       # they are given the true stems
 
 
-def build(name: str, settings: Settings) -> Separator:
+def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     """A separation method, ready to use.
 
     Parameters
     ----------
     name : str
-        One of `REGISTRY`, with a line under `methods`, which says what it needs.
+        One of `REGISTRY`.
     settings : Settings
+        `methods` says what each method needs (`models/NAME` where it has no line there).
+    home : Path
+        The folder that those paths are relative to: that of `params.yaml`.
 
     Raises
     ------
     SettingsError
         There is no method of that name.
-    ModelError, DataError
-        It needs a trained model, or the store, that is not there.
+    ModelError
+        It needs a trained model that is not there.
+    UnavailableError
+        It needs pretrained weights, or an environment, that can't be had.
     """
     if name not in REGISTRY:
         raise SettingsError(f"methods.{name}: no such method; expected one of {', '.join(REGISTRY)}")
-    needs = settings.methods.get(name, Path("models") / name)
-    return import_module(f"svs.separators.{name}").build(settings.separate.of(name), needs)
+    return import_module(f"svs.separators.{name}").build(settings, home / needs(name, settings))
+
+
+def needs(name: str, settings: Settings) -> Path:
+    """What a method waits for: a trained model, weights, the store, or just its own code."""
+    if name in settings.methods:
+        return settings.methods[name]
+    return Path("models/weights" if name in ("openunmix", "spleeter") else "models") / name

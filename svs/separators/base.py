@@ -12,6 +12,8 @@ from svs.audio import resample
 from svs.settings import Representation
 from svs.spectral import istft, stft
 
+_LONGEST_STEP = 8.0        # s; 8 kHz and 44.1 kHz meet every 5.12 s
+
 
 class Separator(ABC):
     """A method that estimates the vocals of a mixture.
@@ -34,7 +36,8 @@ class Separator(ABC):
         """Samples of context on either side that make a chunk's estimate that of the whole song."""
 
     @abstractmethod
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
+               wanted: slice | None = None) -> np.ndarray:
         """Estimate the vocals.
 
         Parameters
@@ -44,6 +47,10 @@ class Separator(ABC):
             Hz.
         references : mapping of str to float32 (samples, channels), optional
             The true `vocals` and `accompaniment`, for oracles.
+        wanted : slice of samples, optional
+            Where the estimate is wanted (all of it, when not given).  The rest
+            is context: there a method may save itself the work and return
+            anything finite.
 
         Returns
         -------
@@ -77,7 +84,9 @@ class MaskSeparator(Separator):
         step = ours.hop_length * self._frame_alignment
         # As many steps as it takes to fall on a whole sample at the recording's rate.
         steps = ours.sample_rate // gcd(ours.sample_rate, step * rate)
-        return steps * step * rate // ours.sample_rate
+        exact = steps * step * rate // ours.sample_rate
+        # Where that is minutes (two rates without a common factor): the nearest sample.
+        return exact if exact <= _LONGEST_STEP * rate else round(step * rate / ours.sample_rate)
 
     def context(self, rate: int) -> int:
         ours = self.representation
@@ -88,7 +97,8 @@ class MaskSeparator(Separator):
         align = self.alignment(rate)
         return -(-samples // align) * align
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
+               wanted: slice | None = None) -> np.ndarray:
         ours = self.representation
 
         def spectrogram(audio: np.ndarray) -> np.ndarray:

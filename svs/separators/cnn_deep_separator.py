@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from svs.separators.network import NetworkSeparator
-from svs.settings import CNNOptions
+from svs.settings import Settings
 
 
-def build(options: CNNOptions, needs: Path) -> NetworkSeparator:
-    return NetworkSeparator("cnn_deep_separator", needs, options)
+def build(settings: Settings, needs: Path) -> NetworkSeparator:
+    return NetworkSeparator("cnn_deep_separator", needs, settings.separate.cnn_deep_separator)

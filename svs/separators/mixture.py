@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from svs.separators.base import Separator
-from svs.settings import MixtureOptions
+from svs.settings import Settings
 
 
 class Mixture(Separator):
@@ -27,9 +27,10 @@ class Mixture(Separator):
     def context(self, rate: int) -> int:
         return 0
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
+               wanted: slice | None = None) -> np.ndarray:
         return mixture * self._share
 
 
-def build(options: MixtureOptions, needs: Path) -> Mixture:
-    return Mixture(options.share)
+def build(settings: Settings, needs: Path) -> Mixture:
+    return Mixture(settings.separate.mixture.share)

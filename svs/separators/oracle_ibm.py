@@ -9,8 +9,7 @@ import numpy as np
 
 from svs.masks import ideal_binary_mask
 from svs.separators.base import MaskSeparator
-from svs.settings import OracleOptions, Representation
-from svs.store import Spectrograms
+from svs.settings import Representation, Settings
 
 
 class OracleIBM(MaskSeparator):
@@ -29,6 +28,6 @@ class OracleIBM(MaskSeparator):
         return mixture * ideal_binary_mask(vocals, accompaniment)
 
 
-def build(options: OracleOptions, needs: Path) -> OracleIBM:
+def build(settings: Settings, needs: Path) -> OracleIBM:
     # The ceiling of the networks has their spectrogram: that of the store that they are trained on.
-    return OracleIBM(Spectrograms(needs).stft, options.channels)
+    return OracleIBM(settings.extract.svs, settings.separate.oracle_ibm.channels)

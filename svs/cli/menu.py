@@ -1,0 +1,72 @@
+"""The menu of `svs separate`: what the flags say, asked for one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import questionary
+
+from svs.cli.separate import Request
+from svs.errors import SVSError
+
+_FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
+
+
+def ask(given: Request) -> Request:
+    """The request that a person's answers amount to; flags that were given are the defaults.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The person left.
+    """
+    from svs import dataset, paths, project, separators
+
+    here = project.find(given.project, given.all_overrides())
+    try:
+        folder = given.musdb or dataset.present(here.settings, here.path(paths.DATASETS))
+        tracks = dataset.list_test_tracks(folder)
+    except SVSError as error:
+        tracks = []
+        questionary.print(f"no test tracks to choose from: {error}", style="fg:ansiyellow")
+    source = _FILE if not tracks else questionary.select("What shall be separated?", [_TRACK, _FILE]).unsafe_ask()
+    songs, chosen = given.songs, given.tracks
+    if source == _TRACK:
+        chosen = [questionary.select("Track", tracks, use_search_filter=True, use_jk_keys=False).unsafe_ask()]
+    else:
+        path = questionary.path("Path of the recording", validate=_exists).unsafe_ask().strip()
+        songs = [str(Path(path).expanduser())]
+    oracles = separators.ORACLES if source == _FILE and given.reference is None else ()
+    methods = questionary.checkbox(
+        "Methods (space to choose)", validate=lambda picked: bool(picked) or "choose at least one",
+        choices=[questionary.Choice(f"{name}: {text}", name, checked=name in given.methods)
+                 for name, text in separators.REGISTRY.items() if name not in oracles]).unsafe_ask()
+    start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
+    duration = questionary.text("Duration in seconds (empty: to the end)", validate=_seconds_or_nothing,
+                                default="" if given.duration is None else f"{given.duration:.10g}").unsafe_ask()
+    output = questionary.path("Folder of the results", default=str(given.output), only_directories=True).unsafe_ask()
+    wiener = given.wiener
+    if set(methods) & {"cnn_separator", "cnn_deep_separator"}:
+        wiener = questionary.confirm("Wiener filter after our nets?", default=given.wiener).unsafe_ask()
+    return replace(given, songs=songs, tracks=chosen, methods=methods, start=float(start),
+                   duration=float(duration) if duration.strip() else None, output=Path(output).expanduser(),
+                   wiener=wiener)
+
+
+def _exists(text: str) -> bool | str:
+    return Path(text.strip()).expanduser().exists() or "there is no such file"
+
+
+def _seconds(text: str) -> bool | str:
+    try:
+        return 0 <= float(text) < float("inf") or "a number of seconds from 0"
+    except ValueError:
+        return "a number of seconds, for instance 30"
+
+
+def _seconds_or_nothing(text: str) -> bool | str:
+    if not text.strip():
+        return True
+    came = _seconds(text)
+    return came if came is not True else float(text) > 0 or "more than 0 seconds"

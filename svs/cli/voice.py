@@ -1,0 +1,75 @@
+"""`svs voice` and `svs respiratory`: the voice or the breath in a noisy recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from svs.cli import options
+from svs.cli.options import app
+from svs.cli.separate import Request, run, split_methods
+from svs.errors import SettingsError
+
+_METHODS = ("repet_sim", "openunmix")        # knowledge-driven and data-driven
+_SPEECH = "separate.openunmix.model=umxse"   # open-unmix's model for speech enhancement
+
+_Recordings = Annotated[list[str], typer.Argument(metavar="RECORDING...", help="Files, folders or patterns.")]
+_Method = Annotated[list[str] | None, typer.Option(
+    "--method", "-m", help="repet_sim (needs no training) | openunmix (its speech model, umxse); again for both.",
+    show_default="repet_sim")]
+
+
+def _extract(recordings: list[str], method: list[str] | None, mode: str, **wanted) -> None:
+    from svs.service import ENHANCED
+
+    methods = split_methods(method or ["repet_sim"])
+    if unknown := [name for name in methods if name not in _METHODS]:
+        raise SettingsError(f"{unknown[0]}: `svs {mode}` has the methods {' and '.join(_METHODS)}; "
+                            "for songs there is `svs separate`")
+    overrides = [_SPEECH, *(wanted.pop("overrides") or [])]
+    if code := run(Request(songs=recordings, methods=methods, overrides=overrides, **wanted), ENHANCED):
+        raise typer.Exit(code)
+
+
+@app.command()
+def voice(
+    recordings: _Recordings,
+    method: _Method = None,
+    output: options.Output = Path("enhanced"),
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    codec: options.Format = "wav",
+    weights: options.Weights = None,
+    overwrite: options.Overwrite = False,
+    picture: options.Picture = True,
+    project: options.Project = None,
+    overrides: options.Overrides = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Speech in a noisy recording: OUTPUT/RECORDING/METHOD/{enhanced,residual}, and a picture."""
+    _extract(recordings, method, "voice", output=output, start=start, duration=duration, codec=codec, weights=weights,
+             overwrite=overwrite, picture=picture, project=project, overrides=overrides)
+
+
+@app.command()
+def respiratory(
+    recordings: _Recordings,
+    method: _Method = None,
+    output: options.Output = Path("enhanced"),
+    start: options.Start = 0.0,
+    duration: options.Duration = None,
+    codec: options.Format = "wav",
+    weights: options.Weights = None,
+    overwrite: options.Overwrite = False,
+    picture: options.Picture = True,
+    project: options.Project = None,
+    overrides: options.Overrides = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Breath sounds in a noisy recording: OUTPUT/RECORDING/METHOD/{enhanced,residual}, and a picture."""
+    _extract(recordings, method, "respiratory", output=output, start=start, duration=duration, codec=codec,
+             weights=weights, overwrite=overwrite, picture=picture, project=project, overrides=overrides)

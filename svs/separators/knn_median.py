@@ -1,0 +1,60 @@
+"""The median over the nearest neighbours of a frame is accompaniment.
+
+FitzGerald, "Vocal separation using nearest neighbours and median filtering",
+Irish Signals and Systems Conference 2012.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from svs.separators.base import Separator
+from svs.settings import KnnMedianOptions, Representation, Settings
+from svs.similarity import RepetitionSeparator, power_of_two, windows
+
+
+class KnnMedian(RepetitionSeparator):
+    """Nearest neighbours by squared Euclidean distance between magnitude frames.
+
+    The neighbours of a frame are the k frames nearest to it, itself included,
+    and W their median.  The background's mask is a Gaussian radial basis
+    function of the log magnitudes, exp(-(log V - log W)^2 / (2 tolerance^2)),
+    and the vocals' is its complement.  Where the model exceeds the mixture
+    the background has all.
+    """
+
+    name = "knn_median"
+
+    def __init__(self, options: KnnMedianOptions):
+        super().__init__(options.reach, options.cutoff)
+        self._options = options
+
+    def representation(self, rate: int) -> Representation:
+        size = power_of_two(self._options.window, rate)
+        return Representation(sample_rate=rate, frame_size=size, win_length=size,
+                              hop_length=size // self._options.overlap)
+
+    def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
+                representation: Representation) -> list[np.ndarray]:
+        frames = spectrum.astype(np.float64)
+        energy = np.einsum("tf,tf->t", frames, frames)
+        chosen = []
+        for rows, columns, near in windows(first, last, reach, len(frames)):
+            distance = energy[rows, None] + energy[columns] - 2 * (frames[rows] @ frames[columns].T)
+            distance[~near] = np.inf
+            distance[np.arange(len(rows)), rows - columns.start] = -np.inf
+            number = np.minimum(self._options.neighbours, near.sum(axis=1))
+            order = np.argsort(distance, axis=1, kind="stable")
+            chosen += [columns.start + line[:count] for line, count in zip(order, number, strict=True)]
+        return chosen
+
+    def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
+        tiny = np.finfo(np.float32).tiny
+        above = np.log(np.maximum(mixture, tiny)) - np.log(np.maximum(model, tiny))
+        return -np.expm1(-0.5 * (np.maximum(above, 0) / np.float32(self._options.tolerance)) ** 2)
+
+
+def build(settings: Settings, needs: Path) -> Separator:
+    return KnnMedian(settings.separate.knn_median)

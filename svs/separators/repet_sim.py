@@ -1,0 +1,156 @@
+"""REPET-SIM: what repeats is accompaniment.
+
+Rafii & Pardo, "Music/voice separation using the similarity matrix", ISMIR
+2012.  For each frame the similar frames are found, anywhere in the recording;
+their median, never above the mixture, models the repeating background, and a
+soft mask leaves the rest to the vocals.
+
+Two variants.  `authors` follows the authors' own code (REPET-Python).
+`librosa` follows the vocal separation example of librosa's gallery, which is
+what the seed used.  In both the similarity is that of the magnitudes averaged
+over channels, and each channel has its own model.  Beyond the papers similar
+frames are looked for within a reach, so that long recordings fit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import librosa
+import numpy as np
+
+from svs.separators.base import Separator
+from svs.settings import RepetSimAuthors, RepetSimLibrosa, Representation, Settings
+from svs.similarity import RepetitionSeparator, padded, peaks, power_of_two, unit, windows
+
+_EPSILON = np.finfo(np.float64).eps
+_DIGITS = 10     # of a similarity: identical frames tie whichever way a product was summed
+
+
+class RepetSim(RepetitionSeparator):
+    """REPET-SIM as its authors have it.
+
+    Similar frames are strict local maxima of the cosine similarity, section
+    2.3 of the paper: not below a threshold, greater than all others up to a
+    distance away, and at most so many, the most similar.  The frame itself is
+    one of them.  With V the mixture's magnitudes and W = min(median, V), the
+    background's mask is (W + eps) / (V + eps).
+
+    Notes
+    -----
+    A frame's similarity to itself is 1 and so its own maximum; where another
+    frame nearby is identical, rounding decides in the authors' code whether it
+    is one (and a frame without any has no median).  Here it always is.
+    """
+
+    name = "repet_sim"
+
+    def __init__(self, reach: float, options: RepetSimAuthors):
+        super().__init__(reach, options.cutoff)
+        self._options = options
+
+    def representation(self, rate: int) -> Representation:
+        size = 2 ** int(np.ceil(np.log2(self._options.window * rate)))
+        return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // 2)
+
+    def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
+                representation: Representation) -> list[np.ndarray]:
+        frames = unit(spectrum)
+        distance = max(1, round(self._options.distance * representation.sample_rate / representation.hop_length))
+        chosen = []
+        for rows, columns, near in windows(first, last, reach, len(frames)):
+            alike = np.round(frames[rows] @ frames[columns].T, _DIGITS)
+            alike[~near] = -np.inf
+            alike[np.arange(len(rows)), rows - columns.start] = np.inf
+            found = peaks(alike, distance) & (alike >= self._options.threshold)
+            for values, maxima in zip(alike, found, strict=True):
+                where = np.flatnonzero(maxima)
+                if len(where) > self._options.number:
+                    where = where[np.argsort(-values[where], kind="stable")[:self._options.number]]
+                chosen.append(where + columns.start)
+        return chosen
+
+    def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
+        # 1 - (W + eps) / (V + eps), without the cancellation.
+        return (mixture - np.minimum(model, mixture)) / (mixture + np.float32(_EPSILON))
+
+    def analyse(self, audio: np.ndarray, representation: Representation) -> np.ndarray:
+        # The authors have a frame more where the last hop is not full.
+        size, hop = representation.frame_size, representation.hop_length
+        return librosa.stft(padded(audio, max(size, -(-len(audio) // hop) * hop)), n_fft=size, hop_length=hop,
+                            window="hamming", pad_mode="constant")
+
+    def synthesise(self, spectrogram: np.ndarray, representation: Representation, samples: int) -> np.ndarray:
+        """Plain overlap-add: Hamming windows that half overlap sum to a constant, 2 * 0.54."""
+        hop = representation.hop_length
+        frames = np.fft.irfft(spectrogram.swapaxes(-1, -2), axis=-1).astype(np.float32) / np.float32(1.08)
+        audio = (frames[:, :-1, hop:] + frames[:, 1:, :hop]).reshape(len(frames), -1)
+        return audio[:, :samples]
+
+
+class RepetSimLibrosaVariant(RepetitionSeparator):
+    """REPET-SIM as librosa's vocal separation example has it.
+
+    Frames, a quarter of a window apart, are replaced by the median over their
+    neighbours by cosine distance, at least `width` away.  With V the mixture's
+    magnitudes and W = min(median, V), the vocals' mask is
+    (V - W)^p / ((V - W)^p + (margin W)^p).
+
+    Notes
+    -----
+    Where the example has a second mask with a margin for the background, the
+    accompaniment here is the mixture less the vocals, as for every method.
+
+    The window is 2048 samples at 22,050 Hz, librosa's rate, and at others the
+    power of two that comes closest to lasting as long.
+
+    librosa takes k = 2 ceil(sqrt(t - 2 width + 1)) neighbours of the t frames
+    (here those within reach): of the k + 2 width nearest frames it drops those
+    within `width`, and means to keep the k nearest.  Its default `mode`
+    however has forgotten the distances by then, and what remains are the k
+    earliest (`keep: earliest`); with `mode="distance"` they are the nearest.
+    In a recording too short for `width` that is as long as librosa allows.
+    """
+
+    name = "repet_sim"
+
+    def __init__(self, reach: float, options: RepetSimLibrosa):
+        super().__init__(reach)
+        self._options = options
+
+    def representation(self, rate: int) -> Representation:
+        size = power_of_two(self._options.window, rate)
+        return Representation(sample_rate=rate, frame_size=size, win_length=size,
+                              hop_length=size // self._options.overlap)
+
+    def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
+                representation: Representation) -> list[np.ndarray]:
+        frames = unit(spectrum)
+        wide = int(librosa.time_to_frames(self._options.width, sr=representation.sample_rate,
+                                          hop_length=representation.hop_length))
+        chosen = []
+        for rows, columns, near in windows(first, last, reach, len(frames)):
+            alike = frames[rows] @ frames[columns].T
+            for row, values, within in zip(rows, alike, near, strict=True):
+                total = int(within.sum())
+                width = min(wide, (total - 1) // 2 - 1)
+                if width < 1:
+                    chosen.append(np.array([row]))
+                    continue
+                number = 2 * int(np.ceil(np.sqrt(total - 2 * width + 1)))
+                values[~within] = values[row - columns.start] = -np.inf
+                found = np.argsort(-values, kind="stable")[:min(total - 1, number + 2 * width)] + columns.start
+                found = found[np.abs(found - row) >= width]
+                chosen.append((np.sort(found) if self._options.keep == "earliest" else found)[:number])
+        return chosen
+
+    def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
+        model = np.minimum(model, mixture)
+        return librosa.util.softmask(mixture - model, self._options.margin * model, power=self._options.power)
+
+
+def build(settings: Settings, needs: Path) -> Separator:
+    options = settings.separate.repet_sim
+    if options.variant == "authors":
+        return RepetSim(options.reach, options.authors)
+    return RepetSimLibrosaVariant(options.reach, options.librosa)

@@ -1,0 +1,182 @@
+"""Where somebody sings in any recording, by the voice activity net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from svs import paths
+from svs.audio import Source, mono
+from svs.errors import DataError
+from svs.files import files_below, read_json, sha256, write_json, write_text
+from svs.project import Project
+from svs.settings import VADExcerpts
+from svs.spectral import frames, magnitude, stft
+
+SEGMENTS, PICTURE, REQUEST = "segments.csv", "activity.png", "vad.json"
+_BLOCK = 4096          # frames looked at together: 48 s
+_UNTUNED = 0.5
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Probability of singing at every frame.
+
+    Parameters
+    ----------
+    times : float (frames,)
+        Seconds from the beginning of the recording.
+    probability : float32 (frames,)
+    threshold : float
+    smoothing : int
+        Frames of the median filter over the decisions, odd.
+    seconds : float
+        Length of the recording.
+    """
+
+    times: np.ndarray
+    probability: np.ndarray
+    threshold: float
+    smoothing: int
+    seconds: float
+
+    def active(self) -> np.ndarray:
+        """Decision at every frame, smoothed: bool (frames,)."""
+        decided = (self.probability >= self.threshold).astype(np.int8)
+        return median_filter(decided, size=self.smoothing, mode="nearest").astype(bool)
+
+    def segments(self) -> list[tuple[float, float, float]]:
+        """Start and end in seconds, and mean probability, of every stretch of singing."""
+        active = np.concatenate([[False], self.active(), [False]])
+        starts = np.flatnonzero(active[1:] & ~active[:-1])
+        ends = np.flatnonzero(~active[1:] & active[:-1])
+        half = (self.times[1] - self.times[0]) / 2 if len(self.times) > 1 else self.seconds
+        return [(max(0.0, self.times[first] - half), min(self.seconds, self.times[last - 1] + half),
+                 float(self.probability[first:last].mean())) for first, last in zip(starts, ends, strict=True)]
+
+    def sung(self) -> float:
+        """Seconds of singing."""
+        return sum(end - start for start, end, _ in self.segments())
+
+
+class Detector:
+    """The trained voice activity net of a project.
+
+    Parameters
+    ----------
+    project : Project
+    threshold : float, optional
+        Not given: the one that was tuned on validation tracks when the net was
+        scored, or 0.5.
+
+    Raises
+    ------
+    ModelError
+        The net is missing or damaged.
+    """
+
+    def __init__(self, project: Project, threshold: float | None = None):
+        from svs.models.archive import load  # Keras takes seconds to import
+
+        self._model, card = load(project.path(paths.VAD))
+        self.fingerprint = sha256(files_below(project.path(paths.VAD)))
+        representation = card["representation"]
+        self._width = int(representation["width"])
+        self._settings = VADExcerpts(**{**project.settings.extract.vad.model_dump(), **representation})
+        scored = project.path(paths.METRICS / "vad.json")
+        tuned = read_json(scored)["threshold"] if scored.is_file() else _UNTUNED
+        self.threshold = tuned if threshold is None else threshold
+
+    def listen(self, recording: Source) -> Activity:
+        """Probability of singing at every frame of a recording, in memory of about 90 kB a second of it."""
+        from svs.windows import predictions
+
+        audio = _at(recording, self._settings.sample_rate)
+        total, half = frames(len(audio), self._settings), self._width // 2
+        probability = np.empty(total, dtype=np.float32)
+        for first in range(0, total, _BLOCK):
+            last = min(first + _BLOCK, total)
+            begin, end = max(0, first - half), min(total, last + half)
+            spectrum = self._spectrum(audio, begin, end, total)
+            # Beyond either end of `spectrum` is silence, as beyond the ends of the song.
+            for centres, found in predictions(self._model, spectrum, self._width, np.arange(first, last) - begin, 256):
+                probability[begin + centres] = found[:, 0]
+        hop = self._settings.hop_length / self._settings.sample_rate
+        smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
+        return Activity(np.arange(total) * hop, probability, self.threshold, smoothing,
+                        recording.samples / recording.rate)
+
+    def _spectrum(self, audio: np.ndarray, begin: int, end: int, total: int) -> np.ndarray:
+        """Magnitudes (bins, end - begin) of frames [begin, end) of the whole signal."""
+        hop = self._settings.hop_length
+        margin = -(-self._settings.frame_size // 2 // hop)
+        skip = min(margin, begin)
+        stop = len(audio) if end == total else min((end - 1 + margin) * hop + 1, len(audio))
+        spectrum = magnitude(stft(audio[(begin - skip) * hop:stop], self._settings), self._settings)
+        return spectrum[:, skip:skip + end - begin]
+
+
+def _at(recording: Source, rate: int) -> np.ndarray:
+    """The mean of the channels at another rate, read and resampled block by block: float32 (samples,)."""
+    import soxr
+
+    stream = soxr.ResampleStream(recording.rate, rate, 1, dtype="float32", quality="HQ")
+    step = 1 << 20
+    pieces = [stream.resample_chunk(mono(recording.read(start, min(start + step, recording.samples))),
+                                    last=start + step >= recording.samples)
+              for start in range(0, recording.samples, step)]
+    return np.concatenate(pieces)
+
+
+def request(path: Path, start: float, duration: float | None, detector: Detector) -> dict[str, Any]:
+    """What is asked of a recording, as `vad.json` keeps it beside the segments."""
+    return {"sha256": sha256([path]), "start": start, "duration": duration, "threshold": detector.threshold,
+            "model": detector.fingerprint}
+
+
+def finished(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> bool:
+    """Are the segments of this request in the folder?
+
+    Raises
+    ------
+    DataError
+        Segments of another request are.
+    """
+    if overwrite or not (folder / SEGMENTS).exists():
+        return False
+    content = read_json(folder / REQUEST) if (folder / REQUEST).is_file() else {}
+    different = [key for key, value in wanted.items() if content.get(key) != value]
+    if different:
+        raise DataError(f"{folder / SEGMENTS}: holds another result (its {', '.join(different)} "
+                        f"{'differs' if len(different) == 1 else 'differ'}); "
+                        "use --overwrite, or choose another --output")
+    return True
+
+
+def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure=None) -> None:
+    """Write the picture, `vad.json` and, last, `segments.csv` (s from the beginning of the song).
+
+    The folder may hold what other commands left of the song.
+    """
+    start = wanted["start"]
+    lines = ["start,end,probability"]
+    lines += [f"{start + begin:.3f},{start + end:.3f},{mean:.4f}" for begin, end, mean in activity.segments()]
+    try:
+        (folder / SEGMENTS).unlink(missing_ok=True)     # while it is there the rest is complete
+        if figure is not None:
+            from svs import plots
+
+            plots.save(figure, folder / PICTURE)
+        write_json(folder / REQUEST, wanted)
+        write_text(folder / SEGMENTS, "\n".join(lines) + "\n")
+    except OSError as error:
+        raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") from error
+    finally:
+        with suppress(OSError):
+            folder.rmdir()      # where nothing came into it
