@@ -159,7 +159,7 @@ TRIGGERS = [
     ("separate.openunmix.model", "umxl", set()),
     ("separate.spleeter.environment", "elsewhere", set()),
     ("separate.oracle_ibm.channels", "each", {"separate@oracle_ibm"}),
-    ("separate.oracle_irm.power", 2.0, {"separate@oracle_irm"}),
+    ("separate.oracle_irm.power", 1.0, {"separate@oracle_irm"}),
     ("separate.mixture.share", 0.3, {"separate@mixture"}),
     ("score.engine", "museval", everything("score")),
     ("score.window", 2.0, everything("score")),
