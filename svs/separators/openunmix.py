@@ -7,7 +7,10 @@ stead: weights come with a checksum and may hold nothing but tensors, and two
 weaknesses of the filter are kept away from the estimate (`estimate`).
 
 An LSTM has no finite context, so an estimate made in chunks differs from that
-of the whole song; the more context, the less (`docs/` has figures).
+of the whole song, the less the more context it has.  How much depends on the
+weights: -105 dB of the vocals with random ones at the default context (7 s),
+-15 dB with forget gates opened wide.  The authors' training script takes
+excerpts of 6 s, so little can have taught the published ones to look further.
 """
 
 from __future__ import annotations
