@@ -201,7 +201,8 @@ def result_picture(title: str, mixture: Source, estimate: Source, settings: Plot
     return _panels(title, panels, start + centres / mixture.rate, representation, settings)
 
 
-def activity_picture(title: str, mixture: Source, activity: Activity, settings: Plots, start: float = 0.0) -> plt.Figure:
+def activity_picture(title: str, mixture: Source, activity: Activity, settings: Plots,
+                     start: float = 0.0) -> plt.Figure:
     """Spectrogram of a recording, and below it where somebody sings.
 
     Parameters

@@ -25,14 +25,16 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def _quieter(value: bool) -> None:
+def _quieter(value: bool) -> bool:
     if value:
         log.setLevel(logging.ERROR)
+    return value
 
 
-def _louder(value: bool) -> None:
+def _louder(value: bool) -> bool:
     if value:
         log.setLevel(logging.DEBUG)
+    return value
 
 
 Project = Annotated[Path | None, typer.Option(

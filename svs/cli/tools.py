@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from svs.settings import Extract
 
 # The seed wrote --frame_size.
-UNDERSCORES = {"token_normalize_func": lambda name: name.replace("_", "-") if name.startswith("-") else name}
+UNDERSCORES = {"token_normalize_func": lambda name: name.replace("_", "-")}
 _VALIDATION = 5        # of the excerpts of a training track, one in so many is drawn of a validation track
 
 
 @app.command(context_settings=UNDERSCORES)
 def extract(
-    data: Annotated[Path, typer.Argument(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).")],
-    out: Annotated[Path, typer.Argument(help="The store (zarr) to make.")],
-    iterations: Annotated[int, typer.Argument(help="Sets of excerpts, one of each song.", min=1)],
-    mode: Annotated[str, typer.Argument(help="SVS (mixture, mask) | DAE (vocals) | VAD (mixture, sung or not).")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store (zarr) to make.")],
+    iterations: Annotated[int, typer.Argument(metavar="ITERATIONS", min=1, help="Sets of excerpts, one of each song.")],
+    mode: Annotated[str, typer.Argument(
+        metavar="MODE", help="SVS (mixture, mask) | DAE (vocals) | VAD (mixture, sung or not).")],
     frame_size: Annotated[int | None, typer.Option("--frame-size", "-f", help="Samples of the FFT.",
                                                    show_default="params.yaml")] = None,
     hop_length: Annotated[int | None, typer.Option("--hop-length", "-H", help="Samples between frames.",
@@ -175,9 +176,10 @@ def _described(out: Path, draw: Default, manifest: Manifest, counts: dict[str, d
 
 @app.command(context_settings=UNDERSCORES)
 def train(
-    name: Annotated[str, typer.Argument(help="What the trained model is called.")],
-    store: Annotated[Path, typer.Argument(help="A store that `svs extract` or the pipeline made.")],
-    mode: Annotated[str, typer.Argument(help="SVS (separation) | DAE (autoencoder) | VAD (voice activity).")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the trained model is called.")],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="What `svs extract` or the pipeline made.")],
+    mode: Annotated[str, typer.Argument(
+        metavar="MODE", help="SVS (separation) | DAE (autoencoder) | VAD (voice activity).")],
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", min=1, help="At most.",
                                                show_default="params.yaml")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Excerpts of a step.",
@@ -399,11 +401,11 @@ def _compare(here: Project, musdb: Path, folders: dict[str, Path], make: bool, o
             if make:
                 separator = separators.build(method, here.settings, here.home)
                 done = comparison.separate(data, separator, here, folder, overwrite=overwrite)
-                log.info("%s: %d of %d tracks separated, the others were there already", method, done, len(tracks))
+                log.info("%s: %d tracks separated, %d were there already", method, done, len(tracks) - done)
                 del separator
             done = comparison.score(data, folder, method, here.settings.score, protocol, output / "scores" / method,
                                     overwrite=overwrite)
-            log.info("%s: %d of %d tracks scored, the others were there already", method, done, len(tracks))
+            log.info("%s: %d tracks scored, %d were there already", method, done, len(tracks) - done)
         except SVSError as error:
             if len(folders) == 1:
                 raise

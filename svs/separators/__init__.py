@@ -17,7 +17,7 @@ from svs.settings import Settings
 # Each method, and in a few words what it is (shown by `svs methods`).
 REGISTRY = {
     "cnn_separator": "CNN that predicts the centre frame of the ideal binary mask, trained here",
-    "cnn_deep_separator": "deeper CNN, pretrained as an autoencoder, that predicts nine frames of the mask, trained here",
+    "cnn_deep_separator": "deeper CNN, pretrained as an autoencoder, predicting nine frames, trained here",
     "repet_sim": "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)",
     "knn_median": "nearest neighbours and median filtering (Fitzgerald 2012)",
     "hpss": "harmonic/percussive median filtering at two resolutions (Fitzgerald & Gainza 2010)",
