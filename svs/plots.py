@@ -198,7 +198,9 @@ def result_picture(title: str, mixture: Source, estimate: Source, settings: Plot
     mixed, level = (_levels(source, centres, representation) for source in (mixture, estimate))
     panels = [[("mixture", _decibels(mixed, mixed), None)], [(name, _decibels(level, mixed), None)],
               [("soft mask", None, _share(level, mixed))]]
-    return _panels(title, panels, start + centres / mixture.rate, representation, settings)
+    figure = _panels(title, panels, start + centres / mixture.rate, representation, settings)
+    figure.axes[0].set_xlim(start, start + mixture.samples / mixture.rate)      # of all rows; cells reach beyond
+    return figure
 
 
 def activity_picture(title: str, mixture: Source, activity: Activity, settings: Plots,

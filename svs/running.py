@@ -74,7 +74,7 @@ def bar(items: Iterable | None = None, *, unit: str, total: float | None = None,
     interval = 0.1 if sys.stderr.isatty() else 30.0
     # --quiet is for errors alone.
     return tqdm(items, total=total, desc=desc, unit=unit, mininterval=interval, dynamic_ncols=True,
-                bar_format=bar_format if total else None, disable=log.getEffectiveLevel() >= logging.ERROR)
+                bar_format=bar_format, disable=log.getEffectiveLevel() >= logging.ERROR)
 
 
 def cores() -> int:

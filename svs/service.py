@@ -7,7 +7,6 @@ asked for), and with a reference `scores.json` in museval's layout.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import logging
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,10 @@ class Service:
             try:
                 with written(folder) as temporary:
                     temporary.mkdir()
-                    notes, scores = self._make(temporary, song, separator, moved)
+                    try:
+                        notes, scores = self._make(temporary, song, separator, moved)
+                    except DataError as error:      # it is about the file that was to be
+                        raise DataError(str(error).replace(str(temporary), str(folder))) from error
                     write_json(temporary / RESULT, {**request, "notes": notes})
             except OSError as error:
                 raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") \
@@ -205,22 +208,21 @@ class Service:
     def _make(self, folder: Path, song: Song, separator: Separator,
               moved: Callable[[float], None]) -> tuple[list[str], dict[str, np.ndarray] | None]:
         mixture = song.mixture
-        with tempfile.TemporaryDirectory(prefix="svs-") as place:
-            raw = Path(place) / "estimate.f32"
-            _to_disk(raw, separator, song, self.project.settings.separate.common.chunk, moved)
-            estimate = RawSource(raw, mixture.rate, mixture.channels)
-            rest = DifferenceSource(mixture, estimate)
-            notes: list[str] = []
-            for name, source in zip(self.order.files(), (estimate, rest), strict=True):
-                changes = media.encode(source, folder / name, self.order.codec, song.tags)
-                notes += [f"{name}: {change}" for change in changes]
-            if self.order.picture:
-                self._draw(folder / PICTURE, song, separator.name, estimate)
-            if song.references is None:
-                return notes, None
-            scores = self._score(song, {"vocals": estimate, "accompaniment": rest})
-            write_text(folder / SCORES, museval_json(song.name, scores, self.project.settings.score))
-            return notes, scores
+        raw = folder.parent / "estimate.f32"        # beside the result, so that it goes away with what is unfinished
+        _to_disk(raw, separator, song, self.project.settings.separate.common.chunk, moved)
+        estimate = RawSource(raw, mixture.rate, mixture.channels)
+        rest = DifferenceSource(mixture, estimate)
+        notes: list[str] = []
+        for name, source in zip(self.order.files(), (estimate, rest), strict=True):
+            changes = media.encode(source, folder / name, self.order.codec, song.tags)
+            notes += [f"{name}: {change}" for change in changes]
+        if self.order.picture:
+            self._draw(folder / PICTURE, song, separator.name, estimate)
+        if song.references is None:
+            return notes, None
+        scores = self._score(song, {"vocals": estimate, "accompaniment": rest})
+        write_text(folder / SCORES, museval_json(song.name, scores, self.project.settings.score))
+        return notes, scores
 
     def _draw(self, path: Path, song: Song, method: str, estimate: Source) -> None:
         from svs import plots
@@ -275,17 +277,10 @@ def _stored_scores(folder: Path) -> dict[str, np.ndarray] | None:
 
 
 def _to_disk(path: Path, separator: Separator, song: Song, chunk: float, moved: Callable[[float], None]) -> None:
-    for mixed, estimate in chunks(separator, song.mixture, chunk, song.references):
-        try:
-            with open(path, "ab") as file:
-                file.write(np.ascontiguousarray(estimate, dtype="<f4").data)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise DataError(f"{tempfile.gettempdir()}: the disk is full; an estimate of "
-                            f"{4e-6 * song.mixture.samples * song.mixture.channels:.0f} MB must fit there too; "
-                            "free some space or set TMPDIR to another disk") from None
-        moved(len(mixed) / song.mixture.rate)
+    with open(path, "wb") as file:
+        for mixed, estimate in chunks(separator, song.mixture, chunk, song.references):
+            file.write(np.ascontiguousarray(estimate, dtype="<f4").data)       # of a full disk `tofile` says nothing
+            moved(len(mixed) / song.mixture.rate)
 
 
 @contextmanager
@@ -492,13 +487,15 @@ def _checked(audio: np.ndarray, name: str) -> np.ndarray:
     if audio.ndim == 2 and audio.shape[1] > audio.shape[0] and audio.shape[1] > 16:
         raise DataError(f"{name}: {audio.shape[1]} channels of {audio.shape[0]} samples; expected (samples, channels), "
                         "transpose it")
+    with np.errstate(over="ignore"):
+        audio = audio.astype(np.float32, copy=False)
     if not np.all(np.isfinite(audio)):
-        raise DataError(f"{name}: holds NaN or infinite samples")
+        raise DataError(f"{name}: holds NaN or infinite samples, or such that 32 bits can't hold")
     return audio
 
 
 def _checked_rate(rate: int) -> int:
-    if isinstance(rate, bool) or int(rate) != rate or not 1000 <= rate <= 768000:
+    if not isinstance(rate, Real) or isinstance(rate, bool) or not (1000 <= rate <= 768000 and int(rate) == rate):
         raise DataError(f"rate: expected a whole number of Hz from 1,000 to 768,000, got {rate!r}")
     return int(rate)
 

@@ -21,6 +21,7 @@ from svs.spectral import frames, magnitude, stft
 
 SEGMENTS, PICTURE, REQUEST = "segments.csv", "activity.png", "vad.json"
 _BLOCK = 4096          # frames looked at together: 48 s
+_BATCH = 64            # windows that the net sees together: of 256 their layers alone take 1 GB
 _UNTUNED = 0.5
 
 
@@ -57,8 +58,10 @@ class Activity:
         starts = np.flatnonzero(active[1:] & ~active[:-1])
         ends = np.flatnonzero(~active[1:] & active[:-1])
         half = (self.times[1] - self.times[0]) / 2 if len(self.times) > 1 else self.seconds
-        return [(max(0.0, self.times[first] - half), min(self.seconds, self.times[last - 1] + half),
-                 float(self.probability[first:last].mean())) for first, last in zip(starts, ends, strict=True)]
+        # The last frame stands for the rest of the recording.
+        edges = np.append(np.maximum(self.times - half, 0.0), self.seconds)
+        return [(float(edges[first]), float(edges[last]), float(self.probability[first:last].mean()))
+                for first, last in zip(starts, ends, strict=True)]
 
     def sung(self) -> float:
         """Seconds of singing."""
@@ -105,7 +108,8 @@ class Detector:
             begin, end = max(0, first - half), min(total, last + half)
             spectrum = self._spectrum(audio, begin, end, total)
             # Beyond either end of `spectrum` is silence, as beyond the ends of the song.
-            for centres, found in predictions(self._model, spectrum, self._width, np.arange(first, last) - begin, 256):
+            wanted = np.arange(first, last) - begin
+            for centres, found in predictions(self._model, spectrum, self._width, wanted, _BATCH):
                 probability[begin + centres] = found[:, 0]
         hop = self._settings.hop_length / self._settings.sample_rate
         smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
@@ -128,10 +132,13 @@ def _at(recording: Source, rate: int) -> np.ndarray:
 
     stream = soxr.ResampleStream(recording.rate, rate, 1, dtype="float32", quality="HQ")
     step = 1 << 20
-    pieces = [stream.resample_chunk(mono(recording.read(start, min(start + step, recording.samples))),
-                                    last=start + step >= recording.samples)
-              for start in range(0, recording.samples, step)]
-    return np.concatenate(pieces)
+    audio, filled = np.empty(-(-recording.samples * rate // recording.rate) + 1, dtype=np.float32), 0
+    for start in range(0, recording.samples, step):
+        block = mono(recording.read(start, min(start + step, recording.samples)))
+        piece = stream.resample_chunk(block, last=start + step >= recording.samples)
+        audio[filled:filled + len(piece)] = piece
+        filled += len(piece)
+    return audio[:filled]
 
 
 def request(path: Path, start: float, duration: float | None, detector: Detector) -> dict[str, Any]:
@@ -168,7 +175,8 @@ def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure=Non
     lines = ["start,end,probability"]
     lines += [f"{start + begin:.3f},{start + end:.3f},{mean:.4f}" for begin, end, mean in activity.segments()]
     try:
-        (folder / SEGMENTS).unlink(missing_ok=True)     # while it is there the rest is complete
+        for name in (SEGMENTS, REQUEST, PICTURE):       # while the segments are there the rest is complete
+            (folder / name).unlink(missing_ok=True)
         if figure is not None:
             from svs import plots
 

@@ -1,0 +1,83 @@
+"""Memory of the command: it does not grow with the recording, whatever the method."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import stempeg
+from command import REPOSITORY, ffmpeg, project
+
+from svs import models
+from svs.models import archive
+
+pytestmark = pytest.mark.slow
+
+# A process of its own, so that the largest of its children is the command; ffmpeg beside it is small.
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "svs.cli", *sys.argv[1:]])
+print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+LIMIT = 1500        # MB
+
+
+def peak(*words) -> float:
+    """MB that `svs` needs at most."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, words)], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    code, memory = done.stdout.split()[-2:]
+    assert code == "0", done.stderr
+    return int(memory) / 1024 if sys.platform == "linux" else int(memory) / 2**20
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A function that gives so many seconds of a real song, over and over."""
+    folder = tmp_path_factory.mktemp("songs")
+    ffmpeg("-i", stempeg.example_stem_path(), "-map", "0:a:0", "-c:a", "pcm_s16le", folder / "song.wav")
+
+    def make(seconds):
+        path = folder / f"{seconds}.flac"
+        if not path.exists():
+            ffmpeg("-stream_loop", -1, "-i", folder / "song.wav", "-t", seconds, path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A project with untrained nets of full size."""
+    folder = project(tmp_path_factory.mktemp("project"))
+    net = models.build("cnn_separator", 2049, 9, 1, input_gain=100.0, seed=0)
+    spectral = {"sample_rate": 44100, "frame_size": 4096, "win_length": 2048, "hop_length": 512, "width": 9}
+    archive.save(folder / "models" / "cnn_separator", net, {"representation": spectral, "label_width": 1})
+    net = models.build("vad", 513, 25, 1, input_gain=100.0, seed=0)
+    spectral = {"sample_rate": 22050, "frame_size": 1024, "win_length": 1024, "hop_length": 256, "width": 25}
+    archive.save(folder / "models" / "vad", net, {"representation": spectral})
+    return folder
+
+
+@pytest.mark.parametrize("picture", [False, True], ids=["no picture", "picture"])
+@pytest.mark.parametrize("method", ["mixture", "hpss", "repet_sim", "knn_median"])
+def test_memory_does_not_grow_with_the_song(method, picture, recording, home, tmp_path):
+    used = [peak("separate", recording(seconds), "-q", "-m", method, "-o", tmp_path / str(seconds), "--project", home,
+                 "--picture" if picture else "--no-picture") for seconds in (300, 600)]
+    assert used[1] < used[0] + 30 and used[1] < LIMIT, used
+
+
+def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
+    used = [peak("separate", recording(seconds), "-q", "-m", "cnn_separator", "-o", tmp_path / str(seconds),
+                 "--no-picture", "--project", home, "-S", "separate.common.chunk=10") for seconds in (30, 60)]
+    assert used[1] < used[0] + 30 and used[1] < LIMIT, used
+
+
+def test_memory_of_voice_activity_grows_little(recording, home, tmp_path):
+    """It keeps the song in mono at 22,050 Hz: 90 kB a second."""
+    used = [peak("vad", recording(seconds), "-q", "-o", tmp_path / str(seconds), "--project", home)
+            for seconds in (60, 240)]
+    assert used[1] < used[0] + 0.09 * 180 + 30, used
+    assert used[1] + 0.09 * 3360 < LIMIT, used          # an hour
