@@ -601,7 +601,7 @@ def real_song(tmp_path_factory):
     ["-m", "repet_sim"], ["-m", "repet_sim", "-S", "separate.repet_sim.variant=librosa"], ["-m", "knn_median"]],
     ids=lambda options: " ".join(options[1::2]))
 def test_no_seam(options, real_song, place, separate):
-    """One chunk or many: the same audio.  (Similar frames are looked for within reach: 1.5 s, so that chunks differ.)"""
+    """One chunk or many: the same audio.  (Similar frames are sought within 1.5 s, so that chunks differ.)"""
     near = ["-S", "separate.repet_sim.reach=1.5", "-S", "separate.knn_median.reach=1.5"]
     for chunk in (2, 600):
         assert separate(real_song, *options, *near, "-S", f"separate.common.chunk={chunk}", "-o", str(chunk)).code == 0

@@ -168,8 +168,9 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
     failed: list[tuple[str, SVSError]] = []
     lengths = [_seconds(path, order) if name is not None else 0.0 for path, name in jobs]
     total = sum(lengths) * len(worker.methods)
+    form = _BAR if total else _OPEN_BAR
     # Lines of the log above the bar, not through it.
-    with logging_redirect_tqdm(), bar(total=total or None, unit="s", desc="separate", bar_format=_BAR if total else _OPEN_BAR) as moving:
+    with logging_redirect_tqdm(), bar(total=total or None, unit="s", desc="separate", bar_format=form) as moving:
         for (path, name), length in zip(jobs, lengths, strict=True):
             begun = moving.n
             try:
