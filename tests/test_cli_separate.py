@@ -553,7 +553,8 @@ def test_the_scores_are_musevals(place, separate):
             np.testing.assert_allclose(came, values[index], atol=1e-3)
 
 
-@pytest.mark.parametrize("channels, rate", [(1, RATE), pytest.param(2, 22050, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("channels, rate", [(1, RATE), (2, 22050)])
 def test_a_reference_of_another_kind_is_fitted(channels, rate, place, separate):
     wav(place / "a.wav", music(2.0))
     wav(place / "v.wav", music(2.0, channels, rate), rate)
@@ -597,8 +598,9 @@ def real_song(tmp_path_factory):
 
 
 @pytest.mark.parametrize("options", [
-    ["-m", "mixture"], ["-m", "hpss"], ["-m", "hpss", "-S", "separate.hpss.variant=harmonic"],
-    ["-m", "repet_sim"], ["-m", "repet_sim", "-S", "separate.repet_sim.variant=librosa"], ["-m", "knn_median"]],
+    ["-m", "mixture"], ["-m", "hpss"], ["-m", "repet_sim"], ["-m", "knn_median"],
+    pytest.param(["-m", "hpss", "-S", "separate.hpss.variant=harmonic"], marks=pytest.mark.slow),
+    pytest.param(["-m", "repet_sim", "-S", "separate.repet_sim.variant=librosa"], marks=pytest.mark.slow)],
     ids=lambda options: " ".join(options[1::2]))
 def test_no_seam(options, real_song, place, separate):
     """One chunk or many: the same audio.  (Similar frames are sought within 1.5 s, so that chunks differ.)"""

@@ -42,7 +42,8 @@ def noisy(seconds, channels, rate):
     return (audio + np.random.default_rng(0).normal(0, 0.05, audio.shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("rate, channels", [(8000, 1), (16000, 2), (44100, 1), (192000, 2)])
+@pytest.mark.parametrize("rate, channels", [
+    (8000, 1), (16000, 2), (44100, 1), pytest.param(192000, 2, marks=pytest.mark.slow)])
 def test_a_voice(rate, channels, place, home):
     recording = noisy(3.0, channels, rate)      # what repeats lies a second apart at least
     wav(place / "a talk.wav", recording, rate)
@@ -100,7 +101,7 @@ def segments(folder):
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("rate, channels", [(8000, 1), (44100, 6), (192000, 2)])
+@pytest.mark.parametrize("rate, channels", [(8000, 1), (44100, 6), pytest.param(192000, 2, marks=pytest.mark.slow)])
 def test_where_somebody_sings(rate, channels, place, home):
     wav(place / "a.wav", music(3.0, channels, rate), rate)
     ran = svs("vad", "a.wav", "-q", "--project", home)

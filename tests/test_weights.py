@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import multiprocessing
-import os
+import random
 import socket
 import threading
 import time
@@ -19,7 +19,7 @@ from svs import fetch, weights
 from svs.errors import UnavailableError
 from svs.weights import Remote, cache, find
 
-CONTENT = os.urandom(300_000)
+CONTENT = random.Random(7).randbytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
