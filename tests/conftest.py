@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,11 @@ from svs import settings as settings_module
 REPOSITORY = Path(__file__).resolve().parent.parent
 # A folder of MUSDB18's 7-second previews; beside the repository where nothing else is said.
 PREVIEWS = Path(os.environ.get("SVS_PREVIEWS", REPOSITORY.parent / "shared" / "data" / "musdb18-7"))
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    # A run in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -483,8 +483,16 @@ def _drop(page, path: Path, says: str | None = None) -> None:
     """Upload a song in place of the one before, and wait until the page has looked at it."""
     if page.locator("#svs-song input[type=file]").count() == 0:
         page.get_by_label("Clear", exact=True).first.click()
-    page.set_input_files("#svs-song input[type=file]", path)
-    page.get_by_text(path.name).first.wait_for()
+    from playwright.sync_api import TimeoutError
+
+    for last in (False, False, True):
+        page.set_input_files("#svs-song input[type=file]", path)
+        try:
+            page.get_by_text(path.name).first.wait_for(timeout=60_000 if last else 15_000)
+            break
+        except TimeoutError:        # on a busy machine the page may be shown before its scripts listen
+            if last:
+                raise
     if says:
         page.locator("#svs-about").get_by_text(says).wait_for()
 
