@@ -304,11 +304,11 @@ def _panels(title: str, panels: list[list[tuple[str, np.ndarray | None, np.ndarr
         # Beside the column that each belongs to.
         column = axes[:, 1] if columns > 1 else [axis for _, axis in loud]
         figure.colorbar(loud[0][0], ax=column, label="level (dB below the mixture's maximum)" if columns > 1
-                        else "level (dB)", aspect=35 if columns > 1 else 30, pad=0.015)
+                        else "level (dB)", aspect=max(35, 12 * rows) if columns > 1 else 30, pad=0.015)
         if masks:
             column = axes[:, 0] if columns > 1 else [axis for _, axis in masks]
             figure.colorbar(masks[0][0], ax=column, label="mask (share that is vocals)" if columns > 1
-                            else "mask (share)", aspect=35 if columns > 1 else 15, pad=0.015)
+                            else "mask (share)", aspect=max(35, 12 * rows) if columns > 1 else 15, pad=0.015)
         figure.suptitle(_shown(title), x=0.01, ha="left", fontweight="bold")
     return figure
 
