@@ -164,7 +164,6 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
     from svs.running import bar
 
     worker = service.Service(here, order)
-    done: list[Result] = []
     failed: list[tuple[str, SVSError]] = []
     lengths = [_seconds(path, order) if name is not None else 0.0 for path, name in jobs]
     total = sum(lengths) * len(worker.methods)
@@ -183,7 +182,6 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
                     results = worker.separate(
                         song, moving.update,
                         lambda method, song=song: moving.set_description(f"{song.name}: {method}"))
-                done += results
                 for result in results:
                     report(result)
                 _summarise(order.output, results)
