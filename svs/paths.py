@@ -11,6 +11,7 @@ MANIFEST = Path("data/manifest.json")
 STORE = Path("data/excerpts.zarr")
 ESTIMATES = Path("data/estimates")       # <method>/test/<track>/{vocals,accompaniment}.wav
 SCORES = Path("data/scores")             # <method>/<protocol>/test/<track>.json
+PUBLISHED = Path("data/published")       # <system>/bsseval/test/<track>.json, the seconds that ours are scored on
 
 MODELS = Path("models")
 AUTOENCODER = MODELS / "autoencoder"

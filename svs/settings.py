@@ -324,11 +324,29 @@ class Score(_Group):
     seed_protocol: SeedProtocol
 
 
+class Reference(_Group):
+    """Published scores to stand beside ours: where from, and how closely a track must agree with the published one."""
+
+    source: Literal["none", "sisec18"]
+    path: Path | None = None
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    checksum: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    tolerance: Annotated[float, Field(gt=0)]
+
+
 class Plots(_Group):
     picture_seconds: PositiveSeconds
     picture_max_frequency: Annotated[float, Field(gt=0)]
     picture_frame_size: Annotated[int, Field(ge=64, le=65536)]
     dynamic_range: Annotated[float, Field(gt=0)]
+
+
+class Report(_Group):
+    """The report: seconds of a passage, kbit/s of its audio, and which tracks can be heard."""
+
+    passage: Annotated[float, Field(ge=1, le=600)]
+    bitrate: Literal[96, 128, 160, 192, 256, 320]
+    audio: Literal["all", "generated", "none"]
 
 
 class Settings(_Group):
@@ -345,7 +363,9 @@ class Settings(_Group):
     vad: Training
     separate: Separate
     score: Score
+    reference: Reference
     plots: Plots
+    report: Report
 
     @model_validator(mode="after")
     def _known(self) -> Settings:

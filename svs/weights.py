@@ -123,7 +123,7 @@ def _fetch(remote: Remote, target: Path) -> None:
     with _alone(target.parent):
         if target.is_file():      # another process was faster
             return
-        _reach(remote.url)
+        reach(remote.url)
         arrived = target.with_name(f".{target.name}.verified")
         with _PublishedDigits(target.with_name(f"{target.name}.part"), remote.sha256) as fetcher:
             fetcher(remote.url, arrived)
@@ -151,7 +151,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _reach(url: str) -> None:
+def reach(url: str) -> None:
     """Ask the server for the file without taking it: a machine without a network learns so in seconds.
 
     A download is more patient with a server that is there.  In a thread,
