@@ -1,6 +1,6 @@
 """Stage `reference`: the scores that SiSEC18 published, on the seconds that ours are scored on."""
 
-from svs import availability, dataset, paths, reference, settings
+from svs import availability, dataset, paths, reference, settings, summary
 from svs.errors import UnavailableError
 from svs.running import log, log_parameters, main
 
@@ -18,7 +18,7 @@ def run() -> None:
         availability.record(paths.PUBLISHED, "published systems", str(error))
         return
     log.info("%d published systems on %d tracks; largest deviation of MIX %.3f dB",
-             len(reference.systems_in(paths.PUBLISHED)), len(places), max(place.deviation for place in places))
+             len(summary.systems(paths.PUBLISHED)), len(places), max(place.deviation for place in places))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,25 @@
-"""Stage `summarize`: one tidy table of all per-track scores, for each protocol."""
+"""Stage `summarize`: tidy tables of all scores, and of ours against the published ones."""
 
 from svs import availability, paths, scores, settings, summary
 from svs.running import log, main
 
 
 def run() -> None:
-    methods = list(settings.load().methods)      # the list, not the folder: an old method's scores may still lie there
+    parameters = settings.load()
+    methods = list(parameters.methods)      # the list, not the folder: an old method's scores may still lie there
     for protocol, name in ((scores.BSSEVAL, "scores.csv"), (scores.SEED, "scores_seed.csv")):
         table = summary.gather(paths.SCORES, methods, protocol)
         summary.write_table(paths.METRICS / name, table)
         log.info("protocol %s, median over %d tracks in dB\n%s", protocol, table["track"].nunique(),
                  summary.ranking(table))
+    summary.write_table(paths.METRICS / "frames.csv", summary.second_table(paths.SCORES, methods, parameters.score))
+    absent = availability.reason(paths.PUBLISHED)
+    systems = summary.systems(paths.PUBLISHED)
+    summary.write_table(paths.METRICS / "published.csv", summary.published_table(paths.PUBLISHED, systems))
+    paired = summary.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
+    summary.write_table(paths.METRICS / "paired.csv", paired)
+    if absent:
+        log.warning("published systems: left out (%s)", absent)
     for method in methods:
         if reason := availability.reason(paths.SCORES / method):
             log.warning("absent: %s (%s)", method, reason)

@@ -24,6 +24,8 @@ import seaborn as sns
 from svs.audio import Source, mono
 from svs.errors import DataError
 from svs.files import written
+from svs.published import FLOOR as PUBLISHED_FLOOR
+from svs.published import ORACLES as PUBLISHED_CEILINGS
 from svs.scores import MEASURES, TARGETS
 from svs.settings import Plots, Representation
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from svs.singing import Activity
 
 FLOOR, CEILINGS = "mixture", ("oracle_ibm", "oracle_irm")
-INK, MUTED, OURS, LIMIT = "#1b1f24", "#6e7781", "#2f6fb2", "#c9ced6"
+INK, MUTED, OURS, LIMIT, THEIRS = "#1b1f24", "#6e7781", "#2f6fb2", "#c9ced6", "#e0b36a"
 _STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.edgecolor": MUTED,
     "axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "axes.labelcolor": INK,
@@ -48,11 +50,12 @@ def save(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def sdr_boxplot(table: pd.DataFrame, note: str) -> plt.Figure:
+def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None = None) -> plt.Figure:
     """SDR of every method as boxes over tracks, vocals beside accompaniment.
 
     Methods are sorted by the median of the vocals; floor and ceiling are grey,
-    with a dashed line at their medians.  Points are tracks.
+    with a dashed line at their medians; published systems have their own
+    colour.  Points are tracks.
 
     Parameters
     ----------
@@ -60,18 +63,25 @@ def sdr_boxplot(table: pd.DataFrame, note: str) -> plt.Figure:
         `svs.summary.track_table`, one row per track and target.
     note : str
         A line below the figure that says what was scored.
+    published : DataFrame, optional
+        `svs.summary.published_table`.
     """
+    theirs = [] if published is None else list(published["method"].unique())
+    if theirs:
+        table = pd.concat([table, published], ignore_index=True)
     vocals = table[table["target"] == "vocals"]
     order = list(vocals.groupby("method")["SDR"].median().sort_values(ascending=False).index)
-    palette = {method: LIMIT if method in (FLOOR, *CEILINGS) else OURS for method in order}
+    limits = {FLOOR, *CEILINGS} | ({PUBLISHED_FLOOR, *PUBLISHED_CEILINGS} & set(theirs))
+    palette = {method: LIMIT if method in limits else THEIRS if method in theirs else OURS for method in order}
+    height = 1.6 + (0.55 if len(order) < 15 else 0.3) * len(order)
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(11, 1.6 + 0.55 * len(order)), sharey=True)
+        figure, axes = plt.subplots(1, 2, figsize=(11, height), sharey=True)
         for axis, target in zip(axes, TARGETS, strict=True):
             rows = table[table["target"] == target]
             sns.boxplot(rows, x="SDR", y="method", order=order, hue="method", hue_order=order, palette=palette,
                         legend=False, width=0.55, fliersize=0, linewidth=1.1, linecolor=INK, ax=axis)
-            sns.stripplot(rows, x="SDR", y="method", order=order, color=INK, size=3.5, alpha=0.55, jitter=False,
-                          ax=axis)
+            sns.stripplot(rows, x="SDR", y="method", order=order, color=INK, size=3.5 if len(order) < 15 else 2.2,
+                          alpha=0.55, jitter=False, ax=axis)
             medians = rows.groupby("method")["SDR"].median()
             for method, name in ((FLOOR, "floor"), (CEILINGS[0], "ceiling")):
                 if method in medians:
@@ -84,22 +94,39 @@ def sdr_boxplot(table: pd.DataFrame, note: str) -> plt.Figure:
             axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
             axis.set_axisbelow(True)
         axes[0].set_yticks(range(len(order)), [f"{method}  {_median(vocals, method)}" for method in order])
-        figure.text(0.01, -0.03, note, fontsize=8.5, color=MUTED, ha="left", va="top")
+        if theirs:
+            for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):
+                tick.set_fontweight("normal" if method in theirs else "bold")
+            handles = [plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor=INK, linewidth=0.8)
+                       for colour in (OURS, THEIRS, LIMIT)]
+            axes[1].legend(handles, ["this repository", "published (SiSEC18)", "floors and ceilings"], frameon=False,
+                           fontsize=8.5, loc="lower right")
+        figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
         figure.tight_layout()
     return figure
+
+
+def published_note(published: pd.DataFrame) -> str:
+    """What a figure must say of the published systems in it."""
+    if published.empty:
+        return "published systems: left out (parameters reference.source, reference.path)"
+    note = f"SiSEC18: {published['method'].nunique()} published systems on {published['track'].nunique()} of these tracks"
+    if published["ISR"].isna().all():
+        note += ", on the same seconds; they heard the whole tracks, ours just what is in the data set"
+    return note
 
 
 def _median(rows: pd.DataFrame, method: str) -> str:
     return f"{rows.loc[rows['method'] == method, 'SDR'].median():.2f}"
 
 
-def frame_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
-    """Scores of one track as boxes over its frames: one panel for each measure.
+def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
+    """All measures as boxes, over the frames of one track or over tracks: one panel for each measure.
 
     Parameters
     ----------
     table : DataFrame
-        `svs.summary.frame_table`.
+        `svs.summary.frame_table` of a track, or `svs.summary.track_table`.
     title : str
     """
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()

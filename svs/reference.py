@@ -374,8 +374,3 @@ def _cut(targets: Frames, where: Place) -> dict:
          "metrics": {measure: float(targets[target][measure][where.first + frame]) for measure in measures}}
         for frame in range(min(where.frames, len(targets[target]["SDR"]) - where.first))]}
         for target in TARGETS if target in targets]}
-
-
-def systems_in(folder: Path) -> list[str]:
-    """The systems that `bring_in` left in a folder."""
-    return sorted(path.name for path in Path(folder).iterdir() if (path / BSSEVAL).is_dir())

@@ -250,6 +250,6 @@ def _summarise(output: Path, results: list[Result]) -> None:
     if not frames["SDR"].notna().any():
         log.warning("%s: there is no second in which both parts sound, so there is no score", results[0].song)
         return
-    plots.save(plots.frame_boxplot(frames, results[0].song), folder / "scores.png")
+    plots.save(plots.measures_boxplot(frames, results[0].song), folder / "scores.png")
     print(f"\n{results[0].song}: BSS Eval v4, median over {frames['frame'].nunique()} frames of one second, in dB")
     print(summary.frame_medians(frames))
