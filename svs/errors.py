@@ -42,3 +42,9 @@ class UnavailableError(SVSError):
     """A method can't run here: its pretrained weights, or the environment that it runs in, can't be had."""
 
     exit_code = 6
+
+
+class GateError(SVSError):
+    """A method's scores fell against another revision, or are missing."""
+
+    exit_code = 7

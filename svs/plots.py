@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FLOOR, CEILINGS = "mixture", ("oracle_ibm", "oracle_irm")
 INK, MUTED, OURS, LIMIT, THEIRS = "#1b1f24", "#6e7781", "#2f6fb2", "#c9ced6", "#e0b36a"
+BEYOND = 60        # dB above which a ratio tells of the arithmetic, not of the separation
 _STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.edgecolor": MUTED,
     "axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "axes.labelcolor": INK,
@@ -120,6 +121,56 @@ def _median(rows: pd.DataFrame, method: str) -> str:
     return f"{rows.loc[rows['method'] == method, 'SDR'].median():.2f}"
 
 
+def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.DataFrame], note: str) -> plt.Figure:
+    """SDR of every method at two revisions, one box above the other, vocals beside accompaniment.
+
+    Methods are sorted by the later median of the vocals, those that are gone last.  Points are tracks.
+
+    Parameters
+    ----------
+    before, after : tuple of str and DataFrame
+        A name, and `svs.summary.track_table`.
+    note : str
+        A line below the figure.
+    """
+    names = [_shown(before[0]), _shown(after[0])]
+    if names[0] == names[1]:
+        names = [f"{names[0]} (before)", f"{names[1]} (after)"]
+    table = pd.concat([frame.assign(revision=name) for name, (_, frame) in zip(names, (before, after), strict=True)],
+                      ignore_index=True)
+    vocals = table[table["target"] == "vocals"].pivot_table(index="method", columns="revision", values="SDR",
+                                                            aggfunc="median", dropna=False)
+    vocals = vocals.reindex(index=table["method"].unique(), columns=names)
+    order = list(vocals.sort_values(names[::-1], ascending=False, na_position="last", kind="stable").index)
+    few = len(order) < 15
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(11, 1.9 + (0.75 if few else 0.45) * len(order)), sharey=True,
+                                    layout="constrained")
+        for axis, target in zip(axes, TARGETS, strict=True):
+            rows = table[table["target"] == target]
+            shared = {"x": "SDR", "y": "method", "hue": "revision", "order": order, "hue_order": names, "ax": axis}
+            sns.boxplot(rows, **shared, palette={names[0]: LIMIT, names[1]: OURS}, width=0.7, gap=0.12, fliersize=0,
+                        linewidth=1.1, linecolor=INK, legend=axis is axes[0])
+            sns.stripplot(rows, **shared, palette=dict.fromkeys(names, INK), dodge=True, size=3 if few else 2,
+                          alpha=0.55, jitter=False, legend=False)
+            axis.set_title(target, loc="left")
+            axis.set_xlabel("SDR in dB, median over frames of each track")
+            axis.set_ylabel("")
+            axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
+            axis.set_axisbelow(True)
+        axes[0].set_yticks(range(len(order)), ["  ".join([method, " → ".join(map(_or_dash, vocals.loc[method]))])
+                                               for method in order])
+        handles, labels = axes[0].get_legend_handles_labels()
+        axes[0].get_legend().remove()
+        figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
+        figure.supxlabel(_shown(note), x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    return figure
+
+
+def _or_dash(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "–"
+
+
 def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
     """All measures as boxes, over the frames of one track or over tracks: one panel for each measure.
 
@@ -140,6 +191,11 @@ def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
                         linewidth=1, linecolor=INK, legend=axis is axes[0], ax=axis)
             axis.set_title(measure, loc="left")
             axis.set_xlabel("dB")
+            values = table[measure][np.isfinite(table[measure])]
+            if (beyond := values > BEYOND).any() and not beyond.all():
+                # An estimate without artefacts (the mixture) has a SAR of the arithmetic, which would squeeze the rest.
+                axis.set_xlim(right=1.15 * values[~beyond].max())
+                axis.set_xlabel(f"dB ({beyond.sum()} values above {BEYOND} not shown)")
             axis.set_ylabel("")
             axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
             axis.set_axisbelow(True)

@@ -334,6 +334,12 @@ class Reference(_Group):
     tolerance: Annotated[float, Field(gt=0)]
 
 
+class Gate(_Group):
+    """When scores count as worse: dB."""
+
+    tolerance: Annotated[float, Field(ge=0)]
+
+
 class Plots(_Group):
     picture_seconds: PositiveSeconds
     picture_max_frequency: Annotated[float, Field(gt=0)]
@@ -364,6 +370,7 @@ class Settings(_Group):
     separate: Separate
     score: Score
     reference: Reference
+    gate: Gate
     plots: Plots
     report: Report
 

@@ -164,6 +164,7 @@ TRIGGERS = [
     ("score.engine", "museval", everything("score")),
     ("score.window", 2.0, everything("score")),
     ("score.seed_protocol.passage.start", 1.0, everything("score")),
+    ("gate.tolerance", 0.5, set()),
     ("plots.dynamic_range", 60.0, {"plots"}),
     ("profiles.sample.train.cnn_separator.epochs", 3, set()),
     ("profiles.full.download.path", "/somewhere", set()),
