@@ -16,9 +16,9 @@ say() { printf '%s\n' "svs setup: $*" >&2; }
 stop() { say "$*"; exit 1; }
 
 wanted=$(cksum < "$lock")
-complete() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" -c '' >/dev/null 2>&1; }
-if [ -n "$check" ]; then complete; exit; fi
-complete && exit 0
+ready() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" -c '' >/dev/null 2>&1; }
+if [ -n "$check" ]; then ready; exit; fi
+ready && exit 0
 
 # One setup at a time: a second one waits for the first.
 if command -v flock >/dev/null 2>&1 && [ -z "${SVS_SPLEETER_LOCKED:-}" ]; then
