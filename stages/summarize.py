@@ -1,6 +1,6 @@
 """Stage `summarize`: tidy tables of all scores, and of ours against the published ones."""
 
-from svs import availability, paths, scores, settings, summary
+from svs import availability, paired, paths, scores, settings, summary
 from svs.running import log, main
 
 
@@ -16,8 +16,8 @@ def run() -> None:
     absent = availability.reason(paths.PUBLISHED)
     systems = summary.systems(paths.PUBLISHED)
     summary.write_table(paths.METRICS / "published.csv", summary.published_table(paths.PUBLISHED, systems))
-    paired = summary.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
-    summary.write_table(paths.METRICS / "paired.csv", paired)
+    comparison = paired.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
+    summary.write_table(paths.METRICS / "paired.csv", comparison)
     if absent:
         log.warning("published systems: left out (%s)", absent)
     for method in methods:

@@ -7,13 +7,20 @@ track spread far less.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from svs import availability
+from svs.scores import BSSEVAL, TARGETS, read_scores
 
 TIE = 0.01             # dB: the resolution of published tables
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+COLUMNS = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
 
 
 @dataclass(frozen=True)
@@ -74,3 +81,57 @@ def median_difference(differences: np.ndarray, seed: int) -> Paired:
             low, high = float(interval.low), float(interval.high)
     return Paired(len(values), float(np.median(values)) if len(values) else float("nan"), low, high,
                   int((values > TIE).sum()), int((np.abs(values) <= TIE).sum()), int((values < -TIE).sum()))
+
+
+def against_published(ours: Path, methods: Sequence[str], theirs: Path, names: Sequence[str],
+                      seed: int) -> pd.DataFrame:
+    """SDR of each method of ours against each published system, paired by track.
+
+    A track's difference is the median over frames of ours less that of theirs,
+    both over the frames that are finite in both: a second in which any scored
+    source is silent is NaN for all of them, and which were scored differs from
+    submission to submission.
+
+    Parameters
+    ----------
+    ours, theirs : Path
+        `<method>/bsseval/test/<track>.json` below them, of the same seconds.
+    methods, names : sequence of str
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        Columns method, system, target, tracks, difference (dB, median over
+        tracks; positive where ours is better), low and high (its 95 % interval),
+        wins, ties and losses (tracks).  Systems that did not score a target have no row.
+    """
+    rows = []
+    scores = {name: _sdr(folder / name) for folder, chosen in ((ours, methods), (theirs, names)) for name in chosen
+              if not availability.reason(folder / name)}
+    for method in methods:
+        if method not in scores:
+            continue
+        for system in names:
+            for target in TARGETS:
+                differences = [_difference(frames[target], scores[method][track][target])
+                               for track, frames in scores[system].items()
+                               if track in scores[method] and target in frames]
+                found = median_difference(np.array(differences), seed)
+                if found.tracks:
+                    rows.append((method, system, target, found.tracks, found.difference, found.low, found.high,
+                                 found.wins, found.ties, found.losses))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _sdr(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    return {path.stem: {target: measures["SDR"] for target, measures in read_scores(path).items()}
+            for path in sorted((folder / BSSEVAL / "test").glob("*.json"))}
+
+
+def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:
+    length = min(len(theirs), len(ours))        # a re-encoded track may have a frame more
+    theirs, ours = theirs[:length], ours[:length]
+    both = np.isfinite(theirs) & np.isfinite(ours)
+    return float(np.median(ours[both]) - np.median(theirs[both])) if both.any() else float("nan")

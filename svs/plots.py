@@ -111,7 +111,8 @@ def published_note(published: pd.DataFrame) -> str:
     """What a figure must say of the published systems in it."""
     if published.empty:
         return "published systems: left out (parameters reference.source, reference.path)"
-    note = f"SiSEC18: {published['method'].nunique()} published systems on {published['track'].nunique()} of these tracks"
+    systems, tracks = published["method"].nunique(), published["track"].nunique()
+    note = f"SiSEC18: {systems} published systems on {tracks} of these tracks"
     if published["ISR"].isna().all():
         note += ", on the same seconds; they heard the whole tracks, ours just what is in the data set"
     return note

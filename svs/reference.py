@@ -159,8 +159,8 @@ def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]
         raise DataError(f"{path}: holds no SYSTEM/test/TRACK.json; "
                         "expected the layout of sigsep-mus-2018's folder `submissions`")
     if checksum is not None and (came := digest(systems)) != checksum:
-        raise DataError(f"{path}: the scores in it are not those expected (reference.checksum {checksum}, came {came}); "
-                        "get them again, or set reference.checksum to null to take them as they are")
+        raise DataError(f"{path}: the scores in it are not those expected (reference.checksum {checksum}, came "
+                        f"{came}); get them again, or set reference.checksum to null to take them as they are")
     return {system: dict(sorted(tracks.items())) for system, tracks in sorted(systems.items())}
 
 

@@ -15,13 +15,11 @@ import pandas as pd
 from svs import availability
 from svs.errors import DataError
 from svs.files import write_text
-from svs.paired import median_difference
 from svs.scores import BSSEVAL, MEASURES, TARGETS, read_scores
 from svs.settings import Score
 
 NO_METRICS = {"tracks": 0}      # of a method that could not run
 TRACK_COLUMNS = ("method", "track", "target", *MEASURES, "frames", "silent")
-PAIRED_COLUMNS = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
 
 
 def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
@@ -120,7 +118,7 @@ def _order(column: pd.Series) -> pd.Series:
 
 
 def systems(folder: Path) -> list[str]:
-    """The published systems whose scores lie in a folder (`svs.reference.bring_in`), by name; none where it says why."""
+    """The published systems whose scores lie in a folder , by name; none where they were left out."""
     return sorted(path.parent.name for path in Path(folder).glob(f"*/{BSSEVAL}"))
 
 
@@ -129,60 +127,6 @@ def published_table(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     if not names:
         return pd.DataFrame(columns=list(TRACK_COLUMNS))
     return pd.concat([track_table(folder / system, system, BSSEVAL) for system in names], ignore_index=True)
-
-
-def against_published(ours: Path, methods: Sequence[str], theirs: Path, names: Sequence[str],
-                      seed: int) -> pd.DataFrame:
-    """SDR of each method of ours against each published system, paired by track.
-
-    A track's difference is the median over frames of ours less that of theirs,
-    both over the frames that are finite in both: a second in which any scored
-    source is silent is NaN for all of them, and which were scored differs from
-    submission to submission.
-
-    Parameters
-    ----------
-    ours, theirs : Path
-        `<method>/bsseval/test/<track>.json` below them, of the same seconds.
-    methods, names : sequence of str
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    DataFrame
-        Columns method, system, target, tracks, difference (dB, median over
-        tracks; positive where ours is better), low and high (its 95 % interval),
-        wins, ties and losses (tracks).  Systems that did not score a target have no row.
-    """
-    rows = []
-    scores = {name: _sdr(folder / name) for folder, chosen in ((ours, methods), (theirs, names)) for name in chosen
-              if not availability.reason(folder / name)}
-    for method in methods:
-        if method not in scores:
-            continue
-        for system in names:
-            for target in TARGETS:
-                differences = [_difference(frames[target], scores[method][track][target])
-                               for track, frames in scores[system].items()
-                               if track in scores[method] and target in frames]
-                found = median_difference(np.array(differences), seed)
-                if found.tracks:
-                    rows.append((method, system, target, found.tracks, found.difference, found.low, found.high,
-                                 found.wins, found.ties, found.losses))
-    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
-
-
-def _sdr(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    return {path.stem: {target: measures["SDR"] for target, measures in read_scores(path).items()}
-            for path in sorted((folder / BSSEVAL / "test").glob("*.json"))}
-
-
-def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:
-    length = min(len(theirs), len(ours))        # a re-encoded track may have a frame more
-    theirs, ours = theirs[:length], ours[:length]
-    both = np.isfinite(theirs) & np.isfinite(ours)
-    return float(np.median(ours[both]) - np.median(theirs[both])) if both.any() else float("nan")
 
 
 def frame_table(scores: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:

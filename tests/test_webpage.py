@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -481,18 +482,21 @@ def _choose(page, *methods: str) -> None:
 
 def _drop(page, path: Path, says: str | None = None) -> None:
     """Upload a song in place of the one before, and wait until the page has looked at it."""
-    if page.locator("#svs-song input[type=file]").count() == 0:
-        page.get_by_label("Clear", exact=True).first.click()
     from playwright.sync_api import TimeoutError
 
-    for last in (False, False, True):
-        page.set_input_files("#svs-song input[type=file]", path)
-        try:
-            page.get_by_text(path.name).first.wait_for(timeout=60_000 if last else 15_000)
+    field = page.locator("#svs-song input[type=file]")
+    if field.count() == 0:
+        page.get_by_label("Clear", exact=True).first.click()
+    shown = page.locator("#svs-song").get_by_text(path.name).first
+    for _ in range(8):
+        # On a busy machine the page may be shown before its scripts listen: then the field stays, and is filled again.
+        if field.count():
+            with contextlib.suppress(TimeoutError):
+                field.set_input_files(path, timeout=5_000)
+        with contextlib.suppress(TimeoutError):
+            shown.wait_for(timeout=15_000)
             break
-        except TimeoutError:        # on a busy machine the page may be shown before its scripts listen
-            if last:
-                raise
+    shown.wait_for(timeout=5_000)
     if says:
         page.locator("#svs-about").get_by_text(says).wait_for()
 
