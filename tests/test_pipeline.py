@@ -36,7 +36,9 @@ SMALL = {
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "SVS_LOG": "INFO"}
+            "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "SVS_LOG": "INFO",
+            # The report names the commit: the same files shall be the same commit in every clone.
+            "GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z"}
 
 
 def call(workspace: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -107,7 +109,8 @@ def test_everything_comes_out(pipeline):
     assert len(scores) == len(methods) * 2 * 2      # two test tracks, two targets
     medians = scores[scores["target"] == "vocals"].groupby("method")["SDR"].median()
     assert min(medians["oracle_ibm"], medians["oracle_irm"]) > medians["mixture"] + 3
-    for name in ("sdr_boxplot.png", "sdr_boxplot.svg", "training_curves.png", "networks/cnn_separator.png"):
+    for name in ("sdr_boxplot.png", "sdr_boxplot.svg", "measures_boxplot.png", "training_curves.png",
+                 "networks/cnn_separator.png"):
         assert (pipeline / "plots" / name).stat().st_size > 1000
     assert len(list((pipeline / "plots/tracks").glob("*.png"))) == 2
     metrics = json.loads((pipeline / "metrics/cnn_separator.json").read_text())
@@ -135,7 +138,7 @@ def everything(*stages: str) -> set[str]:
 
 # Which stages a parameter triggers by itself; what they feed runs after them if their output changes.
 TRIGGERS = [
-    ("seed", 21, {"download", "pretrain", "train@cnn_separator", "train@cnn_deep_separator", "train_vad"}),
+    ("seed", 21, {"download", "pretrain", "train@cnn_separator", "train@cnn_deep_separator", "train_vad", "summarize"}),
     ("download.on_silent_vocals", "skip", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),
     ("profiles.tiny.download.tiny.test", 3, {"download"}),
@@ -162,10 +165,12 @@ TRIGGERS = [
     ("separate.oracle_irm.power", 1.0, {"separate@oracle_irm"}),
     ("separate.mixture.share", 0.3, {"separate@mixture"}),
     ("score.engine", "museval", everything("score")),
-    ("score.window", 2.0, everything("score")),
+    ("score.window", 2.0, everything("score", "reference")),
+    ("score.hop", 0.5, everything("score", "reference", "summarize")),
     ("score.seed_protocol.passage.start", 1.0, everything("score")),
     ("gate.tolerance", 0.5, set()),
-    ("plots.dynamic_range", 60.0, {"plots"}),
+    ("reference.tolerance", 0.1, {"reference"}),
+    ("plots.dynamic_range", 60.0, {"pictures"}),
     ("profiles.sample.train.cnn_separator.epochs", 3, set()),
     ("profiles.full.download.path", "/somewhere", set()),
 ]
@@ -199,7 +204,7 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(pipeline):
     dry = dvc(pipeline, "repro", "--dry")
     assert ran(dry) == []
     done = dvc(pipeline, "exp", "run", "-S", "separate.mixture.share=0.5", "--name", "half")
-    assert ran(done) == ["separate@mixture", "score@mixture", "summarize", "plots"]
+    assert set(ran(done)) == {"separate@mixture", "score@mixture", "summarize", "plots", "pictures", "report"}
     after = hashes(pipeline)
     assert after["separate@mixture"] != before["separate@mixture"]
     assert after["separate@oracle_ibm"] == before["separate@oracle_ibm"]
@@ -230,7 +235,7 @@ def test_a_method_taken_off_the_list_leaves_the_tables(pipeline):
     del parameters["methods"]["mixture"]
     try:
         path.write_text(yaml.safe_dump(parameters, sort_keys=False))
-        assert ran(dvc(pipeline, "repro")) == ["summarize", "plots"]
+        assert set(ran(dvc(pipeline, "repro"))) == {"summarize", "plots", "pictures", "report"}
         assert "mixture" not in set(pd.read_csv(pipeline / "metrics/scores.csv")["method"])
     finally:
         path.write_text(before)
@@ -267,8 +272,8 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
         test_openunmix.save(weights / "openunmix", "umxhq", {"vocals": test_openunmix.lively("umxhq")})
         call(pipeline, str(spleeter), "-I", "tests/spleeter_reference.py", "save", str(weights / "spleeter"), "1")
         done = dvc(pipeline, "repro")
-        assert set(ran(done)) == {"summarize", "plots"} | {f"{stage}@{method}" for stage in ("separate", "score")
-                                                           for method in PRETRAINED}
+        assert set(ran(done)) == {"summarize", "plots", "pictures", "report"} | {
+            f"{stage}@{method}" for stage in ("separate", "score") for method in PRETRAINED}
         scored = pd.read_csv(pipeline / "metrics/scores.csv")
         for method in PRETRAINED:
             assert (scored["method"] == method).sum() == 4
@@ -305,7 +310,7 @@ MIDDLE = [
     ("train_vad", ".cache/train-vad/*/state.npz"),
     ("separate@oracle_ibm", ".cache/separate-oracle_ibm/*/test/*"),
     ("score@mixture", ".cache/score-mixture/*/bsseval/test/*.json"),
-    ("plots", "plots/tracks/*.png"),
+    ("pictures", "plots/tracks/*.png"),
 ]
 
 
@@ -327,7 +332,7 @@ def test_killed_in_any_stage_the_next_run_ends_with_the_same_bytes(pipeline, tmp
         assert stage not in done, f"{stage} had finished; the kill came too late to mean anything"
     final = dvc(workspace, "repro")
     assert hashes(workspace) == hashes(pipeline)
-    assert ran(final)[0] == "plots", "stages that had finished ran again"
+    assert ran(final)[0] == "pictures", "stages that had finished ran again"
     assert not list(workspace.rglob("*.unfinished"))
 
 
