@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
@@ -64,6 +65,8 @@ _LOSSLESS = re.compile(r"pcm_(?!mulaw|alaw)|flac|alac")
 _TAGS = ("title", "artist", "album", "album_artist", "composer", "date", "track", "disc", "genre", "comment",
          "copyright")
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+# What LAME multiplies samples by at constant bit rates (kbit/s) up to these; above, nothing.
+_LAME_SCALES = {160: 0.95, 192: 0.97, 224: 0.98}
 _LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")     # the only ones that flac names
 # What a channel of 3 to 8 in those layouts gives to the left and the right (ITU-R BS.775: -3 dB, no bass channel).
 _LEFT, _RIGHT, _BOTH, _NONE = (1.0, 0.0), (0.0, 1.0), (0.5**0.5, 0.5**0.5), (0.0, 0.0)
@@ -493,7 +496,8 @@ def _missing_of_ogg(file: IO[bytes], size: int) -> int:
     return max(27 + header[26] + sum(table) - (len(tail) - page), 0)
 
 
-def encode(source: Source, target: Path, codec: str, tags: Mapping[str, str] | None = None) -> list[str]:
+def encode(source: Source, target: Path, codec: str, tags: Mapping[str, str] | None = None, *,
+           bitrate: int | None = None) -> list[str]:
     """Write a source as wav, flac or mp3, block by block, whole or not at all.
 
     The same samples and tags give the same bytes (with the same ffmpeg).
@@ -508,6 +512,8 @@ def encode(source: Source, target: Path, codec: str, tags: Mapping[str, str] | N
     tags : mapping, optional
         Such as `Info.tags`: title, artist, album, date, track, genre, comment and the like are kept where the format
         has them, anything else (the encoder's name, a replay gain) is left out.
+    bitrate : int, optional
+        kbit/s of an mp3 at 32 kHz or more instead of 320, constant so that players seek exactly.
 
     Returns
     -------
@@ -540,8 +546,8 @@ def encode(source: Source, target: Path, codec: str, tags: Mapping[str, str] | N
                     for block in _blocks(source, target):
                         writer.write(block)
             else:
-                {"wav": _encode_wav, "flac": _encode_flac, "mp3": _encode_mp3}[codec](
-                    source, target, temporary, kept, notes)
+                encoder = {"wav": _encode_wav, "flac": _encode_flac, "mp3": partial(_encode_mp3, bitrate=bitrate)}
+                encoder[codec](source, target, temporary, kept, notes)
     except OSError as error:
         raise _error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
     return notes
@@ -587,7 +593,8 @@ def _encode_flac(source: Source, target: Path, temporary: Path, tags: dict[str, 
         notes.append(f"{clipped} samples beyond full scale were clipped (wav keeps them)")
 
 
-def _encode_mp3(source: Source, target: Path, temporary: Path, tags: dict[str, str], notes: list[str]) -> None:
+def _encode_mp3(source: Source, target: Path, temporary: Path, tags: dict[str, str], notes: list[str],
+                bitrate: int | None = None) -> None:
     if source.channels > max(_DOWNMIX):
         raise _error(target, f"mp3 holds 2 channels, these are {source.channels}; choose wav")
     blocks, rate, channels = _blocks(source, target), source.rate, source.channels
@@ -599,7 +606,10 @@ def _encode_mp3(source: Source, target: Path, temporary: Path, tags: dict[str, s
         notes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
         blocks = _resampled(blocks, source.rate, rate, channels)
     # Lower rates know no 320 kbit/s, and at any less LAME takes 5 % off the level, except at a variable bit rate.
-    quality = ["-b:a", "320k"] if rate >= 32000 else ["-q:a", "0"]
+    quality = ["-b:a", f"{bitrate or 320}k"] if rate >= 32000 else ["-q:a", "0"]
+    if rate >= 32000 and bitrate is not None:
+        scale = next((scale for highest, scale in _LAME_SCALES.items() if bitrate <= highest), 1.0)
+        blocks = (block / np.float32(scale) for block in blocks)
     _pipe(blocks, target, temporary, tags, rate, channels,
           output=["-c:a", "libmp3lame", *quality, "-id3v2_version", "3", "-f", "mp3"])
 

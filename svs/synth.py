@@ -26,6 +26,7 @@ from svs.errors import DataError, SettingsError
 
 RATE = 44100
 STEMS = ("drums", "bass", "other", "vocals")
+ARTIST = "Synthetic Singers"  # of every song that is generated
 
 SHORTEST_SECONDS = 2.0
 LOWEST_RATE = 16000
@@ -300,7 +301,7 @@ def write_dataset(
     jobs: list[tuple[Path, int | None, float]] = []
     for key, (split, subset, count, seconds) in enumerate(plans):
         names[split] = [
-            f"Synthetic Singers - {split.title()} {number + 1:02d}"
+            f"{ARTIST} - {split.title()} {number + 1:02d}"
             for number in range(count)
         ]
         jobs += [
@@ -318,6 +319,11 @@ def write_dataset(
         else:
             write_song(folder, song(track_seed, seconds), RATE)
     return names
+
+
+def is_generated(track: str) -> bool:
+    """Was a track of this name in `write_dataset`'s data set generated, not recorded?"""
+    return track.startswith(f"{ARTIST} - ")
 
 
 def _track_seed(seed: int, split: int, number: int) -> int:

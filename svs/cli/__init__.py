@@ -5,11 +5,11 @@ Each command imports what it needs when it runs, so `svs --help` answers at once
 
 from __future__ import annotations
 
-from svs.cli import doctor, revisions, separate, tools, vad, voice, web
+from svs.cli import doctor, report, revisions, separate, tools, vad, voice, web
 from svs.cli.options import app
 from svs.running import main as run
 
-__all__ = ["doctor", "main", "revisions", "separate", "tools", "vad", "voice", "web"]
+__all__ = ["doctor", "main", "report", "revisions", "separate", "tools", "vad", "voice", "web"]
 
 
 def main() -> None:

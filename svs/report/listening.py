@@ -1,0 +1,155 @@
+"""What one hears and sees of a track: a passage of every source as mp3, and its spectrogram and mask as a picture.
+
+Sources are called `mixture`, `true.vocals`, `true.accompaniment` and
+`METHOD.vocals`, `METHOD.accompaniment`; files lie in a folder named by the
+track's number, so whatever a track is called never becomes part of an address.
+Levels are left as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps, image
+
+from svs import synth
+from svs.audio import PassageSource, Source, WavSource, mono
+from svs.dataset import Dataset, Track
+from svs.files import written
+from svs.media import encode
+from svs.scores import TARGETS
+from svs.settings import Plots, Report
+
+COLUMNS, ROWS = 900, 180        # of a picture's spectrogram; the mask of as many stands below it
+LOWEST = 60.0                   # Hz
+_QUALITY = 72                   # of WebP: beyond it only the noise gets sharper
+_QUIETEST = 1e-9
+
+
+@dataclass(frozen=True)
+class Job:
+    """One test track: its number from 1, and whether its audio goes into the report."""
+
+    number: int
+    track: Track
+    audible: bool
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What was made of a track.
+
+    Parameters
+    ----------
+    name : str
+    folder : str
+        Relative to the page.
+    seconds, start, length : float
+        Of the whole track; where the passage begins, and how long it is (s).
+    audible : bool
+    highest : float
+        Frequency at the top of the pictures (Hz).
+    """
+
+    name: str
+    folder: str
+    seconds: float
+    start: float
+    length: float
+    audible: bool
+    highest: float
+
+
+def allowed(audio: str, name: str, track: str) -> bool:
+    """May the audio of a track of data set `name` go into a report of `audio` (all, generated, none)?"""
+    return audio == "all" or (audio == "generated" and name == "tiny" and synth.is_generated(track))
+
+
+def make(job: Job, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path, report: Report,
+         plots: Plots) -> Passage:
+    """Pictures, and where it may be heard the audio, of one track.
+
+    Parameters
+    ----------
+    job : Job
+    data : Dataset
+    estimates : Path
+        `METHOD/test/TRACK/{vocals,accompaniment}.wav` below it.
+    methods : sequence of str
+        Those that have estimates.
+    folder : Path
+        Gets a folder of the track's number.
+    report, plots : groups of Settings
+    """
+    track = job.track
+    place = f"tracks/{job.number:02d}"
+    with data.open(track, ("mixture", *TARGETS)) as sources:
+        mixture = sources["mixture"]
+        length = min(mixture.samples, round(report.passage * mixture.rate))
+        first = (mixture.samples - length) // 2
+        heard: dict[str, Source] = {"mixture": mixture, **{f"true.{target}": sources[target] for target in TARGETS}}
+        heard |= {f"{method}.{target}": WavSource(estimates / method / track.subset / track.name / f"{target}.wav")
+                  for method in methods for target in TARGETS}
+        passages = {name: PassageSource(source, first, first + length) for name, source in heard.items()}
+        _draw(passages, folder / place, plots)
+        if job.audible:
+            for name, passage in passages.items():
+                encode(passage, folder / place / f"{name}.mp3", "mp3", bitrate=report.bitrate)
+        highest = min(plots.picture_max_frequency, mixture.rate / 2)
+        return Passage(track.name, place, track.seconds, first / mixture.rate, length / mixture.rate, job.audible,
+                       highest)
+
+
+def _draw(passages: Mapping[str, Source], folder: Path, plots: Plots) -> None:
+    mixed = levels(passages["mixture"], plots)
+    for name, passage in passages.items():
+        level = mixed if name == "mixture" else levels(passage, plots)
+        with written(folder / f"{name}.webp") as temporary:
+            image.imsave(temporary, picture(level, mixed, plots), format="webp",
+                         pil_kwargs={"quality": _QUALITY, "method": 4})
+
+
+def levels(source: Source, plots: Plots) -> np.ndarray:
+    """Magnitudes of the mean of the channels, low frequencies first: float32 (ROWS, COLUMNS).
+
+    Columns are equally far apart in time, from the first sample to the last;
+    rows on a mel-like scale from `LOWEST` to the settings' highest frequency.
+    """
+    size = max(64, round(plots.picture_frame_size * 2.0 ** round(np.log2(source.rate / 44100))))
+    audio = np.pad(mono(source.read(0, source.samples)), size // 2 + 1)
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    frequencies = np.fft.rfftfreq(size, 1 / source.rate)
+    wanted = frequency_scale(min(plots.picture_max_frequency, source.rate / 2))
+    below = np.clip(np.searchsorted(frequencies, wanted, side="right") - 1, 0, len(frequencies) - 2)
+    share = ((wanted - frequencies[below]) / (frequencies[1] - frequencies[0])).astype(np.float32)[:, None]
+    drawn = np.empty((ROWS, COLUMNS), dtype=np.float32)
+    starts = np.round((np.arange(COLUMNS) + 0.5) * source.samples / COLUMNS).astype(int)
+    for column in range(0, COLUMNS, 100):       # in blocks: all frames at once would be 15 MB for a picture of 1
+        frames = np.lib.stride_tricks.sliding_window_view(audio, size)[starts[column:column + 100]] * window
+        spectrum = np.abs(np.fft.rfft(frames, axis=1)).T / window.sum()
+        drawn[:, column:column + 100] = spectrum[below] * (1 - share) + spectrum[below + 1] * share
+    return drawn
+
+
+def frequency_scale(highest: float) -> np.ndarray:
+    """Frequency (Hz) of every row of a picture, from the lowest: equal steps of mel."""
+    low, high = (np.log1p(frequency / 700) for frequency in (LOWEST, highest))
+    return 700 * np.expm1(np.linspace(low, high, ROWS))
+
+
+def picture(level: np.ndarray, mixed: np.ndarray, plots: Plots) -> np.ndarray:
+    """The spectrogram, and below it its share of the mixture: uint8 (2 * ROWS, COLUMNS, 3).
+
+    Parameters
+    ----------
+    level, mixed : float32 (ROWS, COLUMNS)
+        `levels` of the source and of the mixture, whose maximum is 0 dB.
+    plots : Plots
+    """
+    decibels = 20 * np.log10(np.maximum(level / max(float(mixed.max(initial=0.0)), _QUIETEST), _QUIETEST))
+    share = np.clip(level / np.maximum(mixed, _QUIETEST), 0, 1)
+    panels = (colormaps["magma"](np.clip(decibels / plots.dynamic_range + 1, 0, 1)), colormaps["viridis"](share))
+    return np.concatenate([np.round(255 * panel[::-1, :, :3]).astype(np.uint8) for panel in panels])
