@@ -20,11 +20,13 @@ PARAMETERS = yaml.safe_load((ROOT / "params.yaml").read_text())
 # (settings: its values are tracked as parameters; audio: reading and writing samples;
 # weights: finding files; worker: pipes to another environment.)
 PLUMBING = {"svs", "svs.audio", "svs.availability", "svs.errors", "svs.files", "svs.models", "svs.paths",
-            "svs.published", "svs.running", "svs.scores", "svs.separators", "svs.settings",
+            "svs.published", "svs.report", "svs.running", "svs.scores", "svs.separators", "svs.settings",
             "svs.weights", "svs.worker"}
 
 # What else a stage imports only to find its data, not to compute with.
 READING = {"svs.dataset": {"download"}, "svs.fetch": {"download"}, "svs.synth": {"download"},
+           # The names of methods come with the registry, and it with these.
+           "svs.separators.base": {"separate"}, "svs.spectral": {"extract", "separate", "score", "score_vad"},
            "svs.models.archive": {"pretrain", "train", "train_vad"},
            "svs.store": {"extract", "pretrain", "train", "train_vad"}}
 
