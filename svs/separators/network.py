@@ -1,8 +1,9 @@
 """Separation by a trained network that predicts the mask, as both of the seed's methods do.
 
 Windows of `width` frames slide over the spectrogram; the centre frame of each
-prediction is kept (the seed: overlap of 8 of 9 frames).  A net that predicts
-all its frames may slide by more than one: predictions that overlap are
+prediction is kept (the seed: overlap of 8 of 9 frames); what overlapping
+windows have in common is computed once (`svs.models.shared`).  A net that
+predicts all its frames may slide by more than one: predictions that overlap are
 averaged.
 """
 
@@ -10,15 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from svs.errors import ModelError, SettingsError
 from svs.masks import gated
+from svs.running import log
 from svs.separators.base import MaskSeparator
 from svs.settings import CNNOptions, Representation
 from svs.spectral import magnitude
 from svs.windows import predictions
+
+if TYPE_CHECKING:
+    import keras
+
+    from svs.models.shared import Evaluation
 
 _HPSS_KERNEL = 31      # frames and bins of librosa's median filters
 
@@ -40,10 +48,8 @@ class NetworkSeparator(MaskSeparator):
     """
 
     def __init__(self, name: str, folder: Path, options: CNNOptions):
-        from svs.models.archive import load  # Keras takes seconds to import
-
         self.name = name
-        self._model, card = load(folder)
+        self._shared, self._model, card = _load(folder, options.hop)
         spectral = dict(card["representation"])
         self._width, self._label_width = int(spectral.pop("width")), int(card["label_width"])
         self._options = options
@@ -52,8 +58,9 @@ class NetworkSeparator(MaskSeparator):
                                 f"choose 1 to {self._label_width}")
         context = self._width // 2 + (self._label_width if options.hop > 1 else 0)
         super().__init__(Representation(**spectral), context + (_HPSS_KERNEL if options.hpss else 0), options.hop)
-        if tuple(self._model.input_shape[1:3]) != (self.representation.bins, self._width):
-            raise ModelError(f"{folder}: the net takes {self._model.input_shape[1:3]}, its card says "
+        shape = self._shared.window if self._shared else tuple(self._model.input_shape[1:3])
+        if shape != (self.representation.bins, self._width):
+            raise ModelError(f"{folder}: the net takes {shape}, its card says "
                              f"{(self.representation.bins, self._width)}; train it again")
 
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -76,6 +83,8 @@ class NetworkSeparator(MaskSeparator):
         -------
         float32 (bins, frames)
         """
+        if self._shared:
+            return self._shared(spectrum, self._options.batch_size)
         frames, hop = spectrum.shape[1], self._options.hop
         centres = np.minimum(np.arange(hop // 2, frames + hop // 2, hop), frames - 1)
         total = np.zeros((spectrum.shape[0], frames + 2 * hop + self._label_width), dtype=np.float32)
@@ -112,3 +121,18 @@ class NetworkSeparator(MaskSeparator):
 
         mask, _ = librosa.decompose.hpss(np.abs(vocals), kernel_size=_HPSS_KERNEL, power=2.0, margin=1.0, mask=True)
         return vocals * mask
+
+
+def _load(folder: Path, hop: int) -> tuple[Evaluation | None, keras.Model | None, dict]:
+    """The net as an evaluation of whole spectrograms, or as the model for windows, and its card."""
+    if hop == 1:
+        from svs.models import shared  # torch takes seconds to import
+
+        try:
+            evaluation, card = shared.load(folder)
+            return evaluation, None, card
+        except shared.Unshareable as reason:
+            log.debug("%s: window by window (%s)", folder, reason)
+    from svs.models.archive import load  # as Keras does
+
+    return None, *load(folder)
