@@ -834,3 +834,16 @@ def test_what_is_not_found(arguments, match, music):
     with pytest.raises(DataError, match=match) as caught:
         media.find(arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bitrate", [96, 128, 160, 192, 224, 256, 320])
+def test_an_mp3_of_any_bit_rate_keeps_the_level_and_the_place(tmp_path: Path, bitrate: int):
+    time = np.arange(2 * 44100) / 44100
+    tone = (0.2 * np.sin(2 * np.pi * 440 * time) + 0.1 * np.sin(2 * np.pi * 2500 * time)).astype(np.float32)
+    media.encode(ArraySource(tone, 44100), tmp_path / "tone.mp3", "mp3", bitrate=bitrate)
+    with media.opened(tmp_path / "tone.mp3") as recording:
+        heard = recording.read(0, recording.samples)[:, 0]
+    middle = slice(5000, 80000)
+    assert len(heard) == len(tone)
+    assert 10 * np.log10(np.mean(heard[middle] ** 2) / np.mean(tone[middle] ** 2)) == pytest.approx(0, abs=0.02)
+    assert np.abs(heard[middle] - tone[middle]).max() < 0.02

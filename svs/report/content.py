@@ -134,7 +134,9 @@ def gather(home: Path, settings: Settings) -> Content:
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A CSV with at least these columns, whose names of tracks and methods stay texts whatever they look like."""
     try:
-        table = pd.read_csv(path, converters={name: str for name in ("method", "system", "track", "target")})
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)     # a track may be called NA
+        for name in table.columns.difference(["method", "system", "track", "target"]):
+            table[name] = [float(text or "nan") for text in table[name]]
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
     except (ValueError, OSError) as error:

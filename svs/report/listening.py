@@ -25,7 +25,7 @@ from svs.settings import Plots, Report
 
 COLUMNS, ROWS = 900, 180        # of a picture's spectrogram; the mask of as many stands below it
 LOWEST = 60.0                   # Hz
-_QUALITY = 72                   # of WebP: beyond it only the noise gets sharper
+_QUALITY = 50                   # of WebP: beyond it only the noise gets sharper
 _QUIETEST = 1e-9
 
 

@@ -503,6 +503,7 @@
       this.playing = false;
       for (const audio of this.elements.values()) audio.pause();
       this.state();
+      this.tell();
     }
 
     // Another track plays: let go of what this one has loaded.
