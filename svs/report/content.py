@@ -218,6 +218,8 @@ def commit(home: Path) -> Commit:
 def flat(group: BaseModel | dict, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Keys with dots and values of a group of settings, as text."""
     items = group.model_dump(mode="json") if isinstance(group, BaseModel) else group
+    if chosen := items.get("variant"):          # the other variants' parameters do nothing
+        items = {key: value for key, value in items.items() if key == chosen or not isinstance(value, dict)}
     for key, value in items.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")

@@ -94,10 +94,10 @@ def medians(gathered: Content) -> list[tuple[Method, dict[str, dict[str, float |
 
 
 def _summary(gathered: Content) -> list[tuple[Method, float | None]]:
-    """The best method of ours between the floor and the (best) ceiling, with their median SDR of vocals."""
+    """The best method of ours between the floor and the ceiling (a binary mask), with their median SDR of vocals."""
     best: dict[str, tuple[Method, float | None]] = {}
     for method, values in medians(gathered):
-        if method.here:
+        if method.here and (method.kind != content.TOP or method.name == content.CEILINGS[0]):
             best.setdefault(method.kind, (method, values["vocals"]["SDR"]))
     return [best[kind] for kind in (content.BOTTOM, content.OURS, content.TOP) if kind in best]
 
@@ -162,6 +162,7 @@ def _charts(gathered: Content) -> dict[str, Any]:
     return {"targets": TARGETS, "measures": MEASURES, "protocols": content.PROTOCOLS, "tracks": gathered.tracks,
             "methods": [{"name": method.name, "kind": method.kind, "here": method.here, "text": method.text}
                         for method in gathered.methods],
+            "limits": [["mixture", content.BOTTOM], [content.CEILINGS[0], content.TOP]],
             "scores": gathered.scores, "curves": gathered.curves}
 
 

@@ -126,7 +126,7 @@
           draw("text", { class: "tick", x: x(tick), y: bottom + 18, "text-anchor": "middle" }, plain(tick)));
       }
       const marked = [];
-      for (const [name, word] of [["mixture", "floor"], ["oracle_ibm", "ceiling"]]) {
+      for (const [name, word] of data.limits) {
         const row = found.find((one) => one.here && one.name === name);
         if (!row) continue;
         const at = inside(row.box.middle);
