@@ -363,18 +363,19 @@ def _rectified(values: torch.Tensor, slope: float) -> torch.Tensor:
     return values if slope == 1.0 else functional.leaky_relu_(values, slope)
 
 
-def _taps(column: int, width: int, frames: int) -> tuple[int, ...]:
-    """Taps of a kernel of so many frames with which a column of a window is multiplied."""
+def _taps(kinds: list[int], kind: int, frames: int) -> tuple[int, ...]:
+    """Taps of a kernel of so many frames with which columns of a kind are multiplied."""
     left = (frames - 1) // 2
-    return tuple(tap for tap in range(frames) if 0 <= column + left - tap < width)
+    columns = [column for column, other in enumerate(kinds) if other == kind]
+    return tuple(tap for tap in range(frames) if any(0 <= column + left - tap < len(kinds) for column in columns))
 
 
 def _groups(kinds: list[int], frames: int | None) -> list[list[int]]:
     """Kinds that the next convolution (of so many frames) multiplies with the same taps, together."""
-    columns = {kind: kinds.index(kind) for kind in kinds}
+    each = list(dict.fromkeys(kinds))
     if frames is None:
-        return [list(columns)]
-    return [list(group) for _, group in groupby(columns, lambda kind: _taps(columns[kind], len(kinds), frames))]
+        return [each]
+    return [list(group) for _, group in groupby(each, lambda kind: _taps(kinds, kind, frames))]
 
 
 def _add_late(total: torch.Tensor, terms: list[tuple[torch.Tensor, int]], late: int) -> None:
@@ -474,7 +475,7 @@ class _Later:
         self._inputs = _groups(before, self._frames)
         self._kernels, place = [], {}
         for number, group in enumerate(self._inputs):
-            taps = _taps(before.index(group[0]), width, self._frames)
+            taps = _taps(before, group[0], self._frames)
             stacked = torch.cat([kernel[..., tap] for tap in taps])[..., None]
             # Every column is in the middle of its own sum, and brings the bias.
             biases = torch.cat([bias if tap == left else torch.zeros_like(bias) for tap in taps])
