@@ -200,8 +200,8 @@ def gate(comparison: Comparison, tolerance: float, *, allow_missing: bool = Fals
         fell += [f"{change.method} {change.target} has no score any more for {_named(change.lost)}"
                  for change in comparison.changes if change.lost]
     if fell:
-        raise GateError(f"worse than {comparison.before}: {'; '.join(fell)} (tolerance {tolerance:g} dB; in brackets the "
-                        "95 % interval); `svs compare` shows every method")
+        raise GateError(f"worse than {comparison.before}: {'; '.join(fell)} (tolerance {tolerance:g} dB; in brackets "
+                        "the 95 % interval); `svs compare` shows every method")
     judged = [change for change in comparison.changes if change.paired.tracks > 1]
     if not judged:
         return f"nothing to judge against {comparison.before}: no method has two tracks in common with it"
