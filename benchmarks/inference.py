@@ -22,7 +22,6 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from svs import models
 from svs.files import write_json
@@ -45,7 +44,7 @@ def music(frames: int) -> np.ndarray:
 
 
 def use(threads: int) -> None:
-    torch.set_num_threads(threads)
+    shared.torch.set_num_threads(threads)      # imported there, with its way of waiting
     if archive.keras.backend.backend() == "tensorflow":
         import tensorflow
 

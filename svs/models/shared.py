@@ -27,6 +27,7 @@ seconds and half a gigabyte.
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,10 +36,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
-from torch.nn import functional
 
 from svs.files import read_json
+
+# A thread that waits for the others gives up its core.  By default it spins: on a machine with other work that takes
+# several times as long as the work itself.  It is read once, when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import torch
+
+functional = torch.nn.functional
 
 _MODEL, _CARD = "model.keras", "model.json"      # as in `svs.models.archive`, which imports Keras
 _WEIGHTS = {"Conv2D": "conv2d", "Dense": "dense", "BatchNormalization": "batch_normalization"}
