@@ -1,11 +1,11 @@
 """Whole spectrograms through the nets (svs.models.shared) beside window after window: time and arithmetic.
 
-    python -m benchmarks.inference [FOLDER] [--threads 2] [--rounds 5] [--json FILE]
+    python -m benchmarks.inference [FOLDER] [--rounds 5] [--json FILE]
 
 FOLDER holds the trained nets (models/), by default there are none and both have
 random weights, which take the same time.  The baseline is the same net's
 `predict_on_batch` on windows, as svs.windows calls it, at the batch size that
-is fastest for it.  Both run in this process on the same threads, in turns; the
+is fastest for it.  Both run in this process on the same cores, in turns; the
 seconds are medians of the rounds, the ratio is the median of the rounds'
 ratios.  Multiply-adds are of one frame; the deviation is the largest of the
 mask's values over the same frames.
@@ -41,15 +41,6 @@ def music(frames: int) -> np.ndarray:
     level = 0.02 / (1 + bins / 20) * (1.2 + np.sin(2 * np.pi * time_ / 40))
     partials = np.exp(-np.minimum((bins - 40) % 37, (40 - bins) % 37) ** 2 / 2.0)
     return (level * (partials + 0.1 * rng.rayleigh(1.0, (BINS, frames)))).astype(np.float32)
-
-
-def use(threads: int) -> None:
-    shared.torch.set_num_threads(threads)      # imported there, with its way of waiting
-    if archive.keras.backend.backend() == "tensorflow":
-        import tensorflow
-
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def naive_multiply_adds(model: archive.keras.Model) -> int:
@@ -93,15 +84,13 @@ def measured(name: str, folder: Path, options: argparse.Namespace) -> dict:
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="trained nets (default: random weights)")
-    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=1024, help="of the spectrogram (a chunk of 30 s has 2584)")
+    parser.add_argument("--frames", type=int, default=2048, help="of the spectrogram (a chunk of 30 s has 2584)")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 32, 64], help="tried for the baseline")
     parser.add_argument("--block", type=int, default=16, help="frames at a time (batch_size in params.yaml)")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
-    use(options.threads)
-    log.info("ms of one frame on %d threads, million multiply-adds of one frame", options.threads)
+    log.info("ms of one frame on %d cores, million multiply-adds of one frame", cores())
     print(f"{'net':20}{'windows':>11}{'shared':>11}{'ratio':>7}{'real time':>11}{'multiply-adds':>20}{'ratio':>7}"
           f"{'deviation':>11}")
     figures = {}
@@ -117,7 +106,7 @@ def run(arguments: list[str]) -> None:
                   f"{found['shared_multiply_adds'] / 1e6:10.1f}{found['arithmetic_ratio']:7.2f}"
                   f"{found['deviation']:11.0e}", flush=True)
     if options.json:
-        write_json(options.json, {"threads": options.threads, "block": options.block, "nets": figures})
+        write_json(options.json, {"cores": cores(), "block": options.block, "nets": figures})
 
 
 if __name__ == "__main__":

@@ -196,3 +196,20 @@ def test_it_needs_no_keras(net):
     code = ("import sys; from svs.models import shared; shared.load(sys.argv[1]); "
             "assert not {'keras', 'tensorflow'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code, net("cnn_separator")], check=True)
+
+
+@pytest.mark.parametrize("part", [1, 7, 64, 500])
+def test_parts_of_a_spectrogram_make_the_whole(net, song, part, monkeypatch):
+    spectrum = magnitude(stft(song[:128 * 300], SMALL), SMALL)
+    evaluation, _ = shared.load(net("cnn_deep_separator"))
+    whole = evaluation(spectrum, 16)
+    monkeypatch.setattr(shared, "PART", part)
+    np.testing.assert_allclose(evaluation(spectrum, 16), whole, atol=1e-6)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_cores(net, song, monkeypatch):
+    spectrum = magnitude(stft(song[:128 * 1200], SMALL), SMALL)
+    evaluation, _ = shared.load(net("cnn_separator"))
+    several = evaluation(spectrum, 16)
+    monkeypatch.setattr(shared, "cores", lambda: 1)
+    assert evaluation(spectrum, 16).tobytes() == several.tobytes()

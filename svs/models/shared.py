@@ -16,7 +16,10 @@ before the LeakyReLU: both leave the function as it is, so that the logits are
 those of window after window, but for the rounding of sums in another order.
 
 The spectrogram goes through in blocks of frames.  What two blocks share is
-kept between them, so a block's size decides on memory and speed alone.
+kept between them, so a block's size decides on memory and speed alone.  On the
+CPU parts of the spectrogram go through side by side, each on one core: threads
+that share every product wait for one another several times in a millisecond.
+Parts are of one length whatever the number of cores, so that the bytes are too.
 
 Computed with torch, on the GPU that torch finds, otherwise on the CPU: there
 its convolutions run at the speed of a matrix product.  Weights and layers come
@@ -26,29 +29,29 @@ seconds and half a gigabyte.
 
 from __future__ import annotations
 
+import copy
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
+from torch.nn import functional
 
 from svs.files import read_json
-
-# A thread that waits for the others gives up its core.  By default it spins: on a machine with other work that takes
-# several times as long as the work itself.  It is read once, when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-import torch
-
-functional = torch.nn.functional
+from svs.running import cores
 
 _MODEL, _CARD = "model.keras", "model.json"      # as in `svs.models.archive`, which imports Keras
 _WEIGHTS = {"Conv2D": "conv2d", "Dense": "dense", "BatchNormalization": "batch_normalization"}
 _UNWEIGHTED = ("InputLayer", "Rescaling", "LeakyReLU", "MaxPooling2D", "Dropout", "Flatten", "Reshape")
+
+
+PART = 512               # frames that go through on one core; 12 more are computed at either end
 
 
 class Unshareable(Exception):
@@ -324,11 +327,34 @@ class Evaluation:
             The network's output through the sigmoid.
         """
         frames = spectrum.shape[1]
+        if self._device.type == "cuda":
+            with _exact():
+                return self._part(spectrum, block)
+        around = self._width // 2
+
+        def part(first: int) -> np.ndarray:
+            last = min(first + PART, frames)
+            begin, end = max(0, first - around), min(frames, last + around)
+            return self._part(spectrum[:, begin:end], block)[:, first - begin:last - begin]
+
+        starts = range(0, max(frames, 1), PART)
+        before, workers = torch.get_num_threads(), min(cores(), len(starts))
+        try:
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                return np.concatenate(list(pool.map(part, starts)), axis=1)
+        finally:
+            torch.set_num_threads(before)
+
+    def _part(self, spectrum: np.ndarray, block: int) -> np.ndarray:
+        """`__call__` in one go."""
+        worker = copy.copy(self)       # shares the weights; what is kept between blocks is its own
+        worker._layers = [copy.copy(layer) for layer in self._layers]
+        frames = spectrum.shape[1]
         probability = np.empty((self._bins, frames), dtype=np.float32)
         # The first windows end `lag + width - 1` frames after the input begins.
         done = -(self._lag + self._width - 1)
-        with torch.inference_mode(), _exact():
-            for logits in self._blocks(spectrum, block):
+        with torch.inference_mode():
+            for logits in worker._blocks(spectrum, block):
                 first, done = done, done + len(logits)
                 if done > 0:
                     kept = torch.sigmoid(logits[max(0, -first):]).T
