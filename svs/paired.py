@@ -135,3 +135,33 @@ def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:
     theirs, ours = theirs[:length], ours[:length]
     both = np.isfinite(theirs) & np.isfinite(ours)
     return float(np.median(ours[both]) - np.median(theirs[both])) if both.any() else float("nan")
+
+
+def outcome(comparison: pd.DataFrame, names: Sequence[str], target: str) -> str:
+    """Median differences as text: a line for each published system, a column for each method of ours.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        `against_published`.
+    names : sequence of str
+        The systems to show.
+    target : str
+
+    Returns
+    -------
+    str
+        dB, positive where ours is better; a star where the interval excludes zero.
+    """
+    rows = comparison[(comparison["target"] == target) & comparison["system"].isin(list(names))]
+    methods = list(dict.fromkeys(rows["method"]))
+    found = {(row.method, row.system): row for row in rows.itertuples()}
+    lines = ["system  " + "".join(f"{method:>20}" for method in methods)]
+    for system in names:
+        cells = []
+        for method in methods:
+            row = found.get((method, system))
+            sure = row is not None and (row.low > 0 or row.high < 0)
+            cells.append("-" if row is None else f"{row.difference:+.2f}{'*' if sure else ' '}")
+        lines.append(f"{system:<8}" + "".join(f"{cell:>20}" for cell in cells))
+    return "\n".join(lines)

@@ -100,8 +100,8 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
                 tick.set_fontweight("normal" if method in theirs else "bold")
             handles = [plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor=INK, linewidth=0.8)
                        for colour in (OURS, THEIRS, LIMIT)]
-            axes[1].legend(handles, ["this repository", "published (SiSEC18)", "floors and ceilings"], frameon=False,
-                           fontsize=8.5, loc="lower right")
+            axes[1].legend(handles, ["this repository", "published (SiSEC18)", "floors and ceilings"], fontsize=8.5,
+                           loc="lower right", framealpha=1, edgecolor="white")
         figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
         figure.tight_layout()
     return figure

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_summary import NAN, write
 
-from svs.paired import COLUMNS, against_published, median_difference
+from svs.paired import COLUMNS, against_published, median_difference, outcome
 from svs.summary import published_table, second_table
 
 
@@ -67,6 +68,16 @@ def test_tracks_are_paired_on_the_frames_that_are_finite_in_both(folders):
     # Frames 0 and 3: ours 1 and 4, theirs 0 and 3.
     assert (vocals["tracks"], vocals["difference"], vocals["wins"]) == (1, 1.0, 1)
     assert (accompaniment["difference"], accompaniment["ties"]) == (0.0, 1)
+
+
+def test_the_outcome_as_text():
+    rows = [("net", "SYS1", "vocals", 5, 1.234, 0.5, 2.0, 5, 0, 0),
+            ("net", "SYS2", "vocals", 5, -0.5, -1.0, 0.1, 1, 0, 4),
+            ("net", "SYS1", "accompaniment", 5, 9.0, 8.0, 10.0, 5, 0, 0),
+            ("old", "SYS1", "vocals", 5, -1.0, -2.0, -0.5, 0, 0, 5)]
+    text = outcome(pd.DataFrame(rows, columns=list(COLUMNS)), ["SYS2", "SYS1"], "vocals")
+    assert [line.split() for line in text.splitlines()] == [
+        ["system", "net", "old"], ["SYS2", "-0.50", "-"], ["SYS1", "+1.23*", "-1.00*"]]
 
 
 def test_without_published_systems_the_tables_have_their_columns(folders):
