@@ -124,7 +124,7 @@ def gather(home: Path, settings: Settings) -> Content:
         tracks=tracks,
         scores={protocol: _by_method(table, tracks) for protocol, table in tables.items()},
         frames={str(track): _seconds(rows, names) for track, rows in frames.groupby("track", sort=False)},
-        paired=_table(metrics / "paired.csv", _PAIRED),
+        paired=_table(metrics / "paired.csv", _PAIRED).astype(dict.fromkeys(("tracks", "wins", "ties", "losses"), int)),
         curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", SEED_VAL_LOSS.get(name)) for name in trainings},
         trainings={name: read_json(metrics / "training" / f"{name}.json") for name in trainings},
         activity=read_json(metrics / "vad.json"),
