@@ -480,25 +480,24 @@ def _choose(page, *methods: str) -> None:
             box.set_checked(wanted)
 
 
-def _drop(page, path: Path, says: str | None = None) -> None:
-    """Upload a song in place of the one before, and wait until the page has looked at it."""
+def _drop(page, path: Path, says: str) -> None:
+    """Upload a song in place of the one before, and wait until the page has looked at it and says so."""
     from playwright.sync_api import TimeoutError
 
     field = page.locator("#svs-song input[type=file]")
     if field.count() == 0:
         page.get_by_label("Clear", exact=True).first.click()
-    shown = page.locator("#svs-song").get_by_text(path.name).first
+    # The file's name is no sign: as a whole it stands there only while the upload runs, which may be a moment.
+    told = page.locator("#svs-about").get_by_text(says)
     for _ in range(8):
         # On a busy machine the page may be shown before its scripts listen: then the field stays, and is filled again.
         if field.count():
             with contextlib.suppress(TimeoutError):
                 field.set_input_files(path, timeout=5_000)
         with contextlib.suppress(TimeoutError):
-            shown.wait_for(timeout=15_000)
-            break
-    shown.wait_for(timeout=5_000)
-    if says:
-        page.locator("#svs-about").get_by_text(says).wait_for()
+            told.wait_for(timeout=15_000)
+            return
+    told.wait_for(timeout=5_000)
 
 
 def test_separate_listen_and_download(page, folder: Path, tmp_path: Path):
