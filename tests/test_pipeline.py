@@ -334,7 +334,8 @@ def test_figures_are_redrawn_from_the_tables_in_git(pipeline, tmp_path):
     """`make plots` in a clone with neither data nor models nor a DVC cache: the same bytes."""
     call(tmp_path, "git", "clone", "-q", str(pipeline), "clone")
     workspace = tmp_path / "clone"
-    recipe = call(workspace, "make", "-n", "plots").stdout.splitlines()[-1]
+    # Tests may run under make itself, whose flags would be this one's too.
+    recipe = call(workspace, "make", "--no-print-directory", "-n", "plots", MAKEFLAGS="").stdout.splitlines()[-1]
     figures = [path for path in (workspace / "plots").iterdir() if path.suffix in (".png", ".svg")]
     assert len(figures) >= 5
     for path in figures:
