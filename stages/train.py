@@ -1,4 +1,4 @@
-"""Stage `train@MODEL`: a network that predicts the vocals' mask (mode SVS)."""
+"""Stage `train@MODEL`: a network that predicts the vocals' mask (mode SVS, or on mixtures)."""
 
 import sys
 
@@ -7,18 +7,20 @@ from svs.running import log, log_parameters, main
 
 
 def run(name: str) -> None:
-    from svs import training
+    from svs import mix_training, training
     from svs.models import archive
 
     parameters = settings.load()
-    options, start = parameters.train[name], parameters.models[name]
-    log_parameters(train={name: options}, start=start, seed=parameters.seed)
-    group = paths.STORE / "svs"
+    options, source = parameters.train[name], parameters.models[name]
+    log_parameters(train={name: options}, models={name: source}, seed=parameters.seed)
     scratch = files.Scratch(paths.SCRATCH, f"train-{name}",
-                            files.fingerprint(options, parameters.seed, inputs=[group, start]))
-    model, card = training.train(name, group, "SVS", options, parameters.seed, scratch,
-                                 initial=start if start.is_dir() else None,
-                                 curve=paths.CURVES / f"{name}.csv", logs=paths.LOGS / name)
+                            files.fingerprint(options, parameters.seed, inputs=[source.store, source.start]))
+    kept = {"curve": paths.CURVES / f"{name}.csv", "logs": paths.LOGS / name}
+    if isinstance(options, settings.MixTraining):
+        model, card = mix_training.train_on_mixes(name, source.store, options, parameters.seed, scratch, **kept)
+    else:
+        model, card = training.train(name, source.store, "SVS", options, parameters.seed, scratch,
+                                     initial=source.start if source.start.is_dir() else None, **kept)
     archive.save(paths.MODELS / name, model, card)
     files.write_json(paths.METRICS / "training" / f"{name}.json", training.metrics(card))
     scratch.done()

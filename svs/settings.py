@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from svs.errors import SettingsError
 
@@ -129,13 +129,20 @@ class Store(_Group):
     compression: Annotated[int, Field(ge=1, le=19)]
 
 
-class Extract(_Group):
-    """The seed's preprocess_data_tool."""
+class StemsKept(_Group):
+    """Audio of the stems, of which training mixtures are made: Hz."""
 
-    modes: tuple[Literal["SVS", "DAE", "VAD"], ...]
+    sample_rate: Annotated[int, Field(ge=8000, le=192000)]
+
+
+class Extract(_Group):
+    """The seed's preprocess_data_tool, and the stems themselves for nets that are trained on mixes."""
+
+    modes: tuple[Literal["SVS", "DAE", "VAD", "MIX"], ...]
     store: Store
     svs: SVSExcerpts
     vad: VADExcerpts
+    stems: StemsKept
 
 
 class Draw(_Group):
@@ -164,6 +171,80 @@ class Training(_Group):
     patience: Positive
     label_width: Positive | None = None
     excerpts: Draw
+
+
+class UNet(_Group):
+    """Size of the U-Net: Hz, bins, layers."""
+
+    max_frequency: Annotated[float, Field(gt=0)]
+    fold: Positive
+    channels: Positive
+    growth: Count
+    levels: Annotated[int, Field(ge=1, le=6)]
+    blocks: Positive
+    convolutions: Positive
+    bottleneck: Positive
+
+
+class Mixing(_Group):
+    """How training mixtures are made of stems: shares of mixtures, dB, shares of channels."""
+
+    other_song: Share
+    loose_stems: Share
+    gain: Annotated[float, Field(ge=0, le=40)]
+    swap_channels: Share
+
+
+class MixTraining(_Group):
+    """A training on mixtures that are made while it runs."""
+
+    epochs: Positive
+    mixes: Positive
+    batch_size: Positive
+    frames: Positive
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    warm_up: Count
+    patience: Positive
+    loss_floor: Annotated[float, Field(lt=0)]
+    songs: tuple[Literal["train", "unused", "valid"], ...]
+    keep: Literal["best", "last"]
+    representation: Representation
+    network: UNet
+    mixing: Mixing
+
+    @model_validator(mode="after")
+    def _even(self) -> MixTraining:
+        multiple = 2 ** self.network.levels
+        if self.frames % multiple:
+            raise ValueError(f"frames {self.frames}: expected a multiple of {multiple} for {self.network.levels} levels")
+        if "train" not in self.songs or len(set(self.songs)) != len(self.songs):
+            raise ValueError(f"songs {list(self.songs)}: expected train, and unused or valid where they take part too")
+        if "valid" in self.songs and self.keep == "best":
+            raise ValueError("keep best: validation songs that are trained on can't choose the epoch; keep the last")
+        return self
+
+
+def _kind_of_training(given: Any) -> str:
+    """Whether a training is on excerpts or on mixtures: the latter has a group `mixing`."""
+    return "mixes" if isinstance(given, MixTraining) or isinstance(given, dict) and "mixing" in given else "excerpts"
+
+
+AnyTraining = Annotated[Annotated[Training, Tag("excerpts")] | Annotated[MixTraining, Tag("mixes")],
+                        Discriminator(_kind_of_training)]
+
+
+class ModelSource(_Group):
+    """What the training of a network reads: a group of the store, and what it starts from (a trained model, or code)."""
+
+    store: Path
+    start: Path
+
+
+class UNetOptions(_Group):
+    """What the U-Net's mask goes through on its way to audio."""
+
+    wiener: Count
+    wiener_window: Annotated[float, Field(ge=0.1, le=60)]
 
 
 class CNNOptions(_Group):
@@ -288,6 +369,7 @@ class Separate(_Group):
     common: SeparateCommon
     cnn_separator: CNNOptions
     cnn_deep_separator: CNNOptions
+    unet_separator: UNetOptions
     repet_sim: RepetSimOptions
     knn_median: KnnMedianOptions
     hpss: HpssOptions
@@ -361,11 +443,11 @@ class Settings(_Group):
     profile: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     methods: dict[str, Path]
-    models: dict[str, Path]
+    models: dict[str, ModelSource]
     download: Download
     extract: Extract
     pretrain: Training
-    train: dict[str, Training]
+    train: dict[str, AnyTraining]
     vad: Training
     separate: Separate
     score: Score
@@ -380,7 +462,7 @@ class Settings(_Group):
             if model not in self.train:
                 raise ValueError(f"models.{model}: the group train.{model} is missing")
         for model, training in self.train.items():
-            width = training.label_width
+            width = training.label_width if isinstance(training, Training) else None
             if width is not None and (width > self.extract.svs.width or width % 2 == 0):
                 raise ValueError(f"train.{model}.label_width: expected an odd number of frames up to the excerpt's "
                                  f"{self.extract.svs.width} (extract.svs.width), got {width}")

@@ -1,7 +1,8 @@
 """Spectrograms, masks and labels of all training tracks in one zarr v3 store: its layout, and reading it.
 
 Layout: `svs/<track>/{mixture, vocals, mask}` of shape (frames, bins) and
-`vad/<track>/mixture` (frames, bins), `vad/<track>/label` (frames,).  Each array
+`vad/<track>/mixture` (frames, bins), `vad/<track>/label` (frames,), and
+`stems/<track>/{vocals, drums, bass, other}` (samples, 2), audio.  Each array
 is one shard of chunks, written at once by one writer (`svs.extraction`); an
 excerpt is cut when it is read.  The attributes of each group hold its
 representation and, for each mode, the *index*: one row
@@ -16,13 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import zarr
 
 from svs.errors import DataError
 from svs.settings import Representation
 
-SVS, VAD = "svs", "vad"
-GROUP_OF_MODE = {"SVS": SVS, "DAE": SVS, "VAD": VAD}
+SVS, VAD, STEMS = "svs", "vad", "stems"
+GROUP_OF_MODE = {"SVS": SVS, "DAE": SVS, "VAD": VAD, "MIX": STEMS}
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,45 @@ class Spectrograms:
         if (track, name) not in self._arrays:
             self._arrays[track, name] = self._group[f"{track_key(track)}/{name}"]
         return self._arrays[track, name]
+
+
+class Stems:
+    """Audio of the training tracks' stems, opened for reading.
+
+    Parameters
+    ----------
+    path : Path
+        `<store>/stems`.
+
+    Raises
+    ------
+    DataError
+        There is no such group.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            self._group = zarr.open_group(path, mode="r")
+            attributes = self._group.attrs.asdict()
+            self.rate: int = attributes["representation"]["sample_rate"]
+            self._splits = {track: split for track, split, *_ in attributes["index"]["MIX"]}
+        except (FileNotFoundError, KeyError):
+            raise DataError(f"{path}: expected a store of stems; add MIX to extract.modes and run "
+                            "`dvc repro extract`") from None
+        self._arrays: dict[tuple[str, str], zarr.Array] = {}
+
+    def tracks(self, *splits: str) -> list[str]:
+        """Names of the tracks of splits, in the order of the manifest."""
+        return [track for track, split in self._splits.items() if split in splits]
+
+    def samples(self, track: str) -> int:
+        return self._array(track, "vocals").shape[0]
+
+    def read(self, track: str, stem: str, start: int, stop: int) -> np.ndarray:
+        """Samples [start, stop) of a stem: float32 (samples, 2)."""
+        return self._array(track, stem)[start:stop].astype(np.float32)
+
+    def _array(self, track: str, stem: str) -> zarr.Array:
+        if (track, stem) not in self._arrays:
+            self._arrays[track, stem] = self._group[f"{track_key(track)}/{stem}"]
+        return self._arrays[track, stem]

@@ -207,19 +207,10 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
     # Keras smooths towards 0.5: twice our smoothing, which is the label's distance from 0 and 1.
     loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
     model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
-    model.optimizer.build(model.trainable_variables)
-    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
-    done = checkpoint.restore(model)
-    if done:
-        log.info("continuing after epoch %d", done)
     log.info("%s: %d training and %d validation excerpts, %d batches an epoch", model_name, batches.excerpts,
              validation.excerpts, len(batches))
-    if done < settings.epochs and not checkpoint.exhausted:
-        callbacks = [checkpoint, ProgressBar(len(batches), settings.epochs, done, model_name)]
-        if logs is not None and keras.backend.backend() == "tensorflow":
-            callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
-        model.fit(batches, validation_data=validation, epochs=settings.epochs, initial_epoch=done,
-                  callbacks=callbacks, verbose=0, shuffle=False)
+    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
+    fit(model, batches, validation, settings.epochs, checkpoint, logs)
     model.set_weights(checkpoint.best_weights)
     history = checkpoint.history
     if curve is not None:
@@ -233,6 +224,21 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
         "excerpts": {"train": batches.excerpts, "valid": validation.excerpts},
     }
     return model, card
+
+
+def fit(model: keras.Model, batches: keras.utils.PyDataset, validation: keras.utils.PyDataset, epochs: int,
+        checkpoint: Checkpoint, logs: Path | None) -> None:
+    """Train a compiled model from where its checkpoint is, until the epochs are done or the patience is out."""
+    model.optimizer.build(model.trainable_variables)
+    done = checkpoint.restore(model)
+    if done:
+        log.info("continuing after epoch %d", done)
+    if done < epochs and not checkpoint.exhausted:
+        callbacks = [checkpoint, ProgressBar(len(batches), epochs, done, model.name)]
+        if logs is not None and keras.backend.backend() == "tensorflow":
+            callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
+        model.fit(batches, validation_data=validation, epochs=epochs, initial_epoch=done,
+                  callbacks=callbacks, verbose=0, shuffle=False)
 
 
 def metrics(card: dict) -> dict:

@@ -1,0 +1,141 @@
+"""Training on mixtures (`svs.mixing`): networks that see passages and are judged by the audio that comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from svs.errors import DataError
+from svs.files import Scratch, write_text
+from svs.mixing import Mixes, Passages, spectra
+from svs.models import unet_separator
+from svs.running import log, quietly
+from svs.settings import MixTraining
+from svs.store import Stems
+from svs.training import Checkpoint, fit, make_reproducible
+
+with quietly():
+    import keras
+
+TRAINABLE = ("train", "unused", "valid")     # splits; never `test`
+_QUIET = 1e-9                                # beside energies: a passage of digital silence
+_LEAST = 0.1                                 # deviation of log magnitudes below which a bin is not amplified
+_RATE_LEFT = 0.02                            # of the learning rate, at the end
+
+
+class ErrorToMixture(keras.losses.Loss):
+    """Energy of the error beside that of the mixture, in dB: the mean over stretches of about a second.
+
+    As the vocals' error is the accompaniment's as well, less of it by 1 dB is
+    1 dB more SDR for both (BSS Eval v4: the energy of the true source over that
+    of the error, second by second).  The logarithm gives a quiet second the
+    weight of a loud one, as the median over seconds does.
+
+    Parameters
+    ----------
+    stretch : int
+        Frames of a stretch.
+    floor : float
+        dB beside the mixture below which an error is as good as none; where
+        nobody sings it limits what silence is worth.
+    """
+
+    def __init__(self, stretch: int, floor: float):
+        super().__init__(name="error_to_mixture")
+        self._stretch, self._floor = stretch, 10 ** (floor / 10)
+
+    def call(self, y_true, y_pred):      # noqa: ANN001, ANN201 (Keras' own)
+        """From `svs.mixing.targets` and logits (n, frames, bins, 2)."""
+        ops = keras.ops
+        mask = ops.sigmoid(y_pred)
+        mixture, shared, vocals = (y_true[..., part] for part in range(3))
+        error = self._stretches(ops.maximum(vocals - 2 * mask * shared + mask * mask * mixture, 0.0))
+        mixture = self._stretches(mixture)
+        return 10 / np.log(10) * ops.mean(ops.log(error + self._floor * mixture + _QUIET)
+                                          - ops.log(mixture + _QUIET), axis=-1)
+
+    def _stretches(self, energy):        # noqa: ANN001, ANN202
+        """Sums over bins, channels and the frames of each stretch; frames that are left over are left out."""
+        ops = keras.ops
+        sums = ops.sum(energy, axis=(2, 3))
+        count = max(1, sums.shape[1] // self._stretch)
+        length = min(self._stretch, sums.shape[1])
+        return ops.sum(ops.reshape(sums[:, :count * length], (-1, count, length)), axis=2)
+
+
+def standardisation(stems: Stems, tracks: list[str], settings: MixTraining) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the log magnitudes of the songs as they are: float32 (bins,) each."""
+    total, squares, count = 0.0, 0.0, 0
+    longest = round(60 * stems.rate)         # of each song its first minute will do
+    for track in tracks:
+        stop = min(stems.samples(track), longest)
+        mixture = sum(stems.read(track, stem, 0, stop) for stem in ("vocals", "drums", "bass", "other"))
+        level = np.log(np.abs(spectra(mixture, settings)) + unet_separator.FLOOR).astype(np.float64)
+        total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
+        count += level.shape[0] * level.shape[2]
+    mean = total / count
+    return mean.astype(np.float32), (np.sqrt(np.maximum(squares / count - mean ** 2, 0)) + _LEAST).astype(np.float32)
+
+
+def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: int, scratch: Scratch, *,
+                   curve: Path | None = None, logs: Path | None = None) -> tuple[keras.Model, dict]:
+    """Train a network on mixtures of a store's stems.
+
+    Parameters, returns: as of `svs.training.train`.
+
+    Raises
+    ------
+    DataError
+        The store holds a test track, its stems have another rate than the
+        network's spectrogram, or no song is as long as a passage.
+    ModelError
+        The loss is not finite.
+    """
+    make_reproducible(seed)
+    stems = Stems(store)
+    if strangers := stems.tracks("test"):
+        raise DataError(f"{store}: holds test tracks ({', '.join(strangers[:3])}); nothing may be trained on them")
+    representation = settings.representation
+    if stems.rate != representation.sample_rate:
+        raise DataError(f"{store}: its stems have {stems.rate} Hz, the network's spectrogram "
+                        f"{representation.sample_rate} Hz; make extract.stems.sample_rate the same")
+    batches = Mixes(stems, settings.songs, settings, seed)
+    validation = Passages(stems, ("valid",), settings)
+    bins = unet_separator.bins_kept(representation.bins, representation.sample_rate, settings.network)
+    mean, deviation = standardisation(stems, stems.tracks(*settings.songs), settings)
+    model = unet_separator.build(bins, settings.network, mean, deviation, seed=seed)
+    steps = len(batches) * settings.epochs
+    warm_up = min(settings.warm_up, steps - 1)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if warm_up else settings.learning_rate, steps - warm_up, alpha=_RATE_LEFT,
+        warmup_target=settings.learning_rate if warm_up else None, warmup_steps=warm_up)
+    stretch = max(1, round(representation.sample_rate / representation.hop_length))
+    stretch = settings.frames // max(1, round(settings.frames / stretch))        # a passage holds a whole number
+    model.compile(keras.optimizers.Adam(rate, clipnorm=_CLIP), ErrorToMixture(stretch, settings.loss_floor))
+    log.info("%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages; %d parameters", model_name,
+             settings.mixes, settings.frames * representation.hop_length / representation.sample_rate,
+             len(stems.tracks(*settings.songs)), validation.passages, model.count_params())
+    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
+    fit(model, batches, validation, settings.epochs, checkpoint, logs)
+    history = checkpoint.history
+    epoch = history.best_epoch if settings.keep == "best" else history.epochs
+    if settings.keep == "best":
+        model.set_weights(checkpoint.best_weights)
+    else:
+        checkpoint.restore(model)
+    if curve is not None:
+        write_text(curve, history.csv())
+    card = {
+        "model": model_name, "mode": "MIX", "parameters": model.count_params(),
+        "representation": representation.model_dump(), "bins": bins,
+        "frames_multiple": unet_separator.frames_multiple(settings.network),
+        "context": unet_separator.context(settings.network),
+        "val_loss": history.val_loss[epoch - 1], "loss": history.loss[epoch - 1],
+        "best_epoch": epoch, "epochs": history.epochs, "val_loss_floor": None,
+        "songs": {split: len(stems.tracks(split)) for split in settings.songs},
+    }
+    return model, card
+
+
+_CLIP = 5.0          # norm of a weight's gradient

@@ -1,0 +1,155 @@
+"""Training mixtures, made while training runs: vocals of one song over the accompaniment of another.
+
+Random mixing is what makes little data go far (Uhlich et al. 2017): passages
+are cut anywhere, stems get a gain of their own, their channels may be swapped,
+and drums, bass and the rest may come from three songs.  Every mixture depends
+on the seed, the epoch and its place in the epoch alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from svs.dataset import ACCOMPANIMENT
+from svs.errors import DataError
+from svs.models.unet_separator import bins_kept
+from svs.settings import MixTraining, Representation
+from svs.spectral import stft, window_sum
+from svs.store import Stems
+
+VOCALS = "vocals"
+
+
+class Mixes(keras.utils.PyDataset):
+    """Batches of training mixtures.
+
+    Parameters
+    ----------
+    stems : Stems
+    split : str or tuple of str
+        Whose songs are mixed.
+    settings : MixTraining
+    seed : int
+
+    Notes
+    -----
+    A batch is x float32 (n, frames, bins, 2), scaled magnitudes of the
+    mixtures, and y float32 (n, frames, bins, 2, 3): see `targets`.
+    """
+
+    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixTraining, seed: int):
+        # As in `svs.excerpts.Batches`: two threads that read ahead, in order.
+        super().__init__(workers=2, max_queue_size=4)
+        self._stems, self._settings, self._seed = stems, settings, seed
+        self._samples = (settings.frames - 1) * settings.representation.hop_length
+        self._tracks = [track for track in stems.tracks(*splits) if stems.samples(track) >= self._samples]
+        if not self._tracks:
+            raise DataError(f"no training track is as long as a passage of {self._samples / stems.rate:.2f} s; choose "
+                            "fewer frames")
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self._settings.mixes // self._settings.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        first = index * self._settings.batch_size
+        count = min(self._settings.batch_size, self._settings.mixes - first)
+        pairs = [self.mix(self.epoch, first + number) for number in range(count)]
+        vocals, accompaniment = (np.stack([pair[part] for pair in pairs]) for part in range(2))
+        return targets(vocals + accompaniment, vocals, self._settings)
+
+    def mix(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vocals and accompaniment of one mixture, float32 (samples, 2) each."""
+        random = np.random.default_rng([self._seed, 3, epoch, number])
+        mixing = self._settings.mixing
+        track, start = self._place(random)
+        vocals = self._changed(self._cut(track, VOCALS, start), random)
+        if random.random() >= mixing.other_song:
+            parts = [(track, start)] * len(ACCOMPANIMENT)
+        elif random.random() < mixing.loose_stems:
+            parts = [self._place(random) for _ in ACCOMPANIMENT]
+            return vocals, sum(self._changed(self._cut(*place[:1], stem, place[1]), random)
+                               for stem, place in zip(ACCOMPANIMENT, parts, strict=True))
+        else:
+            parts = [self._place(random)] * len(ACCOMPANIMENT)
+        together = sum(self._cut(place[0], stem, place[1]) for stem, place in zip(ACCOMPANIMENT, parts, strict=True))
+        return vocals, self._changed(together, random)
+
+    def _place(self, random: np.random.Generator) -> tuple[str, int]:
+        track = self._tracks[random.integers(len(self._tracks))]
+        return track, int(random.integers(self._stems.samples(track) - self._samples + 1))
+
+    def _cut(self, track: str, stem: str, start: int) -> np.ndarray:
+        return self._stems.read(track, stem, start, start + self._samples)
+
+    def _changed(self, audio: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        mixing = self._settings.mixing
+        if random.random() < mixing.swap_channels:
+            audio = audio[:, ::-1]
+        return audio * np.float32(10 ** (random.uniform(-mixing.gain, mixing.gain) / 20))
+
+
+class Passages(keras.utils.PyDataset):
+    """All of the songs of a split as they are, cut into passages one after the other: for validation.
+
+    Parameters, batches: as of `Mixes`.  What is left at the end of a song is
+    left out; of a song that is shorter than a passage there is none.
+    """
+
+    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixTraining):
+        super().__init__(workers=2, max_queue_size=4)
+        self._stems, self._settings = stems, settings
+        self._samples = (settings.frames - 1) * settings.representation.hop_length
+        self._places = [(track, start) for track in stems.tracks(*splits)
+                        for start in range(0, stems.samples(track) - self._samples + 1, self._samples)]
+        if not self._places:
+            raise DataError("no validation track is as long as a passage; choose fewer frames")
+
+    def __len__(self) -> int:
+        return -(-len(self._places) // self._settings.batch_size)
+
+    @property
+    def passages(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        size = self._settings.batch_size
+        chosen = self._places[index * size:(index + 1) * size]
+
+        def stacked(stem: str) -> np.ndarray:
+            return np.stack([self._stems.read(track, stem, start, start + self._samples) for track, start in chosen])
+
+        vocals = stacked(VOCALS)
+        return targets(vocals + sum(stacked(stem) for stem in ACCOMPANIMENT), vocals, self._settings)
+
+
+def spectra(audio: np.ndarray, settings: MixTraining) -> np.ndarray:
+    """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the kept bins."""
+    representation: Representation = settings.representation
+    kept = bins_kept(representation.bins, representation.sample_rate, settings.network)
+    spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., :kept, :]
+    return np.moveaxis(spectrum, -3, -1).swapaxes(-3, -2) * np.float32(1 / window_sum(representation))
+
+
+def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixTraining) -> tuple[np.ndarray, np.ndarray]:
+    """What the network sees of mixtures, and what its loss needs to know.
+
+    Parameters
+    ----------
+    mixture, vocals : float32 (n, samples, 2)
+
+    Returns
+    -------
+    x : float32 (n, frames, bins, 2)
+        |X|, X being the mixture's scaled spectrogram.
+    y : float32 (n, frames, bins, 2, 3)
+        |X|^2, Re(X V*) and |V|^2: the error of a real mask m is
+        |V - m X|^2 = |V|^2 - 2 m Re(X V*) + m^2 |X|^2.
+    """
+    x, v = spectra(mixture, settings), spectra(vocals, settings)
+    level = np.abs(x)
+    return level, np.stack([level * level, x.real * v.real + x.imag * v.imag,
+                            v.real * v.real + v.imag * v.imag], axis=-1)

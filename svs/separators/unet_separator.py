@@ -1,0 +1,99 @@
+"""The stereo mask predicted by `svs.models.unet_separator`, trained by this repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import lcm
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from svs.errors import ModelError
+from svs.separators.base import MaskSeparator
+from svs.settings import Representation, Settings, UNetOptions
+from svs.spectral import magnitude
+
+_TOP = 8               # highest bins that the network masks, whose mean stands for all above
+
+
+class UNetSeparator(MaskSeparator):
+    """Parameters
+    ----------
+    folder : Path
+        The trained model.
+    options : UNetOptions
+
+    Raises
+    ------
+    ModelError
+        The model is missing, damaged, or of another kind.
+    """
+
+    name = "unet_separator"
+
+    def __init__(self, folder: Path, options: UNetOptions):
+        from svs.models.archive import load  # Keras takes seconds to import
+
+        self._model, card = load(folder)
+        try:
+            representation = Representation(**card["representation"])
+            self._bins, self._multiple, context = (int(card[key]) for key in ("bins", "frames_multiple", "context"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
+        if tuple(self._model.input_shape) != (None, None, self._bins, 2):
+            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; "
+                             "train it again")
+        self._iterations = options.wiener
+        self._window = max(1, round(options.wiener_window * representation.sample_rate / representation.hop_length))
+        # Chunks begin where pooling does in the whole song, and a window of the Wiener filter.
+        super().__init__(representation, context, lcm(self._multiple, self._window if self._iterations else 1))
+
+    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+        pairs = [mixture[first:first + 2] for first in range(0, len(mixture), 2)]
+        estimates = []
+        for pair in pairs:
+            stereo = pair if len(pair) == 2 else np.repeat(pair, 2, axis=0)
+            mask = self.mask(magnitude(stereo, self.representation))
+            vocals = self._wiener(mask, stereo) if self._iterations else mask * stereo
+            # What is the same in both channels need not be masked the same by the network.
+            estimates.append(vocals if len(pair) == 2 else vocals.mean(axis=0, keepdims=True))
+        return np.concatenate(estimates)
+
+    def mask(self, spectrum: np.ndarray) -> np.ndarray:
+        """Share of each bin that is vocals.
+
+        Parameters
+        ----------
+        spectrum : float32 (2, bins, frames)
+            Scaled magnitudes.
+
+        Returns
+        -------
+        float32 (2, bins, frames)
+        """
+        frames = spectrum.shape[2]
+        more = -frames % self._multiple
+        heard = np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0)
+        predicted = expit(np.asarray(self._model(heard[None], training=False))[0, :frames]).transpose(2, 1, 0)
+        above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
+        return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
+
+    def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+        """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) of windows of frames."""
+        import norbert
+
+        filtered = np.empty_like(mixture)
+        for first in range(0, mixture.shape[2], self._window):
+            part = slice(first, first + self._window)
+            x = mixture[..., part].transpose(2, 1, 0).astype(np.complex128)      # a copy: norbert rescales it
+            share = mask[..., part].transpose(2, 1, 0).astype(np.float64)
+            level = np.abs(x)
+            sources = np.stack([share * level, (1 - share) * level], axis=-1)
+            separated = norbert.wiener(sources, x, iterations=self._iterations, use_softmask=False)
+            filtered[..., part] = separated[..., 0].transpose(2, 1, 0)
+        return filtered
+
+
+def build(settings: Settings, needs: Path) -> UNetSeparator:
+    return UNetSeparator(needs, settings.separate.unet_separator)
