@@ -17,6 +17,7 @@ up.  What is finished stays finished, so the same command goes on from there.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import socket
@@ -119,7 +120,7 @@ def _on_cluster(address: str, function: Callable[[Any], Any], pairs: list[tuple[
         futures = {client.submit(_on_worker, packed, pickle.dumps(pair), token, _code(), pure=False,
                                  key=f"{desc}: {pair[0]}-{run}-{index}"): index for index, pair in enumerate(pairs)}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 index = futures[future]
                 try:
                     results[index] = future.result()
@@ -146,8 +147,15 @@ def _on_cluster(address: str, function: Callable[[Any], Any], pairs: list[tuple[
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
     from distributed import Client
+    from distributed.comm import get_address_host_port, parse_address
 
+    # What goes wrong is said below in one line.
+    for name in ("asyncio", "distributed", "distributed.client", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        if parse_address(address)[0] in ("tcp", "tls"):
+            # Dask's own connection is tried again and again; this one says at once that nobody listens.
+            socket.create_connection(get_address_host_port(address, strict=True), _PATIENCE).close()
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(f"{ADDRESS}={address}: no scheduler of Dask answers there ({_line(error)}); start one "
