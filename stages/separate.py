@@ -1,6 +1,8 @@
 """Stage `separate@METHOD`: vocals and accompaniment of every test track, in chunks."""
 
 import sys
+from functools import partial
+from pathlib import Path
 
 from svs import availability, dataset, files, paths, settings
 from svs.errors import UnavailableError
@@ -25,7 +27,8 @@ def run(method: str) -> None:
         availability.record(paths.ESTIMATES / method, method, str(error))
         return
     seconds = estimates.separate_all(data, separator, parameters.separate.common.chunk,
-                                     paths.ESTIMATES / method, scratch)
+                                     paths.ESTIMATES / method, scratch,
+                                     partial(separators.build, method, parameters, Path().absolute()))
     scratch.done()
     log.info("%s: %.0f s of music separated", method, seconds)
 

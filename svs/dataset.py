@@ -349,6 +349,11 @@ class Dataset:
         self.folder = Path(folder)
         self.manifest = manifest
 
+    def bare(self) -> Dataset:
+        """Enough of it to open a track that one has, anywhere: no manifest, whose thousands of tracks would be
+        pickled with each of them, and an absolute path."""
+        return Dataset(self.folder.absolute(), Manifest(self.manifest.dataset, []))
+
     @contextmanager
     def open(self, track: Track, names: Sequence[str] = ("mixture", "vocals", "accompaniment")) \
             -> Iterator[dict[str, Source]]:

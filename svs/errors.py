@@ -48,3 +48,9 @@ class GateError(SVSError):
     """A method's scores fell against another revision, or are missing."""
 
     exit_code = 7
+
+
+class ClusterError(SVSError):
+    """The machines that the work was to be spread over can't be had, or don't fit."""
+
+    exit_code = 8

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from svs import fanout
 from svs.chunking import separate_to
-from svs.dataset import Dataset
+from svs.dataset import Dataset, Track
 from svs.files import Scratch, publish
 from svs.running import bar
 from svs.scores import TARGETS
 from svs.separators.base import Separator
 
 
-def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: Path, scratch: Scratch) -> float:
-    """Separate every test track, one after the other.
+def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: Path, scratch: Scratch,
+                 build: Callable[[], Separator] | None = None) -> float:
+    """Separate every test track, side by side (`svs.fanout`) where `build` is given.
 
     Finished tracks are kept in `scratch`, so an interrupted run goes on where
     it was; the estimates appear under `folder` at the end.
@@ -27,6 +33,11 @@ def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: P
     folder : Path
         Gets `test/<track>/{vocals,accompaniment}.wav`, museval's layout.
     scratch : Scratch
+    build : callable, optional
+        Gives the same separator in another process, where it is pickled to,
+        with absolute paths.  Without it tracks are separated here, one after
+        the other; so they are by a method that uses all cores by itself,
+        where no cluster is named.
 
     Returns
     -------
@@ -34,14 +45,34 @@ def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: P
         Seconds of music separated, now or before an interruption.
     """
     tracks = dataset.manifest.split("test")
-    names = ("mixture", *TARGETS) if separator.needs_references else ("mixture",)
-    with bar(total=round(sum(track.seconds for track in tracks)), unit="s", desc=separator.name) as moving:
-        for track in tracks:
-            place = scratch.path / track.subset / track.name
-            if not place.exists():
-                with dataset.open(track, names) as sources:
-                    references = {name: sources[name] for name in TARGETS} if separator.needs_references else None
-                    separate_to(place, separator, sources["mixture"], chunk, references)
-            moving.update(round(track.seconds))
+    place = scratch.path.absolute()
+    waiting = [track for track in tracks if not (place / track.subset / track.name).exists()]
+    seconds = [track.seconds for track in waiting]
+    if build is None or separator.uses_all_cores and fanout.scheduler() is None:
+        with bar(total=round(sum(seconds), 1), unit="s", desc=separator.name) as moving:
+            for track in waiting:
+                _separate(dataset, separator, chunk, place, track)
+                moving.update(track.seconds)
+    else:
+        fanout.over_tracks(partial(_separate_elsewhere, dataset.bare(), pickle.dumps(build), chunk, place), waiting,
+                           [track.name for track in waiting], place, unit="s", desc=separator.name, amounts=seconds)
     publish(scratch.path, folder)
     return sum(track.seconds for track in tracks)
+
+
+def _separate(dataset: Dataset, separator: Separator, chunk: float, place: Path, track: Track) -> None:
+    names = ("mixture", *TARGETS) if separator.needs_references else ("mixture",)
+    with dataset.open(track, names) as sources:
+        references = {name: sources[name] for name in TARGETS} if separator.needs_references else None
+        separate_to(place / track.subset / track.name, separator, sources["mixture"], chunk, references)
+
+
+# The last separator that was built, with what it was built from: a thread's own, for it keeps what it has heard.
+_built = threading.local()
+
+
+def _separate_elsewhere(dataset: Dataset, build: bytes, chunk: float, place: Path, track: Track) -> None:
+    if getattr(_built, "recipe", None) != build:
+        _built.separator = _built.recipe = None        # the old one goes first
+        _built.separator, _built.recipe = pickle.loads(build)(), build
+    _separate(dataset, _built.separator, chunk, place, track)

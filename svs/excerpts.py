@@ -79,6 +79,8 @@ class Batches(keras.utils.PyDataset):
     label_width : int
         Frames of the target (SVS), around the centre.
     seed : int
+    share : int
+        Training batches have a multiple of so many excerpts (devices); an epoch leaves out what is over.
 
     Notes
     -----
@@ -87,7 +89,7 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(self, path: Path, mode: str, split: str, settings: Draw, batch_size: int, label_width: int | None,
-                 seed: int):
+                 seed: int, share: int = 1):
         # Two threads that read ahead, in order.  With one, Keras reads inside tf.data, whose thread
         # takes a core from the training step on a machine with two (measured: 14 to 19 s an epoch instead of 10.5).
         super().__init__(workers=2, max_queue_size=4)
@@ -102,6 +104,7 @@ class Batches(keras.utils.PyDataset):
         self.label_width = label_width or self.width
         if self.label_width > self.width or self.label_width % 2 == 0:
             raise DataError(f"label_width {self.label_width}: expected an odd number up to the width {self.width}")
+        self._share = share if self._shuffled else 1
         self._name = "vocals" if mode == "DAE" else "mixture"
         self.epoch = 0
 
@@ -115,10 +118,10 @@ class Batches(keras.utils.PyDataset):
         order = np.arange(len(self._excerpts))
         if self._shuffled:
             order = np.random.default_rng([self._seed, 2, number]).permutation(order)
-        self._order = order
+        self._order = order[:len(order) // self._share * self._share]
 
     def __len__(self) -> int:
-        return -(-len(self._excerpts) // self._batch_size)
+        return -(-len(self._order) // self._batch_size)
 
     @property
     def excerpts(self) -> int:

@@ -1,13 +1,12 @@
 """The seed's preprocess_data_tool: spectrograms, ideal binary masks and activity labels into a store.
 
-The STFT is of the whole track; one track is in memory at a time.  See
+The STFT is of the whole track; a process has one track in memory at a time.  See
 `svs.store` for the layout.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +17,19 @@ from svs import activity
 from svs.audio import Source, mono, resample
 from svs.dataset import Dataset, Track
 from svs.errors import DataError
-from svs.files import Scratch, publish, written
+from svs.fanout import over_tracks
+from svs.files import Scratch, link_tree, written
 from svs.masks import ideal_binary_mask
 from svs.settings import Extract, Representation, Store
 from svs.spectral import blocks, frames, magnitude, stft
-from svs.store import GROUP_OF_MODE, SVS, VAD, track_key
+from svs.store import GROUP_OF_MODE, STEMS, SVS, VAD, track_key
 
 _FRAMES_PER_BLOCK = 1024
+_RUNS = "runs.npz"
 
 
-def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch,
-            progress: Callable[[Iterable], Iterable] = iter) -> dict[str, int]:
-    """Write the store of all training and validation tracks.
+def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -> dict[str, int]:
+    """Write the store of all training and validation tracks, which are extracted side by side (`svs.fanout`).
 
     Finished tracks are kept in `scratch`, so an interrupted extraction goes on
     where it was; the store appears under `path` at the end.
@@ -41,49 +41,71 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch,
     path : Path
         Where the store appears, replacing an older one.
     scratch : Scratch
-    progress : callable, optional
-        Wraps the list of tracks (a progress bar).
 
     Returns
     -------
     dict
         Frames on which excerpts may be centred, by mode.
     """
-    tracks = dataset.manifest.split("train", "valid")
+    tracks = dataset.manifest.split("train", "valid", *(("unused",) if "MIX" in settings.modes else ()))
+    _refuse_test_tracks(dataset, tracks)
     if not tracks:
         raise DataError("no training tracks in the manifest; nothing to extract")
-    staging = scratch.path / "store"
-    finished = scratch.path / "finished"
-    finished.mkdir(exist_ok=True)
-    groups = {GROUP_OF_MODE[mode] for mode in settings.modes}
-    for track in progress(tracks):
-        marker = finished / f"{track_key(track.name)}.npz"
-        if marker.exists():
-            continue
-        # A track that was interrupted half-way is written again from its start.
-        for group in groups:
-            shutil.rmtree(staging / group / track_key(track.name), ignore_errors=True)
-        runs = _extract_track(dataset, track, settings, staging, groups)
-        with written(marker) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **runs)
+    finished = scratch.path.absolute() / "tracks"
+    places = {track.name: finished / track_key(track.name) for track in tracks}
+    waiting = [track for track in tracks if not places[track.name].exists()]
+    over_tracks(partial(_extract_into, dataset.bare(), settings, finished), waiting,
+                [track.name for track in waiting], finished, unit="s", desc="extract",
+                amounts=[track.seconds for track in waiting])
     index: dict[str, list] = {mode: [] for mode in settings.modes}
     for track in tracks:
-        with np.load(finished / f"{track_key(track.name)}.npz") as runs:
-            for mode in settings.modes:
+        with np.load(places[track.name] / _RUNS) as runs:
+            for mode in _modes(settings, track):
                 index[mode] += [[track.name, track.split, *map(int, run)] for run in runs[mode]]
-    root = zarr.open_group(staging, mode="a")
-    for group in sorted(groups):
-        modes = {mode: index[mode] for mode in settings.modes if GROUP_OF_MODE[mode] == group}
-        representation = getattr(settings, group)
-        root.require_group(group).attrs.put({"representation": representation.model_dump(), "index": modes})
-    publish(staging, path)
+    groups = _groups(settings)
+    with written(path) as temporary:
+        root = zarr.open_group(temporary, mode="w")
+        for group in sorted(groups):
+            modes = {mode: index[mode] for mode in settings.modes if GROUP_OF_MODE[mode] == group}
+            representation = getattr(settings, group)
+            root.require_group(group).attrs.put({"representation": representation.model_dump(), "index": modes})
+            for name, place in places.items():
+                if (place / group).is_dir():
+                    link_tree(place / group / track_key(name), temporary / group / track_key(name))
     return {mode: sum(last - first + 1 for _, _, first, last, _ in rows) for mode, rows in index.items()}
 
 
-def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: Path,
-                   groups: set[str]) -> dict[str, np.ndarray]:
+def _refuse_test_tracks(dataset: Dataset, tracks: list[Track]) -> None:
+    """A song that is in the test set as well, by its name or by its bytes, can't be trained on."""
+    tests = dataset.manifest.split("test")
+    names, sums = {track.name for track in tests}, {track.sha256 for track in tests}
+    if shared := [track.name for track in tracks if track.name in names or track.sha256 in sums]:
+        raise DataError(f"in train/ and in test/: {', '.join(shared[:5])}; nothing that is scored may be trained on: "
+                        "take it out of train/")
+
+
+def _groups(settings: Extract) -> set[str]:
+    return {GROUP_OF_MODE[mode] for mode in settings.modes}
+
+
+def _modes(settings: Extract, track: Track) -> list[str]:
+    """What is extracted of a track: of one that the seed's trainings leave out, its stems alone."""
+    return [mode for mode in settings.modes if track.split != "unused" or mode == "MIX"]
+
+
+def _extract_into(dataset: Dataset, settings: Extract, finished: Path, track: Track) -> None:
+    """One track into a folder of its own, which appears whole: a store of that track alone, and its runs."""
+    with written(finished / track_key(track.name)) as temporary:
+        runs = _extract_track(dataset, track, settings, temporary)
+        np.savez(temporary / _RUNS, **runs)
+
+
+def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: Path) -> dict[str, np.ndarray]:
     root = zarr.open_group(staging, mode="a")
-    with dataset.open(track) as sources:
+    modes = _modes(settings, track)
+    groups = {GROUP_OF_MODE[mode] for mode in modes}
+    stems = ("drums", "bass", "other") if STEMS in groups else ()
+    with dataset.open(track, ("mixture", "vocals", "accompaniment", *stems)) as sources:
         runs = {}
         if SVS in groups:
             group = root.require_group(SVS).require_group(track_key(track.name))
@@ -97,7 +119,10 @@ def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: P
             group = root.require_group(VAD).require_group(track_key(track.name))
             label = _write_vad(group, sources, settings)
             runs["VAD"] = _runs(label != activity.UNSURE, label, settings.vad.width // 2)
-    return {mode: runs[mode] for mode in settings.modes}
+        if STEMS in groups:
+            group = root.require_group(STEMS).require_group(track_key(track.name))
+            runs["MIX"] = np.array([[0, _write_stems(group, sources, settings) - 1, 0]])
+    return {mode: runs[mode] for mode in modes}
 
 
 def _runs(usable: np.ndarray, label: np.ndarray, half: int) -> np.ndarray:
@@ -157,9 +182,20 @@ def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract)
     return label
 
 
-def _write(group: zarr.Group, name: str, array: np.ndarray, settings: Store) -> None:
-    chunk = (settings.chunk_frames, *array.shape[1:])
-    shard = (-(-len(array) // settings.chunk_frames) * settings.chunk_frames, *array.shape[1:])
+def _write_stems(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> int:
+    """Write the audio of one track's stems; returns their samples."""
+    rate = settings.stems.sample_rate
+    for name in ("vocals", "drums", "bass", "other"):
+        source = sources[name]
+        audio = resample(source.read(0, source.samples), source.rate, rate).astype(settings.store.dtype)
+        _write(group, name, audio, settings.store, rate)
+    return len(audio)
+
+
+def _write(group: zarr.Group, name: str, array: np.ndarray, settings: Store, length: int | None = None) -> None:
+    length = length or settings.chunk_frames       # of a chunk; stems have a second
+    chunk = (length, *array.shape[1:])
+    shard = (-(-len(array) // length) * length, *array.shape[1:])
     # Plain zstd: the bytes of multi-threaded Blosc depend on which thread is done first.
     stored = group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunk, shards=shard,
                                 compressors=[ZstdCodec(level=settings.compression)])

@@ -7,6 +7,8 @@ import glob
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from typing import Any
 from svs.errors import DataError
 
 PACKAGE = Path(__file__).parent
+_HOST = re.sub(r"[^\w-]", "-", platform.node())[:40]
 
 
 @contextmanager
@@ -34,7 +37,7 @@ def written(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
-    holder = path.parent / f".{_short(path.name)}.{os.getpid()}.unfinished"
+    holder = path.parent / f".{_short(path.name)}.{os.getpid()}@{_HOST}.unfinished"
     holder.mkdir()
     temporary = holder / path.name
     try:
@@ -58,10 +61,12 @@ def _short(name: str) -> str:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what a killed process left of an earlier try to write `path`."""
+    """Remove what a killed process of this machine left of an earlier try to write `path`."""
+    # Whether a process of another machine that shares the disk still lives can't be known here.
+    ours = re.compile(rf"\.{re.escape(_short(path.name))}\.(\d+)@{re.escape(_HOST)}\.unfinished")
     for holder in path.parent.glob(f".{glob.escape(_short(path.name))}.*.unfinished"):
-        process = int(holder.name.split(".")[-2])
-        if process == os.getpid() or not _alive(process):
+        match = ours.fullmatch(holder.name)
+        if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
             shutil.rmtree(holder, ignore_errors=True)
 
 
@@ -161,7 +166,16 @@ def fingerprint(*parts: Any, inputs: Iterable[Path] = ()) -> str:
 def publish(source: Path, target: Path) -> None:
     """Copy a finished folder to its final name, where it appears whole, replacing an older one."""
     with written(target) as temporary:
-        shutil.copytree(source, temporary, copy_function=_link_or_copy)
+        link_tree(source, temporary)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Copy a folder by hard links where the disk has them, into one that may be there already.
+
+    What a killed process has left half-written (`written`) stays behind.
+    """
+    shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns(".*.unfinished"))
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
+from svs import devices
 from svs.errors import DataError
 from svs.files import Scratch, write_text
 from svs.mixing import Mixes, Passages, spectra
@@ -18,9 +20,9 @@ from svs.training import Checkpoint, fit, make_reproducible
 with quietly():
     import keras
 
-TRAINABLE = ("train", "unused", "valid")     # splits; never `test`
 _QUIET = 1e-9                                # beside energies: a passage of digital silence
 _LEAST = 0.1                                 # deviation of log magnitudes below which a bin is not amplified
+_CLIP = 5.0                                  # norm of a weight's gradient
 _RATE_LEFT = 0.02                            # of the learning rate, at the end
 
 
@@ -100,11 +102,11 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
     if stems.rate != representation.sample_rate:
         raise DataError(f"{store}: its stems have {stems.rate} Hz, the network's spectrogram "
                         f"{representation.sample_rate} Hz; make extract.stems.sample_rate the same")
+    strategy = devices.strategy(settings.batch_size)
     batches = Mixes(stems, settings.songs, settings, seed)
     validation = Passages(stems, ("valid",), settings)
     bins = unet_separator.bins_kept(representation.bins, representation.sample_rate, settings.network)
     mean, deviation = standardisation(stems, stems.tracks(*settings.songs), settings)
-    model = unet_separator.build(bins, settings.network, mean, deviation, seed=seed)
     steps = len(batches) * settings.epochs
     warm_up = min(settings.warm_up, steps - 1)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -112,12 +114,15 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         warmup_target=settings.learning_rate if warm_up else None, warmup_steps=warm_up)
     stretch = max(1, round(representation.sample_rate / representation.hop_length))
     stretch = settings.frames // max(1, round(settings.frames / stretch))        # a passage holds a whole number
-    model.compile(keras.optimizers.Adam(rate, clipnorm=_CLIP), ErrorToMixture(stretch, settings.loss_floor))
+    with strategy.scope() if strategy else nullcontext():
+        model = unet_separator.build(bins, settings.network, mean, deviation, seed=seed)
+        model.compile(keras.optimizers.Adam(rate, clipnorm=_CLIP), ErrorToMixture(stretch, settings.loss_floor))
+        model.optimizer.build(model.trainable_variables)
     log.info("%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages; %d parameters", model_name,
              settings.mixes, settings.frames * representation.hop_length / representation.sample_rate,
              len(stems.tracks(*settings.songs)), validation.passages, model.count_params())
     checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
-    fit(model, batches, validation, settings.epochs, checkpoint, logs)
+    fit(model, batches, validation, settings.epochs, checkpoint, logs, strategy)
     history = checkpoint.history
     epoch = history.best_epoch if settings.keep == "best" else history.epochs
     if settings.keep == "best":
@@ -136,6 +141,3 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         "songs": {split: len(stems.tracks(split)) for split in settings.songs},
     }
     return model, card
-
-
-_CLIP = 5.0          # norm of a weight's gradient

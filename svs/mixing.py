@@ -52,12 +52,11 @@ class Mixes(keras.utils.PyDataset):
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-self._settings.mixes // self._settings.batch_size)
+        return self._settings.mixes // self._settings.batch_size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        first = index * self._settings.batch_size
-        count = min(self._settings.batch_size, self._settings.mixes - first)
-        pairs = [self.mix(self.epoch, first + number) for number in range(count)]
+        size = self._settings.batch_size
+        pairs = [self.mix(self.epoch, number) for number in range(index * size, (index + 1) * size)]
         vocals, accompaniment = (np.stack([pair[part] for pair in pairs]) for part in range(2))
         return targets(vocals + accompaniment, vocals, self._settings)
 

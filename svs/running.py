@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
@@ -18,7 +21,8 @@ from svs.errors import SVSError
 
 log = logging.getLogger("svs")
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
+            "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 def main(function: Callable[..., None], *arguments: Any) -> None:
@@ -77,9 +81,13 @@ def bar(items: Iterable | None = None, *, unit: str, total: float | None = None,
                 bar_format=bar_format, disable=log.getEffectiveLevel() >= logging.ERROR)
 
 
+_most_cores: int | None = None        # in a worker: one
+
+
 def cores() -> int:
     """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, _most_cores or allowed)
 
 
 @contextmanager
@@ -97,30 +105,119 @@ def single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, desc: str | None = None) -> list:
+def stay_single_threaded() -> None:
+    """One numeric thread in this process from now on, for libraries that are loaded and for those that will be.
+
+    For the process of a worker, which does the same again for every track:
+    OpenMP's limit is one of each thread.
+    """
+    global _most_cores
+    _most_cores = 1
+    os.environ.update({name: "1" for name in _THREADS})
+    threadpool_limits(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, desc: str | None = None,
+                     amounts: Sequence[float] | None = None, worth: float = 0.0) -> list:
     """`function(item)` for every item, in as many processes as there are cores.
 
     Workers are spawned, never forked (TensorFlow and numba don't survive a
     fork), with one numeric thread each.  An `SVSError` in a worker ends the
     run and is raised here.
 
+    Parameters
+    ----------
+    function : callable
+        It and the items are pickled.
+    items : list
+    unit, desc : str
+        For the progress bar.
+    amounts : sequence of float, optional
+        How much of `unit` each item is (one, when not given).
+    worth : float
+        Seconds that processes must save to be started.  Until so much work is
+        seen to be left, items are done here.
+
     Returns
     -------
     list
         Results in the order of `items`.
+
+    Raises
+    ------
+    SVSError
+        As raised by `function`; or a process was killed.
     """
+    amounts = [1] * len(items) if amounts is None else amounts
     workers = min(cores(), len(items))
-    if workers <= 1:
-        # As in a worker: the last digits of a sum depend on the number of threads.
-        with threadpool_limits(1):
-            return [function(item) for item in progress(items, unit=unit, desc=desc)]
     results: list = [None] * len(items)
-    with single_threaded(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(function, item): index for index, item in enumerate(items)}
-        try:
-            for future in progress(as_completed(futures), unit=unit, desc=desc, total=len(items)):
-                results[futures[future]] = future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with bar(unit=unit, desc=desc, total=round(sum(amounts), 1)) as moving:
+        done = _here(function, items, results, amounts, moving, workers, worth)
+        workers = min(cores(), len(items) - done)
+        if not workers:
+            return results
+        with single_threaded(), ProcessPoolExecutor(workers, get_context("spawn"), _start_child) as pool:
+            futures = {pool.submit(_unless_ended, function, item): index
+                       for index, item in enumerate(items) if index >= done}
+            try:
+                for future in as_completed(futures):
+                    results[futures[future]] = future.result()
+                    moving.update(amounts[futures[future]])
+            except BrokenProcessPool:
+                raise SVSError(f"{desc or 'work'}: a process was killed, perhaps for want of memory; what is finished "
+                               "is kept: run again to continue") from None
+            except KeyboardInterrupt:
+                for child in list(pool._processes.values()):
+                    child.terminate()
+                pool.shutdown(cancel_futures=True)
+                raise
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     return results
+
+
+def _here(function: Callable[[Any], Any], items: list, results: list, amounts: Sequence[float], moving: tqdm,
+          workers: int, worth: float) -> int:
+    """Do items in this process for as long as others would not pay; returns how many."""
+    if workers > 1 and worth <= 0:
+        return 0
+    fastest, first = float("inf"), 0.0       # s for one of `unit`; s for the first item
+    # As in a worker: the last digits of a sum depend on the number of threads.
+    with threadpool_limits(1):
+        for index, item in enumerate(items):
+            saved = fastest * sum(amounts[index:]) * (1 - 1 / workers)
+            # The first item pays for imports too, so a quick one says little.
+            if workers > 1 and index and saved > worth and (index > 1 or first > worth):
+                return index
+            start = time.perf_counter()
+            results[index] = function(item)
+            took = time.perf_counter() - start
+            first = first if index else took
+            fastest = min(fastest, took / max(amounts[index], 1e-9))
+            moving.update(amounts[index])
+    return len(items)
+
+
+_ended = False
+
+
+def _start_child() -> None:
+    # Ctrl-C reaches all processes of a terminal; ours tells its children to clean up and end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: Any) -> None:
+    global _ended
+    _ended = True
+    sys.exit(1)
+
+
+def _unless_ended(function: Callable[[Any], Any], item: Any) -> Any:
+    # A child that was told to end finds one more item in its queue.
+    if _ended:
+        sys.exit(1)
+    return function(item)

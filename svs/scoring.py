@@ -25,8 +25,8 @@ from svs import bsseval
 from svs.audio import Source, WavSource, mono, passage, resample
 from svs.dataset import Dataset, Track
 from svs.errors import DataError
+from svs.fanout import over_tracks
 from svs.files import write_text
-from svs.running import each_in_parallel
 from svs.scores import MEASURES, PROTOCOLS, SEED, TARGETS, museval_json
 from svs.settings import Representation, Score
 from svs.spectral import istft, stft
@@ -116,7 +116,7 @@ class _Job:
 
 def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Path, desc: str,
                  protocols: Sequence[str] = PROTOCOLS) -> None:
-    """Score all test tracks of one method, in parallel, by both protocols or the one named.
+    """Score all test tracks of one method, side by side (`svs.fanout`), by both protocols or the one named.
 
     Parameters
     ----------
@@ -131,10 +131,12 @@ def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Pat
         For the progress bar.
     protocols : sequence of str
     """
-    jobs = [_Job(track, protocol, folder / protocol / track.subset / f"{track.name}.json")
+    jobs = [_Job(track, protocol, folder.absolute() / protocol / track.subset / f"{track.name}.json")
             for track in dataset.manifest.split("test") for protocol in protocols]
     waiting = [job for job in jobs if not job.result.exists()]
-    each_in_parallel(partial(_score_track, dataset, estimates, settings), waiting, unit="track", desc=desc)
+    over_tracks(partial(_score_track, dataset.bare(), estimates.absolute(), settings), waiting,
+                [job.track.name for job in waiting], folder, unit="s", desc=desc,
+                amounts=[job.track.seconds for job in waiting])
 
 
 def _score_track(dataset: Dataset, estimates: Path, settings: Score, job: _Job) -> None:

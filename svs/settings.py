@@ -217,6 +217,8 @@ class MixTraining(_Group):
         multiple = 2 ** self.network.levels
         if self.frames % multiple:
             raise ValueError(f"frames {self.frames}: expected a multiple of {multiple} for {self.network.levels} levels")
+        if self.mixes % self.batch_size:
+            raise ValueError(f"mixes {self.mixes}: expected a multiple of the batch_size, {self.batch_size}")
         if "train" not in self.songs or len(set(self.songs)) != len(self.songs):
             raise ValueError(f"songs {list(self.songs)}: expected train, and unused or valid where they take part too")
         if "valid" in self.songs and self.keep == "best":

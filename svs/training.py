@@ -12,12 +12,13 @@ import io
 import json
 import logging
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from svs import models
+from svs import devices, models
 from svs.errors import ModelError
 from svs.excerpts import TRAIN, VALID, Batches
 from svs.files import Scratch, write_text, written
@@ -198,19 +199,22 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
         The loss is not finite, or `initial` is of another shape.
     """
     make_reproducible(seed)
+    strategy = devices.strategy(settings.batch_size)
     batches, validation = (Batches(store, mode, split, settings.excerpts, settings.batch_size, settings.label_width,
-                                   seed) for split in (TRAIN, VALID))
-    model = models.build(model_name, batches.bins, batches.width, batches.label_width,
-                         input_gain=settings.input_gain, seed=seed)
-    if initial is not None:
-        _start_from(model, initial)
-    # Keras smooths towards 0.5: twice our smoothing, which is the label's distance from 0 and 1.
-    loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
-    model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
+                                   seed, strategy.num_replicas_in_sync if strategy else 1) for split in (TRAIN, VALID))
+    with strategy.scope() if strategy else nullcontext():
+        model = models.build(model_name, batches.bins, batches.width, batches.label_width,
+                             input_gain=settings.input_gain, seed=seed)
+        if initial is not None:
+            _start_from(model, initial)
+        # Keras smooths towards 0.5: twice our smoothing, which is the label's distance from 0 and 1.
+        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
+        model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
+        model.optimizer.build(model.trainable_variables)
     log.info("%s: %d training and %d validation excerpts, %d batches an epoch", model_name, batches.excerpts,
              validation.excerpts, len(batches))
     checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
-    fit(model, batches, validation, settings.epochs, checkpoint, logs)
+    fit(model, batches, validation, settings.epochs, checkpoint, logs, strategy)
     model.set_weights(checkpoint.best_weights)
     history = checkpoint.history
     if curve is not None:
@@ -227,9 +231,8 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
 
 
 def fit(model: keras.Model, batches: keras.utils.PyDataset, validation: keras.utils.PyDataset, epochs: int,
-        checkpoint: Checkpoint, logs: Path | None) -> None:
+        checkpoint: Checkpoint, logs: Path | None, strategy: object | None = None) -> None:
     """Train a compiled model from where its checkpoint is, until the epochs are done or the patience is out."""
-    model.optimizer.build(model.trainable_variables)
     done = checkpoint.restore(model)
     if done:
         log.info("continuing after epoch %d", done)
@@ -237,8 +240,9 @@ def fit(model: keras.Model, batches: keras.utils.PyDataset, validation: keras.ut
         callbacks = [checkpoint, ProgressBar(len(batches), epochs, done, model.name)]
         if logs is not None and keras.backend.backend() == "tensorflow":
             callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
-        model.fit(batches, validation_data=validation, epochs=epochs, initial_epoch=done,
-                  callbacks=callbacks, verbose=0, shuffle=False)
+        with devices.synchronised(model) if strategy else nullcontext():
+            model.fit(batches, validation_data=validation, epochs=epochs, initial_epoch=done,
+                      callbacks=callbacks, verbose=0, shuffle=False)
 
 
 def metrics(card: dict) -> dict:

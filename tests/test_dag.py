@@ -18,10 +18,11 @@ PARAMETERS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 # Modules without science: a change in them changes how a stage runs, not what it computes.
 # (settings: its values are tracked as parameters; audio: reading and writing samples;
-# weights: finding files; worker: pipes to another environment.)
-PLUMBING = {"svs", "svs.audio", "svs.availability", "svs.errors", "svs.files", "svs.models", "svs.paths",
-            "svs.published", "svs.report", "svs.running", "svs.scores", "svs.separators", "svs.settings",
-            "svs.weights", "svs.worker"}
+# devices: what a batch is spread over; fanout: where tracks are worked on; weights: finding files;
+# worker: pipes to another environment.)
+PLUMBING = {"svs", "svs.audio", "svs.availability", "svs.devices", "svs.errors", "svs.fanout", "svs.files",
+            "svs.models", "svs.paths", "svs.published", "svs.report", "svs.running", "svs.scores", "svs.separators",
+            "svs.settings", "svs.weights", "svs.worker"}
 
 # What else a stage imports only to find its data, not to compute with.
 READING = {"svs.dataset": {"download"}, "svs.fetch": {"download"}, "svs.synth": {"download"},

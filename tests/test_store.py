@@ -165,17 +165,22 @@ def test_an_interrupted_extraction_goes_on_where_it_was(tiny_set, small, made, t
     path, scratch = tmp_path / "out" / "excerpts.zarr", Scratch(tmp_path / "scratch", "extract", "a")
     tracks = manifest.split("train", "valid")
 
-    def interrupted(items):
-        yield items[0]
-        raise Killed
+    whole = extraction._extract_track
 
-    with pytest.raises(Killed):
-        extraction.extract(Dataset(copy, manifest), small.extract, path, scratch, interrupted)
+    def interrupted(dataset, track, *others):
+        found = whole(dataset, track, *others)
+        if track == tracks[1]:
+            raise Killed
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(extraction, "_extract_track", interrupted)
+        extraction.extract(Dataset(copy, manifest), small.extract, path, scratch)
     assert not path.exists() and not list(path.parent.glob("*") if path.parent.exists() else [])
     # The finished track is not needed any more: its files are gone, and nobody misses them.
     shutil.rmtree(copy / tracks[0].subset / tracks[0].name)
     # Half a track is lying about, as a killed process leaves it.
-    debris = scratch.path / "store" / "svs" / tracks[1].name / "mixture"
+    debris = scratch.path / "tracks" / f".{tracks[1].name}.0@elsewhere.unfinished" / tracks[1].name / "svs"
     debris.mkdir(parents=True)
     (debris / "zarr.json").write_text("{")
     counts = extraction.extract(Dataset(copy, manifest), small.extract, path, scratch)

@@ -135,13 +135,10 @@ def _resumable() -> Iterator[None]:
 
 def _extract(data: Any, wanted: Extract, out: Path, draw: Default, scratch: Scratch) -> dict[str, dict[str, int]]:
     """Write the store; returns the excerpts of each track that a training will draw, by split."""
-    from functools import partial
-
     from svs import draws, extraction, files, store
-    from svs.running import progress
 
     with files.written(out) as temporary:
-        extraction.extract(data, wanted, temporary, scratch, partial(progress, unit="track", desc="extract"))
+        extraction.extract(data, wanted, temporary, scratch)
         group = temporary / draws.GROUP_OF_MODE[draw.mode]
         spectrograms = store.Spectrograms(group)
         counts = {}

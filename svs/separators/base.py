@@ -26,6 +26,7 @@ class Separator(ABC):
 
     name: str
     needs_references = False       # True for oracles: they are given the true stems
+    uses_all_cores = False         # True where one process keeps a machine busy: tracks follow one another there
 
     @abstractmethod
     def alignment(self, rate: int) -> int:

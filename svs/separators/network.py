@@ -47,6 +47,8 @@ class NetworkSeparator(MaskSeparator):
         `hop` is more than the frames that the net predicts.
     """
 
+    uses_all_cores = True
+
     def __init__(self, name: str, folder: Path, options: CNNOptions):
         self.name = name
         self._shared, self._model, card = _load(folder, options.hop)

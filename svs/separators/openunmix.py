@@ -69,6 +69,7 @@ class OpenUnmix(MaskSeparator):
     """
 
     name = "openunmix"
+    uses_all_cores = True
 
     def __init__(self, options: OpenUnmixOptions, folder: Path):
         files = remotes(options.model)

@@ -63,6 +63,7 @@ class Spleeter(Separator):
     """
 
     name = "spleeter"
+    uses_all_cores = True
 
     def __init__(self, worker: Worker):
         self.worker = worker
