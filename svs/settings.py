@@ -288,6 +288,8 @@ class Separate(_Group):
     common: SeparateCommon
     cnn_separator: CNNOptions
     cnn_deep_separator: CNNOptions
+    cnn_separator_valid: CNNOptions
+    cnn_deep_separator_valid: CNNOptions
     repet_sim: RepetSimOptions
     knn_median: KnnMedianOptions
     hpss: HpssOptions
@@ -303,6 +305,10 @@ class Separate(_Group):
         except AttributeError:
             raise SettingsError(f"separate.{method}: no options for this method; expected one of "
                                 + ", ".join(sorted(set(type(self).model_fields) - {"common"}))) from None
+
+
+# The methods that are nets trained here.
+NETS = tuple(name for name, options in Separate.model_fields.items() if options.annotation is CNNOptions)
 
 
 class Passage(_Group):
