@@ -283,22 +283,67 @@ def _inspect_track(candidate: _Candidate, rate: int | None) -> Track | str:
 
 
 @contextmanager
-def _decoded(candidate: _Candidate, names: Sequence[str]) -> Iterator[dict[str, Path]]:
-    """Wav files of the named streams; temporary ones where they had to be decoded."""
+def _decoded(candidate: _Candidate, names: Sequence[str], samples: int | None = None) -> Iterator[dict[str, Path]]:
+    """Wav files of the named streams, of `samples` samples where that is known; temporary ones where they had to be
+    decoded."""
     if not candidate.is_stem:
         yield {name: candidate.path / f"{name}.wav" for name in names}
         return
     with tempfile.TemporaryDirectory(prefix="svs-") as folder:
-        yield decode_stems(candidate.path, names, Path(folder))
+        yield decode_stems(candidate.path, names, Path(folder), samples)
 
 
-def decode_stems(path: Path, names: Sequence[str], folder: Path) -> dict[str, Path]:
+def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | None = None) -> dict[str, Path]:
     """Decode streams of a `.stem.mp4` into 16-bit wav files in `folder` (as musdb does).
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        Of `STREAMS`.
+    folder : Path
+    samples : int, optional
+        What each stream gave when the file was inspected.  Without it, ffprobe
+        is asked for the streams first, which takes as long as decoding seconds
+        of them.
 
     Raises
     ------
     DataError
         The file is truncated or has other streams than MUSDB18's five, or there is no ffmpeg.
+    """
+    if samples is None:
+        seconds, expected = _probed(path)
+    else:
+        seconds, expected = samples / 44100 * len(names), [samples] * len(STREAMS)
+    wavs = {name: folder / f"{name}.wav" for name in names}
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-xerror", "-i", str(path)]
+    for name, wav in wavs.items():
+        command += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
+    try:
+        done = subprocess.run(command, capture_output=True)
+    except FileNotFoundError:
+        raise DataError(f"{path.name}: decoding it needs ffmpeg; run `make setup`") from None
+    if done.returncode and b"No space left" in done.stderr:
+        raise DataError(f"{folder}: the disk is full; {path.name} needs about "
+                        f"{seconds * 0.18:.0f} MB to be decoded; free some space "
+                        "or set TMPDIR to another disk")
+    if done.returncode:
+        raise DataError(f"ffmpeg can't decode {path.name} ({_last_line(done.stderr)}): it is truncated or damaged")
+    for name, wav in wavs.items():
+        wanted, came = expected[STREAMS.index(name)], WavSource(wav).samples
+        if came < wanted - 2048:        # AAC frames are 1024 samples; an edit list may cut up to two
+            raise DataError(f"{path.name} is truncated: {name} has {came} of {wanted} samples")
+    return wavs
+
+
+def _probed(path: Path) -> tuple[float, list[int]]:
+    """Seconds of all streams together, and samples of each, as ffprobe says.
+
+    Raises
+    ------
+    DataError
+        As `decode_stems`.
     """
     try:
         import stempeg  # at import it looks for ffmpeg and ffprobe
@@ -312,22 +357,7 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path) -> dict[str, Pa
     if info.nb_audio_streams != len(STREAMS):
         raise DataError(f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), "
                         f"{path.name} has {info.nb_audio_streams}")
-    wavs = {name: folder / f"{name}.wav" for name in names}
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-xerror", "-i", str(path)]
-    for name, wav in wavs.items():
-        command += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
-    done = subprocess.run(command, capture_output=True)
-    if done.returncode and b"No space left" in done.stderr:
-        raise DataError(f"{folder}: the disk is full; {path.name} needs about "
-                        f"{sum(info.duration_streams) * 0.18:.0f} MB to be decoded; free some space "
-                        "or set TMPDIR to another disk")
-    if done.returncode:
-        raise DataError(f"ffmpeg can't decode {path.name} ({_last_line(done.stderr)}): it is truncated or damaged")
-    for name, wav in wavs.items():
-        expected, came = info.samples(STREAMS.index(name)), WavSource(wav).samples
-        if came < expected - 2048:      # AAC frames are 1024 samples; an edit list may cut up to two
-            raise DataError(f"{path.name} is truncated: {name} has {came} of {expected} samples")
-    return wavs
+    return sum(info.duration_streams), [info.samples(index) for index in range(len(STREAMS))]
 
 
 def _last_line(output: bytes) -> str:
@@ -373,14 +403,15 @@ class Dataset:
         if sha256(candidate.files()) != track.sha256:
             raise DataError(f"{candidate.path}: changed since the manifest was written; "
                             "run `dvc repro --force download`")
-        with _sources(candidate, names) as sources:
+        # The very file that was inspected, so there is nothing to ask ffprobe.
+        with _sources(candidate, names, track.samples) as sources:
             yield sources
 
 
 @contextmanager
-def _sources(candidate: _Candidate, names: Sequence[str]) -> Iterator[dict[str, Source]]:
+def _sources(candidate: _Candidate, names: Sequence[str], samples: int) -> Iterator[dict[str, Source]]:
     streams = [name for name in STREAMS if name in names or name in ACCOMPANIMENT and "accompaniment" in names]
-    with _decoded(candidate, streams) as wavs:
+    with _decoded(candidate, streams, samples) as wavs:
         sources: dict[str, Source] = {name: WavSource(wav) for name, wav in wavs.items()}
         if "accompaniment" in names:
             sources["accompaniment"] = SumSource([sources[name] for name in ACCOMPANIMENT])
@@ -433,7 +464,7 @@ def open_test_track(folder: Path, name: str, names: Sequence[str] = ("mixture", 
     track = _inspect_track(meant[0], None)
     if isinstance(track, str):
         raise DataError(f"track test/{meant[0].name}: {track}")
-    with _sources(meant[0], names) as sources:
+    with _sources(meant[0], names, track.samples) as sources:
         yield meant[0].name, sources
 
 

@@ -269,12 +269,12 @@ def _methods() -> tuple[str, ...]:
 def method(name: str, project: Project) -> Check:
     """Whether a separation method can run here; no network is loaded and nothing is downloaded."""
     from svs import separators
+    from svs.settings import NETS
 
     settings = project.settings
     needs = project.path(separators.needs(name, settings))
     look: Callable[[], tuple[str, str, str]] = {
-        "cnn_separator": lambda: model(needs, f"dvc repro train@{name}"),
-        "cnn_deep_separator": lambda: model(needs, f"dvc repro train@{name}"),
+        **{net: lambda: model(needs, f"dvc repro train@{name}") for net in NETS},
         "openunmix": lambda: _openunmix(project, needs), "spleeter": lambda: _spleeter(project, needs),
     }.get(name, lambda: (OK, "", ""))
     try:

@@ -413,7 +413,7 @@ def _shown(title: str) -> str:
     return drawable.replace("$", r"\$")[:120]
 
 
-_HIDDEN = ("InputLayer", "LeakyReLU", "Flatten", "Reshape", "Rescaling")
+_HIDDEN = ("InputLayer", "LeakyReLU", "Flatten", "Reshape", "Rescaling", "ZeroPadding2D")
 _COLOURS = {"Conv2D": "#2f6fb2", "BatchNormalization": "#7fa8d1", "MaxPooling2D": "#d98b2b", "Dropout": "#b9bec6",
             "Dense": "#3b8f6b"}
 
@@ -439,8 +439,11 @@ def network(model: Path) -> plt.Figure:
     for layer in layers[1:]:
         kind, config = layer["class_name"], layer["config"]
         if kind == "Conv2D":
-            shape = [*shape[:2], config["filters"]]
+            lost = [size - 1 if config["padding"] == "valid" else 0 for size in config["kernel_size"]]
+            shape = [size - less for size, less in zip(shape[:2], lost, strict=True)] + [config["filters"]]
             text = f"conv\n{config['kernel_size'][0]}×{config['kernel_size'][1]}"
+        elif kind == "ZeroPadding2D":
+            shape = [size + sum(more) for size, more in zip(shape[:2], config["padding"], strict=True)] + [shape[2]]
         elif kind == "MaxPooling2D":
             shape = [size // pool for size, pool in zip(shape[:2], config["pool_size"], strict=True)] + [shape[2]]
             text = f"pool\n{config['pool_size'][0]}×{config['pool_size'][1]}"

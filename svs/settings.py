@@ -372,6 +372,8 @@ class Separate(_Group):
     cnn_separator: CNNOptions
     cnn_deep_separator: CNNOptions
     unet_separator: UNetOptions
+    cnn_separator_valid: CNNOptions
+    cnn_deep_separator_valid: CNNOptions
     repet_sim: RepetSimOptions
     knn_median: KnnMedianOptions
     hpss: HpssOptions
@@ -387,6 +389,10 @@ class Separate(_Group):
         except AttributeError:
             raise SettingsError(f"separate.{method}: no options for this method; expected one of "
                                 + ", ".join(sorted(set(type(self).model_fields) - {"common"}))) from None
+
+
+# The methods that are nets trained here.
+NETS = tuple(name for name, options in Separate.model_fields.items() if options.annotation is CNNOptions)
 
 
 class Passage(_Group):

@@ -8,12 +8,12 @@ divided by the sum of the window, so a full-scale sine has 0.5 (Lin et al.
 
 from __future__ import annotations
 
-import warnings
-
-import librosa
 import numpy as np
+from scipy import fft
 
 from svs.settings import Representation
+
+_BLOCK = 32      # frames transformed at a time: what they need stays in the cache
 
 
 def frames(samples: int, representation: Representation) -> int:
@@ -32,28 +32,57 @@ def stft(audio: np.ndarray, representation: Representation) -> np.ndarray:
     -------
     complex64 (..., bins, frames)
     """
+    size = representation.frame_size
     audio = np.asarray(audio, dtype=np.float32)
-    with warnings.catch_warnings():
-        # A signal shorter than the window is padded like any other; nothing to warn of.
-        warnings.filterwarnings("ignore", "n_fft=.* is too large", UserWarning)
-        return _stft(audio, representation)
-
-
-def _stft(audio: np.ndarray, representation: Representation) -> np.ndarray:
-    return librosa.stft(audio, n_fft=representation.frame_size,
-                        hop_length=representation.hop_length, win_length=representation.win_length,
-                        window="hann", center=True, pad_mode="constant")
+    padded = np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(size // 2, size // 2)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[..., ::representation.hop_length, :]
+    window = _window(representation)
+    spectrum = np.empty((*windows.shape[:-1], representation.bins), dtype=np.complex64)
+    for first in range(0, windows.shape[-2], _BLOCK):
+        block = (..., slice(first, first + _BLOCK), slice(None))
+        spectrum[block] = fft.rfft(windows[block] * window)      # in double precision, as the window is
+    return spectrum.swapaxes(-1, -2)
 
 
 def istft(spectrogram: np.ndarray, representation: Representation, samples: int) -> np.ndarray:
-    """Audio of `samples` samples from a complex spectrogram (..., bins, frames)."""
-    return librosa.istft(spectrogram, n_fft=representation.frame_size, hop_length=representation.hop_length,
-                         win_length=representation.win_length, window="hann", center=True, length=samples)
+    """Audio of `samples` samples from a complex spectrogram (..., bins, frames).
+
+    Frames are windowed again and added up, and the sum is divided by that of
+    the squared windows: the least squares estimate (Griffin & Lim 1984).
+    """
+    size, hop = representation.frame_size, representation.hop_length
+    window = _window(representation)
+    total = min(spectrogram.shape[-1], -(-(samples + 2 * (size // 2)) // hop))
+    length = max((total - 1) * hop + size, size // 2 + samples)
+    audio = np.zeros((*spectrogram.shape[:-2], length), dtype=np.float32)
+    weight = np.zeros(length, dtype=np.float32)
+    for first in range(0, total, _BLOCK):
+        pieces = fft.irfft(spectrogram[..., first:min(first + _BLOCK, total)].swapaxes(-1, -2), n=size) * window
+        for index in range(pieces.shape[-2]):
+            place = slice((first + index) * hop, (first + index) * hop + size)
+            audio[..., place] += pieces[..., index, :]
+            weight[place] += window**2
+    audio, weight = (array[..., size // 2:size // 2 + samples] for array in (audio, weight))
+    heard = weight > np.finfo(np.float32).tiny
+    audio[..., heard] /= weight[heard]
+    return audio
+
+
+def _hann(length: int) -> np.ndarray:
+    """Periodic Hann window, float64 (length,)."""
+    return 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, length + 1)[:-1])
+
+
+def _window(representation: Representation) -> np.ndarray:
+    """Hann window in the middle of a frame, float64 (frame_size,)."""
+    before = (representation.frame_size - representation.win_length) // 2
+    after = representation.frame_size - representation.win_length - before
+    return np.pad(_hann(representation.win_length), (before, after))
 
 
 def window_sum(representation: Representation) -> float:
     """Sum of the Hann window: what magnitudes are divided by."""
-    return float(librosa.filters.get_window("hann", representation.win_length, fftbins=True).sum())
+    return float(_hann(representation.win_length).sum())
 
 
 def magnitude(spectrogram: np.ndarray, representation: Representation) -> np.ndarray:

@@ -20,7 +20,8 @@ from svs.models import archive
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BINS, WIDTH = 2049, 9
-SHAPES = {"cnn_deep_separator": (BINS, WIDTH, 9), "cnn_separator": (BINS, WIDTH, 1), "vad": (513, 25, 1)}
+SHAPES = {"cnn_deep_separator": (BINS, WIDTH, 9), "cnn_separator": (BINS, WIDTH, 1),
+          "cnn_deep_separator_valid": (BINS, WIDTH, 1), "cnn_separator_valid": (BINS, WIDTH, 1), "vad": (513, 25, 1)}
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,12 @@ def describe(model: keras.Model) -> list[tuple]:
         shape = tuple(layer.output.shape[1:])
         match layer:
             case keras.layers.Conv2D():
-                assert layer.strides == (1, 1) and layer.padding == "same" and layer.use_bias
+                assert layer.strides == (1, 1) and layer.use_bias
+                assert layer.padding == ("valid" if model.name.endswith("_valid") else "same")
                 assert layer.activation is keras.activations.linear
                 layers.append(("conv", layer.filters, layer.kernel_size, shape))
+            case keras.layers.ZeroPadding2D():
+                layers.append(("pad", layer.padding))
             case keras.layers.MaxPooling2D():
                 assert layer.padding == "valid" and layer.strides == layer.pool_size
                 layers.append(("pool", layer.pool_size, shape))
@@ -94,6 +98,36 @@ def test_cnn_separator_layer_by_layer(nets):
     ]
 
 
+@pytest.mark.parametrize("name", ["cnn_separator", "cnn_deep_separator"])
+def test_a_valid_net_is_the_seeds_less_the_padding_in_time(name, nets):
+    """The same layers, but that each convolution takes two columns, and the label is the centre frame."""
+    frequency, width, expected = ((5, 6), (0, 0)), 9, []
+    for layer in describe(nets[name]):
+        if layer[0] == "conv":
+            expected.append(("pad", frequency))
+            width -= 2
+        if layer[0] == "conv" or layer[0] == "pool":
+            *what, (height, _, *channels) = layer
+            layer = (*what, (height, width, *channels))
+        layer = ("Flatten", (layer[1][0] // 9,)) if layer[0] == "Flatten" else layer
+        centre = {("dense", 18441): ("dense", 2049), ("Reshape", (2049, 9)): ("Reshape", (2049, 1))}
+        expected.append(centre.get(layer, layer))
+    assert describe(nets[f"{name}_valid"]) == expected
+    assert width == 1
+
+
+def test_a_valid_net_sees_nothing_but_its_frames():
+    """Of longer excerpts the first nine frames' column is that of nine frames: no padding enters."""
+    net = models.build("cnn_separator_valid", 257, 9, 1, seed=2)
+    longer = models.build("cnn_separator_valid", 257, 12, 1, seed=2)
+    place = next(i for i, layer in enumerate(net.layers) if isinstance(layer, keras.layers.Flatten)) - 1
+    short, long = (keras.Model(each.inputs, each.layers[place].output) for each in (net, longer))
+    x = np.random.default_rng(0).uniform(0, 1, (1, 257, 12, 1)).astype(np.float32)
+    every = np.asarray(long(x))
+    for first in range(4):
+        np.testing.assert_allclose(np.asarray(short(x[:, :, first:first + 9]))[:, :, 0], every[:, :, first], atol=1e-5)
+
+
 def test_vad_layer_by_layer(nets):
     assert describe(nets["vad"]) == [
         ("InputLayer", (513, 25, 1)), ("gain", 100.0, 0.0),
@@ -112,6 +146,8 @@ def test_vad_layer_by_layer(nets):
 def test_parameters(nets):
     assert nets["cnn_deep_separator"].count_params() == 14_733_961
     assert nets["cnn_separator"].count_params() == 3_246_353
+    assert nets["cnn_deep_separator_valid"].count_params() == 2_654_849
+    assert nets["cnn_separator_valid"].count_params() == 1_411_345
     # Four convolutions, then 57 x 2 x 16 = 1824 inputs of 64 units, then one unit.
     assert nets["vad"].count_params() == (9 * 16 + 16) + 3 * (9 * 16 * 16 + 16) + (1824 * 64 + 64) + (64 + 1)
     norms = [layer for layer in nets["cnn_deep_separator"].layers if isinstance(layer, keras.layers.BatchNormalization)]

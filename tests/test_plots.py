@@ -196,7 +196,8 @@ def test_a_picture_of_a_track_shorter_than_the_passage(settings):
 
 
 @pytest.mark.parametrize(("name", "boxes"), [
-    ("cnn_separator", "CCPDCCPDEDE"), ("cnn_deep_separator", "CCNPCNCNPEDEDE"), ("vad", "CCPDCCPDEDE")])
+    ("cnn_separator", "CCPDCCPDEDE"), ("cnn_deep_separator", "CCNPCNCNPEDEDE"), ("vad", "CCPDCCPDEDE"),
+    ("cnn_deep_separator_valid", "CCNPCNCNPEDEDE")])
 def test_a_network_has_one_box_for_each_visible_layer(tmp_path, name, boxes):
     from svs.models import archive, build
 

@@ -19,7 +19,7 @@ from svs.windows import predictions
 
 FULL = Representation(sample_rate=44100, frame_size=4096, win_length=2048, hop_length=512)
 SMALL = Representation(sample_rate=44100, frame_size=512, win_length=512, hop_length=128)
-LABELS = {"cnn_separator": 1, "cnn_deep_separator": 9}
+LABELS = {"cnn_separator": 1, "cnn_deep_separator": 9, "cnn_separator_valid": 1, "cnn_deep_separator_valid": 1}
 
 
 def saved(folder, net, label_width, representation=SMALL, width=9):
@@ -61,11 +61,21 @@ def song():
     return audio.mean(axis=1).astype(np.float32)
 
 
-def windows(folder, spectrum, width=9):
-    """The centre frames of window after window."""
+def windows(folder, spectrum, width=9, hop=1):
+    """The centre frames of window after window; where these are further apart, the mean of all that they predict."""
     model, card = archive.load(folder)
-    found = predictions(model, spectrum, width, np.arange(spectrum.shape[1]), 16)
-    return np.concatenate([mask[..., card["label_width"] // 2] for _, mask in found]).T
+    frames, label_width = spectrum.shape[1], card["label_width"]
+    padded = np.pad(spectrum, ((0, 0), (0, -frames % hop)))
+    centres = np.arange(hop // 2, padded.shape[1], hop)
+    masks = np.concatenate([mask for _, mask in predictions(model, padded, width, centres, 16)])
+    if hop == 1:
+        return masks[..., label_width // 2].T
+    said = [[] for _ in range(frames)]
+    for centre, mask in zip(centres, masks, strict=True):
+        for column in range(label_width):
+            if 0 <= (frame := centre + column - label_width // 2) < frames:
+                said[frame].append(mask[:, column])
+    return np.stack([np.mean(each, axis=0) for each in said], axis=1)
 
 
 @pytest.mark.parametrize("name", LABELS)
@@ -89,6 +99,30 @@ def test_any_length_in_blocks_of_any_size(name, frames, block, net, song):
     spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1000 + frames]
     evaluation, _ = shared.load(net(name))
     np.testing.assert_allclose(evaluation(spectrum, block), windows(net(name), spectrum), atol=1e-5)
+
+
+@pytest.mark.parametrize("hop", [2, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("frames", [1, 9, 40])
+@pytest.mark.parametrize("block", [1, 16, 64])
+def test_windows_that_are_several_frames_apart(hop, frames, block, net, song):
+    spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1000 + frames]
+    folder = net("cnn_deep_separator")
+    evaluation, _ = shared.load(folder, hop)
+    np.testing.assert_allclose(evaluation(spectrum, block), windows(folder, spectrum, hop=hop), atol=1e-5)
+
+
+@pytest.mark.parametrize("hop", [3, 9])
+def test_a_net_of_full_size_several_frames_apart(hop, net, song):
+    spectrum = magnitude(stft(song, FULL), FULL)[:, :40]
+    folder = net("cnn_deep_separator", FULL)
+    came = shared.load(folder, hop)[0](spectrum, 16)
+    np.testing.assert_allclose(came, windows(folder, spectrum, hop=hop), atol=1e-5)
+    assert came.std() > 0.01, "the net says next to nothing"
+
+
+def test_a_hop_beyond_the_label_is_refused(net):
+    with pytest.raises(shared.Unshareable, match="every 2 frames 1 are predicted"):
+        shared.load(net("cnn_separator_valid"), 2)
 
 
 @pytest.mark.slow
@@ -120,11 +154,13 @@ def test_the_same_bytes_in_each_run_and_after_another_song(net, song):
     np.testing.assert_array_equal(shared.load(net("cnn_deep_separator"))[0](spectrum, 16), first)
 
 
-def family(kernels, *, width=7, label_width=3, pools=(), normalised=(), activation=True, bias=True):
+def family(kernels, *, width=7, label_width=3, pools=(), normalised=(), activation=True, bias=True, same=True):
     """Another net of the family: 33 bins, a convolution for each kernel."""
     tensor = source = keras.Input((33, width, 1))
     for index, (filters, kernel) in enumerate(kernels):
-        tensor = keras.layers.Conv2D(filters, kernel, padding="same", use_bias=bias)(tensor)
+        if not same:
+            tensor = keras.layers.ZeroPadding2D((((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0)))(tensor)
+        tensor = keras.layers.Conv2D(filters, kernel, padding="same" if same else "valid", use_bias=bias)(tensor)
         if index in normalised:
             tensor = keras.layers.BatchNormalization(scale=index % 2 == 0)(tensor)
         if activation:
@@ -142,20 +178,27 @@ def family(kernels, *, width=7, label_width=3, pools=(), normalised=(), activati
     dict(kernels=[(4, (6, 2)), (3, (6, 4))], bias=False),
     dict(kernels=[(4, (3, 3))] * 3, width=3, label_width=1, activation=False),
     dict(kernels=[(4, (3, 3))] * 2, width=1, label_width=1),
-    dict(kernels=[(2, (2, 9)), (3, (2, 9))], width=5)], ids=str)
+    dict(kernels=[(2, (2, 9)), (3, (2, 9))], width=5),
+    dict(kernels=[(4, (5, 3)), (3, (4, 2))], pools={0: 3}, same=False),
+    dict(kernels=[(4, (3, 5)), (5, (12, 3)), (2, (1, 1))], normalised=(1, 2), pools={1: 5, 2: 2}, same=False)],
+    ids=str)
 def test_any_net_of_the_family(made, tmp_path):
     made = {"width": 7, "label_width": 3} | made
     folder = saved(tmp_path / "net", family(**made), made["label_width"], width=made["width"])
     spectrum = np.random.default_rng(0).uniform(0, 1, (33, 25)).astype(np.float32)
-    evaluation, _ = shared.load(folder)
-    for block in (1, 4, 32):
-        np.testing.assert_allclose(evaluation(spectrum, block), windows(folder, spectrum, made["width"]), atol=1e-5)
+    for hop in range(1, made["label_width"] + 1):
+        expected = windows(folder, spectrum, made["width"], hop)
+        evaluation, _ = shared.load(folder, hop)
+        for block in (1, 4, 32):
+            np.testing.assert_allclose(evaluation(spectrum, block), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name, millions", [("cnn_deep_separator", 166.7), ("cnn_separator", 203.3)])
-def test_arithmetic(name, millions, net):
+@pytest.mark.parametrize("name, hop, millions", [
+    ("cnn_deep_separator", 1, 166.7), ("cnn_separator", 1, 203.3), ("cnn_deep_separator_valid", 1, 55.2),
+    ("cnn_separator_valid", 1, 60.2), ("cnn_deep_separator", 3, 93.5), ("cnn_deep_separator", 9, 50.4)])
+def test_arithmetic(name, hop, millions, net):
     """`facts`: 163.6 and 200.1 million; the first convolution's products are not shared here, which costs 3.1."""
-    assert shared.load(net(name, FULL))[0].multiply_adds / 1e6 == pytest.approx(millions, abs=0.1)
+    assert shared.load(net(name, FULL), hop)[0].multiply_adds / 1e6 == pytest.approx(millions, abs=0.1)
 
 
 def stranger(kind):
@@ -163,7 +206,13 @@ def stranger(kind):
     if kind == "reshape":
         return keras.Model(source, keras.layers.Reshape((257, 9))(source))
     layers = {
-        "valid": [keras.layers.Conv2D(2, 3)], "strides": [keras.layers.Conv2D(2, 3, strides=2, padding="same")],
+        "valid": [keras.layers.Conv2D(2, 3)],
+        "padded over time": [keras.layers.ZeroPadding2D(((1, 1), (1, 1))), keras.layers.Conv2D(2, 3)],
+        "padding alone": [keras.layers.ZeroPadding2D(((1, 1), (0, 0))), keras.layers.LeakyReLU(),
+                          keras.layers.Conv2D(2, 3)],
+        "valid and same": [keras.layers.ZeroPadding2D(((1, 1), (0, 0))), keras.layers.Conv2D(2, 3),
+                           keras.layers.Conv2D(2, 3, padding="same")],
+        "strides": [keras.layers.Conv2D(2, 3, strides=2, padding="same")],
         "pool over time": [keras.layers.Conv2D(2, 3, padding="same"), keras.layers.MaxPooling2D((3, 3))],
         "activation": [keras.layers.Conv2D(2, 3, padding="same", activation="elu")],
         "dilation": [keras.layers.Conv2D(2, 3, dilation_rate=2, padding="same")],
@@ -179,8 +228,9 @@ def stranger(kind):
     return keras.Model(source, keras.layers.Reshape((257, 1))(tensor))
 
 
-@pytest.mark.parametrize("kind", ["reshape", "valid", "strides", "pool over time", "activation", "dilation",
-                                  "norm first", "another layer", "branches"])
+@pytest.mark.parametrize("kind", ["reshape", "valid", "padded over time", "padding alone", "valid and same", "strides",
+                                  "pool over time", "activation", "dilation", "norm first", "another layer",
+                                  "branches"])
 def test_another_net_goes_window_by_window(kind, tmp_path):
     label_width = 9 if kind == "reshape" else 1
     archive.save(tmp_path / "net", stranger(kind),
@@ -199,9 +249,10 @@ def test_it_needs_no_keras(net):
 
 
 @pytest.mark.parametrize("part", [1, 7, 64, 500])
-def test_parts_of_a_spectrogram_make_the_whole(net, song, part, monkeypatch):
+@pytest.mark.parametrize("hop", [1, 3, 9])
+def test_parts_of_a_spectrogram_make_the_whole(net, song, part, hop, monkeypatch):
     spectrum = magnitude(stft(song[:128 * 300], SMALL), SMALL)
-    evaluation, _ = shared.load(net("cnn_deep_separator"))
+    evaluation, _ = shared.load(net("cnn_deep_separator"), hop)
     whole = evaluation(spectrum, 16)
     monkeypatch.setattr(shared, "PART", part)
     np.testing.assert_allclose(evaluation(spectrum, 16), whole, atol=1e-6)

@@ -22,6 +22,7 @@ def ask(given: Request) -> Request:
         The person left.
     """
     from svs import dataset, paths, project, separators
+    from svs.settings import NETS
 
     here = project.find(given.project, given.all_overrides())
     try:
@@ -47,7 +48,7 @@ def ask(given: Request) -> Request:
                                 default="" if given.duration is None else f"{given.duration:.10g}").unsafe_ask()
     output = questionary.path("Folder of the results", default=str(given.output), only_directories=True).unsafe_ask()
     wiener = given.wiener
-    if set(methods) & {"cnn_separator", "cnn_deep_separator"}:
+    if set(methods) & set(NETS):
         wiener = questionary.confirm("Wiener filter after our nets?", default=given.wiener).unsafe_ask()
     return replace(given, songs=songs, tracks=chosen, methods=methods, start=float(start),
                    duration=float(duration) if duration.strip() else None, output=Path(output).expanduser(),

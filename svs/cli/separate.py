@@ -26,7 +26,6 @@ DEFAULT_METHOD = "cnn_separator"
 DEFAULT_OUTPUT = Path("separated")
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"      # a track of MUSDB18 is measured when it is opened
-_OURS = ("cnn_separator", "cnn_deep_separator")        # --wiener and --hpss are theirs
 
 
 @dataclass
@@ -67,8 +66,10 @@ class Request:
 
     def all_overrides(self) -> list[str]:
         """--wiener, --hpss and --weights as parameters, and those of --set."""
+        from svs.settings import NETS
+
         laid = [f"separate.{method}.{key}={value}" for key, value, on in
-                (("wiener", "1", self.wiener), ("hpss", "true", self.hpss)) if on for method in _OURS]
+                (("wiener", "1", self.wiener), ("hpss", "true", self.hpss)) if on for method in NETS]
         if self.weights is not None:
             folder = self.weights.expanduser().resolve()
             laid += [f"methods.{method}={_quoted(folder)}" for method in ("openunmix", "spleeter")]
@@ -138,6 +139,7 @@ def split_methods(given: Sequence[str] | None) -> list[str]:
 def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     """Do what is asked, calling the two files `names`; returns the exit code."""
     from svs import project, separators, service
+    from svs.settings import NETS
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
@@ -150,8 +152,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     if request.reference is not None and len(found) != 1:
         raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(found)}")
     here = project.find(request.project, request.all_overrides())
-    if (request.wiener or request.hpss) and not set(request.methods) & set(_OURS):
-        log.warning("--wiener and --hpss change %s alone; not one of them was asked for", " and ".join(_OURS))
+    if (request.wiener or request.hpss) and not set(request.methods) & set(NETS):
+        log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(NETS))
     jobs = [*zip(found, service.song_names(found), strict=True), *((track, None) for track in request.tracks)]
     with service.only_one(request.output):
         return _each(here, order, request, jobs)

@@ -182,7 +182,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Excerpts of a step.",
                                                    show_default="params.yaml")] = None,
     network: Annotated[str | None, typer.Option(
-        "--network", "-n", help="cnn_separator | cnn_deep_separator | vad.",
+        "--network", "-n", help="cnn_separator | cnn_deep_separator | either with _valid | vad.",
         show_default="NAME, or what suits the mode and the label")] = None,
     init: Annotated[Path | None, typer.Option(
         "--init", help="Folder of a trained model (mode DAE) whose weights are the start.", show_default=False)] = None,

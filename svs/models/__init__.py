@@ -10,7 +10,7 @@ from svs.errors import ModelError
 if TYPE_CHECKING:
     import keras
 
-REGISTRY = ("cnn_separator", "cnn_deep_separator", "vad")
+REGISTRY = ("cnn_separator", "cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid", "vad")
 
 
 def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> keras.Model:

@@ -2,6 +2,9 @@
 
 Kernels are (frequency x time), stride 1, SAME padding; pooling is over
 frequency only.  Initialisation is Glorot (Xavier) normal, said explicitly.
+Ours, not the seed's: a stack that is VALID in time loses frames - 1 columns at
+each convolution instead of padding them, so that what a column holds depends on
+its frames alone, and overlapping windows share everything (`svs.models.shared`).
 """
 
 from __future__ import annotations
@@ -13,10 +16,21 @@ _NAMED = ("gain", "logits", "mask_logits")
 
 
 class Stack:
-    """Layers added one after another, each initialised from its own seed."""
+    """Layers added one after another, each initialised from its own seed.
 
-    def __init__(self, bins: int, width: int, input_gain: float, seed: int):
-        self._seed, self._layers = seed, 0
+    Parameters
+    ----------
+    bins, width : int
+        Of an excerpt.
+    input_gain : float
+        Factor on the magnitudes before the first layer.
+    seed : int
+    valid_in_time : bool
+        Convolutions are padded over frequency only.
+    """
+
+    def __init__(self, bins: int, width: int, input_gain: float, seed: int, *, valid_in_time: bool = False):
+        self._seed, self._layers, self._valid = seed, 0, valid_in_time
         self.input = keras.Input((bins, width, 1), name="magnitude")
         self._tensor = self.input if input_gain == 1.0 else keras.layers.Rescaling(input_gain, name="gain")(self.input)
 
@@ -33,7 +47,10 @@ class Stack:
         return self
 
     def conv(self, filters: int, kernel: tuple[int, int], *, normalised: bool = False) -> Stack:
-        self._add(keras.layers.Conv2D(filters, kernel, padding="same",
+        if self._valid:
+            # Over frequency as SAME pads it.
+            self._add(keras.layers.ZeroPadding2D((((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0))))
+        self._add(keras.layers.Conv2D(filters, kernel, padding="valid" if self._valid else "same",
                                       kernel_initializer=keras.initializers.GlorotNormal(self._next_seed())))
         if normalised:
             self._add(keras.layers.BatchNormalization())

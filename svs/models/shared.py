@@ -9,7 +9,13 @@ convolution, 5 after the second, 7 and 9 after the third and fourth.  So every
 layer is computed once for each frame and kind.  A kernel is a sum over its
 columns (*taps*), and the product of a frame with one tap serves every kind that
 uses it; the sums are cheap.  Then each window gathers its columns for the dense
-layers, of whose last only the centre frame is computed.
+layers, of whose last only the centre frame is computed.  Where convolutions are
+VALID in time there is no padding, and one kind.
+
+A net that predicts several frames may slide by more than one (*hop*).  A kind
+that is one column of the window is then computed of every hop-th frame only; one
+of several columns of every frame, as long as that is less work.  All frames of
+the label are computed, and averaged where windows overlap.
 
 Batch normalisation is folded into the convolution before it, and pooling comes
 before the LeakyReLU: both leave the function as it is, so that the logits are
@@ -32,10 +38,10 @@ from __future__ import annotations
 import copy
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 import h5py
@@ -48,10 +54,10 @@ from svs.running import cores
 
 _MODEL, _CARD = "model.keras", "model.json"      # as in `svs.models.archive`, which imports Keras
 _WEIGHTS = {"Conv2D": "conv2d", "Dense": "dense", "BatchNormalization": "batch_normalization"}
-_UNWEIGHTED = ("InputLayer", "Rescaling", "LeakyReLU", "MaxPooling2D", "Dropout", "Flatten", "Reshape")
+_UNWEIGHTED = ("InputLayer", "Rescaling", "ZeroPadding2D", "LeakyReLU", "MaxPooling2D", "Dropout", "Flatten", "Reshape")
 
 
-PART = 512               # frames that go through on one core; 12 more are computed at either end
+PART = 512               # frames that go through on one core; about 12 more are computed of each
 
 
 class Unshareable(Exception):
@@ -80,12 +86,29 @@ class Convolution:
         Of the LeakyReLU; 1 where there is none.
     pool : int
         Bins that are pooled into one.
+    same : bool
+        Whether the window is padded in time, so that it keeps its columns.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
     slope: float = 1.0
     pool: int = 1
+    same: bool = True
+
+    @property
+    def frames(self) -> int:
+        return self.kernel.shape[1]
+
+    @property
+    def left(self) -> int:
+        """Columns that come before its own in what a column is made of."""
+        return (self.frames - 1) // 2 if self.same else 0
+
+    @property
+    def lag(self) -> int:
+        """Columns that come after its own: frames that a stream must wait for."""
+        return self.frames - 1 - self.left
 
 
 @dataclass
@@ -97,19 +120,27 @@ class Dense:
     slope: float = 1.0
 
 
-def load(folder: Path) -> tuple[Evaluation, dict]:
+def load(folder: Path, hop: int = 1) -> tuple[Evaluation, dict]:
     """The network and card that `svs.models.archive.save` wrote, the network ready for whole spectrograms.
+
+    Parameters
+    ----------
+    folder : Path
+    hop : int
+        Frames between windows, at most those that the network predicts.
 
     Raises
     ------
     Unshareable
-        It is another kind of network, or not a readable file.
+        It is another kind of network, not a readable file, or predicts fewer frames than the hop.
     DataError
         The card is missing or damaged.
     """
     layers = read(Path(folder) / _MODEL)
     card = read_json(Path(folder) / _CARD)
-    return Evaluation(*described(layers, int(card["label_width"]))), card
+    if hop > int(card["label_width"]):
+        raise Unshareable(f"every {hop} frames {card['label_width']} are predicted")
+    return Evaluation(*described(layers, int(card["label_width"]), centre=hop == 1), hop), card
 
 
 def read(path: Path) -> list[Layer]:
@@ -159,11 +190,13 @@ def _fill(layers: list[Layer], stored: h5py.Group) -> None:
             raise Unshareable(f"a layer {layer.kind}")
 
 
-def described(layers: Sequence[Layer], label_width: int) -> tuple[tuple[int, int], list[Convolution], list[Dense]]:
-    """What the layers compute of the centre frame: bins and frames of a window, convolutions, dense layers.
+def described(layers: Sequence[Layer], label_width: int, *, centre: bool = True) \
+        -> tuple[tuple[int, int], list[Convolution], list[Dense]]:
+    """What the layers compute: bins and frames of a window, convolutions, dense layers.
 
     Rescaling is in the first kernel, batch normalisation in the kernel before
-    it; the last dense layer has the units of the centre frame alone.
+    it; the last dense layer has the units of the centre frame alone, or those of
+    all frames of the label, frame after frame.
 
     Raises
     ------
@@ -174,21 +207,32 @@ def described(layers: Sequence[Layer], label_width: int) -> tuple[tuple[int, int
     dense: list[Dense] = []
     window, gain, flat, shape = None, 1.0, False, None
     foldable = False         # the last layer was linear, and batch normalisation can go into it
+    padding = None           # of the ZeroPadding2D that is to be followed by its convolution
     for layer in layers:
         config = layer.config
         _expect(layer, dtype=None, activation="linear", data_format="channels_last", groups=1)
         last = dense[-1] if dense else convolutions[-1] if convolutions else None
         if shape is not None:
             raise Unshareable(f"{layer.kind} after the output's shape")
+        if padding is not None and layer.kind != "Conv2D":
+            raise Unshareable(f"{layer.kind} between a padding and its convolution")
         match layer.kind:
             case "InputLayer" if window is None and len(config["batch_shape"]) == 4 and config["batch_shape"][3] == 1:
                 window = tuple(config["batch_shape"][1:3])
             case "Rescaling" if last is None and config["offset"] == 0 and isinstance(config["scale"], (int, float)):
                 gain *= config["scale"]
+            case "ZeroPadding2D" if not flat:
+                padding = [list(sides) for sides in config["padding"]]
             case "Conv2D" if not flat:
-                _expect(layer, strides=1, padding="same", dilation_rate=1)
+                _expect(layer, strides=1, padding="same" if padding is None else "valid", dilation_rate=1)
                 kernel, bias = _kernel_and_bias(layer, 4)
-                convolutions.append(Convolution(kernel if convolutions else kernel * np.float32(gain), bias))
+                same = padding is None
+                # Over frequency as SAME pads it, over time not at all, and all of them alike.
+                if padding not in (None, [[(kernel.shape[0] - 1) // 2, kernel.shape[0] // 2], [0, 0]]) or \
+                        any(other.same != same for other in convolutions):
+                    raise Unshareable(f"a padding of {padding} before a kernel of {kernel.shape[:2]}")
+                padding = None
+                convolutions.append(Convolution(kernel if convolutions else kernel * np.float32(gain), bias, same=same))
             case "BatchNormalization" if foldable:
                 _expect(layer, axis=-1)
                 _fold(layer, last)
@@ -214,11 +258,13 @@ def described(layers: Sequence[Layer], label_width: int) -> tuple[tuple[int, int
     bins, width = window
     if shape != (bins, label_width) or width % 2 == 0:
         raise Unshareable(f"an output of {shape}")
-    centre = dense[-1]
-    if centre.kernel.shape[1] != bins * label_width:
-        raise Unshareable(f"an output of {centre.kernel.shape[1]} units")
-    centre.kernel = np.ascontiguousarray(centre.kernel.reshape(-1, bins, label_width)[..., label_width // 2])
-    centre.bias = np.ascontiguousarray(centre.bias.reshape(bins, label_width)[:, label_width // 2])
+    output = dense[-1]
+    if output.kernel.shape[1] != bins * label_width:
+        raise Unshareable(f"an output of {output.kernel.shape[1]} units")
+    kept = slice(label_width // 2, label_width // 2 + 1) if centre else slice(None)
+    kernel = output.kernel.reshape(-1, bins, label_width)[..., kept]
+    output.kernel = np.ascontiguousarray(kernel.swapaxes(1, 2).reshape(len(kernel), -1))
+    output.bias = np.ascontiguousarray(output.bias.reshape(bins, label_width)[:, kept].T.reshape(-1))
     return window, convolutions, dense
 
 
@@ -255,10 +301,51 @@ def _fold(layer: Layer, into: Convolution | Dense) -> None:
     into.bias = ((into.bias - mean) * factor + shift).astype(np.float32)
 
 
-def kinds_of_columns(width: int, left: int, right: int) -> list[int]:
-    """For each column of a window, the number of its kind, where padding has reached `left` and `right` columns in."""
-    seen: dict[tuple[int, int], int] = {}
-    return [seen.setdefault((min(column, left), min(width - 1 - column, right)), len(seen)) for column in range(width)]
+def kinds_of_columns(width: int, left: int, right: int, least: int = 1) -> list[int]:
+    """For each column of a window, the number of its kind, where padding has reached `left` and `right` columns in.
+
+    A kind of fewer than `least` columns is taken apart.
+    """
+    places = [(min(column, left), min(width - 1 - column, right)) for column in range(width)]
+    alike = Counter(places)
+    seen: dict[tuple[int, ...], int] = {}
+    return [seen.setdefault(place if alike[place] >= least else (*place, column), len(seen))
+            for column, place in enumerate(places)]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is known of each column of a window, somewhere in the network.
+
+    A kind of several columns has a row for every frame.  A kind of one column has
+    one for every window: the row of window k, which begins `hop` k frames
+    into the stream, is k plus the column's `delay`.
+
+    Attributes
+    ----------
+    kinds : tuple of int
+        The kind of each column.
+    lag : int
+        Frames that these rows are behind the input's.
+    hop : int
+        Frames between windows.
+    """
+
+    kinds: tuple[int, ...]
+    lag: int
+    hop: int
+
+    def step(self, kind: int) -> int:
+        """Frames between the rows of a kind."""
+        return 1 if self.kinds.count(kind) > 1 else self.hop
+
+    def phase(self, column: int) -> int:
+        """The first frame of the stream, after multiples of the hop, that is this column of a window."""
+        return (column + self.lag) % self.hop
+
+    def delay(self, column: int) -> int:
+        """Windows after which a window's column is there."""
+        return (column + self.lag) // self.hop
 
 
 class Evaluation:
@@ -271,73 +358,83 @@ class Evaluation:
     convolutions : list of Convolution
         At least one.
     dense : list of Dense
-        The last has one unit for each bin of the centre frame.
+        The last has one unit for each bin of each frame that is wanted of a
+        window: the centre frame, or an odd number of frames around it.
+    hop : int
+        Frames between windows, at most as many as are wanted of each.
 
     Attributes
     ----------
     window : int, int
-    multiply_adds : int
+    multiply_adds : float
         Products of a weight with a number, for each frame.
     """
 
-    def __init__(self, window: tuple[int, int], convolutions: Sequence[Convolution], dense: Sequence[Dense]):
+    def __init__(self, window: tuple[int, int], convolutions: Sequence[Convolution], dense: Sequence[Dense],
+                 hop: int = 1):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.window = self._bins, self._width = bins, width = window
-        self._lag = 0            # frames by which the last convolution's output is behind the input
+        self._hop = hop
+        self._label_width = len(dense[-1].bias) // bins
+        if not hop <= self._label_width <= width:
+            raise ValueError(f"windows of {width} frames, {self._label_width} of them predicted, every {hop} frames")
         left = right = 0
-        kinds = kinds_of_columns(width, 0, 0)
+        before = Columns((0,) * width, 0, hop)
         self._layers: list[_First | _Later] = []
-        self.multiply_adds = 0
+        self.multiply_adds = 0.0
         for index, convolution in enumerate(convolutions):
-            frames = convolution.kernel.shape[1]
-            left, right = left + (frames - 1) // 2, right + frames // 2
-            before, kinds = kinds, kinds_of_columns(width, left, right)
-            following = convolutions[index + 1].kernel.shape[1] if index + 1 < len(convolutions) else None
-            groups = _groups(kinds, following)
+            if convolution.same:
+                left, right = left + convolution.left, right + convolution.lag
+            else:
+                width -= convolution.frames - 1
+            following = convolutions[index + 1] if index + 1 < len(convolutions) else None
+            # At the end each window takes its own columns, so more than one frame apart no two are one kind.
+            least = hop if following or hop == 1 else width + 1
+            columns = Columns(tuple(kinds_of_columns(width, left, right, least)), before.lag + convolution.lag, hop)
+            groups = _groups(columns, following)
             kind = _Later if index else _First
-            self._layers.append(kind(convolution, bins, before, kinds, groups, self._device))
+            self._layers.append(kind(convolution, bins, before, columns, groups, self._device))
             self.multiply_adds += self._layers[-1].multiply_adds(bins)
             bins //= convolution.pool
-        self._lag, self._kinds = right, kinds
-        self._shape = (max(kinds) + 1, bins, convolutions[-1].kernel.shape[-1])
+            before = columns
+        self._columns = columns
+        self._shape = (max(columns.kinds) + 1, bins, convolutions[-1].kernel.shape[-1])
         self._dense = []
         for index, layer in enumerate(dense):
             kernel = layer.kernel
             if index == 0:       # Keras flattens (bins, columns, channels), here columns come first
                 kernel = kernel.reshape(bins, width, -1, kernel.shape[-1]).swapaxes(0, 1).reshape(kernel.shape)
-            self.multiply_adds += kernel.size
+            self.multiply_adds += kernel.size / hop
             self._dense.append((self._given(layer.bias), self._given(kernel), layer.slope))
 
     def _given(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def __call__(self, spectrum: np.ndarray, block: int) -> np.ndarray:
-        """Probabilities of the centre frames of all windows.
+        """Probabilities of all frames.
 
         Parameters
         ----------
         spectrum : float32 (bins, frames)
             Either end is padded with silence.
         block : int
-            Frames that go through the network at a time.
+            Frames that go through the network at a time (rounded up to whole hops).
 
         Returns
         -------
         float32 (bins, frames)
-            The network's output through the sigmoid.
+            The network's output through the sigmoid, averaged where windows overlap.
         """
         frames = spectrum.shape[1]
         if self._device.type == "cuda":
             with _exact():
-                return self._part(spectrum, block)
-        around = self._width // 2
+                return self._part(spectrum, 0, frames, block)
+        length = max(1, PART // self._hop) * self._hop
+        starts = range(0, max(frames, 1), length)
 
         def part(first: int) -> np.ndarray:
-            last = min(first + PART, frames)
-            begin, end = max(0, first - around), min(frames, last + around)
-            return self._part(spectrum[:, begin:end], block)[:, first - begin:last - begin]
+            return self._part(spectrum, first, min(first + length, frames), block)
 
-        starts = range(0, max(frames, 1), PART)
         before, workers = torch.get_num_threads(), min(cores(), len(starts))
         try:
             with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -345,42 +442,58 @@ class Evaluation:
         finally:
             torch.set_num_threads(before)
 
-    def _part(self, spectrum: np.ndarray, block: int) -> np.ndarray:
-        """`__call__` in one go."""
+    def _part(self, spectrum: np.ndarray, first: int, last: int, block: int) -> np.ndarray:
+        """Frames [first, last) of what `__call__` returns; `first` is a multiple of the hop."""
         worker = copy.copy(self)       # shares the weights; what is kept between blocks is its own
         worker._layers = [copy.copy(layer) for layer in self._layers]
-        frames = spectrum.shape[1]
-        probability = np.empty((self._bins, frames), dtype=np.float32)
-        # The first windows end `lag + width - 1` frames after the input begins.
-        done = -(self._lag + self._width - 1)
+        hop, reach = self._hop, self._label_width // 2
+        # Window k is centred on frame k hop + hop // 2: all that reach into the part, but none beyond the song.
+        begin = max(0, -(-(first - reach - hop // 2) // hop))
+        end = min(-(-spectrum.shape[1] // hop), (last - 1 + reach - hop // 2) // hop + 1)
+        origin = begin * hop + hop // 2 - reach      # the first frame that a window predicts; may lie before the part
+        total = torch.zeros((max(0, end - begin) * hop + self._label_width, self._bins), device=self._device)
+        count = np.zeros(len(total), dtype=np.float32)
+        done = -self._columns.delay(len(self._columns.kinds) - 1)      # the first rows are of windows before the first
         with torch.inference_mode():
-            for logits in worker._blocks(spectrum, block):
-                first, done = done, done + len(logits)
-                if done > 0:
-                    kept = torch.sigmoid(logits[max(0, -first):]).T
-                    probability[:, max(0, first):done] = kept.cpu().numpy()
-        return probability
+            for logits in worker._blocks(spectrum, begin, end, block):
+                kept, done = max(0, -done), done + len(logits)
+                if done <= 0:
+                    continue
+                mask = torch.sigmoid(logits[kept:]).unflatten(1, (self._label_width, self._bins))
+                for offset in range(self._label_width):
+                    rows = slice((done - len(mask)) * hop + offset, done * hop + offset, hop)
+                    total[rows] += mask[:, offset]
+                    count[rows] += 1
+        wanted = slice(first - origin, last - origin)
+        return (total[wanted].cpu().numpy() / count[wanted, None]).T
 
-    def _blocks(self, spectrum: np.ndarray, block: int) -> Iterator[torch.Tensor]:
-        """Logits (n, bins), `lag + width - 1` frames late: the first are of windows before the first frame."""
+    def _blocks(self, spectrum: np.ndarray, begin: int, end: int, block: int) -> Iterator[torch.Tensor]:
+        """Logits (windows, units) of windows [begin, end), after those of some that come before.
+
+        As many come before as the last column is late (`Columns.delay`).
+        """
         for layer in self._layers:
             layer.reset()
-        before = self._width // 2
-        total = spectrum.shape[1] + self._width - 1 + self._lag
-        past = torch.zeros((self._width - 1, *self._shape), device=self._device)
+        hop, columns = self._hop, self._columns
+        delays = [columns.delay(column) - columns.delay(0) for column in range(len(columns.kinds))]
+        total = (max(0, end - begin) + columns.delay(len(columns.kinds) - 1)) * hop
+        start = begin * hop + hop // 2 - self._width // 2      # of the stream, in frames of the spectrum
+        past = torch.zeros((delays[-1], *self._shape), device=self._device)
+        block = -(-block // hop) * hop
         for first in range(0, total, block):
             taken = np.zeros((min(block, total - first), self._bins), dtype=np.float32)
-            part = spectrum[:, max(0, first - before):max(0, first - before + len(taken))].T
-            start = max(0, before - first)
-            taken[start:start + len(part)] = part
+            here = start + first
+            part = spectrum[:, max(0, here):max(0, here + len(taken))].T
+            before = max(0, -here)
+            taken[before:before + len(part)] = part
             groups = [torch.from_numpy(taken).to(self._device)]
             for layer in self._layers:
                 groups = layer(groups)
-            columns = torch.cat([past, groups[0]])
-            past = columns[-(self._width - 1):].clone() if self._width > 1 else past
-            # The window whose first column is row i has its column c in row i + c.
-            values = torch.stack([columns[column:column + len(taken), kind]
-                                  for column, kind in enumerate(self._kinds)], 1).flatten(1)
+            rows = torch.cat([past, groups[0]])
+            windows = len(groups[0])
+            past = rows[windows:].clone()
+            values = torch.stack([rows[delay:delay + windows, kind]
+                                  for delay, kind in zip(delays, columns.kinds, strict=True)], 1).flatten(1)
             for bias, kernel, slope in self._dense:
                 values = _rectified(torch.addmm(bias, values, kernel), slope)
             yield values
@@ -395,19 +508,21 @@ def _rectified(values: torch.Tensor, slope: float) -> torch.Tensor:
     return values if slope == 1.0 else functional.leaky_relu_(values, slope)
 
 
-def _taps(kinds: list[int], kind: int, frames: int) -> tuple[int, ...]:
-    """Taps of a kernel of so many frames with which columns of a kind are multiplied."""
-    left = (frames - 1) // 2
-    columns = [column for column, other in enumerate(kinds) if other == kind]
-    return tuple(tap for tap in range(frames) if any(0 <= column + left - tap < len(kinds) for column in columns))
+def _taps(columns: Columns, kind: int, following: Convolution) -> tuple[int, ...]:
+    """Taps of the following kernel with which columns of a kind are multiplied."""
+    width, frames, left = len(columns.kinds), following.frames, following.left
+    results = width if following.same else width - frames + 1
+    own = [column for column, other in enumerate(columns.kinds) if other == kind]
+    return tuple(tap for tap in range(frames) if any(0 <= column + left - tap < results for column in own))
 
 
-def _groups(kinds: list[int], frames: int | None) -> list[list[int]]:
-    """Kinds that the next convolution (of so many frames) multiplies with the same taps, together."""
-    each = list(dict.fromkeys(kinds))
-    if frames is None:
-        return [each]
-    return [list(group) for _, group in groupby(each, lambda kind: _taps(kinds, kind, frames))]
+def _groups(columns: Columns, following: Convolution | None) -> list[list[int]]:
+    """Kinds with rows for the same frames that the following convolution multiplies with the same taps, together."""
+    found: dict[tuple, list[int]] = {}
+    for kind in dict.fromkeys(columns.kinds):
+        taps = _taps(columns, kind, following) if following else ()
+        found.setdefault((columns.step(kind), taps), []).append(kind)
+    return list(found.values())
 
 
 def _add_late(total: torch.Tensor, terms: list[tuple[torch.Tensor, int]], late: int) -> None:
@@ -450,7 +565,7 @@ def _pooled(values: torch.Tensor, size: int) -> torch.Tensor:
 class _First:
     """The first convolution, of frames that are all of one kind: each kind of column has its own part of the kernel."""
 
-    def __init__(self, convolution: Convolution, bins: int, before: list[int], kinds: list[int],
+    def __init__(self, convolution: Convolution, bins: int, before: Columns, columns: Columns,
                  groups: list[list[int]], device: torch.device):
         self._height, self._frames, _, self._channels = convolution.kernel.shape
         self._bins, self._groups, self._device = bins, groups, device
@@ -458,34 +573,36 @@ class _First:
         self._slope, self._pool = convolution.slope, convolution.pool
         self._bias = torch.from_numpy(convolution.bias).to(device)
         kernel = torch.from_numpy(convolution.kernel[:, :, 0]).transpose(0, 1).reshape(-1, self._channels).to(device)
-        left, width = (self._frames - 1) // 2, len(kinds)
         self._parts = {}
-        for kind in kinds:
-            inside = [tap for tap in range(self._frames) if 0 <= kinds.index(kind) + tap - left < width]
+        for kind in columns.kinds:
+            column, step = columns.kinds.index(kind), columns.step(kind)
+            inside = [tap for tap in range(self._frames)
+                      if 0 <= column + tap - convolution.left < len(before.kinds)]
             part = slice(inside[0] * self._height, (inside[-1] + 1) * self._height)
-            self._parts[kind] = (part, kernel[part])
+            self._parts[kind] = (slice(columns.phase(column) if step > 1 else 0, None, step), part, kernel[part])
 
-    def multiply_adds(self, bins: int) -> int:
-        return bins * sum(kernel.numel() for _, kernel in self._parts.values())
+    def multiply_adds(self, bins: int) -> float:
+        return bins * sum(kernel.numel() / rows.step for rows, _, kernel in self._parts.values())
 
     def reset(self) -> None:
         self._past = torch.zeros((self._frames - 1, self._bins), device=self._device)
 
     def __call__(self, groups: list[torch.Tensor]) -> list[torch.Tensor]:
-        """From [(frames, bins)] to the groups' (frames, kinds, bins, channels)."""
+        """From [(frames, bins)] to the groups' (rows, kinds, bins, channels)."""
         frames = len(groups[0])
         taken = torch.cat([self._past, groups[0]])
         self._past = taken[frames:].clone()
         padded = functional.pad(taken, self._pad)
         # For each frame and bin what the kernel covers: (frames x bins, frames of the kernel x its bins).
         covered = padded.unfold(1, self._height, 1).unfold(0, self._frames, 1).transpose(2, 3)
-        covered = covered.reshape(frames * self._bins, -1)
-        return [torch.stack([self._kind(covered, kind, frames) for kind in group], 1) if len(group) > 1
-                else self._kind(covered, group[0], frames)[:, None] for group in self._groups]
+        covered = covered.reshape(frames, self._bins, -1)
+        return [torch.stack([self._kind(covered, kind) for kind in group], 1) if len(group) > 1
+                else self._kind(covered, group[0])[:, None] for group in self._groups]
 
-    def _kind(self, covered: torch.Tensor, kind: int, frames: int) -> torch.Tensor:
-        part, kernel = self._parts[kind]
-        out = torch.addmm(self._bias, covered[:, part], kernel).unflatten(0, (frames, self._bins))
+    def _kind(self, covered: torch.Tensor, kind: int) -> torch.Tensor:
+        rows, part, kernel = self._parts[kind]
+        chosen = covered[rows, :, part]
+        out = torch.addmm(self._bias, chosen.flatten(0, 1), kernel).unflatten(0, chosen.shape[:2])
         if self._pool > 1:
             out = _pooled(out[:, :self._bins // self._pool * self._pool], self._pool)
         return _rectified(out, self._slope)
@@ -494,61 +611,71 @@ class _First:
 class _Later:
     """Another convolution: products of each kind of frame with the taps that need it, and their sums."""
 
-    def __init__(self, convolution: Convolution, bins: int, before: list[int], kinds: list[int],
+    def __init__(self, convolution: Convolution, bins: int, before: Columns, columns: Columns,
                  groups: list[list[int]], device: torch.device):
-        height, self._frames, _, self._channels = convolution.kernel.shape
+        height, frames, _, self._channels = convolution.kernel.shape
         self._slope, self._pool, self._device = convolution.slope, convolution.pool, device
         self._pad = height // 2                      # the larger side; one row too many where the other is smaller
         self._skipped = height // 2 - (height - 1) // 2
         self._bins = bins // self._pool * self._pool
-        left, width = (self._frames - 1) // 2, len(kinds)
+        left = convolution.left
         kernel = torch.from_numpy(convolution.kernel).permute(3, 2, 0, 1).to(device)       # out, in, bins, frames
         bias = torch.from_numpy(convolution.bias).to(device)
-        self._inputs = _groups(before, self._frames)
         self._kernels, place = [], {}
-        for number, group in enumerate(self._inputs):
-            taps = _taps(before, group[0], self._frames)
+        self._inputs = [(len(group), before.step(group[0])) for group in _groups(before, convolution)]
+        for number, group in enumerate(_groups(before, convolution)):
+            taps = _taps(before, group[0], convolution)
             stacked = torch.cat([kernel[..., tap] for tap in taps])[..., None]
             # Every column is in the middle of its own sum, and brings the bias.
             biases = torch.cat([bias if tap == left else torch.zeros_like(bias) for tap in taps])
             self._kernels.append((stacked.contiguous(memory_format=torch.channels_last), biases))
             place |= {(kind, tap): (number, index, slice(slot * self._channels, (slot + 1) * self._channels))
                       for index, kind in enumerate(group) for slot, tap in enumerate(taps)}
-        # Of each kind: what it is the sum of, and by how many frames that comes later.
-        self._sums = []
-        for group in groups:
-            columns = [kinds.index(kind) for kind in group]
-            self._sums.append([[(*place[before[column + tap - left], tap], self._frames - 1 - tap)
-                                for tap in range(self._frames) if 0 <= column + tap - left < width]
-                               for column in columns])
+        # Of each kind: what it is the sum of, which rows of that, and by how many rows of its own it comes later.
+        self._sums, self._steps = [], [columns.step(group[0]) for group in groups]
+        for group, step in zip(groups, self._steps, strict=True):
+            sums = []
+            for kind in group:
+                column, terms = columns.kinds.index(kind), []
+                for tap in range(frames):
+                    if not 0 <= (source := column + tap - left) < len(before.kinds):
+                        continue
+                    each = before.step(before.kinds[source])
+                    start = before.phase(source) if each < step else 0
+                    shift = frames - 1 - tap if step == 1 else columns.delay(column) - before.delay(source)
+                    terms.append((*place[before.kinds[source], tap], slice(start, None, step // each), shift))
+                sums.append(terms)
+            self._sums.append(sums)
+        self._late = [max(shift for terms in sums for *_, shift in terms) for sums in self._sums]
 
-    def multiply_adds(self, bins: int) -> int:
-        return bins * sum(len(kinds) * kernel.numel() for kinds, (kernel, _) in
+    def multiply_adds(self, bins: int) -> float:
+        return bins * sum(kinds / step * kernel.numel() for (kinds, step), (kernel, _) in
                           zip(self._inputs, self._kernels, strict=True))
 
     def reset(self) -> None:
-        self._pending = [torch.zeros((self._frames - 1, len(group), self._bins, self._channels), device=self._device)
-                         for group in self._sums]
+        self._pending = [torch.zeros((late, len(group), self._bins, self._channels), device=self._device)
+                         for late, group in zip(self._late, self._sums, strict=True)]
 
     def __call__(self, groups: list[torch.Tensor]) -> list[torch.Tensor]:
-        """From groups of (frames, kinds, bins, channels) to the next layer's."""
+        """From groups of (rows, kinds, bins, channels) to the next layer's."""
         products = [self._products(group, *kernel) for group, kernel in zip(groups, self._kernels, strict=True)]
-        frames, late = len(products[0]), self._frames - 1
+        frames = len(products[0]) * self._inputs[0][1]
         results = []
-        for number, kinds in enumerate(self._sums):
-            total = torch.empty((frames + late, len(kinds), self._bins, self._channels), device=self._device)
+        for number, (kinds, step, late) in enumerate(zip(self._sums, self._steps, self._late, strict=True)):
+            rows = frames // step
+            total = torch.empty((rows + late, len(kinds), self._bins, self._channels), device=self._device)
             total[:late] = self._pending[number]
-            total[max(late, frames):] = 0
+            total[max(late, rows):] = 0
             for index, terms in enumerate(kinds):
-                _add_late(total[:, index], [(products[group][:, kind, :, channels], shift)
-                                            for group, kind, channels, shift in terms], late)
-            self._pending[number] = total[frames:].clone()
-            total = total[:frames]
+                _add_late(total[:, index], [(products[group][chosen, kind, :, channels], shift)
+                                            for group, kind, channels, chosen, shift in terms], late)
+            self._pending[number] = total[rows:].clone()
+            total = total[:rows]
             results.append(_rectified(_pooled(total, self._pool) if self._pool > 1 else total, self._slope))
         return results
 
     def _products(self, group: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """(frames, kinds, bins, taps x channels) of one group."""
+        """(rows, kinds, bins, taps x channels) of one group."""
         image = group.flatten(0, 1).permute(0, 2, 1)[..., None]
         out = functional.conv2d(image, kernel, bias, padding=(self._pad, 0))
         out = out.squeeze(3).permute(0, 2, 1)[:, self._skipped:self._skipped + self._bins]

@@ -88,11 +88,13 @@ class NetworkSeparator(MaskSeparator):
         if self._shared:
             return self._shared(spectrum, self._options.batch_size)
         frames, hop = spectrum.shape[1], self._options.hop
-        centres = np.minimum(np.arange(hop // 2, frames + hop // 2, hop), frames - 1)
-        total = np.zeros((spectrum.shape[0], frames + 2 * hop + self._label_width), dtype=np.float32)
-        count = np.zeros(total.shape[1], dtype=np.float32)
         reach = self._label_width // 2 if hop > 1 else 0
         middle = self._label_width // 2
+        # Silence after the end, so that the last window is a hop after the one before it.
+        spectrum = np.pad(spectrum, ((0, 0), (0, -frames % hop)))
+        centres = np.arange(hop // 2, spectrum.shape[1], hop)
+        total = np.zeros((spectrum.shape[0], spectrum.shape[1] + 2 * reach), dtype=np.float32)
+        count = np.zeros(total.shape[1], dtype=np.float32)
         for chosen, probability in predictions(self._model, spectrum, self._width, centres, self._options.batch_size):
             for prediction, centre in zip(probability, chosen, strict=True):
                 # Column c of `total` is frame c - reach: predictions may reach over either end.
@@ -127,14 +129,13 @@ class NetworkSeparator(MaskSeparator):
 
 def _load(folder: Path, hop: int) -> tuple[Evaluation | None, keras.Model | None, dict]:
     """The net as an evaluation of whole spectrograms, or as the model for windows, and its card."""
-    if hop == 1:
-        from svs.models import shared  # torch takes seconds to import
+    from svs.models import shared  # torch takes seconds to import
 
-        try:
-            evaluation, card = shared.load(folder)
-            return evaluation, None, card
-        except shared.Unshareable as reason:
-            log.debug("%s: window by window (%s)", folder, reason)
+    try:
+        evaluation, card = shared.load(folder, hop)
+        return evaluation, None, card
+    except shared.Unshareable as reason:
+        log.debug("%s: window by window (%s)", folder, reason)
     from svs.models.archive import load  # as Keras does
 
     return None, *load(folder)

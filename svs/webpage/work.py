@@ -16,11 +16,11 @@ from svs import media, separators
 from svs.errors import DataError, SettingsError, SVSError
 from svs.project import Project
 from svs.service import PICTURE, Order, Result, Service, opened
+from svs.settings import NETS
 
 log = logging.getLogger("svs")
 
 FORMATS = media.FORMATS
-NETS = ("cnn_separator", "cnn_deep_separator")      # those that the filters of the page are for
 PASSAGE = 30.0                                      # s, unless something else is asked for
 WIENER = 3                                          # iterations, at most
 KEPT = 8                                            # separations whose files are kept: the last ones
