@@ -47,7 +47,7 @@ class ErrorToMixture(keras.losses.Loss):
         super().__init__(name="error_to_mixture")
         self._stretch, self._floor = stretch, 10 ** (floor / 10)
 
-    def call(self, y_true, y_pred):      # noqa: ANN001, ANN201 (Keras' own)
+    def call(self, y_true, y_pred):
         """From `svs.mixing.targets` and logits (n, frames, bins, 2)."""
         ops = keras.ops
         mask = ops.sigmoid(y_pred)
@@ -57,7 +57,7 @@ class ErrorToMixture(keras.losses.Loss):
         return 10 / np.log(10) * ops.mean(ops.log(error + self._floor * mixture + _QUIET)
                                           - ops.log(mixture + _QUIET), axis=-1)
 
-    def _stretches(self, energy):        # noqa: ANN001, ANN202
+    def _stretches(self, energy):
         """Sums over bins, channels and the frames of each stretch; frames that are left over are left out."""
         ops = keras.ops
         sums = ops.sum(energy, axis=(2, 3))

@@ -8,8 +8,6 @@ on the seed, the epoch and its place in the epoch alone.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 import numpy as np
 

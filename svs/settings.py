@@ -216,7 +216,7 @@ class MixTraining(_Group):
     def _even(self) -> MixTraining:
         multiple = 2 ** self.network.levels
         if self.frames % multiple:
-            raise ValueError(f"frames {self.frames}: expected a multiple of {multiple} for {self.network.levels} levels")
+            raise ValueError(f"frames {self.frames}: expected a multiple of {multiple} ({self.network.levels} levels)")
         if self.mixes % self.batch_size:
             raise ValueError(f"mixes {self.mixes}: expected a multiple of the batch_size, {self.batch_size}")
         if "train" not in self.songs or len(set(self.songs)) != len(self.songs):
@@ -236,7 +236,7 @@ AnyTraining = Annotated[Annotated[Training, Tag("excerpts")] | Annotated[MixTrai
 
 
 class ModelSource(_Group):
-    """What the training of a network reads: a group of the store, and what it starts from (a trained model, or code)."""
+    """What a training reads: a group of the store, and what it starts from (a trained model, or code)."""
 
     store: Path
     start: Path
