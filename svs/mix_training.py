@@ -73,7 +73,7 @@ def standardisation(stems: Stems, tracks: list[str], settings: MixTraining) -> t
     for track in tracks:
         stop = min(stems.samples(track), longest)
         mixture = sum(stems.read(track, stem, 0, stop) for stem in ("vocals", "drums", "bass", "other"))
-        level = np.log(np.abs(spectra(mixture, settings)) + unet_separator.FLOOR).astype(np.float64)
+        level = unet_separator.logarithm(np.abs(spectra(mixture, settings))).astype(np.float64)
         total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
         count += level.shape[0] * level.shape[2]
     mean = total / count

@@ -13,7 +13,7 @@ import numpy as np
 
 from svs.dataset import ACCOMPANIMENT
 from svs.errors import DataError
-from svs.models.unet_separator import bins_kept
+from svs.models.unet_separator import bins_kept, logarithm
 from svs.settings import MixTraining, Representation
 from svs.spectral import stft, window_sum
 from svs.store import Stems
@@ -34,7 +34,7 @@ class Mixes(keras.utils.PyDataset):
 
     Notes
     -----
-    A batch is x float32 (n, frames, bins, 2), scaled magnitudes of the
+    A batch is x float32 (n, frames, bins, 2), log magnitudes of the
     mixtures, and y float32 (n, frames, bins, 2, 3): see `targets`.
     """
 
@@ -141,12 +141,12 @@ def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixTraining) -> t
     Returns
     -------
     x : float32 (n, frames, bins, 2)
-        |X|, X being the mixture's scaled spectrogram.
+        Logarithm of |X|, X being the mixture's scaled spectrogram.
     y : float32 (n, frames, bins, 2, 3)
         |X|^2, Re(X V*) and |V|^2: the error of a real mask m is
         |V - m X|^2 = |V|^2 - 2 m Re(X V*) + m^2 |X|^2.
     """
     x, v = spectra(mixture, settings), spectra(vocals, settings)
     level = np.abs(x)
-    return level, np.stack([level * level, x.real * v.real + x.imag * v.imag,
+    return logarithm(level), np.stack([level * level, x.real * v.real + x.imag * v.imag,
                             v.real * v.real + v.imag * v.imag], axis=-1)

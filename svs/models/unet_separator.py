@@ -25,8 +25,13 @@ import numpy as np
 
 from svs.settings import UNet
 
-FLOOR = 1e-5            # added to magnitudes before the logarithm: -94 dB below a full-scale sine
+_FLOOR = 1e-5           # added to magnitudes before the logarithm: 94 dB below a full-scale sine
 _SMALL = 0.08            # variance of a residual's last layer: a fifth of He's deviation
+
+
+def logarithm(magnitude: np.ndarray) -> np.ndarray:
+    """What the network takes: the natural logarithm of scaled magnitudes (`svs.spectral.magnitude`), with a floor."""
+    return np.log(magnitude + np.float32(_FLOOR))
 
 
 def frames_multiple(settings: UNet) -> int:
@@ -66,13 +71,12 @@ def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *,
     Returns
     -------
     keras.Model
-        From magnitudes (n, frames, bins, 2) to logits of the mask of the same shape.
+        From log magnitudes (n, frames, bins, 2) to logits of the mask of the same shape.
     """
     net = _Builder(seed)
     folded = (bins // settings.fold, 2 * settings.fold)
-    magnitude = keras.Input((None, bins, 2), name="magnitude")
-    heard = keras.ops.log(magnitude + FLOOR)
-    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised")(heard)
+    level = keras.Input((None, bins, 2), name="log_magnitude")
+    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised")(level)
     heard = keras.layers.Reshape((-1, *folded), name="folded")(heard)
     channels = settings.channels
     x = net.convolution(heard, channels, 1)
@@ -92,7 +96,7 @@ def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *,
     x = net.convolution(x, 2 * channels, 1)
     x = net.convolution(x, folded[1], 1, activation=None)
     logits = keras.layers.Reshape((-1, bins, 2), name="mask_logits")(x)
-    return keras.Model(magnitude, logits, name="unet_separator")
+    return keras.Model(level, logits, name="unet_separator")
 
 
 class _Builder:

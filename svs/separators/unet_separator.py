@@ -33,8 +33,11 @@ class UNetSeparator(MaskSeparator):
     name = "unet_separator"
 
     def __init__(self, folder: Path, options: UNetOptions):
-        from svs.models.archive import load  # Keras takes seconds to import
+        # Keras takes seconds to import.
+        from svs.models.archive import load
+        from svs.models.unet_separator import logarithm
 
+        self._logarithm = logarithm
         self._model, card = load(folder)
         try:
             representation = Representation(**card["representation"])
@@ -74,7 +77,7 @@ class UNetSeparator(MaskSeparator):
         """
         frames = spectrum.shape[2]
         more = -frames % self._multiple
-        heard = np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0)
+        heard = self._logarithm(np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
         predicted = expit(np.asarray(self._model(heard[None], training=False))[0, :frames]).transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)

@@ -1,0 +1,142 @@
+"""What each part of the U-Net separator gives: trainings with one thing changed, on validation tracks.
+
+    python -m benchmarks.ablation [VARIANT ...] [--batches 300] [--work build/ablation] [--json FILE]
+
+Run where the pipeline has run its stage `extract` on real music (profile
+`sample` or `full`): trains the net of `train.unet_separator` in params.yaml on
+the store's training songs, for the same number of batches in every variant,
+and separates the validation tracks; test tracks are not touched.  Prints, for
+each variant, the medians over tracks and the median of the paired differences
+to `base` with its bootstrap interval (svs.paired).  A variant that is done is
+not trained again.  SDR is BSS Eval v4's, which does not depend on its
+distortion filters: energy of the source over that of the error, second by
+second, the median over seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.oracle_ceiling import sdr
+from svs import chunking, dataset, files, paths, settings
+from svs.dataset import Dataset, Track
+from svs.mix_training import train_on_mixes
+from svs.models import archive
+from svs.paired import median_difference
+from svs.running import log, main
+from svs.separators.base import Separator
+from svs.separators.unet_separator import UNetSeparator
+from svs.settings import MixTraining, UNetOptions, merge
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed in `train.unet_separator` and in `separate.unet_separator`, and of which training it is."""
+
+    train: dict = field(default_factory=dict)
+    separate: dict = field(default_factory=dict)
+    of: str | None = None        # separates with the net that another variant has trained
+
+
+VARIANTS = {
+    BASE: Variant(),
+    "songs as they are": Variant({"mixing": {"other_song": 0.0}}),
+    "whole accompaniments": Variant({"mixing": {"loose_stems": 0.0}}),
+    "loose stems only": Variant({"mixing": {"other_song": 1.0, "loose_stems": 1.0}}),
+    "no gain": Variant({"mixing": {"gain": 0.0}}),
+    "channels as they are": Variant({"mixing": {"swap_channels": 0.0}}),
+    "no Music Delta": Variant({"songs": ["train"]}),
+    "fold 12": Variant({"network": {"fold": 12, "channels": 32, "levels": 2}}),
+    "one level less": Variant({"network": {"levels": 2}}),
+    "more channels": Variant({"network": {"channels": 24}}),
+    "passages of 1.5 s": Variant({"frames": 64, "batch_size": 8}),
+    "Wiener filter": Variant(separate={"wiener": 1}, of=BASE),
+}
+
+
+def trained(name: str, variant: Variant, base: MixTraining, seed: int, batches: int, work: Path) -> tuple[Path, float]:
+    """The folder of a variant's net, and the minutes that its training took."""
+    folder = work / name.replace(" ", "_")
+    laid = merge(base.model_dump(), variant.train)
+    laid |= {"mixes": batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
+    options = MixTraining.model_validate(laid)
+    mark = files.fingerprint(options, seed, inputs=[paths.STORE / "stems"])
+    done = folder / "done.json"
+    if not done.is_file() or files.read_json(done)["of"] != mark:
+        scratch = files.Scratch(work, f".{folder.name}", mark)
+        start = time.perf_counter()
+        model, card = train_on_mixes("unet_separator", paths.STORE / "stems", options, seed, scratch)
+        archive.save(folder, model, card)
+        files.write_json(done, {"of": mark, "minutes": (time.perf_counter() - start) / 60})
+        scratch.done()
+    return folder, files.read_json(done)["minutes"]
+
+
+def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: float) -> list[tuple[float, float]]:
+    """SDR of vocals and accompaniment of every track."""
+    results = []
+    for track in tracks:
+        with data.open(track) as sources:
+            pieces = list(chunking.chunks(separator, sources["mixture"], chunk))
+            mixture, vocals = (np.concatenate(parts).astype(np.float64) for parts in zip(*pieces, strict=True))
+            true = {name: sources[name].read(0, track.samples).astype(np.float64)
+                    for name in ("vocals", "accompaniment")}
+        results.append((sdr(true["vocals"], vocals, track.rate),
+                        sdr(true["accompaniment"], mixture - vocals, track.rate)))
+    return results
+
+
+_EPOCHS = 10
+
+
+def run(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help=f"of: {', '.join(VARIANTS)} (default: all)")
+    parser.add_argument("--batches", type=int, default=300, help="of every training")
+    parser.add_argument("--work", type=Path, default=Path("build/ablation"), help="where the nets are kept")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.variants) - set(VARIANTS):
+        parser.error(f"{', '.join(sorted(unknown))}: expected {', '.join(VARIANTS)}")
+    parameters = settings.load()
+    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    tracks = data.manifest.split("valid")
+    options.work.mkdir(parents=True, exist_ok=True)
+    log.info("%d validation tracks, %d batches a training", len(tracks), options.batches)
+    figures: dict[str, dict] = {}
+    for name in dict.fromkeys([BASE, *(options.variants or VARIANTS)]):
+        variant = VARIANTS[name]
+        of = variant.of or name
+        folder, minutes = trained(of, VARIANTS[of], parameters.train["unet_separator"], parameters.seed,
+                                  options.batches, options.work)
+        chosen = settings.changed(parameters.separate.unet_separator, "separate.unet_separator", **variant.separate)
+        assert isinstance(chosen, UNetOptions)
+        scores = scored(UNetSeparator(folder, chosen), data, tracks, parameters.separate.common.chunk)
+        figures[name] = {"minutes": minutes, "scores": scores}
+        _print(name, figures)
+    if options.json:
+        files.write_json(options.json, json.loads(json.dumps(figures)))
+
+
+def _print(name: str, figures: dict[str, dict]) -> None:
+    if name == BASE:
+        print(f"{'variant':24}{'minutes':>8}{'vocals':>8}{'accomp.':>8}   difference to base: vocals, accompaniment")
+    scores, base = (np.array(figures[which]["scores"]) for which in (name, BASE))
+    differences = [median_difference(scores[:, part] - base[:, part], seed=0) for part in range(2)]
+    told = "" if name == BASE else "   ".join(f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]"
+                                              for each in differences)
+    vocals, accompaniment = np.nanmedian(scores, axis=0)
+    print(f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}   {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main(run, sys.argv[1:])

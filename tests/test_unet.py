@@ -1,0 +1,359 @@
+"""The U-Net separator: its mixtures, its loss, its training and what it separates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import musdb
+import numpy as np
+import pytest
+
+from svs import chunking, extraction, mix_training, mixing, synth
+from svs.audio import ArraySource
+from svs.dataset import ACCOMPANIMENT, Dataset, Manifest
+from svs.errors import DataError, ModelError, SettingsError
+from svs.files import Scratch
+from svs.models import archive, unet_separator
+from svs.separators.unet_separator import UNetSeparator
+from svs.settings import MixTraining, UNetOptions
+from svs.store import Stems
+
+RATE = 44100
+REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
+NETWORK = {"max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2, "blocks": 1,
+           "convolutions": 2, "bottleneck": 8}
+MIXING = {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
+
+
+def options(**changes) -> MixTraining:
+    base = dict(epochs=2, mixes=8, batch_size=4, frames=32, learning_rate=2e-3, warm_up=2, patience=10,
+                loss_floor=-30.0, songs=("train",), keep="best", representation=REPRESENTATION, network=NETWORK,
+                mixing=MIXING)
+    return MixTraining(**(base | changes))
+
+
+@pytest.fixture(scope="module")
+def store(tiny_set, small, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("unet")
+    extract = small.extract.model_copy(update={"modes": ("MIX",)})
+    extraction.extract(Dataset(*tiny_set), extract, root / "store", Scratch(root, "extract", "a"))
+    return root / "store" / "stems"
+
+
+@pytest.fixture(scope="module")
+def stems(store) -> Stems:
+    return Stems(store)
+
+
+def train(store: Path, root: Path, seed=1, **changes):
+    return mix_training.train_on_mixes("unet_separator", store, options(**changes), seed, Scratch(root, "unet", "a"),
+                                       curve=root / "curve.csv")
+
+
+# The store
+
+def test_the_store_holds_the_audio_that_musdb_reads(tiny_set, stems):
+    folder, manifest = tiny_set
+    for track in musdb.DB(root=folder, is_wav=True, subsets="train"):
+        split = next(one.split for one in manifest.tracks if one.name == track.name)
+        assert track.name in stems.tracks(split)
+        for stem in ("vocals", *ACCOMPANIMENT):
+            true = track.targets[stem].audio
+            kept = stems.read(track.name, stem, 0, stems.samples(track.name))
+            assert kept.shape == true.shape
+            np.testing.assert_allclose(kept, true, rtol=2**-11, atol=2**-24)     # float16
+
+
+def test_of_a_song_left_out_of_training_the_stems_alone_are_kept(tiny_set, small, tmp_path):
+    folder, manifest = tiny_set
+    tracks = [track if track.split != "train" else type(track)(**{**vars(track), "split": "unused"})
+              for track in manifest.tracks]
+    unused = [track.name for track in tracks if track.split == "unused"]
+    extract = small.extract.model_copy(update={"modes": ("SVS", "MIX")})
+    extraction.extract(Dataset(folder, Manifest("tiny", tracks)), extract, tmp_path / "store",
+                       Scratch(tmp_path, "extract", "a"))
+    assert Stems(tmp_path / "store" / "stems").tracks("unused") == unused
+    assert not [name for name in unused if (tmp_path / "store" / "svs" / name).exists()]
+
+
+@pytest.mark.parametrize("same", ["name", "sha256"])
+def test_a_test_track_among_the_training_tracks_is_refused(tiny_set, small, tmp_path, same):
+    folder, manifest = tiny_set
+    test = next(track for track in manifest.tracks if track.split == "test")
+    tracks = [type(track)(**{**vars(track), same: getattr(test, same)}) if track.split == "train" else track
+              for track in manifest.tracks]
+    with pytest.raises(DataError, match="nothing that is scored may be trained on"):
+        extraction.extract(Dataset(folder, Manifest("tiny", tracks)), small.extract, tmp_path / "store",
+                           Scratch(tmp_path, "extract", "a"))
+    assert not (tmp_path / "store").exists()
+
+
+# Mixtures
+
+def test_a_mixture_depends_on_seed_epoch_and_number_alone(stems):
+    mixes = mixing.Mixes(stems, ("train",), options(), 1)
+    again = mixing.Mixes(stems, ("train",), options(batch_size=2), 1)
+    first = mixes.mix(0, 3)
+    again.mix(5, 7)
+    for ours, theirs in zip(first, again.mix(0, 3), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for other in (mixes.mix(1, 3), mixes.mix(0, 4), mixing.Mixes(stems, ("train",), options(), 2).mix(0, 3)):
+        assert not np.array_equal(first[0], other[0])
+
+
+def test_songs_as_they_are(stems):
+    """Without mixing, vocals and accompaniment are of one place in one song."""
+    as_is = options(mixing={"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0})
+    mixes = mixing.Mixes(stems, ("train",), as_is, 1)
+    for number in range(5):
+        vocals, accompaniment = mixes.mix(0, number)
+        assert vocals.shape == accompaniment.shape == (31 * 512, 2)
+        assert any(_found(stems, track, vocals, accompaniment) for track in stems.tracks("train"))
+
+
+def _found(stems: Stems, track: str, vocals: np.ndarray, accompaniment: np.ndarray) -> bool:
+    whole = stems.read(track, "vocals", 0, stems.samples(track))
+    rest = sum(stems.read(track, stem, 0, stems.samples(track)) for stem in ACCOMPANIMENT)
+    starts = np.flatnonzero((rest[:len(rest) - len(vocals) + 1] == accompaniment[0]).all(axis=1))
+    return any(np.array_equal(whole[start:start + len(vocals)], vocals)
+               and np.array_equal(rest[start:start + len(vocals)], accompaniment) for start in starts)
+
+
+def test_gain_and_swapped_channels(stems):
+    plain = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
+    reference = mixing.Mixes(stems, ("train",), options(mixing=plain), 1)
+    louder = mixing.Mixes(stems, ("train",), options(mixing=plain | {"gain": 6.0}), 1)
+    swapped = mixing.Mixes(stems, ("train",), options(mixing=plain | {"swap_channels": 1.0}), 1)
+    gains = []
+    for number in range(20):
+        vocals = reference.mix(0, number)[0]
+        np.testing.assert_array_equal(swapped.mix(0, number)[0], vocals[:, ::-1])
+        if not vocals.any():
+            continue
+        changed_ = louder.mix(0, number)[0]
+        gain = np.sqrt(np.square(changed_).sum() / np.square(vocals).sum())
+        np.testing.assert_allclose(changed_, gain * vocals, atol=1e-5)
+        gains.append(20 * np.log10(gain))
+    assert -6.01 <= min(gains) < -2 and 2 < max(gains) <= 6.01
+
+
+def test_passages_are_the_songs_one_after_the_other(stems):
+    passages = mixing.Passages(stems, ("valid",), options())
+    track, = stems.tracks("valid")
+    assert passages.passages == stems.samples(track) // (31 * 512)
+    x, y = passages[0]
+    length = 31 * 512
+    mixture = sum(stems.read(track, stem, length, 2 * length) for stem in ("vocals", *ACCOMPANIMENT))
+    vocals = stems.read(track, "vocals", length, 2 * length)
+    np.testing.assert_allclose(x[1], np.log(np.abs(mixing.spectra(mixture, options())) + 1e-5), atol=1e-4)
+    np.testing.assert_allclose(y[1, ..., 2], np.abs(mixing.spectra(vocals, options())) ** 2, atol=1e-7)
+
+
+def test_too_short_songs_are_refused(stems):
+    with pytest.raises(DataError, match="as long as a passage"):
+        mixing.Mixes(stems, ("train",), options(frames=4096), 1)
+
+
+# The loss
+
+def test_the_loss_is_the_energy_of_the_error_beside_the_mixture():
+    """Against audio: the error of a mask, stretch by stretch, in dB."""
+    rng = np.random.default_rng(0)
+    vocals, rest = (rng.standard_normal((1, 31 * 512, 2)).astype(np.float32) for _ in range(2))
+    settings = options()
+    x, y = mixing.targets(vocals + rest, vocals, settings)
+    mixed, sung = (mixing.spectra(audio, settings) for audio in (vocals + rest, vocals))
+    logits = rng.standard_normal(x.shape).astype(np.float32)
+    error = np.abs(sung - mixed / (1 + np.exp(-logits.astype(np.float64)))) ** 2
+    expected = []
+    for first in (0, 16):
+        part = slice(first, first + 16)
+        whole = (np.abs(mixed[:, part]) ** 2).sum()
+        expected.append(10 * np.log10((error[:, part].sum() + 1e-3 * whole) / whole))
+    loss = mix_training.ErrorToMixture(16, -30.0)
+    assert float(loss(y, logits)) == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("logit, rest, expected", [(50.0, 0.0, -30.0), (-50.0, 0.0, 0.004), (-50.0, None, -30.0)])
+def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
+    """A mask of ones where all is vocals, one of zeros there, and one of zeros where nobody sings."""
+    rng = np.random.default_rng(0)
+    sound = rng.standard_normal((1, 31 * 512, 2)).astype(np.float32)
+    vocals = sound if rest == 0.0 else np.zeros_like(sound)
+    x, y = mixing.targets(sound, vocals, options())
+    assert float(mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x, logit))) == pytest.approx(expected, abs=2e-3)
+
+
+# The network
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """A net with weights that let everything through, so that context shows."""
+    settings = options().network
+    bins = unet_separator.bins_kept(513, RATE, settings)
+    net = unet_separator.build(bins, settings, np.full(bins, -6.0), np.ones(bins), seed=3)
+    rng = np.random.default_rng(5)
+    net.set_weights([weight + rng.normal(0, 0.05, weight.shape).astype(np.float32) for weight in net.get_weights()])
+    return net
+
+
+def test_bins_kept():
+    settings = options().network
+    kept = unet_separator.bins_kept(2049, RATE, settings)
+    assert kept % (4 * 2**2) == 0 and (kept - 16) * RATE / 4096 < 16000 <= kept * RATE / 4096
+    assert unet_separator.bins_kept(513, 8000, settings) == 512      # a rate whose bins all lie below
+
+
+def test_context_is_what_the_mask_of_a_frame_depends_on(network):
+    rng = np.random.default_rng(1)
+    reach, multiple = unet_separator.context(options().network), unet_separator.frames_multiple(options().network)
+    frames = -(-(2 * reach + 40) // multiple) * multiple
+    heard = rng.uniform(-10, -2, (1, frames, network.input_shape[2], 2)).astype(np.float32)
+    before = np.asarray(network(heard))
+    at = frames // 2
+    louder = heard.copy()
+    louder[:, at] += 4
+    moved = np.abs(np.asarray(network(louder)) - before).max(axis=(0, 2, 3)) > 1e-6
+    touched = np.flatnonzero(moved)
+    assert touched.min() >= at - reach and touched.max() <= at + reach
+    assert touched.max() - touched.min() > reach       # and the context is not made up
+
+
+def test_a_second_net_has_the_same_names_and_bytes(tmp_path):
+    settings = options().network
+    for name in "ab":
+        net = unet_separator.build(320, settings, np.zeros(320), np.ones(320), seed=3)
+        archive.save(tmp_path / name, net, {})
+    assert (tmp_path / "a" / "model.keras").read_bytes() == (tmp_path / "b" / "model.keras").read_bytes()
+    loaded, _ = archive.load(tmp_path / "a")
+    heard = np.random.default_rng(0).uniform(0, 1, (1, 8, 320, 2)).astype(np.float32)
+    np.testing.assert_array_equal(np.asarray(loaded(heard)), np.asarray(net(heard)))
+
+
+# Training
+
+def test_training_learns_and_is_the_same_every_time(store, tmp_path):
+    rounds = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        model, card = train(store, tmp_path / name, epochs=4, mixes=24)
+        archive.save(tmp_path / name / "model", model, card)
+        rounds.append((tmp_path / name / "model" / "model.keras").read_bytes())
+    assert rounds[0] == rounds[1]
+    curve = np.loadtxt(tmp_path / "a" / "curve.csv", delimiter=",", skiprows=1)
+    assert curve[-1, 1] < curve[0, 1] - 1
+    assert card["val_loss"] == pytest.approx(curve[:, 2].min(), abs=1e-5)
+    assert card["parameters"] == model.count_params()
+
+
+def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monkeypatch):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    model, card = train(store, tmp_path / "whole", epochs=3)
+    archive.save(tmp_path / "whole" / "model", model, card)
+
+    epochs = []
+
+    def stop(self, epoch, logs=None):
+        kept(self, epoch, logs)
+        epochs.append(epoch)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    kept = mix_training.Checkpoint.on_epoch_end
+    monkeypatch.setattr(mix_training.Checkpoint, "on_epoch_end", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(store, tmp_path / "killed", epochs=3)
+    monkeypatch.undo()
+    model, card = train(store, tmp_path / "killed", epochs=3)
+    archive.save(tmp_path / "killed" / "model", model, card)
+    assert epochs == [0, 1]
+    for name in ("model.keras", "model.json"):
+        assert (tmp_path / "whole" / "model" / name).read_bytes() == (tmp_path / "killed" / "model" / name).read_bytes()
+
+
+def test_all_songs_keep_the_last_epoch(store, tmp_path):
+    _, card = train(store, tmp_path, songs=("train", "valid"), keep="last")
+    assert card["best_epoch"] == 2 and card["songs"] == {"train": 2, "valid": 1}
+
+
+@pytest.mark.parametrize("laid, told", [
+    ("frames=30", "multiple of 8"), ("mixes=10", "multiple of the batch_size"), ("songs=[valid]", "expected train"),
+    ("songs=[train, test]", "songs.1"), ("songs=[train, valid]", "keep the last"), ("mixing.gain=-1", "mixing.gain"),
+])
+def test_impossible_settings_are_named(laid, told):
+    from svs import project
+
+    with pytest.raises(SettingsError, match=f"unet_separator.*{told}"):
+        project.find(Path(__file__).parent.parent, ["train.unet_separator.network.levels=3",
+                                                    f"train.unet_separator.{laid}"])
+
+
+def test_stems_at_another_rate_are_refused(store, tmp_path):
+    with pytest.raises(DataError, match="extract.stems.sample_rate"):
+        train(store, tmp_path, representation=REPRESENTATION | {"sample_rate": 22050})
+
+
+# Separation
+
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("net") / "unet_separator"
+    settings = options()
+    archive.save(folder, network, {"representation": REPRESENTATION, "bins": network.input_shape[2],
+                                   "frames_multiple": unet_separator.frames_multiple(settings.network),
+                                   "context": unet_separator.context(settings.network)})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory) -> np.ndarray:
+    """Stereo audio (samples, 2) of 6 s."""
+    root = tmp_path_factory.mktemp("song")
+    synth.write_dataset(root, seed=3, train=1, valid=0, test=1, train_seconds=2.0, test_seconds=6.0, real_song=False)
+    track = musdb.DB(root=root, is_wav=True, subsets="test")[0]
+    return track.audio.astype(np.float32)
+
+
+@pytest.mark.parametrize("iterations, exact", [(0, 1e-5), (1, 1e-5)])
+def test_chunks_have_no_seams(folder, song, iterations, exact):
+    separator = UNetSeparator(folder, UNetOptions(wiener=iterations, wiener_window=0.5))
+    whole = np.concatenate([part for _, part in chunking.chunks(separator, ArraySource(song, RATE), 60.0)])
+    pieces = list(chunking.chunks(separator, ArraySource(song, RATE), 1.7))
+    assert len(pieces) > 2
+    np.testing.assert_allclose(np.concatenate([part for _, part in pieces]), whole, atol=exact)
+
+
+@pytest.mark.parametrize("channels, rate", [(1, RATE), (2, 48000), (6, RATE), (2, 8000)])
+@pytest.mark.parametrize("samples", [1, 300, 30000])
+def test_any_recording(folder, song, channels, rate, samples):
+    separator = UNetSeparator(folder, UNetOptions(wiener=0, wiener_window=1.0))
+    audio = np.tile(song[:samples], (1, 3))[:, :channels]
+    estimate = separator.vocals(audio, rate)
+    assert estimate.shape == audio.shape and estimate.dtype == np.float32 and np.isfinite(estimate).all()
+
+
+@pytest.mark.parametrize("logit, share", [(40.0, 1.0), (-40.0, 0.0)])
+def test_a_sure_net_gives_the_mixture_or_silence(tmp_path, song, folder, logit, share):
+    net, card = archive.load(folder)
+    weights = [np.zeros_like(weight) for weight in net.get_weights()]
+    weights[-1][:] = logit                # the bias of the last layer
+    net.set_weights(weights)
+    archive.save(tmp_path / "sure", net, card)
+    for iterations in (0, 1):
+        separator = UNetSeparator(tmp_path / "sure", UNetOptions(wiener=iterations, wiener_window=1.0))
+        # norbert's filter adds a little noise to every covariance, so that it can be inverted.
+        np.testing.assert_allclose(separator.vocals(song, RATE), share * song, atol=2e-6 if not iterations else 5e-4)
+
+
+def test_silence_stays_silent(folder):
+    for iterations in (0, 1):
+        separator = UNetSeparator(folder, UNetOptions(wiener=iterations, wiener_window=1.0))
+        assert not separator.vocals(np.zeros((20000, 2), np.float32), RATE).any()
+
+
+def test_a_card_of_another_net_is_refused(tmp_path, network):
+    archive.save(tmp_path / "net", network, {"representation": REPRESENTATION})
+    with pytest.raises(ModelError, match="card of a U-Net"):
+        UNetSeparator(tmp_path / "net", UNetOptions(wiener=0, wiener_window=1.0))
