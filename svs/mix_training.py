@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import devices
+from svs import devices, models
 from svs.errors import DataError
 from svs.files import Scratch, write_text
 from svs.mixing import Mixes, Passages, spectra
-from svs.models import unet_separator
 from svs.running import log, quietly
 from svs.settings import MixTraining
+from svs.spectral import log_magnitude
 from svs.store import Stems
 from svs.training import Checkpoint, fit, make_reproducible
 
@@ -73,7 +73,7 @@ def standardisation(stems: Stems, tracks: list[str], settings: MixTraining) -> t
     for track in tracks:
         stop = min(stems.samples(track), longest)
         mixture = sum(stems.read(track, stem, 0, stop) for stem in ("vocals", "drums", "bass", "other"))
-        level = unet_separator.logarithm(np.abs(spectra(mixture, settings))).astype(np.float64)
+        level = log_magnitude(np.abs(spectra(mixture, settings))).astype(np.float64)
         total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
         count += level.shape[0] * level.shape[2]
     mean = total / count
@@ -105,7 +105,7 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
     strategy = devices.strategy(settings.batch_size)
     batches = Mixes(stems, settings.songs, settings, seed)
     validation = Passages(stems, ("valid",), settings)
-    bins = unet_separator.bins_kept(representation.bins, representation.sample_rate, settings.network)
+    network = models.on_mixes(model_name)
     mean, deviation = standardisation(stems, stems.tracks(*settings.songs), settings)
     steps = len(batches) * settings.epochs
     warm_up = min(settings.warm_up, steps - 1)
@@ -115,7 +115,7 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
     stretch = max(1, round(representation.sample_rate / representation.hop_length))
     stretch = settings.frames // max(1, round(settings.frames / stretch))        # a passage holds a whole number
     with strategy.scope() if strategy else nullcontext():
-        model = unet_separator.build(bins, settings.network, mean, deviation, seed=seed)
+        model = network.build(settings.bins, settings.network, mean, deviation, seed=seed)
         model.compile(keras.optimizers.Adam(rate, clipnorm=_CLIP), ErrorToMixture(stretch, settings.loss_floor))
         model.optimizer.build(model.trainable_variables)
     log.info("%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages; %d parameters", model_name,
@@ -133,9 +133,9 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         write_text(curve, history.csv())
     card = {
         "model": model_name, "mode": "MIX", "parameters": model.count_params(),
-        "representation": representation.model_dump(), "bins": bins,
-        "frames_multiple": unet_separator.frames_multiple(settings.network),
-        "context": unet_separator.context(settings.network),
+        "representation": representation.model_dump(), "bins": settings.bins,
+        "frames_multiple": network.frames_multiple(settings.network),
+        "context": network.context(settings.network),
         "val_loss": history.val_loss[epoch - 1], "loss": history.loss[epoch - 1],
         "best_epoch": epoch, "epochs": history.epochs, "val_loss_floor": None,
         "songs": {split: len(stems.tracks(split)) for split in settings.songs},

@@ -13,9 +13,8 @@ import numpy as np
 
 from svs.dataset import ACCOMPANIMENT
 from svs.errors import DataError
-from svs.models.unet_separator import bins_kept, logarithm
 from svs.settings import MixTraining, Representation
-from svs.spectral import stft, window_sum
+from svs.spectral import log_magnitude, stft, window_sum
 from svs.store import Stems
 
 VOCALS = "vocals"
@@ -126,8 +125,7 @@ class Passages(keras.utils.PyDataset):
 def spectra(audio: np.ndarray, settings: MixTraining) -> np.ndarray:
     """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the kept bins."""
     representation: Representation = settings.representation
-    kept = bins_kept(representation.bins, representation.sample_rate, settings.network)
-    spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., :kept, :]
+    spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., :settings.bins, :]
     return np.moveaxis(spectrum, -3, -1).swapaxes(-3, -2) * np.float32(1 / window_sum(representation))
 
 
@@ -148,5 +146,5 @@ def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixTraining) -> t
     """
     x, v = spectra(mixture, settings), spectra(vocals, settings)
     level = np.abs(x)
-    return logarithm(level), np.stack([level * level, x.real * v.real + x.imag * v.imag,
+    return log_magnitude(level), np.stack([level * level, x.real * v.real + x.imag * v.imag,
                             v.real * v.real + v.imag * v.imag], axis=-1)

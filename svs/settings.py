@@ -225,6 +225,15 @@ class MixTraining(_Group):
             raise ValueError("keep best: validation songs that are trained on can't choose the epoch; keep the last")
         return self
 
+    @property
+    def bins(self) -> int:
+        """Bins from 0 Hz up that the network takes and masks: those below `max_frequency`, as many as fold."""
+        multiple = self.network.fold * 2 ** self.network.levels
+        there = self.representation.bins
+        wanted = min(there, int(self.network.max_frequency * self.representation.frame_size
+                                / self.representation.sample_rate) + 1)
+        return min(-(-wanted // multiple), there // multiple) * multiple
+
 
 def _kind_of_training(given: Any) -> str:
     """Whether a training is on excerpts or on mixtures: the latter has a group `mixing`."""
@@ -542,7 +551,9 @@ def _told(error: ValidationError) -> str:
     """Every problem in a few words, with the key that it is about."""
     lines = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+        # Pydantic names the kind of training after its name.
+        where = [str(part) for part in problem["loc"]]
+        key = ".".join(where[:2] + where[3:] if where[:1] == ["train"] else where)
         message = problem["msg"].removeprefix("Value error, ")
         came = problem.get("input")
         came = "" if problem["type"] in ("missing", "value_error") or isinstance(came, dict) else f" (got {came!r})"

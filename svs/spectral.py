@@ -15,6 +15,8 @@ from svs.settings import Representation
 
 _BLOCK = 32      # frames transformed at a time: what they need stays in the cache
 
+_FLOOR = 1e-5        # of magnitudes whose logarithm is taken
+
 
 def frames(samples: int, representation: Representation) -> int:
     """Number of frames of a signal of `samples` samples."""
@@ -88,6 +90,11 @@ def window_sum(representation: Representation) -> float:
 def magnitude(spectrogram: np.ndarray, representation: Representation) -> np.ndarray:
     """Scaled magnitudes (a full-scale sine is 0.5) of a complex spectrogram."""
     return np.abs(spectrogram) * np.float32(1 / window_sum(representation))
+
+
+def log_magnitude(magnitudes: np.ndarray) -> np.ndarray:
+    """Natural logarithm of scaled magnitudes, with a floor 94 dB below a full-scale sine."""
+    return np.log(magnitudes + np.float32(_FLOOR))
 
 
 def blocks(samples: int, representation: Representation, frames_per_block: int):

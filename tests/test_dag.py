@@ -77,7 +77,8 @@ def test_a_stage_depends_on_the_code_that_it_runs(name):
     modules = closure(f"stages.{name}")
     # What the registries import by name.
     registered = {"train": ["svs.models.cnn_separator", "svs.models.cnn_deep_separator",
-                            "svs.models.cnn_separator_valid", "svs.models.cnn_deep_separator_valid"],
+                            "svs.models.cnn_separator_valid", "svs.models.cnn_deep_separator_valid",
+                            "svs.models.unet_separator"],
                   "pretrain": ["svs.models.cnn_deep_separator"], "train_vad": ["svs.models.vad"]}
     for module in registered.get(name, []):
         modules |= closure(module)

@@ -94,7 +94,7 @@ def test_a_profile_changes_only_what_it_says():
     ("download.sample_rate", 0, "greater than 0"),
     ("download.tiny.train_seconds", 1.0, "greater than or equal to 2"),
     ("download.tiny.train", 0, "greater than 0"),
-    ("extract.modes.0", "SVD", "'SVS', 'DAE' or 'VAD' (got 'SVD')"),
+    ("extract.modes.0", "SVD", "'SVS', 'DAE', 'VAD' or 'MIX' (got 'SVD')"),
     ("extract.store.dtype", "float64", "'float16' or 'float32'"),
     ("extract.svs", {**RAW["extract"]["svs"], "win_length": 8192}, "win_length 8192 is longer than frame_size 4096"),
     ("extract.svs", {**RAW["extract"]["svs"], "hop_length": 1025}, "hop_length 1025 is more than half"),
@@ -170,7 +170,8 @@ def test_data_sets_need_a_source(change, says):
 
 
 def test_a_model_needs_its_training():
-    assert "models.unet: the group train.unet is missing" in refusal(changed(("models.unet", "svs/models/unet.py")))
+    assert "models.unet: the group train.unet is missing" in refusal(changed(
+        ("models.unet", {"store": "data/excerpts.zarr/svs", "start": "svs/models/unet.py"})))
 
 
 def test_a_method_needs_its_options():

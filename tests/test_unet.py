@@ -191,18 +191,17 @@ def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
 def network() -> keras.Model:
     """A net with weights that let everything through, so that context shows."""
     settings = options().network
-    bins = unet_separator.bins_kept(513, RATE, settings)
+    bins = options().bins
     net = unet_separator.build(bins, settings, np.full(bins, -6.0), np.ones(bins), seed=3)
     rng = np.random.default_rng(5)
     net.set_weights([weight + rng.normal(0, 0.05, weight.shape).astype(np.float32) for weight in net.get_weights()])
     return net
 
 
-def test_bins_kept():
-    settings = options().network
-    kept = unet_separator.bins_kept(2049, RATE, settings)
+def test_bins():
+    kept = options(representation=REPRESENTATION | {"frame_size": 4096}).bins
     assert kept % (4 * 2**2) == 0 and (kept - 16) * RATE / 4096 < 16000 <= kept * RATE / 4096
-    assert unet_separator.bins_kept(513, 8000, settings) == 512      # a rate whose bins all lie below
+    assert options(representation=REPRESENTATION | {"sample_rate": 8000}).bins == 512      # all lie below
 
 
 def test_context_is_what_the_mask_of_a_frame_depends_on(network):

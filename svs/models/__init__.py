@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from svs.errors import ModelError
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     import keras
 
 REGISTRY = ("cnn_separator", "cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid", "vad")
+
+
+# Networks of passages, which are trained on mixtures (`svs.mix_training`).
+ON_MIXES = ("unet_separator",)
 
 
 def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> keras.Model:
@@ -42,3 +47,16 @@ def build(name: str, bins: int, width: int, label_width: int, *, input_gain: flo
     if name not in REGISTRY:
         raise ModelError(f"{name}: no such network; expected one of {', '.join(REGISTRY)}")
     return import_module(f"svs.models.{name}").build(bins, width, label_width, input_gain=input_gain, seed=seed)
+
+
+def on_mixes(name: str) -> ModuleType:
+    """The module of a network of `ON_MIXES`: its `build`, `context` and `frames_multiple`.
+
+    Raises
+    ------
+    ModelError
+        There is no network of that name.
+    """
+    if name not in ON_MIXES:
+        raise ModelError(f"{name}: no such network of passages; expected one of {', '.join(ON_MIXES)}")
+    return import_module(f"svs.models.{name}")

@@ -25,13 +25,7 @@ import numpy as np
 
 from svs.settings import UNet
 
-_FLOOR = 1e-5           # added to magnitudes before the logarithm: 94 dB below a full-scale sine
 _SMALL = 0.08            # variance of a residual's last layer: a fifth of He's deviation
-
-
-def logarithm(magnitude: np.ndarray) -> np.ndarray:
-    """What the network takes: the natural logarithm of scaled magnitudes (`svs.spectral.magnitude`), with a floor."""
-    return np.log(magnitude + np.float32(_FLOOR))
 
 
 def frames_multiple(settings: UNet) -> int:
@@ -49,23 +43,16 @@ def context(settings: UNet) -> int:
     return reach + settings.blocks * settings.convolutions * stride
 
 
-def bins_kept(bins: int, sample_rate: int, settings: UNet) -> int:
-    """Bins from 0 Hz up that the network takes and masks: those below `max_frequency`, as many as fold."""
-    multiple = settings.fold * 2 ** settings.levels
-    wanted = min(bins, int(settings.max_frequency * 2 * (bins - 1) / sample_rate) + 1)
-    return min(-(-wanted // multiple), bins // multiple) * multiple
-
-
 def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *, seed: int) -> keras.Model:
     """An untrained network.
 
     Parameters
     ----------
     bins : int
-        See `bins_kept`.
+        A multiple of `settings.fold` times 2 to the number of levels (`svs.settings.MixTraining.bins`).
     settings : UNet
     mean, deviation : float (bins,)
-        Of log magnitudes of the training tracks: see `logarithm`.
+        Of the training songs' log magnitudes (`svs.spectral.log_magnitude`).
     seed : int
 
     Returns

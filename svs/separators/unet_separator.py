@@ -12,7 +12,7 @@ from scipy.special import expit
 from svs.errors import ModelError
 from svs.separators.base import MaskSeparator
 from svs.settings import Representation, Settings, UNetOptions
-from svs.spectral import magnitude
+from svs.spectral import log_magnitude, magnitude
 
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
 
@@ -33,11 +33,8 @@ class UNetSeparator(MaskSeparator):
     name = "unet_separator"
 
     def __init__(self, folder: Path, options: UNetOptions):
-        # Keras takes seconds to import.
-        from svs.models.archive import load
-        from svs.models.unet_separator import logarithm
+        from svs.models.archive import load  # Keras takes seconds to import
 
-        self._logarithm = logarithm
         self._model, card = load(folder)
         try:
             representation = Representation(**card["representation"])
@@ -77,7 +74,7 @@ class UNetSeparator(MaskSeparator):
         """
         frames = spectrum.shape[2]
         more = -frames % self._multiple
-        heard = self._logarithm(np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
+        heard = log_magnitude(np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
         predicted = expit(np.asarray(self._model(heard[None], training=False))[0, :frames]).transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
