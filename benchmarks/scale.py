@@ -4,9 +4,9 @@
 
 FOLDER is one of MUSDB18 (its previews will do).  Times are CPU seconds of one
 core, so that other work on the machine matters little; they are divided by the
-cores that take part.  Memory of a track is the peak of what Python and numpy
-allocate, taken to grow with its length.  Training's rate is given, not
-measured (--excerpts-per-second), and so is MUSDB18-HQ's size.
+cores that take part.  Peaks are of what Python and numpy allocate for the first
+track, in MB, whatever its length.  Training's rate is given, not measured
+(--excerpts-per-second), and so is MUSDB18-HQ's size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from svs import dataset, extraction, scoring, separators, settings
 from svs.chunking import separate_to
 from svs.dataset import Dataset, Manifest
 from svs.files import Scratch, sha256, write_json
-from svs.running import log, main
+from svs.running import log, main, stay_single_threaded
 from svs.scores import PROTOCOLS, TARGETS
 
 # MUSDB18-HQ: 150 tracks of about 10 hours, 22 GB of wav.  Every training track is counted, also those
@@ -90,7 +90,7 @@ def measured(folder: Path, count: int, parameters: settings.Settings, place: Pat
                 .values())
     units["extract"] = {"cpu": spent / minutes, "mb": mb / minutes, "files": (files - 3) / count,
                         "rows": index / minutes,
-                        "peak_mb": peak(extract, Scratch(place, "peak", "1")) / (tracks[0].seconds / 60)}
+                        "peak_mb": peak(extract, Scratch(place, "peak", "1"))}
     units["separate"] = {}
     for method in METHODS:
         separator = separators.build(method, parameters.model_copy(
@@ -114,7 +114,7 @@ def measured(folder: Path, count: int, parameters: settings.Settings, place: Pat
                                      scoring._Job(track, protocol, place / "scores" / protocol / f"{track.name}.json"))
 
     score()
-    units["score"] = {"cpu": cost(score) / minutes, "peak_mb": peak(score) / (tracks[0].seconds / 60)}
+    units["score"] = {"cpu": cost(score) / minutes, "peak_mb": peak(score)}
     mb, files = size(place / "scores")
     units["score"] |= {"mb": mb / minutes, "files": files / count}
     return units | hashing(place) | indexing(place)
@@ -131,6 +131,8 @@ def hashing(place: Path) -> dict:
     (folder / "none.bin").write_bytes(b"nothing")
     dvc = partial(subprocess.run, cwd=folder, check=True, capture_output=True)
     dvc(["dvc", "init", "--no-scm", "-q"])
+    core = ("no_scm = true", "analytics = false", "check_update = false")
+    (folder / ".dvc" / "config").write_text("\n    ".join(("[core]", *core)) + "\n")
     took = {what: cost(dvc, ["dvc", "add", "-q", what]) for what in ("none.bin", "many", "big.bin")}
     start = time.process_time()
     sha256([folder / "big.bin"])
@@ -184,6 +186,8 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--excerpts-per-second", type=float, default=60.0, help="of training")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
+    # As a worker is; threads that wait for one another would count as work.
+    stay_single_threaded()
     place = Path(tempfile.mkdtemp(prefix="svs-scale-"))
     try:
         units = measured(options.folder, options.tracks, settings.load(), place)
