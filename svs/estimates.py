@@ -47,12 +47,12 @@ def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: P
     tracks = dataset.manifest.split("test")
     place = scratch.path.absolute()
     waiting = [track for track in tracks if not (place / track.subset / track.name).exists()]
-    seconds = [track.seconds for track in waiting]
+    seconds = [max(1, round(track.seconds)) for track in waiting]
     if build is None or separator.uses_all_cores and fanout.scheduler() is None:
-        with bar(total=round(sum(seconds), 1), unit="s", desc=separator.name) as moving:
-            for track in waiting:
+        with bar(total=sum(seconds), unit="s", desc=separator.name) as moving:
+            for track, length in zip(waiting, seconds, strict=True):
                 _separate(dataset, separator, chunk, place, track)
-                moving.update(track.seconds)
+                moving.update(length)
     else:
         fanout.over_tracks(partial(_separate_elsewhere, dataset.bare(), pickle.dumps(build), chunk, place), waiting,
                            [track.name for track in waiting], place, unit="s", desc=separator.name, amounts=seconds)

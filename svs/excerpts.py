@@ -42,16 +42,22 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     rate = spectrograms.representation["sample_rate"] / spectrograms.representation["hop_length"]
     earliest = round(settings.start_point * rate)
     latest = np.inf if settings.stop_point is None else round(settings.stop_point * rate)
-    available: dict[str, list[tuple[int, int]]] = {}
+    available: dict[str, list[tuple[int, int, int]]] = {}
     for run in spectrograms.runs(mode, split):
-        frames = np.arange(max(run.first, earliest), min(run.last, latest) + 1, dtype=np.int64)
-        available.setdefault(run.track, []).extend((int(frame), run.label) for frame in frames)
+        first, last = max(run.first, earliest), min(run.last, latest)
+        if first <= last:
+            available.setdefault(run.track, []).append((first, last - first + 1, run.label))
     chosen = []
-    for track, frames in available.items():
+    for track, runs in available.items():
+        first, length, label = np.array(runs, dtype=np.int64).T
+        end = np.cumsum(length)
         # Drawn track by track, so that one more track leaves the others' excerpts alone.
         random = np.random.default_rng([seed, zlib.crc32(f"{mode}/{split}/{track}".encode())])
-        picks = random.choice(len(frames), min(count, len(frames)), replace=False)
-        chosen += [(track, *frames[pick]) for pick in sorted(picks)]
+        picks = np.sort(random.choice(end[-1], min(count, end[-1]), replace=False))
+        # A list of all frames of thousands of tracks would fill the memory: a pick counts along the runs.
+        run = np.searchsorted(end, picks, side="right")
+        frames = first[run] + picks - (end - length)[run]
+        chosen += [(track, *pair) for pair in zip(frames.tolist(), label[run].tolist(), strict=True)]
     if not chosen:
         raise DataError(f"mode {mode}: no excerpt of split {split} between {settings.start_point} s and "
                         f"{settings.stop_point or 'the end'}; widen the passage or add tracks")
@@ -80,7 +86,7 @@ class Batches(keras.utils.PyDataset):
         Frames of the target (SVS), around the centre.
     seed : int
     share : int
-        Training batches have a multiple of so many excerpts (devices); an epoch leaves out what is over.
+        Every batch has a multiple of so many excerpts (devices); what is over is left out of an epoch.
 
     Notes
     -----
@@ -104,7 +110,10 @@ class Batches(keras.utils.PyDataset):
         self.label_width = label_width or self.width
         if self.label_width > self.width or self.label_width % 2 == 0:
             raise DataError(f"label_width {self.label_width}: expected an odd number up to the width {self.width}")
-        self._share = share if self._shuffled else 1
+        self._share = share
+        if len(self._excerpts) < share:
+            raise DataError(f"mode {mode}: {len(self._excerpts)} excerpts of split {split} can't be shared by {share} "
+                            "devices; use fewer")
         self._name = "vocals" if mode == "DAE" else "mixture"
         self.epoch = 0
 

@@ -83,11 +83,12 @@ def over_tracks(function: Callable[[Any], Any], items: Sequence[Any], names: Seq
         or run other code, or died over an item.
     """
     pairs = list(zip(names, items, strict=True))
+    amounts = [1] * len(pairs) if amounts is None else [max(1, round(amount)) for amount in amounts]
     address = scheduler()
     if address is None:
         return each_in_parallel(partial(_named, function), pairs, unit=unit, desc=desc, amounts=amounts, worth=_WORTH)
     # A run that finds all its tracks finished needs no cluster.
-    return _on_cluster(address, function, pairs, folder, unit, desc, amounts or [1] * len(pairs)) if pairs else []
+    return _on_cluster(address, function, pairs, folder, unit, desc, amounts) if pairs else []
 
 
 def _named(function: Callable[[Any], Any], pair: tuple[str, Any]) -> Any:
@@ -112,7 +113,7 @@ def _on_cluster(address: str, function: Callable[[Any], Any], pairs: list[tuple[
 
     results: list = [None] * len(pairs)
     with _connected(address) as client, _token(folder) as token, \
-            bar(unit=unit, desc=desc, total=round(sum(amounts), 1)) as moving:
+            bar(unit=unit, desc=desc, total=sum(amounts)) as moving:
         if not client.scheduler_info()["workers"]:
             log.warning("%s: the scheduler %s has no workers yet; waiting (`dask worker %s` starts one)", desc, address,
                         address)

@@ -153,7 +153,7 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
     amounts = [1] * len(items) if amounts is None else amounts
     workers = min(cores(), len(items))
     results: list = [None] * len(items)
-    with bar(unit=unit, desc=desc, total=round(sum(amounts), 1)) as moving:
+    with bar(unit=unit, desc=desc, total=sum(amounts)) as moving:
         done = _here(function, items, results, amounts, moving, workers, worth)
         workers = min(cores(), len(items) - done)
         if not workers:
@@ -166,8 +166,8 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
                     results[futures[future]] = future.result()
                     moving.update(amounts[futures[future]])
             except BrokenProcessPool:
-                raise SVSError(f"{desc or 'work'}: a process was killed, perhaps for want of memory; what is finished "
-                               "is kept: run again to continue") from None
+                raise SVSError(f"{desc or 'work'}: a process died (killed for want of memory?); what is finished is "
+                               "kept: run again to continue") from None
             except KeyboardInterrupt:
                 for child in list(pool._processes.values()):
                     child.terminate()
