@@ -199,7 +199,7 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
     """
     make_reproducible(seed)
     batches, validation = (Batches(store, mode, split, settings.excerpts, settings.batch_size, settings.label_width,
-                                   seed) for split in (TRAIN, VALID))
+                                   seed, scratch.path / "excerpts") for split in (TRAIN, VALID))
     model = models.build(model_name, batches.bins, batches.width, batches.label_width,
                          input_gain=settings.input_gain, seed=seed)
     if initial is not None:
