@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from svs.errors import SVSError
@@ -123,10 +122,11 @@ def compared(old: dict, new: dict) -> str:
     before, after = ({row["step"]: row for row in run["rows"]} for run in (old, new))
     lines = [f"{'step':62}{'before':>9}{'after':>9}{'change':>9}{'limit':>7}"]
     for step in dict.fromkeys([*before, *after]):
-        ratios = [side[step]["ratio"] if step in side else np.nan for side in (before, after)]
+        ratios = [side[step]["ratio"] if step in side else None for side in (before, after)]
+        change = "-" if None in ratios else f"{100 * (ratios[1] / ratios[0] - 1):+.0f}%"
         limit = (after.get(step) or before[step])["limit"]
-        lines.append(f"{step:62}{ratios[0]:9.2f}{ratios[1]:9.2f}{100 * (ratios[1] / ratios[0] - 1):+8.0f}%"
-                     + ("-" if limit is None else f"{limit:g}").rjust(7))
+        lines.append(f"{step:62}" + "".join(("-" if ratio is None else f"{ratio:.2f}").rjust(9) for ratio in ratios)
+                     + change.rjust(9) + ("-" if limit is None else f"{limit:g}").rjust(7))
     return "\n".join(lines)
 
 
