@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Arguments for the command underneath: make repro ARGS="train@cnn_separator", make test ARGS=--slow
 ARGS ?=
 
-.PHONY: help setup spleeter repro plots compare gate test lint lock clean
+.PHONY: help setup spleeter repro plots compare gate test bench lint lock clean
 
 help:
 	@echo "make repro   set up, then run every stage whose inputs changed (dvc repro)"
@@ -15,6 +15,7 @@ help:
 	@echo "make compare what changed since REV (make compare REV=origin/main), in build/compare"
 	@echo "make gate    fail where a method's scores fell since REV"
 	@echo "make test    set up, then run the tests (ARGS=--slow: the slow ones too)"
+	@echo "make bench   every step's speed beside its baseline, with limits (ARGS='--music FOLDER'; build/bench.json)"
 	@echo "make setup   the environment alone"
 	@echo "make spleeter   the separate environment of the method spleeter (made on demand otherwise)"
 	@echo "make lint    ruff, shellcheck, and zizmor and the schema on the workflows"
@@ -45,6 +46,10 @@ gate: setup
 
 test: setup
 	python -m pytest $(ARGS)
+
+# Two files are compared by: python -m benchmarks --compare OLD.json NEW.json
+bench: setup
+	python -m benchmarks --json build/bench.json $(ARGS)
 
 lint: setup
 	ruff check .

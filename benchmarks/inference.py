@@ -1,14 +1,16 @@
-"""Whole spectrograms through the nets (svs.models.shared) beside window after window: time and arithmetic.
+"""The nets over whole songs (svs.models.shared) beside window after window, and beside open-unmix: time and arithmetic.
 
     python -m benchmarks.inference [FOLDER] [--rounds 5] [--json FILE]
 
-FOLDER holds the trained nets (models/), by default there are none and both have
-random weights, which take the same time.  The baseline is the same net's
-`predict_on_batch` on windows, as svs.windows calls it, at the batch size that
-is fastest for it.  Both run in this process on the same cores, in turns; the
-seconds are medians of the rounds, the ratio is the median of the rounds'
-ratios.  Multiply-adds are of one frame; the deviation is the largest of the
-mask's values over the same frames.
+FOLDER holds the trained nets (models/), by default there are none and all have
+random weights, which take the same time; open-unmix's are always random.  The
+baseline of a net and of its variants (predictions several frames apart,
+convolutions VALID in time) is the seed's net, window after window through
+`predict_on_batch`, at the batch size that is fastest for it.  Everything is a
+separator that is given the same stereo audio, in this process on the same
+cores, in turns; seconds are medians of the rounds, ratios are medians of the
+rounds' ratios.  Multiply-adds are of one frame; the deviation is the largest of
+the mask's values from the same net's window after window.
 """
 
 from __future__ import annotations
@@ -23,29 +25,69 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import models
+from svs import models, settings
 from svs.files import write_json
-from svs.models import archive, shared
+from svs.models import archive
 from svs.running import cores, log, main
+from svs.separators.network import NetworkSeparator
+from svs.settings import CNNOptions
 from svs.windows import predictions
 
 BINS, WIDTH = 2049, 9
-LABELS = {"cnn_separator": 1, "cnn_deep_separator": 9}
-SECONDS_OF_A_FRAME = 512 / 44100
+LABELS = {"cnn_separator": 1, "cnn_separator_valid": 1, "cnn_deep_separator": 9, "cnn_deep_separator_valid": 1}
+# A net and the frames between its windows; each family's first has the baseline.
+FAMILIES = ((("cnn_separator", 1), ("cnn_separator_valid", 1)),
+            (("cnn_deep_separator", 1), ("cnn_deep_separator", 3), ("cnn_deep_separator", 9),
+             ("cnn_deep_separator_valid", 1)))
+RATE = 44100
 
 
-def music(frames: int) -> np.ndarray:
-    """Magnitudes that look like a spectrogram: chords, louder and softer, over noise that falls with frequency."""
+class Windows(NetworkSeparator):
+    """The net as it was used before: one window after the other, their centre frames."""
+
+    def __init__(self, name: str, folder: Path, options: CNNOptions):
+        super().__init__(name, folder, options)
+        self.model, card = archive.load(folder)
+        self._middle = card["label_width"] // 2
+
+    def mask(self, spectrum: np.ndarray) -> np.ndarray:
+        found = predictions(self.model, spectrum, WIDTH, np.arange(spectrum.shape[1]), self._options.batch_size)
+        return np.concatenate([mask[..., self._middle] for _, mask in found]).T
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(prod(layer.kernel.shape) * prod(layer.output.shape[1:3] if layer.kernel.ndim == 4 else ())
+                   for layer in self.model.layers if hasattr(layer, "kernel"))
+
+
+def audio(seconds: float) -> np.ndarray:
+    """Stereo noise, louder and softer: float32 (samples, 2)."""
     rng = np.random.default_rng(0)
-    bins, time_ = np.arange(BINS)[:, None], np.arange(frames)[None]
-    level = 0.02 / (1 + bins / 20) * (1.2 + np.sin(2 * np.pi * time_ / 40))
-    partials = np.exp(-np.minimum((bins - 40) % 37, (40 - bins) % 37) ** 2 / 2.0)
-    return (level * (partials + 0.1 * rng.rayleigh(1.0, (BINS, frames)))).astype(np.float32)
+    time_ = np.arange(round(seconds * RATE)) / RATE
+    return (0.1 * (1.2 + np.sin(2 * np.pi * time_))[:, None] * rng.normal(0, 1, (len(time_), 2))).astype(np.float32)
 
 
-def naive_multiply_adds(model: archive.keras.Model) -> int:
-    return sum(prod(layer.kernel.shape) * prod(layer.output.shape[1:3] if layer.kernel.ndim == 4 else ())
-               for layer in model.layers if hasattr(layer, "kernel"))
+def random_nets(folder: Path) -> Path:
+    """All nets with random weights."""
+    representation = settings.load().extract.svs.model_dump(exclude={"voiced_above"})
+    for name, label_width in LABELS.items():
+        archive.save(folder / name, models.build(name, BINS, WIDTH, label_width, input_gain=100.0, seed=1),
+                     {"label_width": label_width, "representation": representation})
+    return folder
+
+
+def open_unmix(folder: Path):
+    """Open-unmix with random weights, as `params.yaml` has it."""
+    import torch
+
+    from svs.separators import openunmix
+
+    options = settings.load().separate.openunmix
+    for target, remote in openunmix.remotes(options.model).items():
+        network = getattr(openunmix._package(), f"{options.model}_spec")(targets=[target], pretrained=False)[target]
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(network.state_dict(), folder / remote.name)
+    return openunmix.OpenUnmix(options, folder)
 
 
 def seconds_of(function: Callable, *arguments: object) -> float:
@@ -54,59 +96,78 @@ def seconds_of(function: Callable, *arguments: object) -> float:
     return time.perf_counter() - start
 
 
-def measured(name: str, folder: Path, options: argparse.Namespace) -> dict:
-    """Times in ms of a frame, and what else the table says."""
-    model, _ = archive.load(folder)
-    evaluation, _ = shared.load(folder)
-    spectrum = music(options.frames)
+def baseline(name: str, folder: Path, batches: list[int]) -> Windows:
+    """Window after window, with the batch size that is fastest."""
+    options = settings.load().separate.of(name)
+    found = {batch: Windows(name, folder, options.model_copy(update={"batch_size": batch})) for batch in batches}
+    spectrum = np.zeros((BINS, 2 * max(batches)), dtype=np.float32)
+    took = {batch: min(seconds_of(each.mask, spectrum) for _ in range(3)) for batch, each in found.items()}
+    return found[min(took, key=took.get)]
 
-    def naive(batch: int, frames: int) -> np.ndarray:
-        found = predictions(model, spectrum[:, :frames + WIDTH], WIDTH, np.arange(frames), batch)
-        return np.concatenate([mask[..., LABELS[name] // 2] for _, mask in found]).T
 
-    few = 2 * max(options.batches)
-    # The windows of the last few frames see beyond them, the whole spectrogram is what both are given.
-    deviation = np.abs(naive(options.batches[0], few) - evaluation(spectrum[:, :few + WIDTH], options.block)[:, :few])
-    took = {batch: min(seconds_of(naive, batch, few) for _ in range(3)) for batch in options.batches
-            if naive(batch, batch) is not None}
-    best = min(took, key=took.get)
-    rounds = np.array([(seconds_of(naive, best, few) / few,
-                        seconds_of(evaluation, spectrum, options.block) / options.frames)
-                       for _ in range(options.rounds)])
-    old, new = np.median(rounds, axis=0)
-    return {"batch": best, "naive_ms": 1e3 * old, "shared_ms": 1e3 * new,
-            "ratio": float(np.median(rounds[:, 0] / rounds[:, 1])),
-            "naive_multiply_adds": naive_multiply_adds(model), "shared_multiply_adds": evaluation.multiply_adds,
-            "arithmetic_ratio": naive_multiply_adds(model) / evaluation.multiply_adds,
-            "times_real_time": SECONDS_OF_A_FRAME / new, "deviation": float(deviation.max())}
+def deviation(separator: NetworkSeparator, windows: Windows) -> float:
+    spectrum = np.random.default_rng(0).uniform(0, 0.02, (BINS, 40)).astype(np.float32)
+    return float(np.abs(separator.mask(spectrum) - windows.mask(spectrum)).max())
+
+
+def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> list[dict]:
+    """A row for each net and hop; ratios are times the speed, above 1 is faster."""
+    options, song, rows = settings.load().separate, audio(seconds), []
+    with tempfile.TemporaryDirectory() as temporary:
+        theirs = open_unmix(Path(temporary))
+        for family in FAMILIES:
+            naive = baseline(family[0][0], folder / family[0][0], batches)
+            ours = {(name, hop): NetworkSeparator(name, folder / name,
+                                                  options.of(name).model_copy(update={"hop": hop}))
+                    for name, hop in family}
+            everyone = [naive, theirs, *ours.values()]
+            for separator in everyone:
+                separator.vocals(song[:RATE], RATE)
+            took = np.array([[seconds_of(separator.vocals, song, RATE) for separator in everyone]
+                             for _ in range(rounds)])
+            for place, ((name, hop), separator) in enumerate(ours.items(), start=2):
+                same = naive if name == naive.name else Windows(name, folder / name, options.of(name))
+                rows.append({
+                    "net": name, "hop": hop, "baseline": naive.name, "batch": naive._options.batch_size,
+                    "seconds": float(np.median(took[:, place]) / seconds),
+                    "windows_seconds": float(np.median(took[:, 0]) / seconds),
+                    "openunmix_seconds": float(np.median(took[:, 1]) / seconds),
+                    "ratio": float(np.median(took[:, 0] / took[:, place])),
+                    "ratio_to_openunmix": float(np.median(took[:, 1] / took[:, place])),
+                    "multiply_adds": separator._shared.multiply_adds,
+                    "windows_multiply_adds": naive.multiply_adds,
+                    "deviation": deviation(separator, same) if hop == 1 else None})
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    lines = [f"{'net':25}{'hop':>4}{'windows':>10}{'here':>10}{'ratio':>7}{'open-unmix':>12}{'ratio':>7}"
+             f"{'multiply-adds':>18}{'ratio':>7}{'deviation':>11}"]
+    for row in rows:
+        adds, before = row["multiply_adds"] / 1e6, row["windows_multiply_adds"] / 1e6
+        lines.append(f"{row['net']:25}{row['hop']:4}{1e3 * row['windows_seconds']:7.0f} ms"
+                     f"{1e3 * row['seconds']:7.0f} ms{row['ratio']:7.2f}{1e3 * row['openunmix_seconds']:9.0f} ms"
+                     f"{row['ratio_to_openunmix']:7.2f}"
+                     f"{before:9.1f}{adds:9.1f}{before / adds:7.2f}"
+                     + ("          -" if row["deviation"] is None else f"{row['deviation']:11.0e}"))
+    return "\n".join(lines)
 
 
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="trained nets (default: random weights)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=2048, help="of the spectrogram (a chunk of 30 s has 2584)")
+    parser.add_argument("--seconds", type=float, default=11.8, help="of audio (1017 frames)")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 32, 64], help="tried for the baseline")
-    parser.add_argument("--block", type=int, default=16, help="frames at a time (batch_size in params.yaml)")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
-    log.info("ms of one frame on %d cores, million multiply-adds of one frame", cores())
-    print(f"{'net':20}{'windows':>11}{'shared':>11}{'ratio':>7}{'real time':>11}{'multiply-adds':>20}{'ratio':>7}"
-          f"{'deviation':>11}")
-    figures = {}
+    log.info("ms of a second of stereo music on %d cores, million multiply-adds of one frame", cores())
     with tempfile.TemporaryDirectory() as temporary:
-        for name, label_width in LABELS.items():
-            folder = options.folder / name if options.folder else Path(temporary) / name
-            if not options.folder:
-                archive.save(folder, models.build(name, BINS, WIDTH, label_width, input_gain=100.0, seed=1),
-                             {"label_width": label_width})
-            found = figures[name] = measured(name, folder, options)
-            print(f"{name:20}{found['naive_ms']:8.2f} ms{found['shared_ms']:8.2f} ms{found['ratio']:7.2f}"
-                  f"{found['times_real_time']:9.1f} x{found['naive_multiply_adds'] / 1e6:10.1f}"
-                  f"{found['shared_multiply_adds'] / 1e6:10.1f}{found['arithmetic_ratio']:7.2f}"
-                  f"{found['deviation']:11.0e}", flush=True)
+        rows = measured(options.folder or random_nets(Path(temporary)), options.rounds, options.seconds,
+                        options.batches)
+    print(table(rows))
     if options.json:
-        write_json(options.json, {"cores": cores(), "block": options.block, "nets": figures})
+        write_json(options.json, {"cores": cores(), "nets": rows})
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from svs import synth
 from svs.audio import Source, SumSource, WavSource
 from svs.errors import DataError
 from svs.fetch import download, unpack
@@ -152,6 +152,8 @@ def _generated(settings: Download, seed: int, folder: Path) -> tuple[Path, list[
         content = json.loads(stamp.read_text())
         if content["settings"] == wanted:
             return folder, content["validation"]
+    from svs import synth  # scipy.signal takes half a second to import, and most stages only read
+
     with written(folder) as temporary:
         names = synth.write_dataset(temporary, seed=seed, **settings.tiny.model_dump(),
                                     progress=partial(progress, unit="track", desc="generate"))
@@ -227,14 +229,15 @@ def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[st
 
 
 def _split(tracks: list[Track], settings: Download, seed: int, validation: Sequence[str]) -> list[Track]:
-    import musdb
-    import yaml
-
     unused = {track.name for track in tracks if track.subset == "train"
               and any(track.name.startswith(start) for start in settings.exclude_from_training)}
     trainable = [track.name for track in tracks if track.subset == "train" and track.name not in unused]
     if not validation:
-        official = yaml.safe_load((Path(musdb.__path__[0]) / "configs" / "mus.yaml").read_text())["validation_tracks"]
+        import yaml
+
+        # Found, but not imported: that takes seconds.
+        package = Path(find_spec("musdb").origin).parent
+        official = yaml.safe_load((package / "configs" / "mus.yaml").read_text())["validation_tracks"]
         validation = [name for name in trainable if name in set(official)]
     if not validation and len(trainable) > 1:
         count = max(1, round(settings.validation_fraction * len(trainable)))

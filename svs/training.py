@@ -201,7 +201,8 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
     make_reproducible(seed)
     strategy = devices.strategy(settings.batch_size)
     batches, validation = (Batches(store, mode, split, settings.excerpts, settings.batch_size, settings.label_width,
-                                   seed, strategy.num_replicas_in_sync if strategy else 1) for split in (TRAIN, VALID))
+                                   seed, scratch.path / "excerpts", strategy.num_replicas_in_sync if strategy else 1)
+                           for split in (TRAIN, VALID))
     with strategy.scope() if strategy else nullcontext():
         model = models.build(model_name, batches.bins, batches.width, batches.label_width,
                              input_gain=settings.input_gain, seed=seed)

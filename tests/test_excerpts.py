@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import zarr
 
-from svs import extraction
+from svs import excerpts, extraction
 from svs.dataset import STREAMS, Dataset, Manifest, inspect
 from svs.errors import DataError
 from svs.excerpts import TRAIN, VALID, Batches, draw
@@ -212,3 +212,49 @@ def test_an_epoch_does_not_load_the_store(tmp_path, settings, small):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5e6 < size / 6
+
+
+# Cut once, read often
+
+@pytest.mark.parametrize("mode, label_width", [("SVS", 1), ("SVS", 9), ("DAE", 3), ("VAD", 1)])
+@pytest.mark.parametrize("slab", [1024, 7])
+def test_what_was_gathered_is_what_the_store_gives(path, mode, label_width, slab, tmp_path, monkeypatch):
+    monkeypatch.setattr(excerpts, "_SLAB", slab)
+    group = path / ("vad" if mode == "VAD" else "svs")
+    for split in (TRAIN, VALID):
+        plain = batches(path, mode, split, label_width=label_width)
+        gathered = Batches(group, mode, split, drawing(), 16, label_width, 5, tmp_path)
+        for number in (0, 3):
+            plain.epoch = gathered.epoch = number
+            for ours, theirs in zip(epoch(gathered), epoch(plain), strict=True):
+                assert ours.dtype == theirs.dtype
+                np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_interrupted_training_does_not_gather_again(path, tmp_path, monkeypatch):
+    Batches(path / "svs", "SVS", TRAIN, drawing(), 16, 9, 5, tmp_path)
+    monkeypatch.setattr(Batches, "_gather", None)
+    again = Batches(path / "svs", "SVS", TRAIN, drawing(), 16, 9, 5, tmp_path)
+    np.testing.assert_array_equal(epoch(again)[0], epoch(batches(path))[0])
+
+
+def test_gathering_does_not_load_the_store(tmp_path):
+    """Memory depends on a piece of a track, not on the tracks: four times as long takes no more."""
+    peaks = []
+    for frames in (2000, 8000):
+        store = zarr.open_group(tmp_path / str(frames), mode="w")
+        group = store.require_group("a")
+        for name, dtype in (("mixture", np.float16), ("mask", bool)):
+            array = group.create_array(name, shape=(frames, 1025), dtype=dtype, chunks=(250, 1025),
+                                       shards=(frames, 1025))
+            array[:] = 1
+        store.attrs.put({"representation": {"sample_rate": 44100, "frame_size": 2048, "win_length": 2048,
+                                            "hop_length": 512, "width": 9},
+                         "index": {"SVS": [["a", "train", 4, frames - 5, 0]]}})
+        tracemalloc.start()
+        made = Batches(tmp_path / str(frames), "SVS", TRAIN, drawing(per_track=frames), 16, 9, 5, tmp_path / "cut")
+        made[len(made) // 2]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        (tmp_path / "cut" / "SVS-train-9.bin").unlink()
+    assert peaks[1] < 1.3 * peaks[0] < 30e6

@@ -117,3 +117,17 @@ def test_frames_counts_the_centres_inside(samples, sizes):
     transform = representation(sizes)
     count = frames(samples, transform)
     assert (count - 1) * transform.hop_length <= samples < count * transform.hop_length
+
+
+@pytest.mark.parametrize("sizes", [(4096, 2048, 512), (1024, 1024, 256), (4096, 1024, 256), (1001, 900, 333)])
+@pytest.mark.parametrize("samples", [1, 700, 5000, 44117])
+def test_the_bits_are_librosas(sizes, samples):
+    import librosa
+
+    here, audio = representation(sizes), noise(3, 2, samples)
+    how = {"n_fft": sizes[0], "win_length": sizes[1], "hop_length": sizes[2], "window": "hann", "center": True}
+    theirs = librosa.stft(audio, pad_mode="constant", **how)
+    np.testing.assert_array_equal(stft(audio, here), theirs)
+    for length in (samples, samples + 1, max(1, samples - 99), samples + 5000):
+        np.testing.assert_array_equal(istft(theirs, here, length), librosa.istft(theirs, length=length, **how))
+    assert window_sum(here) == librosa.filters.get_window("hann", sizes[1], fftbins=True).sum()

@@ -275,3 +275,33 @@ def test_no_training_tracks_is_a_data_error(tiny_set, small, tmp_path):
     only_test = type(manifest)("tiny", manifest.split("test"))
     with pytest.raises(DataError, match="no training tracks"):
         extraction.extract(Dataset(folder, only_test), small.extract, tmp_path / "s", Scratch(tmp_path, "e", "a"))
+
+
+def test_magnitudes_are_rounded_as_numpy_rounds_them():
+    """All half floats, the values half-way between two, and their neighbours."""
+    halves = np.arange(0, 0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float32)
+    ties = (halves[1:] + halves[:-1]) / 2
+    for values in (halves, ties, np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(1e9)),
+                   np.float32([0, 1e-30, 65503, 65519, 65520, 1e30, np.inf, np.nan]), np.zeros((0, 3), np.float32)):
+        with np.errstate(over="ignore"):
+            expected = values.astype(np.float16)
+        came = extraction.rounded(values, "float16")
+        assert came.dtype == np.float16
+        np.testing.assert_array_equal(came.view(np.uint16), expected.view(np.uint16))
+    assert extraction.rounded(ties, "float32").dtype == np.float32
+
+
+def test_a_silent_chunk_is_not_stored(tmp_path, small):
+    """As zarr does by itself: the same bytes with and without our own look for zeros."""
+    array = np.ones((600, 5), dtype=np.float16)
+    for silent in (False, True):
+        array[256:512] = 0 if silent else 1
+        group = zarr.open_group(tmp_path / str(silent), mode="w")
+        settings = small.extract.store.model_copy(update={"chunk_frames": 256})
+        extraction._write(group, "ours", array, settings)
+        theirs = group.create_array("theirs", shape=array.shape, dtype=array.dtype, chunks=(256, 5), shards=(768, 5),
+                                    compressors=[zarr.codecs.ZstdCodec(level=settings.compression)])
+        theirs[:] = array
+        files = [next((tmp_path / str(silent) / name / "c").rglob("0")) for name in ("ours", "theirs")]
+        files = [max(file.rglob("*"), key=lambda item: item.is_file()) if file.is_dir() else file for file in files]
+        assert files[0].read_bytes() == files[1].read_bytes()
