@@ -419,7 +419,7 @@ _COLOURS = {"Conv2D": "#2f6fb2", "BatchNormalization": "#7fa8d1", "MaxPooling2D"
 
 
 def network(model: Path) -> plt.Figure:
-    """A trained network as a chain of its layers, with the shapes between them.
+    """A trained network as a chain of its layers, or the U of a U-Net, with the shapes between them.
 
     Reads the archive's own description, so Keras is not imported.
 
@@ -433,6 +433,8 @@ def network(model: Path) -> plt.Figure:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{model}: expected a .keras archive ({error}); train it with `dvc repro`") from None
+    if any(layer["class_name"] == "Conv2DTranspose" for layer in layers):
+        return _u_net(model.parent.name, layers)
     steps = []
     shape: Sequence[int] = layers[0]["config"]["batch_shape"][1:]
     steps.append(("input", "", "Input", shape))
@@ -480,4 +482,45 @@ def network(model: Path) -> plt.Figure:
         axis.axis("off")
         axis.set_title(f"{model.parent.name}   (LeakyReLU 0.3 after every convolution and hidden dense layer)",
                        loc="left", fontsize=9.5)
+    return figure
+
+
+def _u_net(name: str, layers: Sequence[dict]) -> plt.Figure:
+    """A U-Net: its levels from left to right, down and up again, with the skips between them."""
+    bins = layers[0]["config"]["batch_shape"][2]
+    folded = next(layer["config"]["target_shape"] for layer in layers if layer["class_name"] == "Reshape")
+    level, places = 0, []                # (level, channels, lines of what is done there)
+    for layer in layers:
+        kind, config = layer["class_name"], layer["config"]
+        if kind == "Conv2DTranspose" or kind == "Conv2D" and tuple(config["strides"]) == (2, 2):
+            level += 1 if kind == "Conv2D" else -1
+            places.append((level, config["filters"], ["up 2×2" if kind == "Conv2DTranspose" else "down 2×2"]))
+        elif kind == "Conv2D":
+            if not places:
+                places.append((0, config["filters"], []))
+            places[-1][2].append(f"conv {config['kernel_size'][0]}×{config['kernel_size'][1]}, {config['filters']}")
+        elif kind == "Dense":
+            places[-1][2].append(f"dense {config['units']} along frequency")
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(1.75 * len(places) + 0.6, 1.55 * (max(place[0] for place in places) + 1)))
+        for position, (depth, channels, lines) in enumerate(places):
+            axis.add_patch(plt.Rectangle((position - 0.43, -depth - 0.36), 0.86, 0.72, facecolor=_COLOURS["Conv2D"],
+                                         edgecolor=INK, linewidth=0.8))
+            axis.text(position, -depth, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
+            axis.text(position, -depth + 0.39, f"{folded[0] >> depth} bins × {channels}", ha="center", va="bottom",
+                      fontsize=7.2, color=MUTED)
+            if position:
+                before = places[position - 1][0]
+                axis.annotate("", (position - 0.44, -depth), (position - 0.57, -before),
+                              arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8})
+        count = len(places)
+        for position in range(count // 2):
+            depth = places[position][0]
+            axis.annotate("", (count - 1 - position - 0.45, -depth + 0.2), (position + 0.45, -depth + 0.2),
+                          arrowprops={"arrowstyle": "-|>", "color": MUTED, "linewidth": 0.8, "linestyle": "--"})
+        axis.set_xlim(-0.6, count - 0.4)
+        axis.set_ylim(-max(place[0] for place in places) - 0.5, 0.68)
+        axis.axis("off")
+        axis.set_title(f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[0]} neighbours folded into "
+                       "channels; dashed: skips that are added)", loc="left", fontsize=9.5)
     return figure

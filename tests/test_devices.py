@@ -111,9 +111,9 @@ def test_one_device_is_as_it_was(monkeypatch, value):
 def test_every_batch_can_be_shared(store):
     draw = Draw(per_track=21, valid_per_track=17, start_point=0.0, stop_point=None)
     for split, total in ((TRAIN, 42), (VALID, 17)):
-        made = Batches(store / "svs", "SVS", split, draw, 12, 1, 1, 3)
+        made = Batches(store / "svs", "SVS", split, draw, 12, 1, 1, share=3)
         made.epoch = 1
         sizes = [len(made[index][0]) for index in range(len(made))]
         assert all(size % 3 == 0 for size in sizes) and sum(sizes) == total // 3 * 3
     with pytest.raises(DataError, match="17 excerpts of split valid can't be shared by 20 devices"):
-        Batches(store / "svs", "SVS", VALID, draw, 20, 1, 1, 20)
+        Batches(store / "svs", "SVS", VALID, draw, 20, 1, 1, share=20)
