@@ -24,6 +24,8 @@ def run(method: str) -> None:
     scratch.done()
     for protocol, folder in ((scores.BSSEVAL, paths.METRICS), (scores.SEED, paths.METRICS / scores.SEED)):
         metrics = summary.method_metrics(summary.track_table(paths.SCORES / method, method, protocol))
+        if protocol == scores.BSSEVAL:
+            metrics["leak"] = summary.leak_metrics(paths.SCORES / method)
         files.write_json(folder / f"{method}.json", metrics)
         log.info("%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, protocol,
                  metrics["vocals"]["SDR"]["median"], metrics["accompaniment"]["SDR"]["median"])

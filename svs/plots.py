@@ -500,14 +500,14 @@ def _u_net(name: str, layers: Sequence[dict]) -> plt.Figure:
                 places.append((0, config["filters"], []))
             places[-1][2].append(f"conv {config['kernel_size'][0]}×{config['kernel_size'][1]}, {config['filters']}")
         elif kind == "Dense":
-            places[-1][2].append(f"dense {config['units']} along frequency")
+            places[-1][2].append(f"dense {config['units']} (frequency)")
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(1.75 * len(places) + 0.6, 1.55 * (max(place[0] for place in places) + 1)))
         for position, (depth, channels, lines) in enumerate(places):
             axis.add_patch(plt.Rectangle((position - 0.43, -depth - 0.36), 0.86, 0.72, facecolor=_COLOURS["Conv2D"],
                                          edgecolor=INK, linewidth=0.8))
             axis.text(position, -depth, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
-            axis.text(position, -depth + 0.39, f"{folded[0] >> depth} bins × {channels}", ha="center", va="bottom",
+            axis.text(position, -depth + 0.39, f"{folded[1] >> depth} bins × {channels}", ha="center", va="bottom",
                       fontsize=7.2, color=MUTED)
             if position:
                 before = places[position - 1][0]
@@ -521,6 +521,6 @@ def _u_net(name: str, layers: Sequence[dict]) -> plt.Figure:
         axis.set_xlim(-0.6, count - 0.4)
         axis.set_ylim(-max(place[0] for place in places) - 0.5, 0.68)
         axis.axis("off")
-        axis.set_title(f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[0]} neighbours folded into "
+        axis.set_title(f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
                        "channels; dashed: skips that are added)", loc="left", fontsize=9.5)
     return figure

@@ -17,6 +17,7 @@ TARGETS = ("vocals", "accompaniment")
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 BSSEVAL, SEED = "bsseval", "seed"
 PROTOCOLS = (BSSEVAL, SEED)
+LEAK = "leak"                # folder beside those of the protocols: `svs.scoring.leak`
 
 
 def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:

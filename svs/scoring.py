@@ -23,11 +23,11 @@ import numpy as np
 
 from svs import bsseval
 from svs.audio import Source, WavSource, mono, passage, resample
-from svs.dataset import Dataset, Track
+from svs.dataset import SILENT, Dataset, Track
 from svs.errors import DataError
 from svs.fanout import over_tracks
-from svs.files import write_text
-from svs.scores import MEASURES, PROTOCOLS, SEED, TARGETS, museval_json
+from svs.files import write_json, write_text
+from svs.scores import BSSEVAL, LEAK, MEASURES, PROTOCOLS, SEED, TARGETS, museval_json
 from svs.settings import Representation, Score
 from svs.spectral import istft, stft
 
@@ -107,6 +107,35 @@ def _as_the_seed(signal: np.ndarray, rate: int, representation: Representation, 
     return single[:, None]
 
 
+def leak(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[str, float]:
+    """What a method calls vocals in the seconds in which nobody sings, which BSS Eval leaves out as NaN.
+
+    Parameters
+    ----------
+    vocals : Source
+        The true ones; a second of them counts as silent below a peak of `svs.dataset.SILENT`.
+    estimates : dict of str to Source
+        `vocals` and `accompaniment`, which sum to the mixture.
+    settings : Score
+        The window and the passage.
+
+    Returns
+    -------
+    dict
+        `seconds` that are silent, and the energies of `vocals`' estimate and of the `mixture` in them.
+    """
+    first, last = passage(vocals, settings.passage.start, settings.passage.duration)
+    window = round(settings.window * vocals.rate)
+    found = {"seconds": 0.0, "vocals": 0.0, "mixture": 0.0}
+    for start in range(first, last - window + 1, window):
+        if np.abs(vocals.read(start, start + window)).max(initial=0.0) < SILENT:
+            sung, rest = (estimates[target].read(start, start + window).astype(np.float64) for target in TARGETS)
+            found["seconds"] += settings.window
+            found["vocals"] += float(np.square(sung).sum())
+            found["mixture"] += float(np.square(sung + rest).sum())
+    return found
+
+
 @dataclass(frozen=True)
 class _Job:
     track: Track
@@ -125,8 +154,8 @@ def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Pat
         `test/<track>/{vocals,accompaniment}.wav` below it.
     settings : Score
     folder : Path
-        Gets `<protocol>/test/<track>.json`; what is there already is not
-        scored again.
+        Gets `<protocol>/test/<track>.json`, and `leak/test/<track>.json` (`leak`);
+        what is there already is not scored again.
     desc : str
         For the progress bar.
     protocols : sequence of str
@@ -145,4 +174,7 @@ def _score_track(dataset: Dataset, estimates: Path, settings: Score, job: _Job) 
                                   for target in TARGETS}
     with dataset.open(track, TARGETS) as references:
         scores = score_sources(references, sources, settings, job.protocol)
+        if job.protocol == BSSEVAL:
+            write_json(job.result.parents[2] / LEAK / track.subset / job.result.name,
+                       leak(references["vocals"], sources, settings))
     write_text(job.result, museval_json(track.name, scores, settings))

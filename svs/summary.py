@@ -14,8 +14,8 @@ import pandas as pd
 
 from svs import availability
 from svs.errors import DataError
-from svs.files import write_text
-from svs.scores import BSSEVAL, MEASURES, TARGETS, read_scores
+from svs.files import read_json, write_text
+from svs.scores import BSSEVAL, LEAK, MEASURES, TARGETS, read_scores
 from svs.settings import Score
 
 NO_METRICS = {"tracks": 0}      # of a method that could not run
@@ -66,6 +66,17 @@ def method_metrics(table: pd.DataFrame) -> dict:
         metrics[target]["silent_frames"] = int(rows["silent"].sum())
         metrics[target]["tracks_without_a_score"] = int(rows["SDR"].isna().sum())
     return metrics
+
+
+def leak_metrics(folder: Path) -> dict:
+    """What a method calls vocals where nobody sings, over all tracks: `level` in dB beside the mixture, and `seconds`.
+
+    The level is None where no second is silent, or nothing at all leaks.
+    """
+    tracks = [read_json(path) for path in sorted((Path(folder) / LEAK / "test").glob("*.json"))]
+    vocals, mixture = (sum(track[part] for track in tracks) for part in ("vocals", "mixture"))
+    level = 10 * np.log10(vocals / mixture) if vocals > 0 and mixture > 0 else float("nan")
+    return {"level": _rounded(level), "seconds": sum(track["seconds"] for track in tracks)}
 
 
 def _rounded(value: float) -> float | None:

@@ -14,8 +14,9 @@ from svs.audio import ArraySource, WavSource, write_wav
 from svs.dataset import ACCOMPANIMENT, STREAMS, Dataset, Manifest, Track, inspect, musdb_tracks
 from svs.errors import DataError
 from svs.scores import MEASURES, PROTOCOLS, SEED, TARGETS, museval_json, read_scores
-from svs.scoring import evaluate, score_method, score_sources
+from svs.scoring import evaluate, leak, score_method, score_sources
 from svs.settings import Passage
+from svs.summary import leak_metrics
 from svs.synth import write_stempeg_song
 
 RATE = 8000          # of the noise: scores don't depend on it, time does
@@ -316,7 +317,7 @@ def test_one_process_or_two_give_the_same_files(scored, settings, tmp_path):
         score_method(dataset, estimates, settings.score, tmp_path / "one", "floor")
     finally:
         os.sched_setaffinity(0, before)
-    assert set(contents(tmp_path / "one")) == {f"{protocol}/test/a test track.json" for protocol in PROTOCOLS}
+    assert set(contents(tmp_path / "one")) == {f"{folder}/test/a test track.json" for folder in (*PROTOCOLS, "leak")}
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -346,3 +347,33 @@ def test_only_test_tracks_are_scored(scored, settings, tmp_path):
     nothing = Manifest("tiny", [Track("t", "train", "train", 10, RATE, "", False)])
     score_method(Dataset(dataset.folder, nothing), estimates, settings.score, tmp_path, "floor")
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("share, level", [(0.25, -12.0412), (1.0, 0.0), (0.0, None)])
+def test_leak_is_what_is_called_vocals_where_nobody_sings(settings, tmp_path, share, level):
+    """Two of four seconds are silent, one but for a whisper of -90 dBFS; the level is that of the mixture's share."""
+    vocals, rest = noise(4.0)
+    vocals[:RATE] = 0
+    vocals[RATE:2 * RATE] = 3e-5
+    mixture = vocals + rest
+    estimates = {"vocals": ArraySource(share * mixture, RATE),
+                 "accompaniment": ArraySource((1 - share) * mixture, RATE)}
+    found = leak(ArraySource(vocals, RATE), estimates, settings.score)
+    assert found["seconds"] == 2.0
+    assert found["mixture"] == pytest.approx(np.square(mixture[:2 * RATE]).sum(), rel=1e-5)
+    (tmp_path / "leak" / "test").mkdir(parents=True)
+    for name in "ab":
+        (tmp_path / "leak" / "test" / f"{name}.json").write_text(json.dumps(found))
+    metrics = leak_metrics(tmp_path)
+    assert metrics["seconds"] == 4.0
+    assert metrics["level"] == (None if level is None else pytest.approx(level, abs=1e-4))
+
+
+def test_no_silent_second_no_leak(settings, tmp_path):
+    vocals, rest = noise()
+    estimates = {"vocals": ArraySource(rest, RATE), "accompaniment": ArraySource(vocals, RATE)}
+    found = leak(ArraySource(vocals, RATE), estimates, settings.score)
+    assert found == {"seconds": 0.0, "vocals": 0.0, "mixture": 0.0}
+    (tmp_path / "leak" / "test").mkdir(parents=True)
+    (tmp_path / "leak" / "test" / "a.json").write_text(json.dumps(found))
+    assert leak_metrics(tmp_path) == {"level": None, "seconds": 0.0}
