@@ -233,7 +233,11 @@ def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, 
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.margins(x=0.08, y=0.18)
             axis.grid(color="#e6e8eb", linewidth=0.8)
-        axes[0][0].set_ylabel("binary cross entropy (nats)")
+        for number, (axis, curve) in enumerate(zip(axes[0], curves.values(), strict=True)):
+            if curve["val_loss"].min() < 0:       # no cross entropy
+                axis.set_ylabel("error beside the mixture (dB)")
+            elif number == 0:
+                axis.set_ylabel("binary cross entropy (nats)")
         for axis in axes[0]:
             axis.legend(frameon=False, fontsize=8)
         figure.tight_layout()

@@ -23,12 +23,15 @@ pytestmark = pytest.mark.slow
 SMALL = {
     "extract": {name: {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
                 for name in ("svs", "vad")},
+    "train": {"unet_separator": {
+        "frames": 32, "representation": {"frame_size": 1024, "win_length": 1024, "hop_length": 512},
+        "network": {"channels": 6, "growth": 2, "levels": 2}}},
     "profiles": {"tiny": {
         "download": {"tiny": {"train": 2, "valid": 1, "test": 2, "train_seconds": 3.0, "test_seconds": 2.5,
                               "real_song": False}},
         "pretrain": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 16, "valid_per_track": 8}},
         "train": {model: {"epochs": 3, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}}
-                  for model in ("cnn_separator", "cnn_deep_separator")},
+                  for model in ("cnn_separator", "cnn_deep_separator")} | {"unet_separator": {"epochs": 2, "mixes": 8}},
         "vad": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}},
     }},
 }
@@ -141,24 +144,29 @@ def everything(*stages: str) -> set[str]:
 
 # Which stages a parameter triggers by itself; what they feed runs after them if their output changes.
 TRIGGERS = [
-    ("seed", 21, {"download", "pretrain", "train@cnn_separator", "train@cnn_deep_separator", "train_vad", "summarize"}),
+    ("seed", 21, {"download", "pretrain", "train_vad", "summarize",
+                 *(f"train@{model}" for model in ("cnn_separator", "cnn_deep_separator", "unet_separator"))}),
     ("download.on_silent_vocals", "skip", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),
     ("profiles.tiny.download.tiny.test", 3, {"download"}),
     ("extract.svs.hop_length", 128, {"extract"}),
     ("extract.store.compression", 5, {"extract"}),
     ("extract.vad.smoothing", 0.3, {"extract", "score_vad"}),
+    ("extract.stems.sample_rate", 22050, {"extract"}),
     ("pretrain.learning_rate", 1e-4, {"pretrain"}),
     ("profiles.tiny.pretrain.excerpts.per_track", 10, {"pretrain"}),
     ("train.cnn_separator.label_smoothing", 0.01, {"train@cnn_separator"}),
     ("profiles.tiny.train.cnn_separator.epochs", 4, {"train@cnn_separator"}),
     ("profiles.tiny.train.cnn_deep_separator.excerpts.per_track", 20, {"train@cnn_deep_separator"}),
     ("train.cnn_deep_separator.excerpts.start_point", 0.5, {"train@cnn_deep_separator"}),
+    ("train.unet_separator.mixing.gain", 3.0, {"train@unet_separator"}),
+    ("profiles.tiny.train.unet_separator.mixes", 12, {"train@unet_separator"}),
     ("vad.learning_rate", 1e-2, {"train_vad"}),
     ("profiles.tiny.vad.epochs", 3, {"train_vad"}),
     ("separate.common.chunk", 20.0, everything("separate")),
     ("separate.cnn_separator.gate", 0.3, {"separate@cnn_separator"}),
     ("separate.cnn_deep_separator.hop", 3, {"separate@cnn_deep_separator"}),
+    ("separate.unet_separator.wiener", 2, {"separate@unet_separator"}),
     ("separate.repet_sim.variant", "librosa", {"separate@repet_sim"}),
     ("separate.knn_median.neighbours", 20, {"separate@knn_median"}),
     ("separate.hpss.two_stage.long.frames", 9, {"separate@hpss"}),

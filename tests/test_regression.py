@@ -41,7 +41,7 @@ def test_oracle_above_nets_above_floor(committed, which, target):
     if which != "committed" and not path.exists():
         pytest.skip("no run yet; make repro")
     median = medians(committed if which == "committed" else pd.read_csv(path), target)
-    for net in ("cnn_separator", "cnn_deep_separator"):
+    for net in ("cnn_separator", "cnn_deep_separator", "unet_separator"):
         assert median["oracle_ibm"] > median[net] + 3
         assert median[net] > median["mixture"]
 

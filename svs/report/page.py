@@ -23,7 +23,7 @@ from svs.report import content
 from svs.report.content import Content, Method
 from svs.report.listening import LOWEST, Passage
 from svs.scores import BSSEVAL, MEASURES, TARGETS
-from svs.settings import Settings
+from svs.settings import MixTraining, Settings
 
 _HERE = Path(__file__).parent
 _ICON = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" '
@@ -141,8 +141,11 @@ def _trainings(gathered: Content, settings: Settings) -> list[dict[str, Any]]:
     rows = []
     for name, result in gathered.trainings.items():
         group = groups[name]
+        mixes = isinstance(group, MixTraining)
         rows.append({"name": name, "epochs": group.epochs, "batch": group.batch_size, "rate": group.learning_rate,
-                     "smoothing": group.label_smoothing, "excerpts": group.excerpts.per_track, "result": result,
+                     "smoothing": None if mixes else group.label_smoothing,
+                     "excerpts": f"{group.mixes} mixtures an epoch" if mixes else group.excerpts.per_track,
+                     "unit": " dB" if mixes else "", "result": result,
                      "seed": gathered.curves[name]["seed"]})
     return rows
 
