@@ -334,7 +334,8 @@ import sys
 from pathlib import Path
 import test_fanout
 from svs.running import main
-main(test_fanout.spread, test_fanout.patient, list(range(500)), Path(sys.argv[1]))
+print("ready", flush=True)
+main(test_fanout.spread, test_fanout.patient, list(range(2000)), Path(sys.argv[1]))
 """
 
 
@@ -345,12 +346,13 @@ def test_ctrl_c_cleans_up(cluster, tmp_path, where):
     if where == "cluster":
         variables[fanout.ADDRESS] = cluster
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path)], env=os.environ | variables,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout.readline() == "ready\n"
     if where == "cluster":
         until(lambda: list(tmp_path.iterdir()))
     time.sleep(5)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert said.strip().endswith("interrupted: run again to continue") and "Traceback" not in said
     assert not list(tmp_path.iterdir()), "the token is left"
@@ -359,4 +361,5 @@ def test_ctrl_c_cleans_up(cluster, tmp_path, where):
             patch.setenv(fanout.ADDRESS, cluster)
             start = time.monotonic()
             assert spread(twice, [1], tmp_path) == [2]
-            assert time.monotonic() - start < 20, "the cluster still works on what was interrupted"
+            # All of it would take 200 s.
+            assert time.monotonic() - start < 90, "the cluster still works on what was interrupted"
