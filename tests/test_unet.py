@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from svs import chunking, extraction, mix_training, mixing, synth
-from svs.audio import ArraySource
+from svs.audio import ArraySource, WavSource
 from svs.dataset import ACCOMPANIMENT, Dataset, Manifest
 from svs.errors import DataError, ModelError, SettingsError
 from svs.files import Scratch
@@ -19,6 +19,7 @@ from svs.separators.unet_separator import UNetSeparator
 from svs.settings import MixTraining, UNetOptions
 from svs.store import Stems
 
+ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
 NETWORK = {"max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2, "blocks": 1,
@@ -285,7 +286,7 @@ def test_impossible_settings_are_named(laid, told):
     from svs import project
 
     with pytest.raises(SettingsError, match=f"unet_separator.*{told}"):
-        project.find(Path(__file__).parent.parent, ["train.unet_separator.network.levels=3",
+        project.find(ROOT, ["train.unet_separator.network.levels=3",
                                                     f"train.unet_separator.{laid}"])
 
 
@@ -350,6 +351,23 @@ def test_silence_stays_silent(folder):
     for iterations in (0, 1):
         separator = UNetSeparator(folder, UNetOptions(wiener=iterations, wiener_window=1.0))
         assert not separator.vocals(np.zeros((20000, 2), np.float32), RATE).any()
+
+
+def test_the_net_that_comes_along_separates_a_real_song(tmp_path):
+    """On a song of MUSDB18's test set, which it has never heard: far above the floor, in vocals and accompaniment."""
+    name = synth.write_stempeg_song(tmp_path / "song")
+    assert name
+    stems = {stem: WavSource(tmp_path / "song" / f"{stem}.wav") for stem in (*synth.STEMS, "mixture")}
+    audio = {stem: source.read(0, source.samples) for stem, source in stems.items()}
+    separator = UNetSeparator(ROOT / "models/pretrained/unet_separator", UNetOptions(wiener=0, wiener_window=1.0))
+    vocals = separator.vocals(audio["mixture"], stems["mixture"].rate)
+
+    def sdr(true: np.ndarray, estimate: np.ndarray) -> float:
+        return 10 * np.log10(np.square(true).sum() / np.square(true - estimate).sum())
+
+    rest = audio["mixture"] - audio["vocals"]
+    assert sdr(audio["vocals"], vocals) > sdr(audio["vocals"], audio["mixture"] / 4) + 3
+    assert sdr(rest, audio["mixture"] - vocals) > sdr(rest, 0.75 * audio["mixture"]) + 2
 
 
 def test_a_card_of_another_net_is_refused(tmp_path, network):

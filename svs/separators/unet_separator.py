@@ -31,6 +31,7 @@ class UNetSeparator(MaskSeparator):
     """
 
     name = "unet_separator"
+    uses_all_cores = True
 
     def __init__(self, folder: Path, options: UNetOptions):
         from svs.models.archive import load  # Keras takes seconds to import
