@@ -269,12 +269,13 @@ def _methods() -> tuple[str, ...]:
 def method(name: str, project: Project) -> Check:
     """Whether a separation method can run here; no network is loaded and nothing is downloaded."""
     from svs import separators
+    from svs.models import ON_MIXES
     from svs.settings import NETS
 
     settings = project.settings
     needs = project.path(separators.needs(name, settings))
     look: Callable[[], tuple[str, str, str]] = {
-        **{net: lambda: model(needs, f"dvc repro train@{name}") for net in NETS},
+        **{net: lambda: _of_ours(name, project, needs) for net in (*NETS, *ON_MIXES)},
         "openunmix": lambda: _openunmix(project, needs), "spleeter": lambda: _spleeter(project, needs),
     }.get(name, lambda: (OK, "", ""))
     try:
@@ -284,6 +285,13 @@ def method(name: str, project: Project) -> Check:
     if name in separators.ORACLES:
         found = "with the true stems: `svs score`, or `svs separate` with --track or --reference"
     return Check("methods", name, state, found, advice, needed=name in settings.methods)
+
+
+def _of_ours(name: str, project: Project, folder: Path) -> tuple[str, str, str]:
+    state, found, advice = model(folder, f"dvc repro train@{name}")
+    if state != OK and name not in project.settings.models:
+        advice = f"add its lines under `models` and `methods` in {paths.PARAMS}, then {advice}"
+    return state, found, advice
 
 
 def _openunmix(project: Project, folder: Path) -> tuple[str, str, str]:
