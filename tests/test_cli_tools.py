@@ -448,7 +448,7 @@ def test_an_extraction_that_was_killed_goes_on(extracted, home, tiny_set, tmp_pa
                "--project", home]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while not list(tmp_path.glob(".store.partial/*/finished/*.npz")):
+    while not list(tmp_path.glob(".store.partial/*/tracks/*/runs.npz")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     process.kill()

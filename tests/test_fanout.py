@@ -259,17 +259,20 @@ def test_the_same_bytes_on_the_cluster_and_here(cluster, tiny_set, small, models
 
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle_of_a_track_loses_nothing(on_cluster, tiny_set, settings, tmp_path):
-    """kill -9 of the process that holds an unfinished track, as soon as one is seen; twice."""
+    """kill -9 of the process that holds an unfinished track, as soon as one is seen.
+
+    Once: the scheduler of these tests gives a track up after the second worker, whichever track that one was at.
+    """
     data = Dataset(*tiny_set)
     scratch = Scratch(tmp_path / "scratch", "extract", "1")
     killed: list[str] = []
     done = threading.Event()
 
     def kill() -> None:
-        while len(killed) < 2 and not done.is_set():
+        while not killed and not done.is_set():
             for holder in (scratch.path / "tracks").glob(".*.unfinished"):
                 match = re.fullmatch(r"\.(.+)\.(\d+)@.*\.unfinished", holder.name)
-                if match and match[1] not in killed:
+                if match:
                     os.kill(int(match[2]), signal.SIGKILL)
                     killed.append(match[1])
                     break
