@@ -67,7 +67,8 @@ def home(tmp_path_factory):
 def test_memory_does_not_grow_with_the_song(method, picture, recording, home, tmp_path):
     used = [peak("separate", recording(seconds), "-q", "-m", method, "-o", tmp_path / str(seconds), "--project", home,
                  "--picture" if picture else "--no-picture") for seconds in (180, 300)]
-    assert used[1] < used[0] + 30 and used[1] < LIMIT, used
+    # Two minutes of stereo are 42 MB, mixture and estimate twice that; the allocator alone moves by 35.
+    assert used[1] < used[0] + 60 and used[1] < LIMIT, used
 
 
 def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
