@@ -369,7 +369,7 @@ def logged(path: Path, text: str) -> bool:
 # Stages, and the sign (a glob in the clone) that one is in the middle of its work.
 MIDDLE = [
     ("download", "data/musdb/.tiny.*/tiny/train/*01"),
-    ("extract", ".cache/extract/*/finished/*.npz"),
+    ("extract", ".cache/extract/*/tracks/*/runs.npz"),
     ("pretrain", ".cache/pretrain/*/state.npz"),
     ("train@cnn_separator", ".cache/train-cnn_separator/*/state.npz"),
     ("train@cnn_deep_separator", ".cache/train-cnn_deep_separator/*/state.npz"),
