@@ -13,7 +13,7 @@ from svs.files import Scratch, write_text
 from svs.mixing import Mixes, Passages, spectra
 from svs.running import log, quietly
 from svs.settings import MixTraining
-from svs.spectral import log_magnitude
+from svs.spectral import stereo_log_magnitudes
 from svs.store import Stems
 from svs.training import Checkpoint, fit, make_reproducible
 
@@ -48,7 +48,10 @@ class ErrorToMixture(keras.losses.Loss):
         self._stretch, self._floor = stretch, 10 ** (floor / 10)
 
     def call(self, y_true, y_pred):
-        """From `svs.mixing.targets` and logits (n, frames, bins, 2)."""
+        """From `svs.mixing.targets` and logits (n, frames, bins, 2 x members), the mean over members."""
+        members = y_pred.shape[-1] // 2
+        if members > 1:
+            return sum(self.call(y_true, y_pred[..., 2 * member:2 * member + 2]) for member in range(members)) / members
         ops = keras.ops
         mask = ops.sigmoid(y_pred)
         mixture, shared, vocals = (y_true[..., part] for part in range(3))
@@ -67,15 +70,18 @@ class ErrorToMixture(keras.losses.Loss):
 
 
 def standardisation(stems: Stems, tracks: list[str], settings: MixTraining) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the log magnitudes of the songs as they are: float32 (bins,) each."""
+    """Mean and deviation of the log magnitudes of the songs as they are: float32 (bins, inputs) each."""
     total, squares, count = 0.0, 0.0, 0
     longest = round(60 * stems.rate)         # of each song its first minute will do
     for track in tracks:
         stop = min(stems.samples(track), longest)
         mixture = sum(stems.read(track, stem, 0, stop) for stem in ("vocals", "drums", "bass", "other"))
-        level = log_magnitude(np.abs(spectra(mixture, settings))).astype(np.float64)
-        total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
-        count += level.shape[0] * level.shape[2]
+        level = stereo_log_magnitudes(spectra(mixture, settings), mid_side=settings.network.mid_side).astype(np.float64)
+        total, squares = total + level.sum(axis=0), squares + np.square(level).sum(axis=0)
+        count += level.shape[0]
+    # Left and right alike: channels are swapped while training.
+    for sums in (total, squares):
+        sums[:, :2] = sums[:, :2].mean(axis=1, keepdims=True)
     mean = total / count
     return mean.astype(np.float32), (np.sqrt(np.maximum(squares / count - mean ** 2, 0)) + _LEAST).astype(np.float32)
 
@@ -133,7 +139,7 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         write_text(curve, history.csv())
     card = {
         "model": model_name, "mode": "MIX", "parameters": model.count_params(),
-        "representation": representation.model_dump(), "bins": settings.bins,
+        "representation": representation.model_dump(), "bins": settings.bins, "mid_side": settings.network.mid_side,
         "frames_multiple": network.frames_multiple(settings.network),
         "context": network.context(settings.network),
         "val_loss": history.val_loss[epoch - 1], "loss": history.loss[epoch - 1],

@@ -176,6 +176,8 @@ class Training(_Group):
 class UNet(_Group):
     """Size of the U-Net: Hz, bins, layers."""
 
+    members: Annotated[int, Field(ge=1, le=8)]
+    mid_side: bool
     max_frequency: Annotated[float, Field(gt=0)]
     fold: Positive
     channels: Positive
@@ -184,6 +186,12 @@ class UNet(_Group):
     blocks: Positive
     convolutions: Positive
     bottleneck: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @property
+    def inputs(self) -> int:
+        """Channels of log magnitudes that it hears."""
+        return 4 if self.mid_side else 2
 
 
 class Mixing(_Group):
@@ -193,6 +201,9 @@ class Mixing(_Group):
     loose_stems: Share
     gain: Annotated[float, Field(ge=0, le=40)]
     swap_channels: Share
+    tone: Annotated[float, Field(ge=0, le=40)]
+    speed: Annotated[float, Field(ge=0, le=0.5)]
+    two_voices: Share
 
 
 class MixTraining(_Group):
@@ -254,6 +265,7 @@ class ModelSource(_Group):
 class UNetOptions(_Group):
     """What the U-Net's mask goes through on its way to audio."""
 
+    swapped: bool
     wiener: Count
     wiener_window: Annotated[float, Field(ge=0.1, le=60)]
 

@@ -23,9 +23,12 @@ from svs.store import Stems
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
-NETWORK = {"max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2, "blocks": 1,
-           "convolutions": 2, "bottleneck": 8}
-MIXING = {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
+NETWORK = {"members": 1, "mid_side": True, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2, "blocks": 1,
+           "convolutions": 2, "bottleneck": 8, "dropout": 0.0}
+PLAIN = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0, "tone": 0.0, "speed": 0.0,
+         "two_voices": 0.0}
+MIXING = PLAIN | {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5, "tone": 3.0, "speed": 0.1,
+                  "two_voices": 0.1}
 
 
 def options(**changes) -> MixTraining:
@@ -106,8 +109,7 @@ def test_a_mixture_depends_on_seed_epoch_and_number_alone(stems):
 
 def test_songs_as_they_are(stems):
     """Without mixing, vocals and accompaniment are of one place in one song."""
-    as_is = options(mixing={"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0})
-    mixes = mixing.Mixes(stems, ("train",), as_is, 1)
+    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN), 1)
     for number in range(5):
         vocals, accompaniment = mixes.mix(0, number)
         assert vocals.shape == accompaniment.shape == (31 * 512, 2)
@@ -123,10 +125,9 @@ def _found(stems: Stems, track: str, vocals: np.ndarray, accompaniment: np.ndarr
 
 
 def test_gain_and_swapped_channels(stems):
-    plain = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
-    reference = mixing.Mixes(stems, ("train",), options(mixing=plain), 1)
-    louder = mixing.Mixes(stems, ("train",), options(mixing=plain | {"gain": 6.0}), 1)
-    swapped = mixing.Mixes(stems, ("train",), options(mixing=plain | {"swap_channels": 1.0}), 1)
+    reference = mixing.Mixes(stems, ("train",), options(mixing=PLAIN), 1)
+    louder = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"gain": 6.0}), 1)
+    swapped = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"swap_channels": 1.0}), 1)
     gains = []
     for number in range(20):
         vocals = reference.mix(0, number)[0]
@@ -140,6 +141,62 @@ def test_gain_and_swapped_channels(stems):
     assert -6.01 <= min(gains) < -2 and 2 < max(gains) <= 6.01
 
 
+def test_two_voices_are_two_songs_vocals(stems):
+    alone = mixing.Mixes(stems, ("train",), options(mixing=PLAIN), 1)
+    both = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"two_voices": 1.0}), 1)
+    seconds = []
+    for number in range(8):
+        (first, rest), (sum_, same) = alone.mix(0, number), both.mix(0, number)
+        np.testing.assert_array_equal(rest, same)
+        seconds.append(sum_ - first)
+    assert any(second.any() for second in seconds)
+    whole = np.concatenate([stems.read(track, "vocals", 0, stems.samples(track)) for track in stems.tracks("train")])
+    for second in seconds:
+        loudest = np.abs(second[:, 0]).argmax()
+        near = np.abs(whole[:, 0] - second[loudest, 0]) < 1e-6
+        assert near.any() or not second.any()
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_passage_played_faster_is_shorter_and_higher(stems, factor):
+    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"speed": 0.1}), 1)
+    samples = 31 * 512
+    taken = round(samples * factor)
+    time = np.arange(taken) / RATE
+    tone = np.stack([np.sin(2 * np.pi * 1000 * time), 0.5 * np.sin(2 * np.pi * 1000 * time)], axis=1)
+    played = mixes._played(tone.astype(np.float32), np.random.default_rng(0))
+    assert played.shape == (samples, 2) and played.dtype == np.float32
+    spectrum = np.abs(np.fft.rfft(played[:, 0] * np.hanning(samples)))
+    assert spectrum.argmax() * RATE / samples == pytest.approx(1000 * factor, abs=RATE / samples)
+    inner = slice(samples // 10, -samples // 10)        # a passage's ends meet in its Fourier transform
+    assert np.abs(played[inner, 0]).max() == pytest.approx(1, abs=0.05)
+    np.testing.assert_allclose(played[inner, 1], played[inner, 0] / 2, atol=1e-4)
+
+
+def test_places_are_as_long_as_their_speed_says(stems):
+    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"speed": 0.1}), 1)
+    random = np.random.default_rng(0)
+    places = [mixes._place(random) for _ in range(200)]
+    ratios = np.array([samples / (31 * 512) for _, _, samples in places])
+    assert 0.899 < ratios.min() < 0.92 and 1.08 < ratios.max() < 1.11
+    assert all(start + samples <= stems.samples(track) for track, start, samples in places)
+
+
+def test_tone_moves_octaves_by_no_more_than_it_says(stems):
+    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"tone": 6.0}), 1)
+    sound = np.random.default_rng(1).standard_normal((31 * 512, 2)).astype(np.float32)
+    before = np.abs(np.fft.rfft(sound, axis=0))
+    gains = []
+    for seed in range(10):
+        after = np.abs(np.fft.rfft(mixes._played(sound, np.random.default_rng(seed)), axis=0))
+        gain = 20 * np.log10(after[1:-1] / before[1:-1])
+        np.testing.assert_allclose(gain[:, 0], gain[:, 1], atol=0.1)        # both channels alike
+        gains.append(gain[:, 0])
+    gains = np.array(gains)
+    assert -6.1 < gains.min() < -3 and 3 < gains.max() < 6.1
+    assert np.abs(np.diff(gains[:, 200:], axis=1)).max() < 0.2              # smooth
+
+
 def test_passages_are_the_songs_one_after_the_other(stems):
     passages = mixing.Passages(stems, ("valid",), options())
     track, = stems.tracks("valid")
@@ -148,7 +205,11 @@ def test_passages_are_the_songs_one_after_the_other(stems):
     length = 31 * 512
     mixture = sum(stems.read(track, stem, length, 2 * length) for stem in ("vocals", *ACCOMPANIMENT))
     vocals = stems.read(track, "vocals", length, 2 * length)
-    np.testing.assert_allclose(x[1], np.log(np.abs(mixing.spectra(mixture, options())) + 1e-5), atol=1e-4)
+    spectrum = mixing.spectra(mixture, options())
+    np.testing.assert_allclose(x[1, ..., :2], np.log(np.abs(spectrum) + 1e-5), atol=1e-4)
+    for heard, sign in ((2, 1), (3, -1)):
+        half = (spectrum[..., 0] + sign * spectrum[..., 1]) / 2
+        np.testing.assert_allclose(x[1, ..., heard], np.log(np.abs(half) + 1e-5), atol=1e-3)
     np.testing.assert_allclose(y[1, ..., 2], np.abs(mixing.spectra(vocals, options())) ** 2, atol=1e-7)
 
 
@@ -166,7 +227,7 @@ def test_the_loss_is_the_energy_of_the_error_beside_the_mixture():
     settings = options()
     x, y = mixing.targets(vocals + rest, vocals, settings)
     mixed, sung = (mixing.spectra(audio, settings) for audio in (vocals + rest, vocals))
-    logits = rng.standard_normal(x.shape).astype(np.float32)
+    logits = rng.standard_normal(mixed.shape).astype(np.float32)
     error = np.abs(sung - mixed / (1 + np.exp(-logits.astype(np.float64)))) ** 2
     expected = []
     for first in (0, 16):
@@ -175,6 +236,9 @@ def test_the_loss_is_the_energy_of_the_error_beside_the_mixture():
         expected.append(10 * np.log10((error[:, part].sum() + 1e-3 * whole) / whole))
     loss = mix_training.ErrorToMixture(16, -30.0)
     assert float(loss(y, logits)) == pytest.approx(np.mean(expected), abs=1e-4)
+    other = rng.standard_normal(mixed.shape).astype(np.float32)
+    together = np.concatenate([logits, other], axis=-1)          # two members: the mean of their losses
+    assert float(loss(y, together)) == pytest.approx((float(loss(y, logits)) + float(loss(y, other))) / 2, abs=1e-4)
 
 
 @pytest.mark.parametrize("logit, rest, expected", [(50.0, 0.0, -30.0), (-50.0, 0.0, 0.004), (-50.0, None, -30.0)])
@@ -184,7 +248,7 @@ def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
     sound = rng.standard_normal((1, 31 * 512, 2)).astype(np.float32)
     vocals = sound if rest == 0.0 else np.zeros_like(sound)
     x, y = mixing.targets(sound, vocals, options())
-    assert float(mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x, logit))) == pytest.approx(expected, abs=2e-3)
+    assert float(mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x[..., :2], logit))) == pytest.approx(expected, abs=2e-3)
 
 
 # The network
@@ -194,7 +258,7 @@ def network() -> keras.Model:
     """A net with weights that let everything through, so that context shows."""
     settings = options().network
     bins = options().bins
-    net = unet_separator.build(bins, settings, np.full(bins, -6.0), np.ones(bins), seed=3)
+    net = unet_separator.build(bins, settings, np.full((bins, 4), -6.0), np.ones((bins, 4)), seed=3)
     rng = np.random.default_rng(5)
     net.set_weights([weight + rng.normal(0, 0.05, weight.shape).astype(np.float32) for weight in net.get_weights()])
     return net
@@ -210,7 +274,7 @@ def test_context_is_what_the_mask_of_a_frame_depends_on(network):
     rng = np.random.default_rng(1)
     reach, multiple = unet_separator.context(options().network), unet_separator.frames_multiple(options().network)
     frames = -(-(2 * reach + 40) // multiple) * multiple
-    heard = rng.uniform(-10, -2, (1, frames, network.input_shape[2], 2)).astype(np.float32)
+    heard = rng.uniform(-10, -2, (1, frames, *network.input_shape[2:])).astype(np.float32)
     before = np.asarray(network(heard))
     at = frames // 2
     louder = heard.copy()
@@ -224,11 +288,11 @@ def test_context_is_what_the_mask_of_a_frame_depends_on(network):
 def test_a_second_net_has_the_same_names_and_bytes(tmp_path):
     settings = options().network
     for name in "ab":
-        net = unet_separator.build(320, settings, np.zeros(320), np.ones(320), seed=3)
+        net = unet_separator.build(320, settings, np.zeros((320, 4)), np.ones((320, 4)), seed=3)
         archive.save(tmp_path / name, net, {})
     assert (tmp_path / "a" / "model.keras").read_bytes() == (tmp_path / "b" / "model.keras").read_bytes()
     loaded, _ = archive.load(tmp_path / "a")
-    heard = np.random.default_rng(0).uniform(0, 1, (1, 8, 320, 2)).astype(np.float32)
+    heard = np.random.default_rng(0).uniform(0, 1, (1, 8, 320, 4)).astype(np.float32)
     np.testing.assert_array_equal(np.asarray(loaded(heard)), np.asarray(net(heard)))
 
 
@@ -302,7 +366,7 @@ def test_stems_at_another_rate_are_refused(store, tmp_path):
 def folder(network, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("net") / "unet_separator"
     settings = options()
-    archive.save(folder, network, {"representation": REPRESENTATION, "bins": network.input_shape[2],
+    archive.save(folder, network, {"representation": REPRESENTATION, "bins": network.input_shape[2], "mid_side": True,
                                    "frames_multiple": unet_separator.frames_multiple(settings.network),
                                    "context": unet_separator.context(settings.network)})
     return folder
@@ -319,7 +383,7 @@ def song(tmp_path_factory) -> np.ndarray:
 
 @pytest.mark.parametrize("iterations, exact", [(0, 1e-5), (1, 1e-5)])
 def test_chunks_have_no_seams(folder, song, iterations, exact):
-    separator = UNetSeparator(folder, UNetOptions(wiener=iterations, wiener_window=0.5))
+    separator = UNetSeparator(folder, UNetOptions(swapped=True, wiener=iterations, wiener_window=0.5))
     whole = np.concatenate([part for _, part in chunking.chunks(separator, ArraySource(song, RATE), 60.0)])
     pieces = list(chunking.chunks(separator, ArraySource(song, RATE), 1.7))
     assert len(pieces) > 2
@@ -329,7 +393,7 @@ def test_chunks_have_no_seams(folder, song, iterations, exact):
 @pytest.mark.parametrize("channels, rate", [(1, RATE), (2, 48000), (6, RATE), (2, 8000)])
 @pytest.mark.parametrize("samples", [1, 300, 30000])
 def test_any_recording(folder, song, channels, rate, samples):
-    separator = UNetSeparator(folder, UNetOptions(wiener=0, wiener_window=1.0))
+    separator = UNetSeparator(folder, UNetOptions(swapped=True, wiener=0, wiener_window=1.0))
     audio = np.tile(song[:samples], (1, 3))[:, :channels]
     estimate = separator.vocals(audio, rate)
     assert estimate.shape == audio.shape and estimate.dtype == np.float32 and np.isfinite(estimate).all()
@@ -343,14 +407,14 @@ def test_a_sure_net_gives_the_mixture_or_silence(tmp_path, song, folder, logit, 
     net.set_weights(weights)
     archive.save(tmp_path / "sure", net, card)
     for iterations in (0, 1):
-        separator = UNetSeparator(tmp_path / "sure", UNetOptions(wiener=iterations, wiener_window=1.0))
+        separator = UNetSeparator(tmp_path / "sure", UNetOptions(swapped=True, wiener=iterations, wiener_window=1.0))
         # norbert's filter adds a little noise to every covariance, so that it can be inverted.
         np.testing.assert_allclose(separator.vocals(song, RATE), share * song, atol=2e-6 if not iterations else 5e-4)
 
 
 def test_silence_stays_silent(folder):
     for iterations in (0, 1):
-        separator = UNetSeparator(folder, UNetOptions(wiener=iterations, wiener_window=1.0))
+        separator = UNetSeparator(folder, UNetOptions(swapped=True, wiener=iterations, wiener_window=1.0))
         assert not separator.vocals(np.zeros((20000, 2), np.float32), RATE).any()
 
 
@@ -361,7 +425,7 @@ def test_a_net_trained_on_real_music_separates_a_real_song(tmp_path):
     assert name
     stems = {stem: WavSource(tmp_path / "song" / f"{stem}.wav") for stem in (*synth.STEMS, "mixture")}
     audio = {stem: source.read(0, source.samples) for stem, source in stems.items()}
-    separator = UNetSeparator(Path(os.environ["SVS_UNET"]), UNetOptions(wiener=0, wiener_window=1.0))
+    separator = UNetSeparator(Path(os.environ["SVS_UNET"]), UNetOptions(swapped=True, wiener=0, wiener_window=1.0))
     vocals = separator.vocals(audio["mixture"], stems["mixture"].rate)
 
     def sdr(true: np.ndarray, estimate: np.ndarray) -> float:
@@ -375,4 +439,4 @@ def test_a_net_trained_on_real_music_separates_a_real_song(tmp_path):
 def test_a_card_of_another_net_is_refused(tmp_path, network):
     archive.save(tmp_path / "net", network, {"representation": REPRESENTATION})
     with pytest.raises(ModelError, match="card of a U-Net"):
-        UNetSeparator(tmp_path / "net", UNetOptions(wiener=0, wiener_window=1.0))
+        UNetSeparator(tmp_path / "net", UNetOptions(swapped=True, wiener=0, wiener_window=1.0))

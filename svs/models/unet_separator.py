@@ -51,38 +51,24 @@ def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *,
     bins : int
         A multiple of `settings.fold` times 2 to the number of levels (`svs.settings.MixTraining.bins`).
     settings : UNet
-    mean, deviation : float (bins,)
-        Of the training songs' log magnitudes (`svs.spectral.log_magnitude`).
+    mean, deviation : float (bins, inputs)
+        Of the training songs' log magnitudes (`svs.spectral.stereo_log_magnitudes`).
     seed : int
 
     Returns
     -------
     keras.Model
-        From log magnitudes (n, frames, bins, 2) to logits of the mask of the same shape.
+        From log magnitudes (n, frames, bins, inputs) to logits of the mask of both channels (n, frames, bins, 2).
     """
     net = _Builder(seed)
-    folded = (bins // settings.fold, 2 * settings.fold)
-    level = keras.Input((None, bins, 2), name="log_magnitude")
-    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised")(level)
-    heard = keras.layers.Reshape((-1, *folded), name="folded")(heard)
-    channels = settings.channels
-    x = net.convolution(heard, channels, 1)
-    skips = []
-    for _ in range(settings.levels):
-        x = net.block(x, channels, settings)
-        skips.append(x)
-        channels += settings.growth
-        x = net.convolution(x, channels, 2, stride=2)
-    x = net.block(x, channels, settings)
-    for skip in reversed(skips):
-        channels -= settings.growth
-        x = net.named(keras.layers.Conv2DTranspose(channels, 2, strides=2, padding="same", activation="relu",
-                                                   kernel_initializer=net.he()))(x)
-        x = net.block(net.named(keras.layers.Add())([x, skip]), channels, settings)
-    x = net.named(keras.layers.Concatenate())([x, heard])
-    x = net.convolution(x, 2 * channels, 1)
-    x = net.convolution(x, folded[1], 1, activation=None)
-    logits = keras.layers.Reshape((-1, bins, 2), name="mask_logits")(x)
+    level = keras.Input((None, bins, settings.inputs), name="log_magnitude")
+    heard = keras.layers.Normalization(axis=(2, 3), mean=mean, variance=np.square(deviation), name="standardised")(level)
+    heard = keras.layers.Reshape((-1, bins // settings.fold, settings.inputs * settings.fold), name="folded")(heard)
+    members = [net.member(heard, settings) for _ in range(settings.members)]
+    x = members[0] if len(members) == 1 else keras.layers.Concatenate(name="members")(members)
+    logits = keras.layers.Permute((1, 2, 4, 3), name="by_bin")(keras.layers.Reshape(
+        (-1, bins // settings.fold, 2 * settings.members, settings.fold), name="unfolded")(x))
+    logits = keras.layers.Reshape((-1, bins, 2 * settings.members), name="mask_logits")(logits)
     return keras.Model(level, logits, name="unet_separator")
 
 
@@ -106,6 +92,25 @@ class _Builder:
         return self.named(keras.layers.Conv2D(channels, size, strides=stride, padding="same", activation=activation,
                                               kernel_initializer=self.he(variance)))(x)
 
+    def member(self, heard: keras.KerasTensor, settings: UNet) -> keras.KerasTensor:
+        """One U-Net, from folded bins to the folded logits of both channels."""
+        channels, skips = settings.channels, []
+        x = self.convolution(heard, channels, 1)
+        for _ in range(settings.levels):
+            x = self.block(x, channels, settings)
+            skips.append(x)
+            channels += settings.growth
+            x = self.convolution(x, channels, 2, stride=2)
+        x = self.block(x, channels, settings)
+        for skip in reversed(skips):
+            channels -= settings.growth
+            x = self.named(keras.layers.Conv2DTranspose(channels, 2, strides=2, padding="same", activation="relu",
+                                                        kernel_initializer=self.he()))(x)
+            x = self.block(self.named(keras.layers.Add())([x, skip]), channels, settings)
+        x = self.named(keras.layers.Concatenate())([x, heard])
+        x = self.convolution(x, 2 * channels, 1)
+        return self.convolution(x, 2 * settings.fold, 1, activation=None)
+
     def block(self, x: keras.KerasTensor, channels: int, settings: UNet) -> keras.KerasTensor:
         """Convolutions over time and frequency, then dense layers over frequency; both added to what came in."""
         for _ in range(settings.blocks):
@@ -119,5 +124,8 @@ class _Builder:
         y = self.named(keras.layers.Permute((1, 3, 2)))(x)
         y = self.named(keras.layers.Dense(max(16, length // settings.bottleneck), activation="relu",
                                           kernel_initializer=self.he()))(y)
+        if settings.dropout:
+            self._seed += 1
+            y = self.named(keras.layers.Dropout(settings.dropout, seed=self._seed))(y)
         y = self.named(keras.layers.Dense(length, kernel_initializer=self.he(_SMALL)))(y)
         return self.named(keras.layers.Add())([x, self.named(keras.layers.Permute((1, 3, 2)))(y)])

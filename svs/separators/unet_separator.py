@@ -12,7 +12,7 @@ from scipy.special import expit
 from svs.errors import ModelError
 from svs.separators.base import MaskSeparator
 from svs.settings import Representation, Settings, UNetOptions
-from svs.spectral import log_magnitude, magnitude
+from svs.spectral import stereo_log_magnitudes, window_sum
 
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
 
@@ -40,11 +40,13 @@ class UNetSeparator(MaskSeparator):
         try:
             representation = Representation(**card["representation"])
             self._bins, self._multiple, context = (int(card[key]) for key in ("bins", "frames_multiple", "context"))
+            self._mid_side = bool(card["mid_side"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
-        if tuple(self._model.input_shape) != (None, None, self._bins, 2):
-            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; "
-                             "train it again")
+        expected = (None, None, self._bins, 4 if self._mid_side else 2)
+        if tuple(self._model.input_shape) != expected:
+            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {expected}; train it again")
+        self._swapped = options.swapped
         self._iterations = options.wiener
         self._window = max(1, round(options.wiener_window * representation.sample_rate / representation.hop_length))
         # Chunks begin where pooling does in the whole song, and a window of the Wiener filter.
@@ -55,7 +57,7 @@ class UNetSeparator(MaskSeparator):
         estimates = []
         for pair in pairs:
             stereo = pair if len(pair) == 2 else np.repeat(pair, 2, axis=0)
-            mask = self.mask(magnitude(stereo, self.representation))
+            mask = self.mask(stereo)
             vocals = self._wiener(mask, stereo) if self._iterations else mask * stereo
             # What is the same in both channels need not be masked the same by the network.
             estimates.append(vocals if len(pair) == 2 else vocals.mean(axis=0, keepdims=True))
@@ -66,8 +68,7 @@ class UNetSeparator(MaskSeparator):
 
         Parameters
         ----------
-        spectrum : float32 (2, bins, frames)
-            Scaled magnitudes.
+        spectrum : complex64 (2, bins, frames)
 
         Returns
         -------
@@ -75,10 +76,24 @@ class UNetSeparator(MaskSeparator):
         """
         frames = spectrum.shape[2]
         more = -frames % self._multiple
-        heard = log_magnitude(np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
-        predicted = expit(np.asarray(self._model(heard[None], training=False))[0, :frames]).transpose(2, 1, 0)
+        scaled = np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))) / np.float32(window_sum(self.representation))
+        heard = stereo_log_magnitudes(scaled.transpose(2, 1, 0), mid_side=self._mid_side)
+        predicted = self._predicted(heard)[:frames].transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
+
+    def _predicted(self, heard: np.ndarray) -> np.ndarray:
+        """Mask (frames, bins, 2) of what is heard: the mean over members, and over both orders of the channels."""
+        masks = [self._mean(heard)]
+        if self._swapped:
+            turned = heard.copy()
+            turned[..., :2] = heard[..., 1::-1]
+            masks.append(self._mean(turned)[..., ::-1])
+        return sum(masks) / len(masks)
+
+    def _mean(self, heard: np.ndarray) -> np.ndarray:
+        predicted = expit(np.asarray(self._model(heard[None], training=False))[0])
+        return predicted.reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 
     def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
         """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) of windows of frames."""
