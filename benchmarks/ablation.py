@@ -49,16 +49,20 @@ class Variant:
 
 VARIANTS = {
     BASE: Variant(),
+    "left and right alone": Variant({"network": {"mid_side": False}}),
+    "one order of channels": Variant(separate={"swapped": False}, of=BASE),
     "songs as they are": Variant({"mixing": {"other_song": 0.0}}),
     "whole accompaniments": Variant({"mixing": {"loose_stems": 0.0}}),
-    "loose stems only": Variant({"mixing": {"other_song": 1.0, "loose_stems": 1.0}}),
     "no gain": Variant({"mixing": {"gain": 0.0}}),
     "channels as they are": Variant({"mixing": {"swap_channels": 0.0}}),
     "no Music Delta": Variant({"songs": ["train"]}),
-    "fold 12": Variant({"network": {"fold": 12, "channels": 32, "levels": 2}}),
+    "other speeds": Variant({"mixing": {"speed": 0.1}}),
+    "other tones": Variant({"mixing": {"tone": 4.0}}),
+    "two voices": Variant({"mixing": {"two_voices": 0.1}}),
+    "dropout": Variant({"network": {"dropout": 0.1}}),
+    "two members": Variant({"network": {"members": 2}}),
+    "fold 8, more channels": Variant({"network": {"fold": 8, "channels": 32, "growth": 32}}),
     "one level less": Variant({"network": {"levels": 2}}),
-    "more channels": Variant({"network": {"channels": 24}}),
-    "passages of 1.5 s": Variant({"frames": 64, "batch_size": 8}),
     "Wiener filter": Variant(separate={"wiener": 1}, of=BASE),
 }
 
