@@ -13,8 +13,6 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from scipy import fft
-
 from svs.dataset import ACCOMPANIMENT
 from svs.errors import DataError
 from svs.settings import MixTraining, Representation
@@ -22,8 +20,6 @@ from svs.spectral import stereo_log_magnitudes, stft, window_sum
 from svs.store import Stems
 
 VOCALS = "vocals"
-
-_LOWEST = 60.0           # Hz: the first octave whose level is changed
 
 
 class Mixes(keras.utils.PyDataset):
@@ -69,44 +65,25 @@ class Mixes(keras.utils.PyDataset):
         mixing = self._settings.mixing
         place = self._place(random)
         vocals = self._sound(place, [VOCALS], random)
-        if random.random() < mixing.two_voices:
-            vocals = vocals + self._sound(self._place(random), [VOCALS], random)
         if random.random() < mixing.other_song:
             if random.random() < mixing.loose_stems:
                 return vocals, sum(self._sound(self._place(random), [stem], random) for stem in ACCOMPANIMENT)
             place = self._place(random)
         return vocals, self._sound(place, ACCOMPANIMENT, random)
 
-    def _place(self, random: np.random.Generator) -> tuple[str, int, int]:
-        """A passage of a song: its name, first sample, and number of samples, which are played in the time of a mixture."""
+    def _place(self, random: np.random.Generator) -> tuple[str, int]:
+        """A passage of a song: its name and first sample."""
         track = self._tracks[random.integers(len(self._tracks))]
-        samples, speed = self._samples, self._settings.mixing.speed
-        if speed:
-            samples = fft.next_fast_len(round(self._samples * random.uniform(1 - speed, 1 + speed)), real=True)
-            samples = min(samples, self._stems.samples(track))
-        return track, int(random.integers(self._stems.samples(track) - samples + 1)), samples
+        return track, int(random.integers(self._stems.samples(track) - self._samples + 1))
 
-    def _sound(self, place: tuple[str, int, int], stems: Iterable[str], random: np.random.Generator) -> np.ndarray:
+    def _sound(self, place: tuple[str, int], stems: Iterable[str], random: np.random.Generator) -> np.ndarray:
         """The sum of stems at a place, changed together: float32 (samples, 2)."""
-        track, start, samples = place
-        audio = sum(self._stems.read(track, stem, start, start + samples) for stem in stems)
+        track, start = place
+        audio = sum(self._stems.read(track, stem, start, start + self._samples) for stem in stems)
         mixing = self._settings.mixing
         if random.random() < mixing.swap_channels:
             audio = audio[:, ::-1]
-        if mixing.tone or samples != self._samples:
-            audio = self._played(audio, random)
         return audio * np.float32(10 ** (random.uniform(-mixing.gain, mixing.gain) / 20))
-
-    def _played(self, audio: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """At another speed, its octaves at other levels: through one Fourier transform of the passage."""
-        spectrum = fft.rfft(audio, axis=0)
-        kept = min(len(spectrum), self._samples // 2 + 1)
-        octave = np.log2(np.maximum(np.arange(kept) * self._stems.rate / self._samples / _LOWEST, 1))
-        tone = self._settings.mixing.tone
-        gains = random.uniform(-tone, tone, int(octave[-1]) + 2)
-        spectrum = spectrum[:kept] * (10 ** (np.interp(octave, np.arange(len(gains)), gains) / 20))[:, None]
-        played = fft.irfft(spectrum, self._samples, axis=0) * (self._samples / len(audio))
-        return played.astype(np.float32)
 
 
 class Passages(keras.utils.PyDataset):

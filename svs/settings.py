@@ -186,7 +186,6 @@ class UNet(_Group):
     blocks: Positive
     convolutions: Positive
     bottleneck: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
 
     @property
     def inputs(self) -> int:
@@ -201,9 +200,6 @@ class Mixing(_Group):
     loose_stems: Share
     gain: Annotated[float, Field(ge=0, le=40)]
     swap_channels: Share
-    tone: Annotated[float, Field(ge=0, le=40)]
-    speed: Annotated[float, Field(ge=0, le=0.5)]
-    two_voices: Share
 
 
 class MixTraining(_Group):

@@ -24,11 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
 NETWORK = {"members": 1, "mid_side": True, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2, "blocks": 1,
-           "convolutions": 2, "bottleneck": 8, "dropout": 0.0}
-PLAIN = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0, "tone": 0.0, "speed": 0.0,
-         "two_voices": 0.0}
-MIXING = PLAIN | {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5, "tone": 3.0, "speed": 0.1,
-                  "two_voices": 0.1}
+           "convolutions": 2, "bottleneck": 8}
+PLAIN = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
+MIXING = PLAIN | {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
 
 
 def options(**changes) -> MixTraining:
@@ -139,62 +137,6 @@ def test_gain_and_swapped_channels(stems):
         np.testing.assert_allclose(changed_, gain * vocals, atol=1e-5)
         gains.append(20 * np.log10(gain))
     assert -6.01 <= min(gains) < -2 and 2 < max(gains) <= 6.01
-
-
-def test_two_voices_are_two_songs_vocals(stems):
-    alone = mixing.Mixes(stems, ("train",), options(mixing=PLAIN), 1)
-    both = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"two_voices": 1.0}), 1)
-    seconds = []
-    for number in range(8):
-        (first, rest), (sum_, same) = alone.mix(0, number), both.mix(0, number)
-        np.testing.assert_array_equal(rest, same)
-        seconds.append(sum_ - first)
-    assert any(second.any() for second in seconds)
-    whole = np.concatenate([stems.read(track, "vocals", 0, stems.samples(track)) for track in stems.tracks("train")])
-    for second in seconds:
-        loudest = np.abs(second[:, 0]).argmax()
-        near = np.abs(whole[:, 0] - second[loudest, 0]) < 1e-6
-        assert near.any() or not second.any()
-
-
-@pytest.mark.parametrize("factor", [0.9, 1.1])
-def test_a_passage_played_faster_is_shorter_and_higher(stems, factor):
-    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"speed": 0.1}), 1)
-    samples = 31 * 512
-    taken = round(samples * factor)
-    time = np.arange(taken) / RATE
-    tone = np.stack([np.sin(2 * np.pi * 1000 * time), 0.5 * np.sin(2 * np.pi * 1000 * time)], axis=1)
-    played = mixes._played(tone.astype(np.float32), np.random.default_rng(0))
-    assert played.shape == (samples, 2) and played.dtype == np.float32
-    spectrum = np.abs(np.fft.rfft(played[:, 0] * np.hanning(samples)))
-    assert spectrum.argmax() * RATE / samples == pytest.approx(1000 * factor, abs=RATE / samples)
-    inner = slice(samples // 10, -samples // 10)        # a passage's ends meet in its Fourier transform
-    assert np.abs(played[inner, 0]).max() == pytest.approx(1, abs=0.05)
-    np.testing.assert_allclose(played[inner, 1], played[inner, 0] / 2, atol=1e-4)
-
-
-def test_places_are_as_long_as_their_speed_says(stems):
-    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"speed": 0.1}), 1)
-    random = np.random.default_rng(0)
-    places = [mixes._place(random) for _ in range(200)]
-    ratios = np.array([samples / (31 * 512) for _, _, samples in places])
-    assert 0.899 < ratios.min() < 0.92 and 1.08 < ratios.max() < 1.11
-    assert all(start + samples <= stems.samples(track) for track, start, samples in places)
-
-
-def test_tone_moves_octaves_by_no_more_than_it_says(stems):
-    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"tone": 6.0}), 1)
-    sound = np.random.default_rng(1).standard_normal((31 * 512, 2)).astype(np.float32)
-    before = np.abs(np.fft.rfft(sound, axis=0))
-    gains = []
-    for seed in range(10):
-        after = np.abs(np.fft.rfft(mixes._played(sound, np.random.default_rng(seed)), axis=0))
-        gain = 20 * np.log10(after[1:-1] / before[1:-1])
-        np.testing.assert_allclose(gain[:, 0], gain[:, 1], atol=0.1)        # both channels alike
-        gains.append(gain[:, 0])
-    gains = np.array(gains)
-    assert -6.1 < gains.min() < -3 and 3 < gains.max() < 6.1
-    assert np.abs(np.diff(gains[:, 200:], axis=1)).max() < 0.2              # smooth
 
 
 def test_passages_are_the_songs_one_after_the_other(stems):

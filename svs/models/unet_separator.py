@@ -124,8 +124,5 @@ class _Builder:
         y = self.named(keras.layers.Permute((1, 3, 2)))(x)
         y = self.named(keras.layers.Dense(max(16, length // settings.bottleneck), activation="relu",
                                           kernel_initializer=self.he()))(y)
-        if settings.dropout:
-            self._seed += 1
-            y = self.named(keras.layers.Dropout(settings.dropout, seed=self._seed))(y)
         y = self.named(keras.layers.Dense(length, kernel_initializer=self.he(_SMALL)))(y)
         return self.named(keras.layers.Add())([x, self.named(keras.layers.Permute((1, 3, 2)))(y)])
