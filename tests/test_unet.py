@@ -23,8 +23,8 @@ from svs.store import Stems
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
-NETWORK = {"members": 1, "mid_side": True, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2, "blocks": 1,
-           "convolutions": 2, "bottleneck": 8}
+NETWORK = {"members": 1, "mid_side": True, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
+           "blocks": 1, "convolutions": 2, "bottleneck": 8}
 PLAIN = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
 MIXING = PLAIN | {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
 
@@ -190,7 +190,8 @@ def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
     sound = rng.standard_normal((1, 31 * 512, 2)).astype(np.float32)
     vocals = sound if rest == 0.0 else np.zeros_like(sound)
     x, y = mixing.targets(sound, vocals, options())
-    assert float(mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x[..., :2], logit))) == pytest.approx(expected, abs=2e-3)
+    loss = mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x[..., :2], logit))
+    assert float(loss) == pytest.approx(expected, abs=2e-3)
 
 
 # The network

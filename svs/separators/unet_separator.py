@@ -45,7 +45,8 @@ class UNetSeparator(MaskSeparator):
             raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
         expected = (None, None, self._bins, 4 if self._mid_side else 2)
         if tuple(self._model.input_shape) != expected:
-            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {expected}; train it again")
+            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {expected}; "
+                             "train it again")
         self._swapped = options.swapped
         self._iterations = options.wiener
         self._window = max(1, round(options.wiener_window * representation.sample_rate / representation.hop_length))
@@ -76,7 +77,8 @@ class UNetSeparator(MaskSeparator):
         """
         frames = spectrum.shape[2]
         more = -frames % self._multiple
-        scaled = np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))) / np.float32(window_sum(self.representation))
+        scaled = np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more)))
+        scaled *= np.float32(1 / window_sum(self.representation))
         heard = stereo_log_magnitudes(scaled.transpose(2, 1, 0), mid_side=self._mid_side)
         predicted = self._predicted(heard)[:frames].transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
