@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import lcm
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from svs.separators.base import MaskSeparator
 from svs.settings import Representation, Settings, UNetOptions
 from svs.spectral import log_magnitude, magnitude
 
+_PIECE = 512           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
 
 
@@ -45,6 +46,9 @@ class UNetSeparator(MaskSeparator):
         if tuple(self._model.input_shape) != (None, None, self._bins, 2):
             raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; "
                              "train it again")
+        # As a graph: called layer by layer, Keras keeps what every layer gave until the last one is done (3 GB).
+        self._model.compile(jit_compile=False)
+        self._reach = -(-context // self._multiple) * self._multiple
         self._iterations = options.wiener
         self._window = max(1, round(options.wiener_window * representation.sample_rate / representation.hop_length))
         # Chunks begin where pooling does in the whole song, and a window of the Wiener filter.
@@ -76,9 +80,17 @@ class UNetSeparator(MaskSeparator):
         frames = spectrum.shape[2]
         more = -frames % self._multiple
         heard = log_magnitude(np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
-        predicted = expit(np.asarray(self._model(heard[None], training=False))[0, :frames]).transpose(2, 1, 0)
+        predicted = expit(np.concatenate(list(self._pieces(heard)))[:frames]).transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
+
+    def _pieces(self, heard: np.ndarray) -> Iterator[np.ndarray]:
+        """The network's answer to (frames, bins, 2), piece by piece."""
+        length = -(-_PIECE // self._multiple) * self._multiple
+        for first in range(0, len(heard), length):
+            begin = max(0, first - self._reach)
+            piece = heard[begin:first + length + self._reach]
+            yield self._model.predict_on_batch(piece[None])[0, first - begin:first - begin + length]
 
     def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
         """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) of windows of frames."""
