@@ -19,11 +19,9 @@ import pytest
 from svs import comparison, draws, estimates, extraction, files, scoring, separators, store, summary
 from svs import project as projects
 from svs.audio import WavSource
-from svs.cli import tools
-from svs.cli.options import app
+from svs.cli import main, tools
 from svs.dataset import Dataset
 from svs.errors import DataError, SettingsError
-from svs.running import main as run
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--frame_size", "512", "-H", "256", "-w", "512", "-sr", "22050", "-iw", "5", "-sp", "0.2", "-ow", "3"]
@@ -33,7 +31,7 @@ HEAVY = {"keras", "tensorflow", "torch", "librosa", "museval", "matplotlib", "pa
 def call(*words) -> int:
     """The command, in this process; its exit code."""
     try:
-        run(app, [str(word) for word in words])
+        main([str(word) for word in words])
     except SystemExit as ended:
         return ended.code or 0
     return 0

@@ -166,7 +166,7 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
     from svs.running import bar
 
     worker = service.Service(here, order)
-    failed: list[tuple[str, SVSError]] = []
+    failed: list[tuple[str, str, SVSError]] = []        # recording; method, or nothing for all of them; why
     lengths = [_seconds(path, order) if name is not None else 0.0 for path, name in jobs]
     total = sum(lengths) * len(worker.methods)
     form = _BAR if total else _OPEN_BAR
@@ -186,18 +186,21 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
                         lambda method, song=song: moving.set_description(f"{song.name}: {method}"))
                 for result in results:
                     report(result)
+                failed += [(str(path), result.method, result.error) for result in results if result.error is not None]
                 _summarise(order.output, results)
             except SVSError as error:
-                failed.append((str(path), error))
+                failed.append((str(path), "", error))
                 moving.update(max(0.0, begun + length * len(worker.methods) - moving.n))
-    for path, error in failed:
-        print(f"error: {error}" if path in str(error) else f"error: {path}: {error}", file=sys.stderr)
+    for path, method, error in failed:
+        # What of it the message does not say by itself.
+        said = [part for part in (path, method) if part and part not in str(error)]
+        print(": ".join(["error", *said, str(error)]), file=sys.stderr)
     for name, reason in worker.unavailable.items():
         print(f"error: {name} was left out: {reason}", file=sys.stderr)
     if failed and len(jobs) > 1:
-        print(f"{len(failed)} of {len(jobs)} recordings failed", file=sys.stderr)
+        print(f"{len({path for path, *_ in failed})} of {len(jobs)} recordings failed", file=sys.stderr)
     if failed:
-        return failed[0][1].exit_code
+        return failed[0][2].exit_code
     return 6 if worker.unavailable else 0
 
 
@@ -234,6 +237,9 @@ def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> It
 
 def report(result: Result) -> None:
     """One line on what a method left, and one for each thing that had to be changed."""
+    if result.error is not None:
+        log.debug("%s failed: %s", result.folder, result.error)       # told at the end
+        return
     log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
     for note in result.notes:
         log.info("  %s", note)

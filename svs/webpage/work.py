@@ -296,6 +296,8 @@ class Run:
             service = Service(project, order)
             self.progress = Progress(index / count, f"{method}{number}: separating")
             result = service.separate(song, moved)[0]
+            if result.error is not None:
+                raise result.error
         except Exception as error:
             self._go_on()
             return Piece(method, error=self._words(error))
