@@ -445,7 +445,7 @@ def only_one(output: Path) -> Iterator[None]:
                 output.rmdir()      # where nothing came into it
 
 
-def separate(audio: np.ndarray, rate: int, method: str = "cnn_separator", *,
+def separate(audio: np.ndarray, rate: int, method: str | None = None, *,
              references: Mapping[str, np.ndarray] | None = None, project: Path | None = None,
              overrides: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Vocals and accompaniment of a recording in memory.
@@ -456,8 +456,9 @@ def separate(audio: np.ndarray, rate: int, method: str = "cnn_separator", *,
         Full scale 1.0.
     rate : int
         Hz, 1,000 to 768,000.
-    method : str
-        A name in `svs.separators.REGISTRY`.
+    method : str, optional
+        A name in `svs.separators.REGISTRY`; the default is the best of our nets that is trained
+        (`svs.separators.default`).
     references : mapping of str to float array, optional
         The true `vocals` and `accompaniment` of the same shape, for oracles.
     project : Path, optional
@@ -484,8 +485,9 @@ def separate(audio: np.ndarray, rate: int, method: str = "cnn_separator", *,
     for name, reference in true.items():
         if (reference.samples, reference.channels) != (source.samples, source.channels):
             raise DataError(f"reference {name}: expected the shape of the audio, {given.shape}")
-    separator = _built(method, project, tuple(overrides))
-    chunk = _project(project, tuple(overrides)).settings.separate.common.chunk
+    found = _project(project, tuple(overrides))
+    separator = _built(method or separators.default(found.settings, found.home), project, tuple(overrides))
+    chunk = found.settings.separate.common.chunk
     vocals = np.concatenate([piece for _, piece in chunks(separator, source, chunk, true or None)])
     vocals = vocals.reshape(given.shape)
     return {"vocals": vocals, "accompaniment": given.astype(np.float32) - vocals}

@@ -21,7 +21,7 @@ def ask(given: Request) -> Request:
     KeyboardInterrupt
         The person left.
     """
-    from svs import dataset, paths, project, separators
+    from svs import dataset, doctor, paths, project, separators
     from svs.settings import NETS
 
     here = project.find(given.project, given.all_overrides())
@@ -39,9 +39,11 @@ def ask(given: Request) -> Request:
         path = questionary.path("Path of the recording", validate=_exists).unsafe_ask().strip()
         songs = [str(Path(path).expanduser())]
     oracles = separators.ORACLES if source == _FILE and given.reference is None else ()
+    # What needs no training, where none of our nets is trained.
+    ticked = given.methods or [doctor.default(here) or "repet_sim"]
     methods = questionary.checkbox(
         "Methods (space to choose)", validate=lambda picked: bool(picked) or "choose at least one",
-        choices=[questionary.Choice(f"{name}: {text}", name, checked=name in given.methods)
+        choices=[questionary.Choice(f"{name}: {text}", name, checked=name in ticked)
                  for name, text in separators.REGISTRY.items() if name not in oracles]).unsafe_ask()
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
     duration = questionary.text("Duration in seconds (empty: to the end)", validate=_seconds_or_nothing,

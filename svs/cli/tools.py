@@ -72,7 +72,7 @@ def extract(
     draw = draws.Default(mode, iterations, max(1, round(iterations / _VALIDATION)), start_point,
                          _label_width(mode, label_width, excerpts.width))
     _free(out, overwrite, "zarr.json", "a store of spectrograms")
-    with _resumable():
+    with options.resumable():
         place, validation = dataset.at(data)
         manifest = dataset.inspect(here.settings.download, here.settings.seed, place, validation,
                                    lambda subset, name: subset == "train")
@@ -122,15 +122,6 @@ def _scratch(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Iterator[Sc
         scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs))
         yield scratch
         scratch.done()
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to continue", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _extract(data: Any, wanted: Extract, out: Path, draw: Default, scratch: Scratch) -> dict[str, dict[str, int]]:
@@ -238,7 +229,7 @@ def train(
     out = output if output is not None else here.path(paths.MODELS) / name
     _free(out, overwrite, "model.keras", "a trained model")
     inputs = [group, *([] if init is None else [init])]
-    with _resumable(), _scratch(out, network, mode, training, settings.seed, inputs=inputs) as scratch:
+    with options.resumable(), _scratch(out, network, mode, training, settings.seed, inputs=inputs) as scratch:
         logs = here.path(paths.LOGS) / name if os.access(here.home, os.W_OK) else None
         metrics = _train(network, group, mode, training, settings.seed, scratch, init, out, logs)
     if not quiet:
@@ -313,7 +304,7 @@ def _how_to_use(here: Project, out: Path, network: str, mode: str) -> str:
 @app.command()
 def score(
     methods: Annotated[list[str] | None, typer.Argument(
-        metavar="METHOD...", help="Methods of `svs methods`, or of the folder of --estimates.",
+        metavar="METHOD", help="Methods of `svs methods`, or of the folder of --estimates.",
         show_default=False)] = None,
     musdb: Annotated[Path | None, typer.Option(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).",
                                                show_default="the project's data set")] = None,
@@ -363,7 +354,7 @@ def score(
         raise SettingsError(f"{unknown[0]}: no such method; expected one of {', '.join(separators.REGISTRY)}")
     folders = _estimates(estimates, wanted, output) if estimates is not None else \
         {method: output / method for method in wanted}
-    with _resumable():
+    with options.resumable():
         folder = musdb if musdb is not None else dataset.present(here.settings, here.path(paths.DATASETS))
         with service.only_one(output):
             code = _compare(here, folder, folders, estimates is None, output, tracks or (), protocol, overwrite, quiet)
@@ -435,7 +426,9 @@ def methods(
     here = projects.find(project, Request(weights=weights, overrides=list(overrides or ())).all_overrides())
     states = {method: doctor.method(method, here) for method in separators.REGISTRY}
     column = max(map(len, states))
+    chosen = doctor.default(here)
     for method, check in states.items():
-        print(f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.REGISTRY[method]}")
+        word = " (the default)" if method == chosen else ""
+        print(f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.REGISTRY[method]}{word}")
         if check.advice:
             print(f"{'':<{column}}           {check.advice}")

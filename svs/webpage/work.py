@@ -45,9 +45,9 @@ def methods(project: Project) -> list[Method]:
 
 
 def default(offered: Sequence[Method]) -> list[str]:
-    """What is chosen to begin with: our nets, or where they are not trained something that needs no training."""
+    """What is chosen to begin with: the best of our nets, or where none is trained something that needs no training."""
     here = [method.name for method in offered if method.missing is None]
-    return [name for name in here if name in NETS] or [name for name in here if name == "repet_sim"] or here[:1]
+    return [name for name in (*separators.PREFERRED, "repet_sim", *here) if name in here][:1]
 
 
 def _missing(name: str, project: Project) -> str | None:
