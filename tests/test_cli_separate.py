@@ -18,7 +18,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import stempeg
-from command import RATE, below, ffmpeg, mounted, music, project, read, really, started, svs, unmounted, wav, whole
+from command import (
+    RATE,
+    REPOSITORY,
+    below,
+    ffmpeg,
+    mounted,
+    music,
+    project,
+    read,
+    really,
+    started,
+    svs,
+    unmounted,
+    wav,
+    whole,
+)
 
 from svs import media
 from svs.audio import ArraySource
@@ -582,6 +597,74 @@ def test_an_interrupted_run(blow, place, separate, home):
     assert ran.code == 0 and (place / "out/a/mixture/vocals.wav").stat().st_mtime_ns == kept
     whole(place / "out/a/repet_sim", music(40), RATE)
     assert sorted(os.listdir(place / "out/a")) == ["mixture", "repet_sim"]
+
+
+HANGS = 'echo $$ > "{mark}"\nexec sleep 60'
+
+
+def a_program_that_hangs(kind, place):
+    """What `svs` starts, and waits for until it is ended: the words that make it so, and its variables."""
+    mark = place / "started"
+    hang = HANGS.format(mark=mark)
+    if kind == "spleeter":
+        weights = place / "models" / "weights" / "spleeter"
+        weights.mkdir(parents=True)
+        for name, content in {"checkpoint": 'model_checkpoint_path: "model"', "model.index": "x",
+                              "model.data-00000-of-00001": "x"}.items():
+            (weights / name).write_text(content)
+        sums = subprocess.run(["cksum"], input=(REPOSITORY / "requirements-spleeter.txt").read_bytes(),
+                              capture_output=True).stdout.decode()
+        (place / "env" / "bin").mkdir(parents=True)
+        (place / "env" / ".svs-complete").write_text(sums)
+        program = place / "env" / "bin" / "python"
+        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nprintf "svsA\\002\\000\\000\\000ok"\n{hang}\n')
+        program.chmod(0o755)
+        return mark, ["-m", "spleeter", "-S", f"separate.spleeter.environment={place / 'env'}",
+                      "-S", f"methods.spleeter={weights}"], {}
+    program = place / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    which = "*.flac*" if kind == "an encoder" else "*f32le*"
+    program.write_text(f'#!/bin/sh\ncase "$*" in {which}) {hang};; esac\nexec {shutil.which("ffmpeg")} "$@"\n')
+    program.chmod(0o755)
+    return mark, ["-m", "mixture", "-f", "flac"], {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def gone(number):
+    """Has a process ended?  (One that nobody waits for stays as a zombie.)"""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(("command", "kind"), [
+    ("separate", "a decoder"), ("separate", "an encoder"), ("separate", "spleeter"), ("voice", "a decoder"),
+    ("vad", "a decoder")])
+def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
+    (place / "in").mkdir()
+    wav(place / "in" / "a.wav", music(2))
+    mark, words, environment = a_program_that_hangs(kind, place)
+    temporary = place / "temporary"
+    temporary.mkdir()
+    words = words if command == "separate" else []
+    if command == "vad":
+        shutil.copytree(home, place / "home")
+        home = place / "home"
+        from svs import models
+        from svs.models import archive
+
+        net = models.build("vad", 257, 25, 1, input_gain=100.0, seed=0)
+        archive.save(home / "models" / "vad", net, {"representation": {
+            "sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256, "width": 25}})
+    process = started(command, "-q", "in/a.wav", "-o", "out", "--no-picture", "--project", home, *words,
+                      env={"TMPDIR": str(temporary), **environment})
+    until(lambda: mark.exists() and mark.read_text().strip(), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (143, "", "terminated: run again to continue\n")
+    assert gone(int(mark.read_text()))
+    assert below(temporary) == [] and not (place / "out").exists()
 
 
 @pytest.mark.slow
