@@ -16,9 +16,9 @@ from svs.settings import Settings
 
 # Each method, and in a few words what it is (shown by `svs methods`).
 REGISTRY = {
+    "unet_separator": "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures",
     "cnn_separator": "CNN that predicts the centre frame of the ideal binary mask, trained here",
     "cnn_deep_separator": "deeper CNN, pretrained as an autoencoder, predicting nine frames, trained here",
-    "unet_separator": "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures",
     "cnn_separator_valid": "cnn_separator without padding in time: an eighth of the work",
     "cnn_deep_separator_valid": "cnn_deep_separator without padding in time, predicting the centre frame",
     "repet_sim": "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)",

@@ -40,8 +40,13 @@ class Method:
 
 def methods(project: Project) -> list[Method]:
     """All methods but the oracles, looked at without loading one."""
-    return [Method(name, text[:1].upper() + text[1:], _missing(name, project))
+    return [Method(name, _sentence(text), _missing(name, project))
             for name, text in separators.REGISTRY.items() if name not in separators.ORACLES]
+
+
+def _sentence(text: str) -> str:
+    """A text with a capital, unless it begins with a method's name."""
+    return text if "_" in text.split()[0] else text[:1].upper() + text[1:]
 
 
 def default(offered: Sequence[Method]) -> list[str]:
@@ -57,7 +62,8 @@ def _missing(name: str, project: Project) -> str | None:
     if check.state == doctor.OK:
         return None
     advice = check.advice.replace(" (SVS_OFFLINE is set: nothing is downloaded)", "")     # the page sets it itself
-    return "; ".join(filter(None, (f"missing {check.found.removeprefix('no ')}".strip(), advice)))
+    words = "; ".join(filter(None, (f"missing {check.found.removeprefix('no ')}".strip(), advice)))
+    return words.replace(f"{project.home}/", "")
 
 
 @dataclass(frozen=True)
