@@ -7,7 +7,8 @@ Each method separates it in a process of its own, with its picture, by the
 parameters of params.yaml.  `all MB` is the largest sum, every 0.2 s, of what
 the command and all of its programs (ffmpeg, spleeter's worker) hold: memory
 that several share is counted once (PSS).  `main MB` is the largest that the
-command itself ever held (VmHWM).  The exit code is 1 where either is above the
+command itself ever held (VmHWM).  `wall s` counts what other work on the machine
+takes, `cpu s` the seconds of all cores that it took.  The exit code is 1 where either is above the
 limit.  Nets are those of models/; where one is missing it has random weights,
 which take the same memory and time: of the profile `full`'s size for the U-Net,
 in the published format for open-unmix and spleeter.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,11 +42,12 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Row:
-    """What a method took: MB of all processes at once and of the main one alone, seconds, and whose weights."""
+    """What a method took: seconds, MB of all processes at once and of the main one alone, and whose weights."""
 
     method: str
     minutes: float
     seconds: float
+    cpu_seconds: float
     all_mb: float
     main_mb: float
     weights: str
@@ -55,11 +58,13 @@ class Row:
 
     def text(self) -> str:
         return (f"{self.method:26}{self.minutes:9.4g}{self.seconds:10.1f}{60 * self.minutes / self.seconds:9.1f}"
+                f"{self.cpu_seconds:9.0f}"
                 f"{self.all_mb:9.0f}{self.main_mb:9.0f}{LIMIT:8.0f}  {self.weights}"
                 + ("" if self.within else "  above"))
 
 
-HEADER = (f"{'method':26}{'minutes':>9}{'wall s':>10}{'x real':>9}{'all MB':>9}{'main MB':>9}{'limit':>8}  weights")
+HEADER = (f"{'method':26}{'minutes':>9}{'wall s':>10}{'x real':>9}{'cpu s':>9}{'all MB':>9}{'main MB':>9}{'limit':>8}"
+          "  weights")
 
 
 def song(folder: Path, minutes: float) -> Path:
@@ -161,6 +166,11 @@ def _field(process: int, file: str, name: str) -> float:
     return 0.0
 
 
+def cpu() -> float:
+    """CPU seconds of the programs that have been run."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
 def measured(method: str, recording: Path, minutes: float, place: Path, overrides: list[str]) -> Row:
     """Separate the recording and watch."""
     folder, weights = home(place / f"home of {method}", method)
@@ -168,7 +178,7 @@ def measured(method: str, recording: Path, minutes: float, place: Path, override
              "--project", folder, *(word for override in overrides for word in ("-S", override))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
     together = alone = 0.0
-    begun = time.monotonic()
+    before, begun = cpu(), time.monotonic()
     with subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, env=environment) as process:
         try:
             while process.poll() is None:
@@ -180,7 +190,7 @@ def measured(method: str, recording: Path, minutes: float, place: Path, override
             raise
     if process.returncode:
         sys.exit(f"svs separate -m {method} ended with {process.returncode}")
-    row = Row(method, minutes, time.monotonic() - begun, together, alone, weights)
+    row = Row(method, minutes, time.monotonic() - begun, cpu() - before, together, alone, weights)
     shutil.rmtree(place / "out")
     return row
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import questionary
 
 from svs.cli.separate import Request
 from svs.errors import SVSError
+
+if TYPE_CHECKING:
+    from svs.project import Project
 
 _FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
 
@@ -43,7 +47,7 @@ def ask(given: Request) -> Request:
     ticked = given.methods or [doctor.default(here) or "repet_sim"]
     methods = questionary.checkbox(
         "Methods (space to choose)", validate=lambda picked: bool(picked) or "choose at least one",
-        choices=[questionary.Choice(f"{name}: {text}", name, checked=name in ticked)
+        choices=[_choice(name, text, here, name in ticked)
                  for name, text in separators.REGISTRY.items() if name not in oracles]).unsafe_ask()
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
     duration = questionary.text("Duration in seconds (empty: to the end)", validate=_seconds_or_nothing,
@@ -55,6 +59,17 @@ def ask(given: Request) -> Request:
     return replace(given, songs=songs, tracks=chosen, methods=methods, start=float(start),
                    duration=float(duration) if duration.strip() else None, output=Path(output).expanduser(),
                    wiener=wiener)
+
+
+def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Choice:
+    """A method; a net of ours that is not trained can't be chosen.  (Weights of others are fetched when needed.)"""
+    from svs import doctor
+    from svs.models import ON_MIXES
+    from svs.settings import NETS
+
+    untrained = name in (*NETS, *ON_MIXES) and not doctor.method(name, here).ok
+    return questionary.Choice(f"{name}: {text}", name, checked=ticked and not untrained,
+                              disabled="not trained" if untrained else None)
 
 
 def _exists(text: str) -> bool | str:
