@@ -17,7 +17,7 @@ from pathlib import Path
 
 import svs
 from svs import paths
-from svs.errors import SVSError
+from svs.errors import ModelError, SVSError
 from svs.project import Project, find
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
@@ -284,7 +284,19 @@ def method(name: str, project: Project) -> Check:
         state, found, advice = MISSING, str(error), "`make setup` installs what is missing"
     if name in separators.ORACLES:
         found = "with the true stems: `svs score`, or `svs separate` with --track or --reference"
+    if name == default(project):
+        found = f"the default of `svs separate`: {found}"
     return Check("methods", name, state, found, advice, needed=name in settings.methods)
+
+
+def default(project: Project) -> str | None:
+    """The method that `svs separate` takes where none is named; None where none of those is trained."""
+    from svs import separators
+
+    try:
+        return separators.default(project.settings, project.home)
+    except ModelError:
+        return None
 
 
 def _of_ours(name: str, project: Project, folder: Path) -> tuple[str, str, str]:

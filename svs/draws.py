@@ -25,13 +25,13 @@ class Default:
 
     Parameters
     ----------
-    mode : {"SVS", "DAE", "VAD"}
+    mode : {"SVS", "DAE", "VAD", "MIX"}
     per_track, valid_per_track : int
-        Excerpts of each training and each validation track.
+        Excerpts of each training and each validation track; in mode MIX mixtures of an epoch for each training track.
     start_point : float
         Seconds into each track.
     label_width : int or None
-        Frames of the target (None in mode VAD).
+        Frames of the target (None in modes VAD and MIX).
     """
 
     mode: str

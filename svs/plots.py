@@ -283,10 +283,11 @@ def result_picture(title: str, mixture: Source, estimate: Source, settings: Plot
     representation = _resolution(mixture.rate, settings)
     step = max(representation.hop_length, -(-mixture.samples // _COLUMNS))
     centres = np.arange(0, mixture.samples, step)
-    mixed, level = (_levels(source, centres, representation) for source in (mixture, estimate))
+    bands = _bands(representation)
+    mixed, level = (_levels(source, centres, representation, bands) for source in (mixture, estimate))
     panels = [[("mixture", _decibels(mixed, mixed), None)], [(name, _decibels(level, mixed), None)],
               [("soft mask", None, _share(level, mixed))]]
-    figure = _panels(title, panels, start + centres / mixture.rate, representation, settings)
+    figure = _panels(title, panels, start + centres / mixture.rate, representation, settings, bands)
     figure.axes[0].set_xlim(start, start + mixture.samples / mixture.rate)      # of all rows; cells reach beyond
     return figure
 
@@ -307,9 +308,10 @@ def activity_picture(title: str, mixture: Source, activity: Activity, settings: 
     representation = _resolution(mixture.rate, settings)
     step = max(representation.hop_length, -(-mixture.samples // _COLUMNS))
     centres = np.arange(0, mixture.samples, step)
-    mixed = _levels(mixture, centres, representation)
+    bands = _bands(representation)
+    mixed = _levels(mixture, centres, representation, bands)
     figure = _panels(title, [[("mixture", _decibels(mixed, mixed), None)], None], start + centres / mixture.rate,
-                     representation, settings)
+                     representation, settings, bands)
     axis = figure.axes[1]
     with plt.rc_context(_STYLE):
         axis.plot(start + activity.times, activity.probability, color=OURS, linewidth=0.9)
@@ -325,6 +327,7 @@ def activity_picture(title: str, mixture: Source, activity: Activity, settings: 
 
 
 _COLUMNS = 1600        # frames of a picture of a whole recording: more can't be told apart
+_LINEAR = 1000         # Hz up to which the axis of frequency is linear; above, logarithmic
 _SILENCE = 1e-9
 
 
@@ -335,17 +338,33 @@ def _resolution(rate: int, settings: Plots) -> Representation:
     return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // 4)
 
 
-def _levels(source: Source, centres: np.ndarray, representation: Representation) -> np.ndarray:
-    """Magnitudes (bins, frames) of the mean of the channels, in frames around the given samples."""
+def _bands(representation: Representation) -> np.ndarray:
+    """First bins of the rows of a picture of a whole recording: single up to 1 kHz, twice as many with each octave.
+
+    More can't be told apart on its axis, and matplotlib takes 100 bytes for each cell.
+    """
+    starts, bin_ = [], 0
+    while bin_ < representation.bins:
+        starts.append(bin_)
+        octave = np.log2(max(bin_ * representation.sample_rate / representation.frame_size / _LINEAR, 0.5))
+        bin_ += 2 ** (int(np.floor(octave)) + 1)
+    return np.array(starts)
+
+
+def _levels(source: Source, centres: np.ndarray, representation: Representation,
+            bands: np.ndarray | None = None) -> np.ndarray:
+    """Magnitudes (bins, frames) of the mean of the channels, in frames around the given samples; means of bands."""
     size = representation.frame_size
     window = np.hanning(size + 1)[:-1].astype(np.float32)
-    levels = np.empty((representation.bins, len(centres)), dtype=np.float32)
+    rows = np.arange(representation.bins) if bands is None else bands
+    widths = np.diff(rows, append=representation.bins)
+    levels = np.empty((len(rows), len(centres)), dtype=np.float32)
     for column, centre in enumerate(centres):
         start = int(centre) - size // 2
         audio = mono(source.read(max(start, 0), min(start + size, source.samples)))
         frame = np.zeros(size, dtype=np.float32)
         frame[max(-start, 0):max(-start, 0) + len(audio)] = audio
-        levels[:, column] = np.abs(np.fft.rfft(frame * window))
+        levels[:, column] = np.add.reduceat(np.abs(np.fft.rfft(frame * window)), rows) / widths
     return levels / window.sum()
 
 
@@ -359,14 +378,16 @@ def _share(level: np.ndarray, mixed: np.ndarray) -> np.ndarray:
 
 
 def _panels(title: str, panels: list[list[tuple[str, np.ndarray | None, np.ndarray | None]] | None], times: np.ndarray,
-            representation: Representation, settings: Plots) -> plt.Figure:
-    """Rows of spectrograms: each panel has a name, and decibels or a mask (bins, frames).
+            representation: Representation, settings: Plots, bands: np.ndarray | None = None) -> plt.Figure:
+    """Rows of spectrograms: each panel has a name, and decibels or a mask (bins or bands, frames).
 
     A last row of None is left empty, with a vertical axis of its own.
     """
-    frequencies = np.fft.rfftfreq(representation.frame_size, 1 / representation.sample_rate)
+    first = np.arange(representation.bins) if bands is None else bands       # bin of each row
+    width = representation.sample_rate / representation.frame_size
     highest = min(settings.picture_max_frequency, representation.sample_rate / 2)
-    shown = frequencies <= highest
+    shown = first * width <= highest
+    edges = (np.append(first, representation.bins)[:np.count_nonzero(shown) + 1] - 0.5) * width
     rows, columns = len(panels), len(panels[0])
     empty, panels = [row for row, drawn in enumerate(panels) if drawn is None], [drawn for drawn in panels if drawn]
     with plt.rc_context({**_STYLE, "axes.titlesize": 9.5}):
@@ -377,10 +398,10 @@ def _panels(title: str, panels: list[list[tuple[str, np.ndarray | None, np.ndarr
             for axis, (name, decibels, mask) in zip(line, drawn, strict=True):
                 values, limits, colours = (decibels, (-settings.dynamic_range, 0.0), "magma") if mask is None \
                     else (mask, (0, 1), "viridis")
-                image = axis.pcolormesh(_edges(times), _edges(frequencies[shown]), values[shown], vmin=limits[0],
+                image = axis.pcolormesh(_edges(times), edges, values[shown], vmin=limits[0],
                                         vmax=limits[1], cmap=colours, rasterized=True)
                 (loud if mask is None else masks).append((image, axis))
-                axis.set_yscale("symlog", linthresh=1000, linscale=1)
+                axis.set_yscale("symlog", linthresh=_LINEAR, linscale=1)
                 axis.set_ylim(60, highest)
                 ticks = [tick for tick in (100, 500, 1000, 2000, 5000, 10000) if tick <= highest]
                 axis.set_yticks(ticks, [f"{tick // 1000}k" if tick >= 1000 else str(tick) for tick in ticks])

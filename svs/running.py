@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from typing import Any
 
@@ -25,18 +26,53 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEX
             "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
+class Terminated(SystemExit):
+    """Raised where a signal ends the process, so that what has to be cleared away is; its code is 128 + the signal."""
+
+
 def main(function: Callable[..., None], *arguments: Any) -> None:
-    """Run `function`; an `SVSError` is printed as one line and gives its exit code."""
+    """Run `function`; an `SVSError` is printed as one line and gives its exit code.
+
+    Ctrl-C ends with 130, SIGTERM with 143 and SIGHUP with 129, like an error: what was half-written is removed and
+    programs that were started are ended.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")      # TensorFlow greets with pages of CUDA lines
     logging.basicConfig(level=os.environ.get("SVS_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
     try:
-        function(*arguments)
+        with _terminable():
+            function(*arguments)
     except SVSError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted: run again to continue", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        with suppress(OSError):        # a terminal that is closed
+            print("terminated: run again to continue", file=sys.stderr)
+        raise
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM and SIGHUP, where they would kill, raise `Terminated` inside; once."""
+    numbers = [number for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None))
+               if number and signal.getsignal(number) == signal.SIG_DFL]         # nohup has SIGHUP ignored
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def end(number: int, _: Any) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)      # a second one would end the clearing away
+        raise Terminated(128 + number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -168,7 +204,7 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
             except BrokenProcessPool:
                 raise SVSError(f"{desc or 'work'}: a process died (killed for want of memory?); what is finished is "
                                "kept: run again to continue") from None
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Terminated):
                 for child in list(pool._processes.values()):
                     child.terminate()
                 pool.shutdown(cancel_futures=True)

@@ -113,6 +113,7 @@ class Result:
 
     `skipped`: it was there already.  `notes`: what had to be changed, in short
     sentences.  `scores`: SDR, ISR, SIR, SAR of (targets, frames) in dB.
+    `error`: why it left nothing.
     """
 
     song: str
@@ -121,6 +122,7 @@ class Result:
     skipped: bool = False
     notes: tuple[str, ...] = ()
     scores: Mapping[str, np.ndarray] | None = None
+    error: SVSError | None = None
 
 
 class Service:
@@ -144,7 +146,7 @@ class Service:
 
     def __init__(self, project: Project, order: Order):
         self.project, self.order = project, order
-        self._separators: dict[str, Separator] = {}
+        self._separators: dict[str, Separator | None] = {}
         self.unavailable: dict[str, str] = {}
         problem: SVSError | None = None
         for method in dict.fromkeys(order.methods):
@@ -164,7 +166,7 @@ class Service:
 
     def separate(self, song: Song, moved: Callable[[float], None] = lambda seconds: None,
                  stage: Callable[[str], None] = lambda method: None) -> list[Result]:
-        """One recording by every method.
+        """One recording by every method; one that fails does not stop the others, and leaves nothing.
 
         Parameters
         ----------
@@ -174,36 +176,58 @@ class Service:
         stage : callable
             Told the method that begins.
 
-        Raises
-        ------
-        DataError
-            The recording can't be separated, or the output can't be written.
+        Returns
+        -------
+        list of Result
+            In the order of `methods`.
         """
         results = []
-        for method, separator in self._separators.items():
+        for method in self._separators:
             stage(method)
-            folder = self.order.output / song.name / method
-            request = self._request(song, method)
-            if self._finished(folder, request):
-                moved(song.mixture.samples / song.mixture.rate)
-                results.append(Result(song.name, method, folder, skipped=True, scores=_stored_scores(folder)))
-                continue
-            try:
-                with written(folder) as temporary:
-                    temporary.mkdir()
-                    try:
-                        notes, scores = self._make(temporary, song, separator, moved)
-                    except DataError as error:      # it is about the file that was to be
-                        raise DataError(str(error).replace(str(temporary), str(folder))) from error
-                    write_json(temporary / RESULT, {**request, "notes": notes})
-            except OSError as error:
-                raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") \
-                    from error
-            finally:
-                with suppress(OSError):
-                    folder.parent.rmdir()       # an empty folder tells nothing
-            results.append(Result(song.name, method, folder, notes=tuple(notes), scores=scores))
+            results.append(self._tried(method, song, moved))
         return results
+
+    def _tried(self, method: str, song: Song, moved: Callable[[float], None]) -> Result:
+        """The result of a method, or why there is none; all of the song has moved by then."""
+        left = song.mixture.samples / song.mixture.rate
+
+        def counted(seconds: float) -> None:
+            nonlocal left
+            left -= seconds
+            moved(seconds)
+
+        try:
+            result = self._by(method, song, counted)
+        except SVSError as error:
+            result = Result(song.name, method, self.order.output / song.name / method, error=error)
+            # The next song needs a new one: this one's process may be dead.
+            self._separators[method] = None
+        if left > 0:
+            moved(left)
+        return result
+
+    def _by(self, method: str, song: Song, moved: Callable[[float], None]) -> Result:
+        folder = self.order.output / song.name / method
+        request = self._request(song, method)
+        if self._finished(folder, request):
+            return Result(song.name, method, folder, skipped=True, scores=_stored_scores(folder))
+        separator = self._separators[method] or separators.build(method, self.project.settings, self.project.home)
+        self._separators[method] = separator
+        try:
+            with written(folder) as temporary:
+                temporary.mkdir()
+                try:
+                    notes, scores = self._make(temporary, song, separator, moved)
+                except DataError as error:      # it is about the file that was to be
+                    raise DataError(str(error).replace(str(temporary), str(folder))) from error
+                write_json(temporary / RESULT, {**request, "notes": notes})
+        except OSError as error:
+            raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") \
+                from error
+        finally:
+            with suppress(OSError):
+                folder.parent.rmdir()       # an empty folder tells nothing
+        return Result(song.name, method, folder, notes=tuple(notes), scores=scores)
 
     def _make(self, folder: Path, song: Song, separator: Separator,
               moved: Callable[[float], None]) -> tuple[list[str], dict[str, np.ndarray] | None]:
@@ -421,7 +445,7 @@ def only_one(output: Path) -> Iterator[None]:
                 output.rmdir()      # where nothing came into it
 
 
-def separate(audio: np.ndarray, rate: int, method: str = "cnn_separator", *,
+def separate(audio: np.ndarray, rate: int, method: str | None = None, *,
              references: Mapping[str, np.ndarray] | None = None, project: Path | None = None,
              overrides: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Vocals and accompaniment of a recording in memory.
@@ -432,8 +456,9 @@ def separate(audio: np.ndarray, rate: int, method: str = "cnn_separator", *,
         Full scale 1.0.
     rate : int
         Hz, 1,000 to 768,000.
-    method : str
-        A name in `svs.separators.REGISTRY`.
+    method : str, optional
+        A name in `svs.separators.REGISTRY`; the default is the best of our nets that is trained
+        (`svs.separators.default`).
     references : mapping of str to float array, optional
         The true `vocals` and `accompaniment` of the same shape, for oracles.
     project : Path, optional
@@ -460,8 +485,9 @@ def separate(audio: np.ndarray, rate: int, method: str = "cnn_separator", *,
     for name, reference in true.items():
         if (reference.samples, reference.channels) != (source.samples, source.channels):
             raise DataError(f"reference {name}: expected the shape of the audio, {given.shape}")
-    separator = _built(method, project, tuple(overrides))
-    chunk = _project(project, tuple(overrides)).settings.separate.common.chunk
+    found = _project(project, tuple(overrides))
+    separator = _built(method or separators.default(found.settings, found.home), project, tuple(overrides))
+    chunk = found.settings.separate.common.chunk
     vocals = np.concatenate([piece for _, piece in chunks(separator, source, chunk, true or None)])
     vocals = vocals.reshape(given.shape)
     return {"vocals": vocals, "accompaniment": given.astype(np.float32) - vocals}

@@ -93,7 +93,8 @@ def network(checkpoint, exponent, extension):
         estimate = builder.WINDOW_COMPENSATION_FACTOR * tf.transpose(tf.signal.inverse_stft(
             tf.transpose(masked, perm=[2, 0, 1]), length, step, window_fn=tf.signal.hann_window))
         saver = tf.compat.v1.train.Saver()
-        session = tf.compat.v1.Session()
+        # One layer at a time (each on all cores): both stems' networks at once hold 30 MB more and are no faster.
+        session = tf.compat.v1.Session(config=tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1))
         saver.restore(session, checkpoint)
         greeting = f"{len(tf.compat.v1.global_variables())} variables of {checkpoint}"
 

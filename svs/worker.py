@@ -8,13 +8,14 @@ the program; it ends by itself when its input does, so it outlives nobody.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import struct
 import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from svs.errors import SVSError
@@ -35,6 +36,8 @@ class Worker:
     command : sequence of str
     largest : int
         Bytes of the longest answer that is believed.
+    environment : mapping, optional
+        Variables that it is given beside ours.
 
     Attributes
     ----------
@@ -47,14 +50,16 @@ class Worker:
         It can't be started, or ends before it is ready.
     """
 
-    def __init__(self, name: str, command: Sequence[str], largest: int = 1 << 28):
+    def __init__(self, name: str, command: Sequence[str], largest: int = 1 << 28,
+                 environment: Mapping[str, str] | None = None):
         self._name, self._largest = name, largest
         self._lock = threading.Lock()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         try:
             # A session of its own: Ctrl-C in the terminal is ours to handle, and it then ends with us.
             self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=self._log, start_new_session=True)
+                                             stderr=self._log, start_new_session=True,
+                                             env={**os.environ, **(environment or {})})
         except OSError as error:
             self._log.close()
             raise SVSError(f"{name}: {command[0]} could not be started ({error.strerror})") from None

@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -152,10 +153,15 @@ def test_a_recording_of_ones_own(place, home, terminal, monkeypatch):
 
 
 @pytest.mark.slow
-def test_our_nets_are_asked_about_the_wiener_filter(place, home, terminal):
-    """And a net that was not trained is told in one line."""
+def test_our_nets_are_asked_about_the_wiener_filter(place, home, terminal, tmp_path_factory):
+    """And a net that is damaged is told in one line."""
     wav(place / "a.wav", music(0.5))
-    menu = terminal("separate", "--project", home, cwd=place)
+    net = tmp_path_factory.mktemp("trained") / "project"
+    shutil.copytree(home, net)
+    (net / "models" / "cnn_separator").mkdir(parents=True)
+    (net / "models" / "cnn_separator" / "model.keras").write_text("no net")
+    (net / "models" / "cnn_separator" / "model.json").write_text('{"val_loss": 0.5, "best_epoch": 1, "epochs": 1}')
+    menu = terminal("separate", "--project", net, cwd=place)
     menu.answer("What shall be separated?", DOWN, ENTER)
     menu.answer("Path of the recording", "a.wav", ENTER)
     menu.answer("Methods", ENTER)
@@ -165,7 +171,9 @@ def test_our_nets_are_asked_about_the_wiener_filter(place, home, terminal):
     menu.answer("Wiener filter", "y")
     assert menu.ended() == 5
     assert printed_command(menu)[-1] == "--wiener"
-    assert "error: " in menu.shown() and "no such model" in menu.shown() and "Traceback" not in menu.shown()
+    assert "error: " in menu.shown() and "not a model that Keras" in menu.shown() and "Traceback" not in menu.shown()
+    assert "unet_separator: U-Net on the stereo spectrogram of whole passages" in menu.shown()
+    assert menu.shown().count("(not trained)") >= 4
     assert not (place / "separated").exists()
 
 

@@ -18,7 +18,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import stempeg
-from command import RATE, below, ffmpeg, mounted, music, project, read, really, started, svs, unmounted, wav, whole
+from command import (
+    RATE,
+    REPOSITORY,
+    below,
+    ffmpeg,
+    mounted,
+    music,
+    project,
+    read,
+    really,
+    started,
+    svs,
+    unmounted,
+    wav,
+    whole,
+)
 
 from svs import media
 from svs.audio import ArraySource
@@ -313,7 +328,7 @@ TROUBLE = {
     "a start behind the end": (_song, ["a.wav", "--start", "5"], 3, r"a\.wav: .*0\.50 s long; choose an earlier start"),
     "a start that is no number": (_song, ["a.wav", "--start", "inf"], 2, "start: expected seconds from 0, got inf"),
     "a duration of nothing": (_song, ["a.wav", "--duration", "0"], 2, "duration: expected seconds above 0"),
-    "an unknown method": (_song, ["a.wav", "-m", "magic"], 2, "magic: no such method; expected one of cnn_separator, "),
+    "an unknown method": (_song, ["a.wav", "-m", "magic"], 2, "magic: no such method; expected one of unet_"),
     "an unknown format": (_song, ["a.wav", "-f", "ogg"], 2, "ogg: no such format; expected one of wav, flac, mp3"),
     "an unknown parameter": (_song, ["a.wav", "-S", "separate.magic=1"], 2, r"separate\.magic"),
     "an impossible parameter": (_song, ["a.wav", "-S", "separate.mixture.share=2"], 2, r"separate\.mixture\.share"),
@@ -444,6 +459,109 @@ def test_a_method_that_cannot_run_does_not_stop_the_others(place, separate):
     assert [path.name for path in (place / "out" / "a").iterdir()] == ["mixture"]
 
 
+def test_a_method_that_fails_on_a_song_does_not_stop_its_others(place, separate, monkeypatch):
+    """On the next song it is tried again, with a separator of its own: this one's process may be dead."""
+    from svs.errors import SVSError
+    from svs.separators import hpss
+
+    built = []
+
+    class Mortal(hpss.Hpss):
+        def vocals(self, mixture, rate, *others, **more):
+            if rate == 22050:
+                raise SVSError("hpss: its process ended before it answered: killed by signal 9")
+            return super().vocals(mixture, rate, *others, **more)
+
+    monkeypatch.setattr(hpss, "build", lambda settings, needs: built.append(1) or Mortal(settings.separate.hpss))
+    wav(place / "a.wav", music(0.3))
+    wav(place / "b.wav", music(0.3, rate=22050), 22050)
+    wav(place / "c.wav", music(0.3))
+    ran = separate("a.wav", "b.wav", "c.wav", "-m", "hpss,mixture", "-o", "out")
+    assert ran.code == 1
+    assert ran.lines() == ["error: b.wav: hpss: its process ended before it answered: killed by signal 9",
+                           "1 of 3 recordings failed"]
+    assert {song: sorted(os.listdir(place / "out" / song)) for song in "abc"} == {
+        "a": ["hpss", "mixture"], "b": ["mixture"], "c": ["hpss", "mixture"]}
+    assert len(built) == 2
+    whole(place / "out/b/mixture", music(0.3, rate=22050), 22050)
+
+
+def test_what_is_in_the_way_of_one_method_does_not_stop_the_others(place, separate):
+    _song(place)
+    (place / "out/a/hpss").mkdir(parents=True)
+    (place / "out/a/hpss/diary.txt").write_text("mine")
+    assert_refused(separate("a.wav", "-m", "hpss,mixture", "-o", "out"), "out/a/hpss: expected a folder of svs's")
+    whole(place / "out/a/mixture", music(0.5), RATE)
+    assert (place / "out/a/hpss/diary.txt").read_text() == "mine"
+
+
+# -- the default
+
+def a_net(folder):
+    """A folder that looks trained: what is chosen is asked before anything is loaded."""
+    folder.mkdir(parents=True)
+    (folder / "model.keras").write_text("no net")
+
+
+def test_the_default_is_the_best_that_is_trained(place, tmp_path_factory, capsys):
+    from svs import doctor, separators
+    from svs import project as projects
+    from svs.cli.separate import DEFAULT_METHOD
+
+    home = project(tmp_path_factory.mktemp("project"))
+    _song(place)
+    words = ["separate", "a.wav", "-o", "out", "--no-picture", "--project", home]
+    assert_refused(svs(*words), "neither unet_separator nor cnn_separator is trained .*or name a method that needs no",
+                   5)
+    for name in ("cnn_separator", "unet_separator"):
+        a_net(home / "models" / name)
+        ran = svs(*words)
+        assert ran.code == 5 and not (place / "out").exists()
+        assert ran.lines()[0] == f"by {name}, the best that is trained here; --method chooses another"
+        assert "not a model that Keras" in ran.lines()[-1]
+        found = projects.find(home)
+        assert doctor.default(found) == name
+        shown = svs("methods", "--project", home).out.splitlines()
+        assert [line.split()[0] for line in shown if "(the default)" in line] == [name]
+    # Where another is named, nothing is said; and the help says what the code does.
+    assert svs(*words, "-q", "-m", "mixture").err == ""
+    assert "{} where it is trained, else {}".format(*separators.PREFERRED) == DEFAULT_METHOD
+
+
+# -- the command line itself
+
+USAGE = {
+    "an unknown option": (["separate", "a.wav", "--foo"], "no such option: --foo .*see `svs separate -h`"),
+    "a command that is none": (["speparate"], "no such command 'speparate'. Did you mean 'separate'.; see `svs -h`"),
+    "an option before the command": (["--foo", "separate"], "no such option: --foo; see `svs -h`"),
+    "a missing argument": (["extract", "a"], "missing argument 'OUT'; see `svs extract -h`"),
+    "no recording": (["voice"], "missing argument 'RECORDING'; see `svs voice -h`"),
+    "a missing option": (["compare"], "missing option '--against'; see `svs compare -h`"),
+    "too many arguments": (["train", "a", "b", "SVS", "d"], "unexpected extra argument.*see `svs train -h`"),
+    "a word for a number": (["separate", "a.wav", "--start", "x"], "'--start': expected a valid number"),
+    "a number out of range": (["separate", "a.wav", "--start", "-3"], "'--start': expected greater than or equal to 0|"
+                              "'--start': expected to be greater"),
+    "a word for a count": (["extract", "a", "b", "many", "SVS"], "'ITERATIONS': expected a valid integer"),
+    "an option without its value": (["separate", "a.wav", "-m"], "'-m' requires an argument; see `svs separate -h`"),
+    "a value for a flag": (["separate", "a.wav", "--quiet=3"], "'--quiet' does not take a value"),
+    "no name of a method": (["separate", "a.wav", "-m", "hpss,"], "--method 'hpss,': expected names of methods"),
+}
+
+
+@pytest.mark.parametrize("kind", USAGE)
+def test_usage_errors_are_one_line(kind, place):
+    words, match = USAGE[kind]
+    assert_refused(svs(*words), match, 2)
+    assert os.listdir(place) == []
+
+
+@pytest.mark.parametrize("words", [["-h"], ["--help"], [], ["separate", "-h"], ["--version"]])
+def test_help_is_no_error(words):
+    ran = svs(*words)
+    assert ran.code == 0 and ran.err == "" and ran.out
+    assert words == ["--version"] or "Usage: svs " in ran.out
+
+
 # -- processes of their own
 
 def until(true, process, seconds=60):
@@ -454,7 +572,12 @@ def until(true, process, seconds=60):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM,
+                                  pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+                                  pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_an_interrupted_run(blow, place, separate, home):
     wav(place / "a.wav", music(40))
     words = ["separate", "-q", "a.wav", "-m", "mixture,repet_sim", "-o", "out", "--no-picture", "--project", home,
@@ -463,16 +586,85 @@ def test_an_interrupted_run(blow, place, separate, home):
     until(lambda: list((place / "out").glob("a/.repet_sim.*/estimate.f32")), process)
     process.send_signal(blow)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == (130 if blow == signal.SIGINT else -blow)
+    assert process.returncode == ENDS.get(blow, -blow)
     assert "Traceback" not in err and "error" not in err
+    assert blow not in ENDS or err.endswith("again to continue\n" if blow == signal.SIGTERM else " continue\n")
     assert [path.name for path in (place / "out/a").iterdir() if not path.name.startswith(".")] == ["mixture"]
-    if blow == signal.SIGINT:
+    if blow in ENDS:
         assert os.listdir(place / "out/a") == ["mixture"] and sorted(os.listdir(place)) == ["a.wav", "out"]
     kept = (place / "out/a/mixture/vocals.wav").stat().st_mtime_ns
     ran = separate("a.wav", "-m", "mixture,repet_sim", "-o", "out")
     assert ran.code == 0 and (place / "out/a/mixture/vocals.wav").stat().st_mtime_ns == kept
     whole(place / "out/a/repet_sim", music(40), RATE)
     assert sorted(os.listdir(place / "out/a")) == ["mixture", "repet_sim"]
+
+
+HANGS = 'echo $$ > "{mark}"\nexec sleep 60'
+
+
+def a_program_that_hangs(kind, place):
+    """What `svs` starts, and waits for until it is ended: the words that make it so, and its variables."""
+    mark = place / "started"
+    hang = HANGS.format(mark=mark)
+    if kind == "spleeter":
+        weights = place / "models" / "weights" / "spleeter"
+        weights.mkdir(parents=True)
+        for name, content in {"checkpoint": 'model_checkpoint_path: "model"', "model.index": "x",
+                              "model.data-00000-of-00001": "x"}.items():
+            (weights / name).write_text(content)
+        sums = subprocess.run(["cksum"], input=(REPOSITORY / "requirements-spleeter.txt").read_bytes(),
+                              capture_output=True).stdout.decode()
+        (place / "env" / "bin").mkdir(parents=True)
+        (place / "env" / ".svs-complete").write_text(sums)
+        program = place / "env" / "bin" / "python"
+        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nprintf "svsA\\002\\000\\000\\000ok"\n{hang}\n')
+        program.chmod(0o755)
+        return mark, ["-m", "spleeter", "-S", f"separate.spleeter.environment={place / 'env'}",
+                      "-S", f"methods.spleeter={weights}"], {}
+    program = place / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    which = "*.flac*" if kind == "an encoder" else "*f32le*"
+    program.write_text(f'#!/bin/sh\ncase "$*" in {which}) {hang};; esac\nexec {shutil.which("ffmpeg")} "$@"\n')
+    program.chmod(0o755)
+    return mark, ["-m", "mixture", "-f", "flac"], {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def gone(number):
+    """Has a process ended?  (One that nobody waits for stays as a zombie.)"""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(("command", "kind"), [
+    ("separate", "a decoder"), ("separate", "an encoder"), ("separate", "spleeter"), ("voice", "a decoder"),
+    ("vad", "a decoder")])
+def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
+    (place / "in").mkdir()
+    wav(place / "in" / "a.wav", music(2))
+    mark, words, environment = a_program_that_hangs(kind, place)
+    temporary = place / "temporary"
+    temporary.mkdir()
+    words = words if command == "separate" else []
+    if command == "vad":
+        shutil.copytree(home, place / "home")
+        home = place / "home"
+        from svs import models
+        from svs.models import archive
+
+        net = models.build("vad", 257, 25, 1, input_gain=100.0, seed=0)
+        archive.save(home / "models" / "vad", net, {"representation": {
+            "sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256, "width": 25}})
+    process = started(command, "-q", "in/a.wav", "-o", "out", "--no-picture", "--project", home, *words,
+                      env={"TMPDIR": str(temporary), **environment})
+    until(lambda: mark.exists() and mark.read_text().strip(), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (143, "", "terminated: run again to continue\n")
+    assert gone(int(mark.read_text()))
+    assert below(temporary) == [] and not (place / "out").exists()
 
 
 @pytest.mark.slow

@@ -18,12 +18,10 @@ import pytest
 
 from svs import comparison, draws, estimates, extraction, files, scoring, separators, store, summary
 from svs import project as projects
-from svs.audio import WavSource
-from svs.cli import tools
-from svs.cli.options import app
+from svs.audio import WavSource, write_wav
+from svs.cli import main, tools
 from svs.dataset import Dataset
 from svs.errors import DataError, SettingsError
-from svs.running import main as run
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--frame_size", "512", "-H", "256", "-w", "512", "-sr", "22050", "-iw", "5", "-sp", "0.2", "-ow", "3"]
@@ -33,7 +31,7 @@ HEAVY = {"keras", "tensorflow", "torch", "librosa", "museval", "matplotlib", "pa
 def call(*words) -> int:
     """The command, in this process; its exit code."""
     try:
-        run(app, [str(word) for word in words])
+        main([str(word) for word in words])
     except SystemExit as ended:
         return ended.code or 0
     return 0
@@ -128,7 +126,9 @@ def test_extract_writes_what_the_stage_writes(extracted, tiny_set, settings, tmp
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
-    (["10", "NOPE"], 2, "mode NOPE: expected one of SVS, DAE, VAD"),
+    (["10", "NOPE"], 2, "mode NOPE: expected one of SVS, DAE, VAD, MIX"),
+    (["10", "MIX", "-f", "512", "-sp", "1"], 2, "--start-point, --frame-size: mode MIX keeps whole stems"),
+    (["10", "MIX", "-ow", "1"], 2, "--label-width: mode MIX"), (["10", "MIX", "-sr", "1"], 2, "sample_rate"),
     (["0", "SVS"], 2, ""),
     (["10", "SVS", "-iw", "4"], 2, "even"),
     (["10", "SVS", "-iw", "5", "-ow", "7"], 2, "--label-width 7"),
@@ -176,16 +176,102 @@ def test_training_data_of_the_other_modes(tiny_set, home, tmp_path, capsys):
     (None, "CNN_separator", "SVS", None, "cnn_separator"), (None, "mine", "SVS", 1, "cnn_separator"),
     (None, "mine", "SVS", 9, "cnn_deep_separator"), (None, "mine", "DAE", 9, "cnn_deep_separator"),
     (None, "mine", "VAD", None, "vad"), ("cnn_separator", "mine", "SVS", 9, "cnn_separator"),
-    (None, "cnn_deep_separator", "SVS", 1, "cnn_deep_separator")])
+    (None, "cnn_deep_separator", "SVS", 1, "cnn_deep_separator"), (None, "mine", "MIX", None, "unet_separator")])
 def test_which_network(given, name, mode, label, network):
     assert tools._network(given, name, mode, label) == network
 
 
 @pytest.mark.parametrize(("given", "name", "mode"), [("nope", "a", "SVS"), ("vad", "a", "SVS"), (None, "vad", "SVS"),
-                                                    ("cnn_separator", "a", "VAD")])
+                                                    ("cnn_separator", "a", "VAD"), ("unet_separator", "a", "SVS"),
+                                                    ("cnn_separator", "a", "MIX"), (None, "vad", "MIX")])
 def test_which_network_not(given, name, mode):
     with pytest.raises(SettingsError):
         tools._network(given, name, mode, 1)
+
+
+# -- mode MIX
+
+SMALL_NET = {"frames": 32, "representation.frame_size": 1024, "representation.win_length": 1024,
+             "representation.hop_length": 512, "network.channels": 6, "network.growth": 2, "network.levels": 2}
+SMALL_MIX = [word for key, value in SMALL_NET.items() for word in ("-S", f"train.unet_separator.{key}={value}")]
+
+
+@pytest.fixture(scope="module")
+def stems(home, tiny_set, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("stems") / "mix"
+    done = subprocess.run([sys.executable, "-m", "svs.cli", "extract", tiny_set[0], out, "5", "mix", "--project", home],
+                          cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "the stems of 2 training songs at 44100 Hz (mode MIX)" in done.stdout
+    assert "5 sets of 2 mixtures in every epoch, and 1 other songs as they are for validation" in done.stdout
+    return out
+
+
+def test_the_stems_are_what_the_stage_writes(stems, tiny_set, settings, tmp_path):
+    wanted = settings.extract.model_copy(update={"modes": ("MIX",)})
+    extraction.extract(Dataset(*tiny_set), wanted, tmp_path / "store", files.Scratch(tmp_path, "work", "1"))
+    ours, theirs = (store.Stems(path / "stems") for path in (stems, tmp_path / "store"))
+    assert draws.kept(stems / "stems") == draws.Default("MIX", 5, 1, 0.0, None)
+    for split in ("train", "valid", "unused"):
+        assert ours.tracks(split) == theirs.tracks(split)
+        for track in ours.tracks(split):
+            for stem in ("vocals", "drums", "bass", "other"):
+                both = [one.read(track, stem, 0, one.samples(track)) for one in (ours, theirs)]
+                np.testing.assert_array_equal(*both)
+
+
+def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path, monkeypatch, capsys):
+    from svs.mix_training import train_on_mixes
+    from svs.models import archive
+
+    (tmp_path / "home").mkdir()
+    home = new_project(tmp_path / "home")
+    begun = {"epochs": 2, "batch_size": 4, "mixes": 12}      # five sets of two, in whole batches
+    words = ["train", "unet_separator", stems, "MIX", "-e", 2, "-b", 4, *SMALL_MIX, "--project", home]
+    assert call(*words) == 0
+    said = capsys.readouterr().out
+    assert "unet_separator, mode MIX; validation loss -" in said
+    assert "use it: svs separate SONG -m unet_separator\n" in said
+    out = home / "models" / "unet_separator"
+    assert sorted(os.listdir(out)) == ["curve.csv", "metrics.json", "model.json", "model.keras"]
+
+    options = project_options(home, SMALL_MIX[1::2], begun)
+    model, card = train_on_mixes("unet_separator", stems / "stems", options, settings.seed,
+                                 files.Scratch(tmp_path, "work", "1"))
+    archive.save(tmp_path / "stage", model, card)
+    for name in ("model.keras", "model.json"):
+        assert (out / name).read_bytes() == (tmp_path / "stage" / name).read_bytes()
+
+    # It is now the best that is trained here.
+    monkeypatch.chdir(tmp_path)
+    song = tmp_path / "song.wav"
+    write_wav(song, np.random.default_rng(0).normal(0, 0.1, (44100, 2)).astype(np.float32), 44100)
+    assert call("separate", song, "--no-picture", "--project", home, "-o", "out") == 0
+    assert os.listdir("out/song") == ["unet_separator"]
+
+
+def project_options(home, overrides, more):
+    given = [*overrides, *(f"train.unet_separator.{key}={value}" for key, value in more.items())]
+    return projects.find(home, given).settings.train["unet_separator"]
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (["--mixes", "3", "-b", "2"], 2, "mixes 3: expected a multiple of the batch_size, 2"),
+    (["-ow", "1"], 2, "--label-width: mode MIX"), (["--init", "x"], 2, "--init: mode MIX"),
+    (["-n", "cnn_separator"], 2, "can't be trained in mode MIX, which has unet_separator"),
+    (["-S", "train.unet_separator.frames=4000"], 3, "as long as a passage")])
+def test_training_on_mixtures_refuses_the_impossible(words, code, said, stems, home, tmp_path, capsys):
+    assert call("train", "mine", stems, "MIX", "-o", tmp_path / "m", "--project", home, "-q", *words) == code
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_other_modes_have_no_mixtures(extracted, stems, home, tmp_path, capsys):
+    rest = ["-o", tmp_path / "m", "--project", home, "-q"]
+    assert call("train", "mine", extracted[0], "SVS", "--mixes", 3, *rest) == 2
+    assert "--mixes: mode SVS has no mixtures" in capsys.readouterr().err
+    for where, mode in ((extracted[0], "MIX"), (stems, "SVS")):
+        assert call("train", "mine", where, mode, *rest) == 3
+        assert f"expected a store for mode {mode}, found none; make one: svs extract" in capsys.readouterr().err
 
 
 def test_an_option_wins_over_set_over_the_store_over_params(extracted, home, tmp_path, monkeypatch):

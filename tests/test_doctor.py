@@ -13,16 +13,15 @@ from pathlib import Path
 import pytest
 
 from svs import doctor, paths, project, separators
-from svs.cli.options import app
+from svs.cli import main
 from svs.doctor import DIFFERS, MISSING, OK, Check
-from svs.running import main as run
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def call(*words) -> int:
     try:
-        run(app, [str(word) for word in words])
+        main([str(word) for word in words])
     except SystemExit as ended:
         return ended.code or 0
     return 0

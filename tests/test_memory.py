@@ -10,7 +10,8 @@ import pytest
 import stempeg
 from command import REPOSITORY, ffmpeg, project
 
-from svs import models
+from benchmarks import hour
+from svs import models, settings
 from svs.models import archive
 
 pytestmark = pytest.mark.slow
@@ -75,6 +76,20 @@ def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
     used = [peak("separate", recording(seconds), "-q", "-m", "cnn_separator", "-o", tmp_path / str(seconds),
                  "--no-picture", "--project", home, "-S", "separate.common.chunk=10") for seconds in (30, 60)]
     assert used[1] < used[0] + 30 and used[1] < LIMIT, used
+
+
+@pytest.mark.parametrize("method", ["cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid",
+                                    "unet_separator", "spleeter"])
+def test_memory_of_nets_and_of_all_their_processes(method, recording, tmp_path):
+    """With the picture; chunks of 12 s are the shortest that spleeter has."""
+    environment = settings.load(REPOSITORY / "params.yaml").separate.spleeter.environment
+    if method == "spleeter" and not (REPOSITORY / environment / ".svs-complete").is_file():
+        pytest.skip("no environment of spleeter: make spleeter")
+    rows = [hour.measured(method, recording(seconds), seconds / 60, tmp_path / str(seconds),
+                          ["separate.common.chunk=12"]) for seconds in (60, 120)]
+    assert all(row.within for row in rows), rows
+    # Two minutes of picture are twice as wide as one.
+    assert rows[1].all_mb < rows[0].all_mb + 60 and rows[1].main_mb < rows[0].main_mb + 60, rows
 
 
 def test_memory_of_voice_activity_grows_little(recording, home, tmp_path):

@@ -1,6 +1,7 @@
 """How stages run: order, errors, threads of workers, exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -64,11 +65,11 @@ def test_threads_are_restored_after_an_error(monkeypatch):
     assert "OMP_NUM_THREADS" not in os.environ
 
 
-def run(body, **environment):
+def run(body, preexec_fn=None, **environment):
     script = f"from svs import errors\nfrom svs.running import log, main\ndef work(*arguments):\n    {body}\n" \
              "main(work, 'one', 2)\nprint('after')\n"
     return subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True,
-                          env={**os.environ, **environment})
+                          env={**os.environ, **environment}, preexec_fn=preexec_fn)
 
 
 @pytest.mark.parametrize(("error", "code"), [(SVSError, 1), (SettingsError, 2), (DataError, 3), (FetchError, 4),
@@ -89,6 +90,41 @@ def test_a_defect_keeps_its_traceback():
 def test_an_interruption():
     done = run("raise KeyboardInterrupt")
     assert (done.returncode, done.stderr) == (130, "interrupted: run again to continue\n")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_clears_away_and_a_second_one_does_not_stop_that(name, code):
+    kill = f"os.kill(os.getpid(), signal.{name})"
+    done = run(f"import os, signal, time\n    try:\n        {kill}\n        time.sleep(5)\n"
+               f"    finally:\n        {kill}\n        print('cleared away')")
+    assert (done.returncode, done.stdout) == (code, "cleared away\n")
+    assert done.stderr == "terminated: run again to continue\n"
+
+
+def test_who_ignores_hangups_goes_on():
+    """As below nohup."""
+    done = run("import os, signal\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('still here')",
+               preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert (done.returncode, done.stdout) == (0, "still here\nafter\n")
+
+
+def test_the_children_of_a_terminated_run_end():
+    script = ("import sys, time\nfrom tests.test_running import _sleep\nfrom svs import running\n"
+              "running.cores = lambda: 2\n"
+              "if __name__ == '__main__':\n"
+              "    running.main(lambda: running.each_in_parallel(_sleep, [1, 2], unit='item'))\n")
+    with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        children = [int(process.stdout.readline()) for _ in range(2)]
+        process.terminate()
+        assert process.wait(30) == 143
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+def _sleep(item):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
 
 
 def test_success_passes_arguments_and_logs_to_stderr():

@@ -74,6 +74,9 @@ def test_methods_are_all_but_the_oracles_and_tell_what_is_missing(project: Proje
     missing = {method.name: method.missing for method in bare}
     assert missing["mixture"] is None and missing["repet_sim"] is None
     assert "model.keras" in missing["cnn_separator"] and "dvc repro" in missing["cnn_separator"]
+    assert str(tmp_path) not in missing["cnn_separator"]
+    texts = {method.name: method.text for method in bare}
+    assert texts["hpss"][0] == "H" and texts["cnn_separator_valid"].startswith("cnn_separator ")
     assert "weights" in missing["openunmix"] and "SVS_OFFLINE" not in missing["openunmix"]
     assert work.default(bare) == ["repet_sim"]
 
@@ -81,6 +84,7 @@ def test_methods_are_all_but_the_oracles_and_tell_what_is_missing(project: Proje
 def test_the_nets_are_chosen_where_they_are_trained():
     offered = [Method("cnn_separator", ""), Method("cnn_deep_separator", "", "not trained"), Method("repet_sim", "")]
     assert work.default(offered) == ["cnn_separator"]
+    assert work.default([*offered, Method("unet_separator", "")]) == ["unet_separator"]
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
@@ -504,6 +508,11 @@ def test_separate_listen_and_download(page, folder: Path, tmp_path: Path):
     _drop(page, folder / "song.wav", says="44.1 kHz · stereo")
     _choose(page, "mixture", "repet_sim")
     assert page.locator("#svs-stop").is_disabled()
+    # What can't run is out of the way.
+    assert page.locator("#svs-methods .svs-missing").count() == 0
+    assert not page.locator("#svs-method-unet_separator").is_visible()
+    page.get_by_text("Not available here").click()
+    page.get_by_text("models/unet_separator/model.keras").wait_for()
     page.locator("#svs-go").click()
     page.locator("#svs-status [role=progressbar]").wait_for()
     page.locator("#svs-status").get_by_text("Ready in").wait_for()

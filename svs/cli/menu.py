@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import questionary
 
 from svs.cli.separate import Request
 from svs.errors import SVSError
+
+if TYPE_CHECKING:
+    from svs.project import Project
 
 _FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
 
@@ -21,7 +25,7 @@ def ask(given: Request) -> Request:
     KeyboardInterrupt
         The person left.
     """
-    from svs import dataset, paths, project, separators
+    from svs import dataset, doctor, paths, project, separators
     from svs.settings import NETS
 
     here = project.find(given.project, given.all_overrides())
@@ -39,9 +43,11 @@ def ask(given: Request) -> Request:
         path = questionary.path("Path of the recording", validate=_exists).unsafe_ask().strip()
         songs = [str(Path(path).expanduser())]
     oracles = separators.ORACLES if source == _FILE and given.reference is None else ()
+    # What needs no training, where none of our nets is trained.
+    ticked = given.methods or [doctor.default(here) or "repet_sim"]
     methods = questionary.checkbox(
         "Methods (space to choose)", validate=lambda picked: bool(picked) or "choose at least one",
-        choices=[questionary.Choice(f"{name}: {text}", name, checked=name in given.methods)
+        choices=[_choice(name, text, here, name in ticked)
                  for name, text in separators.REGISTRY.items() if name not in oracles]).unsafe_ask()
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
     duration = questionary.text("Duration in seconds (empty: to the end)", validate=_seconds_or_nothing,
@@ -53,6 +59,17 @@ def ask(given: Request) -> Request:
     return replace(given, songs=songs, tracks=chosen, methods=methods, start=float(start),
                    duration=float(duration) if duration.strip() else None, output=Path(output).expanduser(),
                    wiener=wiener)
+
+
+def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Choice:
+    """A method; a net of ours that is not trained can't be chosen.  (Weights of others are fetched when needed.)"""
+    from svs import doctor
+    from svs.models import ON_MIXES
+    from svs.settings import NETS
+
+    untrained = name in (*NETS, *ON_MIXES) and not doctor.method(name, here).ok
+    return questionary.Choice(f"{name}: {text}", name, checked=ticked and not untrained,
+                              disabled="not trained" if untrained else None)
 
 
 def _exists(text: str) -> bool | str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +15,7 @@ import svs
 from svs.running import log
 
 app = typer.Typer(
-    name="svs", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="svs", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Singing voice separation: take songs apart into vocals and accompaniment.",
 )
@@ -45,12 +48,22 @@ Overrides = Annotated[list[str] | None, typer.Option(
     show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", callback=_quieter)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Everything.", callback=_louder)]
-Start = Annotated[float, typer.Option(help="Where the passage starts, in seconds.", min=0.0)]
-Duration = Annotated[float | None, typer.Option(help="Its length in seconds (default: to the end).",
-                                                show_default=False)]
+Start = Annotated[float, typer.Option(metavar="SECONDS", help="Where the passage starts.", min=0.0)]
+Duration = Annotated[float | None, typer.Option(metavar="SECONDS", help="Its length.", show_default="to the end")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is already there.")]
 Weights = Annotated[Path | None, typer.Option(
     help="Folder of pretrained weights (open-unmix, spleeter).", show_default=False)]
 Picture = Annotated[bool, typer.Option("--picture/--no-picture", help="Draw spectrograms of mixture, estimate, mask.")]
-Format = Annotated[str, typer.Option("--format", "-f", help="wav (32-bit float) | flac (24 bit) | mp3.")]
+Format = Annotated[str, typer.Option("--format", "-f", metavar="wav|flac|mp3",
+                                     help="Of the results: wav has 32-bit floats, flac 24 bit.")]
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ctrl-C inside ends with a line that says what to do (typer itself leaves without a word)."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to continue", file=sys.stderr)
+        raise typer.Exit(130) from None

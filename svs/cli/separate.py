@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from svs.project import Project
     from svs.service import Order, Result, Song
 
-DEFAULT_METHOD = "cnn_separator"
+DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"       # svs.separators.PREFERRED
 DEFAULT_OUTPUT = Path("separated")
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"      # a track of MUSDB18 is measured when it is opened
@@ -34,7 +34,7 @@ class Request:
 
     songs: list[str] = field(default_factory=list)
     tracks: list[str] = field(default_factory=list)
-    methods: list[str] = field(default_factory=lambda: [DEFAULT_METHOD])
+    methods: list[str] = field(default_factory=list)         # none: the best that is trained here
     output: Path = DEFAULT_OUTPUT
     start: float = 0.0
     duration: float | None = None
@@ -86,7 +86,7 @@ def _quoted(path: Path) -> str:
 @app.command()
 def separate(
     songs: Annotated[list[str] | None, typer.Argument(
-        metavar="SONG...", help="Audio or video files, folders, or patterns like '*.mp3'.", show_default=False)] = None,
+        metavar="SONG", help="Audio or video files, folders, or patterns like '*.mp3'.", show_default=False)] = None,
     method: Annotated[list[str] | None, typer.Option(
         "--method", "-m", help="A method of `svs methods`; again, or with commas, for several.",
         show_default=DEFAULT_METHOD)] = None,
@@ -114,8 +114,8 @@ def separate(
 ) -> None:
     """Separate songs into OUTPUT/SONG/METHOD/{vocals,accompaniment}.
 
-    At the recording's own sample rate and channels.  What is there already is
-    skipped.  With no song in a terminal, a menu asks for everything.
+    At the recording's own sample rate and channels.  What is there already is skipped; a song or a method that fails
+    does not stop the others.  With no song in a terminal, a menu asks for everything.
     """
     request = Request(list(songs or []), list(track or []), split_methods(method), output, start, duration, codec,
                       wiener, hpss, reference, musdb, weights, overwrite, picture, project, list(overrides or []))
@@ -132,8 +132,10 @@ def separate(
 
 def split_methods(given: Sequence[str] | None) -> list[str]:
     """Methods of `--method a --method b,c`, each once."""
-    names = [name.strip() for text in given or [DEFAULT_METHOD] for name in text.split(",")]
-    return list(dict.fromkeys(name for name in names if name))
+    names = [name.strip() for text in given or () for name in text.split(",")]
+    if not all(names):
+        raise SettingsError(f"--method {','.join(given)!r}: expected names of methods; `svs methods` lists them")
+    return list(dict.fromkeys(names))
 
 
 def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
@@ -143,6 +145,10 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
+    here = project.find(request.project, request.all_overrides())
+    if not request.methods:
+        request = replace(request, methods=[separators.default(here.settings, here.home)])
+        log.info("by %s, the best that is trained here; --method chooses another", request.methods[0])
     blind = [method for method in request.methods if method in separators.ORACLES]
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")
@@ -151,11 +157,10 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     found = service.recordings(request.songs) if request.songs else []
     if request.reference is not None and len(found) != 1:
         raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(found)}")
-    here = project.find(request.project, request.all_overrides())
     if (request.wiener or request.hpss) and not set(request.methods) & set(NETS):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(NETS))
     jobs = [*zip(found, service.song_names(found), strict=True), *((track, None) for track in request.tracks)]
-    with service.only_one(request.output):
+    with options.resumable(), service.only_one(request.output):
         return _each(here, order, request, jobs)
 
 
@@ -166,7 +171,7 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
     from svs.running import bar
 
     worker = service.Service(here, order)
-    failed: list[tuple[str, SVSError]] = []
+    failed: list[tuple[str, str, SVSError]] = []        # recording; method, or nothing for all of them; why
     lengths = [_seconds(path, order) if name is not None else 0.0 for path, name in jobs]
     total = sum(lengths) * len(worker.methods)
     form = _BAR if total else _OPEN_BAR
@@ -186,18 +191,21 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
                         lambda method, song=song: moving.set_description(f"{song.name}: {method}"))
                 for result in results:
                     report(result)
+                failed += [(str(path), result.method, result.error) for result in results if result.error is not None]
                 _summarise(order.output, results)
             except SVSError as error:
-                failed.append((str(path), error))
+                failed.append((str(path), "", error))
                 moving.update(max(0.0, begun + length * len(worker.methods) - moving.n))
-    for path, error in failed:
-        print(f"error: {error}" if path in str(error) else f"error: {path}: {error}", file=sys.stderr)
+    for path, method, error in failed:
+        # What of it the message does not say by itself.
+        said = [part for part in (path, method) if part and part not in str(error)]
+        print(": ".join(["error", *said, str(error)]), file=sys.stderr)
     for name, reason in worker.unavailable.items():
         print(f"error: {name} was left out: {reason}", file=sys.stderr)
     if failed and len(jobs) > 1:
-        print(f"{len(failed)} of {len(jobs)} recordings failed", file=sys.stderr)
+        print(f"{len({path for path, *_ in failed})} of {len(jobs)} recordings failed", file=sys.stderr)
     if failed:
-        return failed[0][1].exit_code
+        return failed[0][2].exit_code
     return 6 if worker.unavailable else 0
 
 
@@ -234,6 +242,9 @@ def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> It
 
 def report(result: Result) -> None:
     """One line on what a method left, and one for each thing that had to be changed."""
+    if result.error is not None:
+        log.debug("%s failed: %s", result.folder, result.error)       # told at the end
+        return
     log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
     for note in result.notes:
         log.info("  %s", note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from svs.draws import Default
     from svs.files import Scratch
     from svs.project import Project
-    from svs.settings import Extract
+    from svs.settings import AnyTraining, Extract
+    from svs.store import Stems
 
 # The seed wrote --frame_size.
 UNDERSCORES = {"token_normalize_func": lambda name: name.replace("_", "-")}
@@ -32,9 +33,11 @@ _VALIDATION = 5        # of the excerpts of a training track, one in so many is 
 def extract(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The store (zarr) to make.")],
-    iterations: Annotated[int, typer.Argument(metavar="ITERATIONS", min=1, help="Sets of excerpts, one of each song.")],
+    iterations: Annotated[int, typer.Argument(
+        metavar="ITERATIONS", min=1, help="Sets of excerpts (MIX: of mixtures, in every epoch), one of each song.")],
     mode: Annotated[str, typer.Argument(
-        metavar="MODE", help="SVS (mixture, mask) | DAE (vocals) | VAD (mixture, sung or not).")],
+        metavar="MODE", help="SVS (mixture, mask) | DAE (vocals) | VAD (mixture, sung or not) | MIX (the stems' audio, "
+                             "to be mixed).")],
     frame_size: Annotated[int | None, typer.Option("--frame-size", "-f", help="Samples of the FFT.",
                                                    show_default="params.yaml")] = None,
     hop_length: Annotated[int | None, typer.Option("--hop-length", "-H", help="Samples between frames.",
@@ -66,13 +69,16 @@ def extract(
     mode = _mode(mode)
     here = projects.find(project, overrides or ())
     group = draws.GROUP_OF_MODE[mode]
-    excerpts = settings.changed(getattr(here.settings.extract, group), f"extract.{group}", frame_size=frame_size,
-                                hop_length=hop_length, win_length=win_length, sample_rate=sample_rate, width=width)
-    wanted = here.settings.extract.model_copy(update={"modes": (mode,), group: excerpts})
+    cut = {"frame_size": frame_size, "hop_length": hop_length, "win_length": win_length, "width": width}
+    if mode == "MIX":
+        _no_excerpts(start_point=start_point or None, label_width=label_width, **cut)
+        cut = {}
+    kept = settings.changed(getattr(here.settings.extract, group), f"extract.{group}", sample_rate=sample_rate, **cut)
+    wanted = here.settings.extract.model_copy(update={"modes": (mode,), group: kept})
     draw = draws.Default(mode, iterations, max(1, round(iterations / _VALIDATION)), start_point,
-                         _label_width(mode, label_width, excerpts.width))
+                         None if mode == "MIX" else _label_width(mode, label_width, kept.width))
     _free(out, overwrite, "zarr.json", "a store of spectrograms")
-    with _resumable():
+    with options.resumable():
         place, validation = dataset.at(data)
         manifest = dataset.inspect(here.settings.download, here.settings.seed, place, validation,
                                    lambda subset, name: subset == "train")
@@ -89,6 +95,13 @@ def _mode(given: str) -> str:
     if given.upper() not in MODES:
         raise SettingsError(f"mode {given}: expected one of {', '.join(MODES)}")
     return given.upper()
+
+
+def _no_excerpts(**given: Any) -> None:
+    """Refuse what is said of excerpts in the mode that has none."""
+    if wrong := [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]:
+        raise SettingsError(f"{', '.join(wrong)}: mode MIX keeps whole stems, of which passages are cut while a "
+                            "network is trained from its beginning (train.NETWORK in params.yaml); leave it out")
 
 
 def _label_width(mode: str, given: int | None, width: int) -> int | None:
@@ -120,26 +133,27 @@ def _scratch(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Iterator[Sc
     work = f".{out.name}.partial"
     with service.only_one(out.parent / work):
         scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs))
-        yield scratch
-        scratch.done()
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to continue", file=sys.stderr)
-        raise typer.Exit(130) from None
+        try:
+            yield scratch
+            scratch.done()
+        finally:
+            with suppress(OSError):        # nothing to go on from, or it is done
+                scratch.path.rmdir()
+                scratch.path.parent.rmdir()
 
 
 def _extract(data: Any, wanted: Extract, out: Path, draw: Default, scratch: Scratch) -> dict[str, dict[str, int]]:
-    """Write the store; returns the excerpts of each track that a training will draw, by split."""
+    """Write the store; returns what a training will draw of each track, by split: excerpts, or mixtures an epoch."""
     from svs import draws, extraction, files, store
 
     with files.written(out) as temporary:
         extraction.extract(data, wanted, temporary, scratch)
         group = temporary / draws.GROUP_OF_MODE[draw.mode]
+        if draw.mode == "MIX":
+            stems = store.Stems(group)
+            draws.keep(group, draw)
+            return {split: dict.fromkeys(stems.tracks(*names), draw.per_track)
+                    for split, names in (("train", ("train", "unused")), ("valid", ("valid",)))}
         spectrograms = store.Spectrograms(group)
         counts = {}
         for split, most in (("train", draw.per_track), ("valid", draw.valid_per_track)):
@@ -156,6 +170,12 @@ def _described(out: Path, draw: Default, manifest: Manifest, counts: dict[str, d
                wanted: Extract) -> str:
     from svs.draws import GROUP_OF_MODE
 
+    if draw.mode == "MIX":
+        songs, few = len(counts["train"]), len(manifest.split("train"))
+        more = f" ({songs - few} of which the other modes leave out)" if songs > few else ""
+        return "\n".join([f"{out}: the stems of {songs} training songs{more} at {wanted.stems.sample_rate} Hz "
+                          f"(mode MIX)", f"{draw.per_track} sets of {songs} mixtures in every epoch, and "
+                          f"{len(counts['valid'])} other songs as they are for validation"])
     excerpts = getattr(wanted, GROUP_OF_MODE[draw.mode])
     songs = len(manifest.split("train"))
     label = (songs, 1) if draw.mode == "VAD" else (songs, excerpts.bins, draw.label_width)
@@ -176,13 +196,16 @@ def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the trained model is called.")],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="What `svs extract` or the pipeline made.")],
     mode: Annotated[str, typer.Argument(
-        metavar="MODE", help="SVS (separation) | DAE (autoencoder) | VAD (voice activity).")],
+        metavar="MODE", help="SVS (separation) | DAE (autoencoder) | VAD (voice activity) | MIX (separation, on random "
+                             "mixtures).")],
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", min=1, help="At most.",
                                                show_default="params.yaml")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Excerpts of a step.",
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Excerpts or mixtures of a step.",
                                                    show_default="params.yaml")] = None,
+    mixes: Annotated[int | None, typer.Option("--mixes", min=1, help="Mixtures of an epoch (mode MIX).",
+                                              show_default="the store's")] = None,
     network: Annotated[str | None, typer.Option(
-        "--network", "-n", help="cnn_separator | cnn_deep_separator | either with _valid | vad.",
+        "--network", "-n", help="cnn_separator | cnn_deep_separator | either with _valid | vad | unet_separator.",
         show_default="NAME, or what suits the mode and the label")] = None,
     init: Annotated[Path | None, typer.Option(
         "--init", help="Folder of a trained model (mode DAE) whose weights are the start.", show_default=False)] = None,
@@ -208,7 +231,7 @@ def train(
     """
     from svs import draws, paths
     from svs import project as projects
-    from svs.store import Spectrograms
+    from svs.store import Spectrograms, Stems
 
     mode = _mode(mode)
     if name in ("", ".", "..") or "/" in name or "\\" in name:
@@ -218,27 +241,37 @@ def train(
     if not group.is_dir() or kept is not None and kept.mode != mode:
         raise DataError(f"{store}: expected a store for mode {mode}, " + (f"it was made for {kept.mode}" if kept else
                         "found none") + f"; make one: svs extract DATA OUT ITERATIONS {mode}")
-    width = Spectrograms(group).representation["width"]
     label = label_width if label_width is not None else kept.label_width if kept else None
     network = _network(network, name, mode, label)
     section = {"DAE": "pretrain", "VAD": "vad"}.get(mode, f"train.{network}")
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "label_width": label_width}
-    laid = [*_of_the_store(kept, section), *(overrides or ()),
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    if mode == "MIX":
+        _no_excerpts(label_width=label_width, init=init)
+        given["mixes"] = mixes
+        batch = batch_size or _trainable(projects.find(project), network).batch_size
+        store_says = _of_the_stems(kept, section, Stems(group), batch)
+    else:
+        if mixes is not None:
+            raise SettingsError(f"--mixes: mode {mode} has no mixtures, ITERATIONS of `svs extract` are its excerpts; "
+                                "leave it out")
+        width = Spectrograms(group).representation["width"]
+        given["label_width"] = label_width
+        store_says = _of_the_store(kept, section)
+    laid = [*store_says, *(overrides or ()),
             *(f"{section}.{key}={value!r}" for key, value in given.items() if value is not None),
             *([] if seed is None else [f"seed={seed}"])]
     here = projects.find(project, laid)
     settings = here.settings
-    if mode == "SVS" and network not in settings.train:
-        raise SettingsError(f"train.{network}: params.yaml has no such group; add it")
-    training = {"DAE": settings.pretrain, "VAD": settings.vad}.get(mode) or settings.train[network]
-    training = training.model_copy(update={"label_width": None if mode == "VAD" else
-                                           _label_width(mode, training.label_width, width)})
+    training = {"DAE": settings.pretrain, "VAD": settings.vad}.get(mode) or _trainable(here, network)
+    if mode != "MIX":
+        training = training.model_copy(update={"label_width": None if mode == "VAD" else
+                                               _label_width(mode, training.label_width, width)})
     if init is not None and not (init / "model.keras").is_file():
         raise ModelError(f"{init}: expected a folder with model.keras that svs trained; leave --init out to start anew")
     out = output if output is not None else here.path(paths.MODELS) / name
     _free(out, overwrite, "model.keras", "a trained model")
     inputs = [group, *([] if init is None else [init])]
-    with _resumable(), _scratch(out, network, mode, training, settings.seed, inputs=inputs) as scratch:
+    with options.resumable(), _scratch(out, network, mode, training, settings.seed, inputs=inputs) as scratch:
         logs = here.path(paths.LOGS) / name if os.access(here.home, os.W_OK) else None
         metrics = _train(network, group, mode, training, settings.seed, scratch, init, out, logs)
     if not quiet:
@@ -247,19 +280,27 @@ def train(
         print(_how_to_use(here, out, network, mode))
 
 
-def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
-    from svs.models import REGISTRY
+def _trainable(here: Project, network: str) -> AnyTraining:
+    if network not in here.settings.train:
+        raise SettingsError(f"train.{network}: params.yaml has no such group; add it")
+    return here.settings.train[network]
 
+
+def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
+    from svs.models import ON_MIXES, REGISTRY
+
+    every = (*REGISTRY, *ON_MIXES)
     if given is None:
-        suits = {"DAE": "cnn_deep_separator", "VAD": "vad"}.get(mode, "cnn_separator" if label == 1
-                                                                else "cnn_deep_separator")
-        given = name.casefold() if name.casefold() in REGISTRY else suits
-    if given not in REGISTRY:
-        raise SettingsError(f"--network {given}: no such network; expected one of {', '.join(REGISTRY)}")
-    if (given == "vad") != (mode == "VAD"):
-        raise SettingsError(f"the network {given} can't be trained in mode {mode}; "
-                            + ("mode VAD has the network vad" if mode == "VAD" else "vad goes with mode VAD")
-                            + "; choose another --network, mode or name")
+        suits = {"DAE": "cnn_deep_separator", "VAD": "vad", "MIX": ON_MIXES[0]}.get(
+            mode, "cnn_separator" if label == 1 else "cnn_deep_separator")
+        given = name.casefold() if name.casefold() in every else suits
+    if given not in every:
+        raise SettingsError(f"--network {given}: no such network; expected one of {', '.join(every)}")
+    own = {"VAD": ("vad",), "MIX": ON_MIXES}         # networks that have a mode to themselves
+    suit = own.get(mode, tuple(one for one in every if not any(one in names for names in own.values())))
+    if given not in suit:
+        raise SettingsError(f"the network {given} can't be trained in mode {mode}, which has {', '.join(suit)}; choose "
+                            "another --network, mode or name")
     return given
 
 
@@ -276,6 +317,15 @@ def _of_the_store(kept: Default | None, section: str) -> list[str]:
     return laid
 
 
+def _of_the_stems(kept: Default | None, section: str, stems: Stems, batch: int) -> list[str]:
+    """What a store of stems was made with, as parameters: its rate, and whole batches of its sets of mixtures."""
+    laid = [f"{section}.representation.sample_rate={stems.rate}"]
+    if kept is not None:
+        mixes = kept.per_track * len(stems.tracks("train", "unused"))
+        laid.append(f"{section}.mixes={-(-mixes // batch) * batch}")
+    return laid
+
+
 def _train(network: str, group: Path, mode: str, training: Any, seed: int, scratch: Scratch, init: Path | None,
            out: Path, logs: Path | None) -> dict[str, Any]:
     import shutil
@@ -284,11 +334,16 @@ def _train(network: str, group: Path, mode: str, training: Any, seed: int, scrat
     from svs.running import quietly
 
     with quietly():        # TensorFlow's greeting
+        from svs import mix_training
         from svs import training as trainer
         from svs.models import archive
 
     curve = scratch.path / "curve.csv"
-    model, card = trainer.train(network, group, mode, training, seed, scratch, initial=init, curve=curve, logs=logs)
+    if mode == "MIX":
+        model, card = mix_training.train_on_mixes(network, group, training, seed, scratch, curve=curve, logs=logs)
+    else:
+        model, card = trainer.train(network, group, mode, training, seed, scratch, initial=init, curve=curve,
+                                    logs=logs)
     metrics = trainer.metrics(card)
     with files.written(out) as temporary:
         archive.save(temporary, model, card)
@@ -313,7 +368,7 @@ def _how_to_use(here: Project, out: Path, network: str, mode: str) -> str:
 @app.command()
 def score(
     methods: Annotated[list[str] | None, typer.Argument(
-        metavar="METHOD...", help="Methods of `svs methods`, or of the folder of --estimates.",
+        metavar="METHOD", help="Methods of `svs methods`, or of the folder of --estimates.",
         show_default=False)] = None,
     musdb: Annotated[Path | None, typer.Option(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).",
                                                show_default="the project's data set")] = None,
@@ -363,7 +418,7 @@ def score(
         raise SettingsError(f"{unknown[0]}: no such method; expected one of {', '.join(separators.REGISTRY)}")
     folders = _estimates(estimates, wanted, output) if estimates is not None else \
         {method: output / method for method in wanted}
-    with _resumable():
+    with options.resumable():
         folder = musdb if musdb is not None else dataset.present(here.settings, here.path(paths.DATASETS))
         with service.only_one(output):
             code = _compare(here, folder, folders, estimates is None, output, tracks or (), protocol, overwrite, quiet)
@@ -435,7 +490,9 @@ def methods(
     here = projects.find(project, Request(weights=weights, overrides=list(overrides or ())).all_overrides())
     states = {method: doctor.method(method, here) for method in separators.REGISTRY}
     column = max(map(len, states))
+    chosen = doctor.default(here)
     for method, check in states.items():
-        print(f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.REGISTRY[method]}")
+        word = " (the default)" if method == chosen else ""
+        print(f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.REGISTRY[method]}{word}")
         if check.advice:
             print(f"{'':<{column}}           {check.advice}")

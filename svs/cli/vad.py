@@ -16,7 +16,7 @@ from svs.running import log
 
 @app.command()
 def vad(
-    songs: Annotated[list[str], typer.Argument(metavar="SONG...", help="Files, folders or patterns.")],
+    songs: Annotated[list[str], typer.Argument(metavar="SONG", help="Files, folders or patterns.")],
     output: options.Output = Path("vad"),
     start: options.Start = 0.0,
     duration: options.Duration = None,
@@ -39,7 +39,7 @@ def vad(
     found = service.recordings(songs)
     names = service.song_names(found)
     failed: list[tuple[Path, SVSError]] = []
-    with service.only_one(output):
+    with options.resumable(), service.only_one(output):
         detector = singing.Detector(here, threshold)
         with bar(total=len(found), unit="song", desc="vad") as moving:
             for path, name in zip(found, names, strict=True):

@@ -15,61 +15,44 @@ from svs.errors import SettingsError
 _METHODS = ("repet_sim", "openunmix")        # knowledge-driven and data-driven
 _SPEECH = "separate.openunmix.model=umxse"   # open-unmix's model for speech enhancement
 
-_Recordings = Annotated[list[str], typer.Argument(metavar="RECORDING...", help="Files, folders or patterns.")]
+_Recordings = Annotated[list[str], typer.Argument(metavar="RECORDING", help="Files, folders or patterns.")]
 _Method = Annotated[list[str] | None, typer.Option(
     "--method", "-m", help="repet_sim (needs no training) | openunmix (its speech model, umxse); again for both.",
     show_default="repet_sim")]
 
 
-def _extract(recordings: list[str], method: list[str] | None, mode: str, **wanted) -> None:
-    from svs.service import ENHANCED
+def _command(name: str, what: str) -> None:
+    """Make the command `svs NAME`."""
 
-    methods = split_methods(method or ["repet_sim"])
-    if unknown := [name for name in methods if name not in _METHODS]:
-        raise SettingsError(f"{unknown[0]}: `svs {mode}` has the methods {' and '.join(_METHODS)}; "
-                            "for songs there is `svs separate`")
-    overrides = [_SPEECH, *(wanted.pop("overrides") or [])]
-    if code := run(Request(songs=recordings, methods=methods, overrides=overrides, **wanted), ENHANCED):
-        raise typer.Exit(code)
+    @app.command(name, help=f"{what} in a noisy recording: OUTPUT/RECORDING/METHOD/{{enhanced,residual}}, and a "
+                            "picture.")
+    def command(
+        recordings: _Recordings,
+        method: _Method = None,
+        output: options.Output = Path("enhanced"),
+        start: options.Start = 0.0,
+        duration: options.Duration = None,
+        codec: options.Format = "wav",
+        weights: options.Weights = None,
+        overwrite: options.Overwrite = False,
+        picture: options.Picture = True,
+        project: options.Project = None,
+        overrides: options.Overrides = None,
+        quiet: options.Quiet = False,
+        verbose: options.Verbose = False,
+    ) -> None:
+        from svs.service import ENHANCED
+
+        methods = split_methods(method or ["repet_sim"])
+        if unknown := [each for each in methods if each not in _METHODS]:
+            raise SettingsError(f"{unknown[0]}: `svs {name}` has the methods {' and '.join(_METHODS)}; "
+                                "for songs there is `svs separate`")
+        request = Request(songs=recordings, methods=methods, output=output, start=start, duration=duration,
+                          codec=codec, weights=weights, overwrite=overwrite, picture=picture, project=project,
+                          overrides=[_SPEECH, *(overrides or [])])
+        if code := run(request, ENHANCED):
+            raise typer.Exit(code)
 
 
-@app.command()
-def voice(
-    recordings: _Recordings,
-    method: _Method = None,
-    output: options.Output = Path("enhanced"),
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
-    codec: options.Format = "wav",
-    weights: options.Weights = None,
-    overwrite: options.Overwrite = False,
-    picture: options.Picture = True,
-    project: options.Project = None,
-    overrides: options.Overrides = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
-    """Speech in a noisy recording: OUTPUT/RECORDING/METHOD/{enhanced,residual}, and a picture."""
-    _extract(recordings, method, "voice", output=output, start=start, duration=duration, codec=codec, weights=weights,
-             overwrite=overwrite, picture=picture, project=project, overrides=overrides)
-
-
-@app.command()
-def respiratory(
-    recordings: _Recordings,
-    method: _Method = None,
-    output: options.Output = Path("enhanced"),
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
-    codec: options.Format = "wav",
-    weights: options.Weights = None,
-    overwrite: options.Overwrite = False,
-    picture: options.Picture = True,
-    project: options.Project = None,
-    overrides: options.Overrides = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
-    """Breath sounds in a noisy recording: OUTPUT/RECORDING/METHOD/{enhanced,residual}, and a picture."""
-    _extract(recordings, method, "respiratory", output=output, start=start, duration=duration, codec=codec,
-             weights=weights, overwrite=overwrite, picture=picture, project=project, overrides=overrides)
+_command("voice", "Speech")
+_command("respiratory", "Breath sounds")

@@ -10,15 +10,15 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from svs.errors import SettingsError
+from svs.errors import ModelError, SettingsError
 from svs.separators.base import Separator
 from svs.settings import Settings
 
 # Each method, and in a few words what it is (shown by `svs methods`).
 REGISTRY = {
+    "unet_separator": "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures",
     "cnn_separator": "CNN that predicts the centre frame of the ideal binary mask, trained here",
     "cnn_deep_separator": "deeper CNN, pretrained as an autoencoder, predicting nine frames, trained here",
-    "unet_separator": "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures",
     "cnn_separator_valid": "cnn_separator without padding in time: an eighth of the work",
     "cnn_deep_separator_valid": "cnn_deep_separator without padding in time, predicting the centre frame",
     "repet_sim": "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)",
@@ -30,6 +30,8 @@ REGISTRY = {
     "oracle_irm": "ceiling: the true ratio mask",
     "mixture": "floor: a fixed share of the mixture",
 }
+# Which one is meant where none is named: the first that is trained.
+PREFERRED = ("unet_separator", "cnn_separator")
 ORACLES = ("oracle_ibm", "oracle_irm")       # they are given the true stems
 
 
@@ -57,6 +59,21 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     if name not in REGISTRY:
         raise SettingsError(f"methods.{name}: no such method; expected one of {', '.join(REGISTRY)}")
     return import_module(f"svs.separators.{name}").build(settings, home / needs(name, settings))
+
+
+def default(settings: Settings, home: Path = Path()) -> str:
+    """The method where none is named: the best of our nets that is trained.
+
+    Raises
+    ------
+    ModelError
+        Not one of them is.
+    """
+    for name in PREFERRED:
+        if (home / needs(name, settings) / "model.keras").is_file():
+            return name
+    raise ModelError(f"neither {' nor '.join(PREFERRED)} is trained in {home.resolve()}: `dvc repro "
+                     f"train@{PREFERRED[0]}` trains it; or name a method that needs no training: --method repet_sim")
 
 
 def needs(name: str, settings: Settings) -> Path:

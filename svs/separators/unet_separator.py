@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import lcm
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from svs.separators.base import MaskSeparator
 from svs.settings import Representation, Settings, UNetOptions
 from svs.spectral import stereo_log_magnitudes, window_sum
 
+_PIECE = 512           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
 
 
@@ -48,6 +49,9 @@ class UNetSeparator(MaskSeparator):
             raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {expected}; "
                              "train it again")
         self._swapped = options.swapped
+        # As a graph: called layer by layer, Keras keeps what every layer gave until the last one is done (3 GB).
+        self._model.compile(jit_compile=False)
+        self._reach = -(-context // self._multiple) * self._multiple
         self._iterations = options.wiener
         self._window = max(1, round(options.wiener_window * representation.sample_rate / representation.hop_length))
         # Chunks begin where pooling does in the whole song, and a window of the Wiener filter.
@@ -80,12 +84,20 @@ class UNetSeparator(MaskSeparator):
         scaled = np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more)))
         scaled *= np.float32(1 / window_sum(self.representation))
         heard = stereo_log_magnitudes(scaled.transpose(2, 1, 0), mid_side=self._mid_side)
-        predicted = self._predicted(heard)[:frames].transpose(2, 1, 0)
+        predicted = np.concatenate(list(self._pieces(heard)))[:frames].transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
 
+    def _pieces(self, heard: np.ndarray) -> Iterator[np.ndarray]:
+        """The mask (frames, bins, 2) of what is heard, piece by piece."""
+        length = -(-_PIECE // self._multiple) * self._multiple
+        for first in range(0, len(heard), length):
+            begin = max(0, first - self._reach)
+            piece = heard[begin:first + length + self._reach]
+            yield self._predicted(piece)[first - begin:first - begin + length]
+
     def _predicted(self, heard: np.ndarray) -> np.ndarray:
-        """Mask (frames, bins, 2) of what is heard: the mean over members, and over both orders of the channels."""
+        """The mean over members, and over both orders of the channels."""
         masks = [self._mean(heard)]
         if self._swapped:
             turned = heard.copy()
@@ -94,7 +106,7 @@ class UNetSeparator(MaskSeparator):
         return sum(masks) / len(masks)
 
     def _mean(self, heard: np.ndarray) -> np.ndarray:
-        predicted = expit(np.asarray(self._model(heard[None], training=False))[0])
+        predicted = expit(self._model.predict_on_batch(heard[None])[0])
         return predicted.reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 
     def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:

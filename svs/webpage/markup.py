@@ -85,7 +85,10 @@ def player(run: Run, name: str, file: str, method: str) -> str:
 
 def summary(run: Run) -> str:
     """Above the cards: what was done, one download of everything, and scores where there is a reference."""
-    passage = f"{clock(run.wish.start)} to {clock(run.wish.start + run.seconds)}"
+    begin, end = run.wish.start, run.wish.start + run.seconds
+    passage = f"{round(begin, 1):g} to {round(end, 1):g} s"
+    if end >= 60:
+        passage = f"{clock(round(begin))} to {clock(round(end))}"
     several = "methods" if len(run.pieces) != 1 else "method"
     scored = [piece for piece in run.pieces if piece.result is not None and piece.result.scores]
     return ('<section class="svs-summary" aria-label="Results"><div class="svs-summary-line"><div>'

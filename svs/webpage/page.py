@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from svs.errors import SVSError
+from svs.separators import PREFERRED
 from svs.webpage import markup, work
 from svs.webpage.work import Desk, Method, Piece, Run, Wish
 
@@ -48,6 +49,9 @@ def build(desk: Desk) -> gr.Blocks:
     """
     offered = work.methods(desk.project)
     chosen = work.default(offered)
+    # The default first, and what can't run out of the way.
+    offered.sort(key=lambda method: (method.missing is not None, method.name not in chosen))
+    there = sum(method.missing is None for method in offered)
     with gr.Blocks(title="Singing voice separation", analytics_enabled=False, delete_cache=(600, 86400),
                    fill_width=False) as page:
         gr.HTML(markup.header(desk.limits.minutes), elem_id="svs-header", apply_default_css=False)
@@ -67,7 +71,11 @@ def build(desk: Desk) -> gr.Blocks:
         with gr.Column(elem_classes=["svs-panel"]):
             gr.HTML(markup.heading(2, "Methods"), apply_default_css=False)
             with gr.Group(elem_id="svs-methods"):
-                ticks = [_tick(method, method.name in chosen) for method in offered]
+                ticks = [_tick(method, method.name in chosen) for method in offered[:there]]
+            if offered[there:]:
+                with (gr.Accordion(f"Not available here: {len(offered) - there} methods", open=False,
+                                   elem_id="svs-unavailable"), gr.Group(elem_id="svs-others")):
+                    ticks += [_tick(method, False) for method in offered[there:]]
             with (gr.Accordion("Advanced: filters after our nets, scores against a reference", open=False,
                                elem_id="svs-advanced"), gr.Row(equal_height=False)):
                 with gr.Column(scale=1, min_width=280):
@@ -102,9 +110,11 @@ def build(desk: Desk) -> gr.Blocks:
 
 def _tick(method: Method, chosen: bool) -> gr.Checkbox:
     if method.missing is None:
-        return gr.Checkbox(chosen, label=method.name, info=method.text, elem_id=f"svs-method-{method.name}",
+        info = f"{method.text}. Recommended." if chosen and method.name in PREFERRED else method.text
+        return gr.Checkbox(chosen, label=method.name, info=info, elem_id=f"svs-method-{method.name}",
                            elem_classes="svs-method")
-    return gr.Checkbox(False, label=method.name, info=f"{method.text}. Not available here: {method.missing}.",
+    why = f"{method.missing[:1].upper()}{method.missing[1:]}"
+    return gr.Checkbox(False, label=method.name, info=f"{method.text}. {why}.",
                        interactive=False, elem_id=f"svs-method-{method.name}",
                        elem_classes=["svs-method", "svs-missing"])
 

@@ -40,14 +40,19 @@ class Method:
 
 def methods(project: Project) -> list[Method]:
     """All methods but the oracles, looked at without loading one."""
-    return [Method(name, text[:1].upper() + text[1:], _missing(name, project))
+    return [Method(name, _sentence(text), _missing(name, project))
             for name, text in separators.REGISTRY.items() if name not in separators.ORACLES]
 
 
+def _sentence(text: str) -> str:
+    """A text with a capital, unless it begins with a method's name."""
+    return text if "_" in text.split()[0] else text[:1].upper() + text[1:]
+
+
 def default(offered: Sequence[Method]) -> list[str]:
-    """What is chosen to begin with: our nets, or where they are not trained something that needs no training."""
+    """What is chosen to begin with: the best of our nets, or where none is trained something that needs no training."""
     here = [method.name for method in offered if method.missing is None]
-    return [name for name in here if name in NETS] or [name for name in here if name == "repet_sim"] or here[:1]
+    return [name for name in (*separators.PREFERRED, "repet_sim", *here) if name in here][:1]
 
 
 def _missing(name: str, project: Project) -> str | None:
@@ -57,7 +62,8 @@ def _missing(name: str, project: Project) -> str | None:
     if check.state == doctor.OK:
         return None
     advice = check.advice.replace(" (SVS_OFFLINE is set: nothing is downloaded)", "")     # the page sets it itself
-    return "; ".join(filter(None, (f"missing {check.found.removeprefix('no ')}".strip(), advice)))
+    words = "; ".join(filter(None, (f"missing {check.found.removeprefix('no ')}".strip(), advice)))
+    return words.replace(f"{project.home}/", "")
 
 
 @dataclass(frozen=True)
@@ -296,6 +302,8 @@ class Run:
             service = Service(project, order)
             self.progress = Progress(index / count, f"{method}{number}: separating")
             result = service.separate(song, moved)[0]
+            if result.error is not None:
+                raise result.error
         except Exception as error:
             self._go_on()
             return Piece(method, error=self._words(error))
