@@ -200,8 +200,9 @@ class Service:
             result = self._by(method, song, counted)
         except SVSError as error:
             result = Result(song.name, method, self.order.output / song.name / method, error=error)
-            # The next song needs a new one: this one's process may be dead.
-            self._separators[method] = None
+            if not isinstance(error, DataError):
+                # The next song needs a new one: this one's process may be dead.
+                self._separators[method] = None
         if left > 0:
             moved(left)
         return result

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from command import REPOSITORY, below, music, project, read, svs, wav, whole
 
-ENTER, DOWN, SPACE, INTERRUPT, ERASE = "\r", "\x1b[B", " ", "\x03", "\x7f" * 40
+ENTER, DOWN, SPACE, INTERRUPT, END, ERASE = "\r", "\x1b[B", " ", "\x03", "\x04", "\x7f" * 40
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[()][A-Z0-9]|\r")
 
 
@@ -184,15 +184,16 @@ def test_leaving_the_menu(place, home, terminal):
     assert "Traceback" not in menu.shown() and os.listdir(place) == []
 
 
-def test_without_a_data_set_a_path_is_asked_for(place, terminal, tmp_path_factory):
+@pytest.mark.parametrize("key", [INTERRUPT, END])
+def test_without_a_data_set_a_path_is_asked_for(key, place, terminal, tmp_path_factory):
     folder = project(tmp_path_factory.mktemp("project"))
     content = yaml.safe_load((folder / "params.yaml").read_text())
     content["profile"] = "full"
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     menu = terminal("separate", "--project", folder, cwd=place)
     menu.answer("no test tracks to choose from")
-    menu.answer("Path of the recording", INTERRUPT)
-    assert menu.ended() == 130
+    menu.answer("Path of the recording", key)
+    assert menu.ended() == 130 and "Traceback" not in menu.shown()
 
 
 def test_without_a_terminal_there_is_no_menu(place, home, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from typer.exceptions import TyperException
+from typer.exceptions import Abort, TyperException
 
 from svs.cli import doctor, report, revisions, separate, tools, vad, voice, web
 from svs.cli.options import app
@@ -44,5 +44,7 @@ def _command(arguments: list[str]) -> None:
         command = context.command_path if context is not None else f"svs {arguments[0]}"
         text = " ".join(error.format_message().split()).rstrip(".").replace("Input should be", "expected")
         raise SettingsError(f"{text[:1].lower()}{text[1:]}; see `{command} -h`") from None
+    except Abort:           # Ctrl-D at a question leaves as Ctrl-C does
+        code = 130
     if code:
         sys.exit(code)
