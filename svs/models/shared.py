@@ -41,6 +41,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import h5py
@@ -483,8 +484,9 @@ class Evaluation:
 
     def _blocks(self, spectrum: np.ndarray, begin: int, end: int, block: int) -> Iterator[torch.Tensor]:
         """Logits (windows, units) of windows [begin, end), after those of `_delay` windows that come before."""
+        block = -(-block // self._hop) * self._hop
         for layer in self._layers:
-            layer.reset()
+            layer.reset(block)
         hop, columns, history = self._hop, self._columns, self._layers[0].history
         total = (max(0, end - begin) + self._delay) * hop
         start = begin * hop + hop // 2 - self._width // 2 - history       # in frames of the spectrum
@@ -492,7 +494,6 @@ class Evaluation:
         late = self._delay * hop - columns.lag - columns.stream.start if columns.stream else 0
         rows, bins, channels = self._shape
         past = torch.zeros((late, rows, channels), device=self._device)
-        block = -(-block // hop) * hop
         for first in range(0, total, block):
             taken = np.zeros((history + min(block, total - first), self._bins), dtype=np.float32)
             here = start + first
@@ -679,7 +680,7 @@ class _First(_Convolved):
                                                      for _, length, _ in run) / hop
         self.multiply_adds = self._tiles * _TILE * self._channels * self._wide * taps
 
-    def reset(self) -> None:
+    def reset(self, frames: int) -> None:
         """Nothing is kept between blocks."""
 
     def __call__(self, taken: torch.Tensor) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
@@ -742,35 +743,46 @@ class _Later(_Convolved):
         self.multiply_adds = work * (len(self._kept) + sum(chosen.stop - chosen.start
                                                            for _, chosen, *_ in self._moves) / hop)
 
-    def reset(self) -> None:
+    def reset(self, frames: int) -> None:
+        """Nothing has come yet; blocks are of so many frames at most."""
         if self._whole:
             self._past = torch.zeros((self._late, self._rows, self._inputs), device=self._device)
-        else:
-            self._past = {tap: torch.zeros((late, self._made, self._channels), device=self._device)
-                          for tap, late in self._kept.items()}
+            self._room = self._empty((self._late + frames, self._rows, self._inputs))
+            return
+        size = self._made, self._channels
+        self._past = {tap: torch.zeros((late, *size), device=self._device) for tap, late in self._kept.items()}
+        # Memory that is given back at each block would be fetched and cleared again by the system.
+        self._products = {tap: self._empty((late + frames, *size)) for tap, late in self._kept.items()}
+        self._room = self._empty((frames, *size) if self._sum else (0,))
+        self._rooms = [self._empty((len(columns), frames // self._hop, *size)) for columns in self._sums]
+
+    def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(shape, device=self._device)
 
     def __call__(self, found: tuple[torch.Tensor | None, list[torch.Tensor]]) \
             -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """Stream and runs, as `_First` gives them."""
+        """Stream and runs, as `_First` gives them; both are gone at the next call."""
         stream, runs = found
         if self._whole:
-            stream = torch.cat([self._past, stream])
-            self._past = stream[len(stream) - self._late:].clone()
-            return self._finished(self._whole(stream[None], self._slope)[0], 1.0), []
+            rows = torch.cat([self._past, stream], out=self._room[:self._late + len(stream)])
+            self._past = rows[len(stream):].clone()
+            return self._finished(self._whole(rows[None], self._slope)[0], 1.0), []
         frames = runs[0].shape[1] * self._hop if stream is None else len(stream)
-        products = {tap: self._product(tap, stream) for tap in self._kept}
+        for tap in self._kept:
+            self._multiply(tap, stream)
 
         def term(tap: int, late: int, step: int) -> torch.Tensor:
             first = self._kept[tap] - late
-            return products[tap][first:first + frames:step]
+            return self._products[tap][first:first + frames:step]
 
         total, totals = None, []
         if self._sum:
-            total = torch.empty((frames, self._made, self._channels), device=self._device)
+            total = self._room[:frames]
             _add([term(tap, late, 1) for tap, late in self._sum], total)
             total = self._finished(total, self._slope)
-        for columns in self._sums:
-            sums = torch.empty((len(columns), frames // self._hop, self._made, self._channels), device=self._device)
+        for columns, room in zip(self._sums, self._rooms, strict=True):
+            shape = len(columns), frames // self._hop, *room.shape[2:]
+            sums = room.flatten()[:prod(shape)].view(shape)
             for column, uses in zip(sums, columns, strict=True):
                 _add([term(tap, late, self._hop) for tap, late in uses], column)
             totals.append(sums)
@@ -779,15 +791,13 @@ class _Later(_Convolved):
                                    runs[source][chosen].flatten(0, 1)[:, None])
         return total, [self._finished(sums, self._slope) for sums in totals]
 
-    def _product(self, tap: int, stream: torch.Tensor) -> torch.Tensor:
-        """(rows, bins, channels) of the stream, after those that are kept for the sums of this block."""
-        late = self._kept[tap]
-        product = torch.empty((late + len(stream), self._made, self._channels), device=self._device)
+    def _multiply(self, tap: int, stream: torch.Tensor) -> None:
+        """Products of the stream, after those that are kept for the sums of this block."""
+        late, product = self._kept[tap], self._products[tap]
         product[:late] = self._past[tap]
-        product[late:] = 0
-        self._taps[tap].add_to(product[late:, None], stream[:, None])
-        self._past[tap] = product[len(stream):].clone()
-        return product
+        product[late:late + len(stream)] = 0
+        self._taps[tap].add_to(product[late:late + len(stream), None], stream[:, None])
+        self._past[tap] = product[len(stream):len(stream) + late].clone()
 
 
 def _add(terms: list[torch.Tensor], total: torch.Tensor) -> None:
