@@ -3,19 +3,19 @@
 Where a window slides by one frame, neighbouring windows hold the same frames
 at other columns.  With SAME padding in time, what a convolution makes of a
 column depends on the frame, and on how far the column lies from the window's
-edges, as long as the padding reaches it: on its *kind*.  With kernels of three
-frames the nine columns of a window are of 3 kinds after the first
-convolution, 5 after the second, 7 and 9 after the third and fourth.  So every
-layer is computed once for each frame and kind.  A kernel is a sum over its
-columns (*taps*), and the product of a frame with one tap serves every kind that
-uses it; the sums are cheap.  Then each window gathers its columns for the dense
-layers, of whose last only the centre frame is computed.  Where convolutions are
-VALID in time there is no padding, and one kind.
+edges, as long as the padding reaches it.  The columns that it does not reach are
+alike: they are computed once for each frame, as a *stream*.  With kernels of
+three frames that leaves two columns of a window after the first convolution, then
+four, six and eight, which are computed for each window.  A kernel is a sum over
+its columns (*taps*), and the product of the stream with one tap serves the next
+stream and every column that uses it.  Then each window gathers its columns for the
+dense layers, of whose last only the centre frame is computed.  Where
+convolutions are VALID in time there is no padding, and all is stream.
 
-A net that predicts several frames may slide by more than one (*hop*).  A kind
-that is one column of the window is then computed of every hop-th frame only; one
-of several columns of every frame, as long as that is less work.  All frames of
-the label are computed, and averaged where windows overlap.
+A net that predicts several frames may slide by more than one (*hop*).  Columns
+that are alike are a stream as long as that is less work than computing each of
+them once a window.  All frames of the label are computed, and averaged where
+windows overlap.
 
 Batch normalisation is folded into the convolution before it, and pooling comes
 before the LeakyReLU: both leave the function as it is, so that the logits are
@@ -27,10 +27,17 @@ CPU parts of the spectrogram go through side by side, each on one core: threads
 that share every product wait for one another several times in a millisecond.
 Parts are of one length whatever the number of cores, so that the bytes are too.
 
-Computed with torch, on the GPU that torch finds, otherwise on the CPU: there
-its convolutions run at the speed of a matrix product.  Weights and layers come
-from the `.keras` file alone, and are read without Keras, whose import takes
-seconds and half a gigabyte.
+Computed with torch, on the GPU that torch finds, otherwise on the CPU.  There
+it is oneDNN that convolves, at nearly the speed that the core has; what would
+cost more than it should are passes over memory, so
+
+- each tap's products lie in one piece, and are added up in long runs;
+- what is used once is added up by the convolution itself, where the sum is;
+- the first convolution computes four bins at a time, as channels;
+- memory is kept from block to block.
+
+Weights and layers come from the `.keras` file alone, and are read without Keras,
+whose import takes seconds and half a gigabyte.
 """
 
 from __future__ import annotations
@@ -354,35 +361,22 @@ def columns_of(width: int, convolutions: Sequence[Convolution], hop: int = 1) ->
     return found
 
 
-def halves_of(bins: int, convolutions: Sequence[Convolution]) -> list[int]:
-    """Half of the bins that each convolution but the first needs of what it takes (`_Kernel`).
+def rows_of(bins: int, convolutions: Sequence[Convolution]) -> list[int]:
+    """Bins that each convolution needs of what it takes, beginning with the lowest.
 
-    Those above the last that is pooled are not needed.  What padding adds above
-    the highest bin has a row too, where it is needed.
+    Those above the last that is pooled are not needed; one bin of zeros may be
+    needed above all (`_Kernel` pads both sides alike).
     """
-    there, found = [bins], []
+    taken = [bins]
     for convolution in convolutions:
-        there.append(there[-1] // convolution.pool)
-    needed = there[-1]
-    for taken, convolution in zip(there[-2:0:-1], convolutions[:0:-1], strict=True):
-        height, below = _even(len(convolution.kernel))[1:]
-        made = -(-_made(taken, convolution.pool, needed) // 2)
-        reach = made + height // 2 - 1       # bins that the kernel covers, with those that are padded below
-        found.append(max(min(taken // 2 + 1, reach - below // 2), reach - below // 2 * 2))
-        needed = 2 * found[-1]
-    return found[::-1]
-
-
-def _made(there: int, pool: int, needed: int) -> int:
-    """Bins that are computed before pooling, where there are so many and so many are needed after it."""
-    return min(there // pool, needed) * pool
-
-
-def _even(height: int) -> tuple[int, int, int]:
-    """Zeros to put before a kernel so that it is padded by an odd number of bins, then its even height, that number."""
-    below = (height - 1) // 2
-    before = 1 - below % 2
-    return before, height + before + (height + before) % 2, below + before
+        taken.append(taken[-1] // convolution.pool)
+    needed = [taken[-1]]
+    for there, convolution in zip(taken[-2::-1], convolutions[::-1], strict=True):
+        height = len(convolution.kernel)
+        most = there // convolution.pool * convolution.pool
+        made = min(needed[-1] * convolution.pool, most)
+        needed.append(max(min(there, made + height // 2), made + 1 - height % 2))
+    return needed[::-1]
 
 
 class Evaluation:
@@ -417,17 +411,23 @@ class Evaluation:
             raise ValueError(f"windows of {width} frames, {self._label_width} of them predicted, every {hop} frames")
         # A window is done when its last frame is there: so many windows later than those that begin with the block.
         self._delay = -(-width // hop) - 1
-        columns, halves = columns_of(width, convolutions, hop), halves_of(bins, convolutions)
+        columns, rows = columns_of(width, convolutions, hop), rows_of(bins, convolutions)
         self._columns = columns[-1]
         self._layers: list[_First | _Later] = []
-        for convolution, before, after, half in zip(convolutions, columns[:-1], columns[1:], [*halves, None],
-                                                    strict=True):
-            place = _Place(bins, self._layers[-1].half if self._layers else 0, half, before, after, hop,
-                           self._delay * hop)
-            self._layers.append((_Later if self._layers else _First)(convolution, place, self._device))
+        for convolution, before, after, needed in zip(convolutions, columns, columns[1:], rows[1:], strict=False):
+            numbers = _Bins(bins, self._layers[-1].rows if self._layers else bins, needed)
+            place = before, after, hop, self._delay * hop, self._device
+            if self._layers:
+                # The first layer's stream is long: rows that a sum over several frames shares with the last block's
+                # are sooner computed again than put before the others.
+                again = first.again if (first := self._layers[0]) is self._layers[-1] else 0
+                self._layers.append(_Later(convolution, numbers, *place, again))
+            else:
+                alone = len(convolutions) > 1 and not after.runs and not columns[2].runs
+                self._layers.append(_First(convolution, numbers, *place, convolutions[1].frames - 1 if alone else 0))
             bins //= convolution.pool
         channels = convolutions[-1].kernel.shape[-1]
-        self._shape = bins, channels
+        self._shape = self._layers[-1].rows, bins, channels
         self._dense = []
         for index, layer in enumerate(dense):
             kernel = layer.kernel
@@ -506,7 +506,8 @@ class Evaluation:
         start = begin * hop + hop // 2 - self._width // 2 - history       # in frames of the spectrum
         # Of the stream's columns, if there is a stream: rows that come before the block's.
         late = self._delay * hop - columns.lag - columns.stream.start if columns.stream else 0
-        past = torch.zeros((late, *self._shape), device=self._device)
+        rows, bins, channels = self._shape
+        past = torch.zeros((late, rows, channels), device=self._device)
         for first in range(0, total, block):
             taken = np.zeros((history + min(block, total - first), self._bins), dtype=np.float32)
             here = start + first
@@ -524,7 +525,7 @@ class Evaluation:
                 past = stream[frames:]
                 pieces[columns.stream.start:columns.stream.start] = [
                     stream[place:place + frames] for place in range(len(columns.stream))]
-            values = torch.stack(pieces, 1).flatten(1)
+            values = torch.stack([piece[:, :bins] for piece in pieces], 1).flatten(1)
             for layer in self._dense:
                 values = layer(values)
             yield values
@@ -551,8 +552,8 @@ def _pooled(values: torch.Tensor, size: int) -> torch.Tensor:
     return values.squeeze(-2)
 
 
-class _Weights:
-    """A convolution's weights as its device wants them.
+class _Kernel:
+    """A convolution over time and frequency with weights as its device wants them, and no more than that.
 
     torch's own compiler calls these operators of oneDNN: weights are put into
     their order once instead of at each call, a LeakyReLU or a sum with what is
@@ -561,90 +562,45 @@ class _Weights:
     Parameters
     ----------
     weights : float32 (channels out, channels in, frames, bins)
+        Frequency is padded by (bins - 1) // 2 on either side, time is not.
     bias : float32 (channels out,), optional
     device : torch.device
-    pad : int
-        Zeros on either side of the bins; time is not padded.
     step : int
         Frames between results.
     """
 
-    def __init__(self, weights: np.ndarray, bias: np.ndarray | None, device: torch.device, pad: int = 0,
-                 step: int = 1):
+    def __init__(self, weights: np.ndarray, bias: np.ndarray | None, device: torch.device, step: int = 1):
+        height = weights.shape[3]
         self._bias = None if bias is None else _given(bias, device)
-        self._step, self._pad = [step, 1], [0, pad]
+        self._sides = [step, 1], [0, (height - 1) // 2]
         self._weights = _given(weights, device)
         self._packed = device.type == "cpu" and _ONEDNN
         if self._packed:
+            step_, pad = self._sides
             self._weights = torch.ops.mkldnn._reorder_convolution_weight(
-                self._weights, self._pad, self._step, [1, 1], 1, [16, weights.shape[1], weights.shape[2], 256])
+                self._weights, pad, step_, [1, 1], 1, [16, weights.shape[1], weights.shape[2], 256])
+        self._numbers = weights.size
 
     def __call__(self, rows: torch.Tensor, slope: float = 1.0) -> torch.Tensor:
         """From (n, frames, bins, channels in) to (n, frames, bins, channels out), through a LeakyReLU."""
-        image = rows.permute(0, 3, 1, 2)
+        image, (step, pad) = rows.permute(0, 3, 1, 2), self._sides
         if self._packed:
             activation = ("none", []) if slope == 1.0 else ("leaky_relu", [slope])
-            out = torch.ops.mkldnn._convolution_pointwise(image, self._weights, self._bias, self._pad, self._step,
-                                                          [1, 1], 1, *activation, "")
+            out = torch.ops.mkldnn._convolution_pointwise(image, self._weights, self._bias, pad, step, [1, 1], 1,
+                                                          *activation, "")
         else:
-            out = _rectified(functional.conv2d(image, self._weights, self._bias, self._step, self._pad), slope)
+            out = _rectified(functional.conv2d(image, self._weights, self._bias, step, pad), slope)
         return out.permute(0, 2, 3, 1)
 
     def add_to(self, total: torch.Tensor, rows: torch.Tensor) -> None:
         """Add what a call would give to (n, frames, bins, channels out)."""
+        step, pad = self._sides
         if self._packed:
             torch.ops.mkldnn._convolution_pointwise_.binary(
-                total.permute(0, 3, 1, 2), rows.permute(0, 3, 1, 2), self._weights, self._bias, self._pad, self._step,
-                [1, 1], 1, "add", 1.0, None, [], None)
+                total.permute(0, 3, 1, 2), rows.permute(0, 3, 1, 2), self._weights, self._bias, pad, step, [1, 1], 1,
+                "add", 1.0, None, [], None)
         else:
             total += self(rows)
-
-
-class _Kernel:
-    """A convolution along frequency, with three multiplications where there would be four.
-
-    Even and odd bins e and o of what it takes, and the halves h0 and h1 of the
-    kernel (its even and its odd bins) give the even and odd bins of the result,
-    if the kernel is padded by an odd number of bins:
-
-        even = h0 * (o[-1] - e) + (h0 + h1) * e
-        odd  = h1 * (o - e)     + (h0 + h1) * e
-
-    where * is a convolution of half as many bins with half the kernel, and o[-1]
-    is o one bin higher up (Winograd 1980: F(2, 2); its sums are of two numbers, so
-    that hardly anything is lost by rounding).
-
-    Parameters
-    ----------
-    weights : float32 (channels out, channels in, frames, bins)
-        Frequency is padded as Keras pads it.
-    bias : float32 (channels out,), optional
-    device : torch.device
-    """
-
-    def __init__(self, weights: np.ndarray, bias: np.ndarray | None, device: torch.device):
-        before, height, below = _even(weights.shape[3])
-        padded = np.zeros((*weights.shape[:3], height), dtype=np.float32)
-        padded[..., before:before + weights.shape[3]] = weights
-        even, odd = padded[..., ::2], padded[..., 1::2]
-        self._both = _Weights(even + odd, bias, device, below // 2)
-        self._sides = [_Weights(half, None, device, below // 2) for half in (even, odd)]
-
-    def write(self, even: torch.Tensor, odd: torch.Tensor, taken: _Halves) -> None:
-        """Put the result's bins there, (n, frames, bins, channels out)."""
-        odd.zero_()
-        self._both.add_to(odd, taken[0])
-        even.copy_(odd)
-        self.add_sides(even, odd, taken)
-
-    def add_sides(self, even: torch.Tensor, odd: torch.Tensor, taken: _Halves) -> None:
-        """Add the first terms."""
-        for side, total, rows in zip(self._sides, (even, odd), taken[1:], strict=True):
-            side.add_to(total, rows)
-
-    def add_both(self, both: torch.Tensor, taken: _Halves) -> None:
-        """Add the last term, and the bias."""
-        self._both.add_to(both, taken[0])
 
 
 class _Units:
@@ -669,108 +625,71 @@ def _given(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a convolution is: bins that it takes (and half of those that come), half of those that the next needs.
-
-    Of windows: what is known of their columns before and after it, frames between
-    them, and by how many frames they begin before a block.
-    """
+class _Bins:
+    """Bins of what a convolution takes: how many there are, how many rows come, how many are needed after it."""
 
     there: int
-    comes: int
-    needed: int | None
-    before: Columns
-    after: Columns
-    hop: int
-    delay: int
+    rows: int
+    needed: int
 
 
-# Of e, o[-1] - e, o - e, as `_Kernel` takes them: each (..., bins, channels).
-_Halves = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+class _Convolved:
+    """What both kinds of layers have in common: where in a window they are, and what follows their sums."""
+
+    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, made: int):
+        self._before, self._after, self._pool, self._slope = before, after, convolution.pool, convolution.slope
+        self._there = bins.there // convolution.pool
+        self._pooled = min(bins.needed, self._there) * convolution.pool
+        self._needed = bins.needed
+        self.rows = max(bins.needed, self._pooled // convolution.pool if convolution.pool > 1 else made)
+
+    def _finished(self, values: torch.Tensor, slope: float) -> torch.Tensor:
+        """Pooling and LeakyReLU of (..., bins, channels); bins that are none are zeros."""
+        if self._pool > 1:
+            values = _pooled(values[..., :self._pooled, :], self._pool)
+        values = _rectified(values, slope)
+        if values.shape[-2] > self._there:
+            values[..., self._there:, :] = 0
+        missing = self._needed - values.shape[-2]
+        return functional.pad(values, (0, 0, 0, missing)) if missing > 0 else values
 
 
-class _Layer:
-    """What follows the sums of a convolution.
-
-    Attributes
-    ----------
-    half : int
-        Half of the bins that the next convolution is given.
-    """
-
-    def __init__(self, convolution: Convolution, place: _Place, half: int):
-        self._pool, self._slope, self._needed = convolution.pool, convolution.slope, place.needed
-        self._there = place.there // convolution.pool
-        self._made = _made(place.there, self._pool, self._there if self._needed is None else 2 * self._needed)
-        self.half = max(self._needed or 0, -(-self._made // self._pool // 2) if self._pool > 1 else half)
-
-    def _finished(self, even: torch.Tensor, odd: torch.Tensor, slope: float) -> _Halves | torch.Tensor:
-        """Pooling and LeakyReLU of (..., bins, channels), for the next convolution or, where there is none, as bins."""
-        if self._pool % 2 == 0:
-            rows, size = self._made // 2, self._pool // 2
-            values = torch.maximum(_pooled(even[..., :rows, :], size), _pooled(odd[..., :rows, :], size))
-        elif self._pool > 1 or self._needed is None:
-            values = _pooled(torch.stack([even, odd], -2).flatten(-3, -2)[..., :self._made, :], self._pool)
-        else:
-            values = None
-        if self._needed is None:
-            return _rectified(values, slope)
-        if values is not None:
-            values = _rectified(values, slope)
-            sides = values[..., ::2, :], values[..., 1::2, :]
-            even, odd = (functional.pad(side, (0, 0, 0, self.half - side.shape[-2])) for side in sides)
-        else:
-            missing = (0, 0, 0, self.half - even.shape[-2])
-            even, odd = (functional.pad(_rectified(each, slope), missing) if missing[3] else _rectified(each, slope)
-                         for each in (even, odd))
-            # Bins that are none are zeros.
-            even[..., (self._there + 1) // 2:, :] = 0
-            odd[..., self._there // 2:, :] = 0
-        below = torch.empty_like(even)
-        torch.neg(even[..., :1, :], out=below[..., :1, :])
-        torch.sub(odd[..., :-1, :], even[..., 1:, :], out=below[..., 1:, :])
-        return even, below, odd.sub_(even)
-
-
-class _First(_Layer):
+class _First(_Convolved):
     """The first convolution, of magnitudes.
 
     Channels in are `_TILE` neighbouring bins and what the kernel covers of their
-    neighbours, channels out are those of the even or of the odd ones of the
-    `_TILE` bins: with one channel in, there would be too little to multiply at a
-    time.
+    neighbours, channels out are those of the `_TILE` bins: with one channel in,
+    there would be too little to multiply at a time.
     """
 
-    def __init__(self, convolution: Convolution, place: _Place, device: torch.device):
+    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, hop: int, delay: int,
+                 device: torch.device, again: int):
         height, frames, _, self._channels = convolution.kernel.shape
-        after, hop, delay = place.after, place.hop, place.delay
-        super().__init__(convolution, place, 0)
-        self._tiles = -(-self._made // _TILE)
-        super().__init__(convolution, place, self._tiles * _TILE // 2)
+        made = min(bins.needed, bins.there // convolution.pool) * convolution.pool
+        self._tiles = -(-made // _TILE)
+        super().__init__(convolution, bins, before, after, self._tiles * _TILE)
         self._wide = -(-(height + _TILE - 1) // 4) * 4            # a multiple of 4, because odd numbers are slow
         below = (height - 1) // 2
-        self._sides = below, max(0, self._tiles * _TILE + self._wide - below - place.there)
+        self._sides = below, max(0, self._tiles * _TILE + self._wide - below - bins.there)
         kernel = np.zeros((_TILE, self._channels, self._wide, frames, 1), dtype=np.float32)
-        for row in range(_TILE):
-            kernel[row, :, row:row + height, :, 0] = convolution.kernel[:, :, 0].transpose(2, 0, 1)
-        kernels, bias = [], np.tile(convolution.bias, _TILE // 2)
-        for side in (0, 1):
-            kernels.append(kernel[side::2].reshape(-1, self._wide, frames, 1))
+        for place in range(_TILE):
+            kernel[place, :, place:place + height, :, 0] = convolution.kernel[:, :, 0].transpose(2, 0, 1)
+        kernel, bias = kernel.reshape(-1, self._wide, frames, 1), np.tile(convolution.bias, _TILE)
         # Frames that are needed before a block's own.
-        self.history = max(delay, frames - 1)
-        self._stream = [_Weights(kernel, bias, device) for kernel in kernels] if after.stream else []
-        self._start = self.history - frames + 1
+        self.history, self.again = max(delay, frames - 1 + again), again
+        self._stream = _Kernel(kernel, bias, device) if after.stream else None
+        self._start = self.history - frames + 1 - again
         # Of each other column: its first frame, frames from the first window's to the last's, its part of the kernel.
-        self._columns, parts = [], {}
+        self._columns, kernels = [], {}
         for run in after.runs:
             self._columns.append([])
             for column in run:
                 first = max(0, convolution.left - column)
-                part = first, min(frames, place.before.width - column + convolution.left)
-                if part not in parts:
-                    parts[part] = [_Weights(kernel[:, :, slice(*part)], bias, device, step=hop) for kernel in kernels]
+                part = first, min(frames, before.width - column + convolution.left)
+                if part not in kernels:
+                    kernels[part] = _Kernel(kernel[:, :, slice(*part)], bias, device, hop)
                 start = self.history - delay + column + first - convolution.left
-                self._columns[-1].append((start, part[1] - first - hop, parts[part]))
+                self._columns[-1].append((start, part[1] - first - hop, kernels[part]))
         taps = (frames if after.stream else 0) + sum(length + hop for run in self._columns
                                                      for _, length, _ in run) / hop
         self.multiply_adds = self._tiles * _TILE * self._channels * self._wide * taps
@@ -778,24 +697,21 @@ class _First(_Layer):
     def reset(self, frames: int) -> None:
         """Nothing is kept between blocks."""
 
-    def __call__(self, taken: torch.Tensor) -> tuple[_Halves | torch.Tensor | None, list[_Halves | torch.Tensor]]:
+    def __call__(self, taken: torch.Tensor) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """From (history and frames, bins) to the stream (frames, bins, channels) and runs (columns, windows, ...)."""
         frames = len(taken) - self.history
         image = functional.pad(taken, self._sides).unfold(1, self._wide, _TILE)[None, :, :self._tiles].contiguous()
-        stream = self._finished(*self._convolved(image[:, self._start:], self._stream), 1.0) if self._stream else None
-        runs = []
-        for columns in self._columns:
-            sides = zip(*(self._convolved(image[:, start:start + frames + length], kernels)
-                          for start, length, kernels in columns), strict=True)
-            runs.append(self._finished(*(torch.stack(side) if len(side) > 1 else side[0][None] for side in sides), 1.0))
-        return stream, runs
+        stream = self._convolved(image[:, self._start:], self._stream) if self._stream else None
+        runs = [[self._convolved(image[:, start:start + frames + length], kernel)
+                 for start, length, kernel in columns] for columns in self._columns]
+        return stream, [torch.stack(run) if len(run) > 1 else run[0][None] for run in runs]
 
-    def _convolved(self, image: torch.Tensor, kernels: list[_Weights]) -> list[torch.Tensor]:
-        """Even and odd bins, (rows, bins, channels)."""
-        return [kernel(image, self._slope)[0].unflatten(-1, (-1, self._channels)).flatten(1, 2) for kernel in kernels]
+    def _convolved(self, image: torch.Tensor, kernel: _Kernel) -> torch.Tensor:
+        out = kernel(image, self._slope)[0]
+        return self._finished(out.reshape(len(out), -1, self._channels), 1.0)
 
 
-class _Later(_Layer):
+class _Later(_Convolved):
     """Another convolution.
 
     The stream is multiplied with each column of the kernel (*tap*) once, and
@@ -804,19 +720,19 @@ class _Later(_Layer):
     convolution itself adds there.  Without such columns, it adds up all.
     """
 
-    def __init__(self, convolution: Convolution, place: _Place, device: torch.device):
+    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, hop: int, delay: int,
+                 device: torch.device, again: int):
         height, frames, inputs, self._channels = convolution.kernel.shape
-        before, after, left = place.before, place.after, convolution.left
-        _, even, below = _even(height)
-        self._rows = place.comes + below // 2 * 2 - even // 2 + 1          # half of the bins that come out
-        super().__init__(convolution, place, self._rows)
-        self._hop, self._device = place.hop, device
+        self._made = bins.rows - 1 + height % 2
+        super().__init__(convolution, bins, before, after, self._made)
+        self._hop, self._device, left = hop, device, convolution.left
         kernel = convolution.kernel.transpose(3, 2, 1, 0)
         self._whole = None
-        work = 3 * self._rows * even // 2 * inputs * self._channels         # of one tap
+        work = self._made * kernel.size / frames         # of one tap
         if not before.runs and not after.runs:
-            self._whole, self._late = _Kernel(kernel, convolution.bias, device), frames - 1
-            self._taken = place.comes, inputs
+            self._whole, self._inputs = _Kernel(kernel, convolution.bias, device), inputs
+            self._late = frames - 1 - again
+            self._rows = bins.rows
             self.multiply_adds = work * frames
             return
         # Every column is in the middle of its own sum, and brings the bias.
@@ -824,7 +740,7 @@ class _Later(_Layer):
                       for tap in range(frames)]
         # What the next stream and each column are the sum of: taps, and by how many rows the first is late.
         self._sum = [(tap, frames - 1 - tap) for tap in range(frames)] if after.stream else []
-        self._sums = [[[(tap, place.delay - before.lag - column - tap + left) for tap in range(frames)
+        self._sums = [[[(tap, delay - before.lag - column - tap + left) for tap in range(frames)
                         if column + tap - left in before.stream] for column in run] for run in after.runs]
         uses = [*self._sum, *(use for run in self._sums for column in run for use in column)]
         self._kept = {tap: max(0, *(late for other, late in uses if other == tap)) for tap in sorted(dict(uses))}
@@ -836,75 +752,68 @@ class _Later(_Layer):
                     first = max(taken.start, given.start + tap - left)
                     last = min(taken.stop, given.stop + tap - left)
                     if first < last:
-                        there = first - tap + left - given.start
+                        place = first - tap + left - given.start
                         self._moves.append((source, slice(first - taken.start, last - taken.start), tap,
-                                            target, slice(there, there + last - first)))
+                                            target, slice(place, place + last - first)))
         self.multiply_adds = work * (len(self._kept) + sum(chosen.stop - chosen.start
-                                                           for _, chosen, *_ in self._moves) / place.hop)
+                                                           for _, chosen, *_ in self._moves) / hop)
 
     def reset(self, frames: int) -> None:
         """Nothing has come yet; blocks are of so many frames at most."""
-        # Memory that is given back at each block would be fetched and cleared again by the system.
-        size = self._rows, self._channels
         if self._whole:
-            self._past = [torch.zeros((self._late, *self._taken), device=self._device) for _ in range(3)]
-            self._room = [self._empty((self._late + frames, *self._taken)) for _ in range(3)]
-            self._total = self._empty((2, frames, *size))
+            self._past = torch.zeros((self._late, self._rows, self._inputs), device=self._device)
+            self._room = self._empty((self._late + frames if self._late else 0, self._rows, self._inputs))
             return
-        self._past = {tap: torch.zeros((2, late, *size), device=self._device) for tap, late in self._kept.items()}
-        self._products = {tap: self._empty((2, late + frames, *size)) for tap, late in self._kept.items()}
-        self._total = self._empty((2, frames if self._sum else 0, *size))
-        self._totals = [self._empty((3, len(columns), frames // self._hop, *size)) for columns in self._sums]
+        size = self._made, self._channels
+        self._past = {tap: torch.zeros((late, *size), device=self._device) for tap, late in self._kept.items()}
+        # Memory that is given back at each block would be fetched and cleared again by the system.
+        self._products = {tap: self._empty((late + frames, *size)) for tap, late in self._kept.items()}
+        self._room = self._empty((frames, *size) if self._sum else (0,))
+        self._rooms = [self._empty((len(columns), frames // self._hop, *size)) for columns in self._sums]
 
     def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.empty(shape, device=self._device)
 
-    def __call__(self, found: tuple[_Halves | None, list[_Halves]]) \
-            -> tuple[_Halves | torch.Tensor | None, list[_Halves | torch.Tensor]]:
+    def __call__(self, found: tuple[torch.Tensor | None, list[torch.Tensor]]) \
+            -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """Stream and runs, as `_First` gives them; both are gone at the next call."""
         stream, runs = found
-        frames = runs[0][0].shape[1] * self._hop if stream is None else len(stream[0])
-        total, totals = self._total[:, :frames], []
         if self._whole:
-            rows = [torch.cat([past, half], out=room[:self._late + frames])
-                    for past, half, room in zip(self._past, stream, self._room, strict=True)]
-            self._past = [half[frames:].clone() for half in rows]
-            self._whole.write(total[0][None], total[1][None], tuple(half[None] for half in rows))
-            return self._finished(*total, self._slope), []
+            if self._late:
+                rows = torch.cat([self._past, stream], out=self._room[:self._late + len(stream)])
+                self._past, stream = rows[len(stream):].clone(), rows
+            return self._finished(self._whole(stream[None], self._slope)[0], 1.0), []
+        frames = runs[0].shape[1] * self._hop if stream is None else len(stream)
         for tap in self._kept:
             self._multiply(tap, stream)
 
         def term(tap: int, late: int, step: int) -> torch.Tensor:
             first = self._kept[tap] - late
-            return self._products[tap][:, first:first + frames:step]
+            return self._products[tap][first:first + frames:step]
 
+        total, totals = None, []
         if self._sum:
+            total = self._room[:frames]
             _add([term(tap, late, 1) for tap, late in self._sum], total)
-        for columns, room in zip(self._sums, self._totals, strict=True):
-            shape = 3, len(columns), frames // self._hop, *room.shape[3:]
+            total = self._finished(total, self._slope)
+        for columns, room in zip(self._sums, self._rooms, strict=True):
+            shape = len(columns), frames // self._hop, *room.shape[2:]
             sums = room.flatten()[:prod(shape)].view(shape)
-            for index, uses in enumerate(columns):
-                _add([term(tap, late, self._hop) for tap, late in uses], sums[:2, index])
-            sums[2] = 0
+            for column, uses in zip(sums, columns, strict=True):
+                _add([term(tap, late, self._hop) for tap, late in uses], column)
             totals.append(sums)
         for source, chosen, tap, target, place in self._moves:
-            taken = tuple(half[chosen].flatten(0, 1)[:, None] for half in runs[source])
-            even, odd, both = totals[target][:, place].flatten(1, 2)[:, :, None]
-            self._taps[tap].add_sides(even, odd, taken)
-            self._taps[tap].add_both(both, taken)
-        for sums in totals:
-            sums[:2] += sums[2]
-        return (self._finished(*total, self._slope) if self._sum else None,
-                [self._finished(*sums[:2], self._slope) for sums in totals])
+            self._taps[tap].add_to(totals[target][place].flatten(0, 1)[:, None],
+                                   runs[source][chosen].flatten(0, 1)[:, None])
+        return total, [self._finished(sums, self._slope) for sums in totals]
 
-    def _multiply(self, tap: int, stream: _Halves) -> None:
+    def _multiply(self, tap: int, stream: torch.Tensor) -> None:
         """Products of the stream, after those that are kept for the sums of this block."""
         late, product = self._kept[tap], self._products[tap]
-        frames = len(stream[0])
-        product[:, :late] = self._past[tap]
-        even, odd = product[:, late:late + frames, None]
-        self._taps[tap].write(even, odd, tuple(half[:, None] for half in stream))
-        self._past[tap] = product[:, frames:frames + late].clone()
+        product[:late] = self._past[tap]
+        product[late:late + len(stream)] = 0
+        self._taps[tap].add_to(product[late:late + len(stream), None], stream[:, None])
+        self._past[tap] = product[len(stream):len(stream) + late].clone()
 
 
 def _add(terms: list[torch.Tensor], total: torch.Tensor) -> None:
