@@ -115,8 +115,8 @@ def test_without_the_operators_of_onednn(name, hop, net, song, monkeypatch):
 
 
 def test_this_torch_has_the_operators_of_onednn():
-    """They are not documented: a version that calls them otherwise would separate more slowly, and nobody would know."""
-    assert shared._ONEDNN == torch.backends.mkldnn.is_available()
+    """They are not documented: a version that calls them otherwise would separate more slowly, unnoticed."""
+    assert torch.backends.mkldnn.is_available() == shared._ONEDNN
 
 
 @pytest.mark.parametrize("hop", [2, 3, 4, 5, 8, 9])
