@@ -9,8 +9,11 @@ convolutions VALID in time) is the seed's net, window after window through
 `predict_on_batch`, at the batch size that is fastest for it.  Everything is a
 separator that is given the same stereo audio, in this process on the same
 cores, in turns; seconds are medians of the rounds, ratios are medians of the
-rounds' ratios.  Multiply-adds are of one frame; the deviation is the largest of
-the mask's values from the same net's window after window.
+rounds' ratios: of seconds, and of the processors' seconds, which other work on
+the machine disturbs less.  Multiply-adds are of one frame, and GFLOP/s what they
+come to in a second of one core, spectra and all; beside them stands what a
+convolution of these sizes and a matrix product reach there alone.  The deviation
+is the largest of the mask's values from the same net's window after window.
 """
 
 from __future__ import annotations
@@ -91,9 +94,35 @@ def open_unmix(folder: Path):
 
 
 def seconds_of(function: Callable, *arguments: object) -> float:
-    start = time.perf_counter()
+    return both_seconds_of(function, *arguments)[0]
+
+
+def both_seconds_of(function: Callable, *arguments: object) -> tuple[float, float]:
+    """On the clock, and of all cores."""
+    start, worked = time.perf_counter(), time.process_time()
     function(*arguments)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - worked
+
+
+def rates() -> dict[str, float]:
+    """GFLOP/s of one core: the second convolution's taps over 16 frames, and matrix products of 1024 x 1024."""
+    import torch
+    from torch.nn import functional
+
+    rows = torch.rand(16, 32, BINS, 1).contiguous(memory_format=torch.channels_last)
+    kernel = torch.rand(48, 32, 12, 1).contiguous(memory_format=torch.channels_last)
+    square = torch.rand(1024, 1024)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            took = {"convolution": min(both_seconds_of(functional.conv2d, rows, kernel, None, 1, (6, 0))[1]
+                                       for _ in range(20)),
+                    "product": min(both_seconds_of(torch.mm, square, square)[1] for _ in range(20))}
+    finally:
+        torch.set_num_threads(threads)
+    products = {"convolution": kernel.numel() * 16 * (BINS + 1), "product": 1024**3}
+    return {name: 2e-9 * products[name] / took[name] for name in took}
 
 
 def baseline(name: str, folder: Path, batches: list[int]) -> Windows:
@@ -113,6 +142,7 @@ def deviation(separator: NetworkSeparator, windows: Windows) -> float:
 def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> list[dict]:
     """A row for each net and hop; ratios are times the speed, above 1 is faster."""
     options, song, rows = settings.load().separate, audio(seconds), []
+    frames = RATE / settings.load().extract.svs.hop_length            # of a second
     with tempfile.TemporaryDirectory() as temporary:
         theirs = open_unmix(Path(temporary))
         for family in FAMILIES:
@@ -123,32 +153,36 @@ def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> l
             everyone = [naive, theirs, *ours.values()]
             for separator in everyone:
                 separator.vocals(song[:RATE], RATE)
-            took = np.array([[seconds_of(separator.vocals, song, RATE) for separator in everyone]
-                             for _ in range(rounds)])
+            # Of a second of audio: (rounds, separators).
+            took, worked = np.moveaxis([[both_seconds_of(separator.vocals, song, RATE) for separator in everyone]
+                                        for _ in range(rounds)], 2, 0) / seconds
             for place, ((name, hop), separator) in enumerate(ours.items(), start=2):
                 same = naive if name == naive.name else Windows(name, folder / name, options.of(name))
                 rows.append({
                     "net": name, "hop": hop, "baseline": naive.name, "batch": naive._options.batch_size,
-                    "seconds": float(np.median(took[:, place]) / seconds),
-                    "windows_seconds": float(np.median(took[:, 0]) / seconds),
-                    "openunmix_seconds": float(np.median(took[:, 1]) / seconds),
+                    "seconds": float(np.median(took[:, place])),
+                    "windows_seconds": float(np.median(took[:, 0])),
+                    "openunmix_seconds": float(np.median(took[:, 1])),
                     "ratio": float(np.median(took[:, 0] / took[:, place])),
+                    "processor_ratio": float(np.median(worked[:, 0] / worked[:, place])),
                     "ratio_to_openunmix": float(np.median(took[:, 1] / took[:, place])),
                     "multiply_adds": separator._shared.multiply_adds,
                     "windows_multiply_adds": naive.multiply_adds,
+                    "gflops": 2e-9 * separator._shared.multiply_adds * frames / float(np.median(worked[:, place])),
+                    "windows_gflops": 2e-9 * naive.multiply_adds * frames / float(np.median(worked[:, 0])),
                     "deviation": deviation(separator, same) if hop == 1 else None})
     return rows
 
 
 def table(rows: list[dict]) -> str:
-    lines = [f"{'net':25}{'hop':>4}{'windows':>10}{'here':>10}{'ratio':>7}{'open-unmix':>12}{'ratio':>7}"
-             f"{'multiply-adds':>18}{'ratio':>7}{'deviation':>11}"]
+    lines = [f"{'net':25}{'hop':>4}{'windows':>9}{'here':>9}{'ratio':>7}{'cpu':>6}{'open-unmix':>11}{'ratio':>7}"
+             f"{'multiply-adds':>15}{'ratio':>7}{'GFLOP/s':>9}{'deviation':>11}"]
     for row in rows:
         adds, before = row["multiply_adds"] / 1e6, row["windows_multiply_adds"] / 1e6
-        lines.append(f"{row['net']:25}{row['hop']:4}{1e3 * row['windows_seconds']:7.0f} ms"
-                     f"{1e3 * row['seconds']:7.0f} ms{row['ratio']:7.2f}{1e3 * row['openunmix_seconds']:9.0f} ms"
-                     f"{row['ratio_to_openunmix']:7.2f}"
-                     f"{before:9.1f}{adds:9.1f}{before / adds:7.2f}"
+        lines.append(f"{row['net']:25}{row['hop']:4}{1e3 * row['windows_seconds']:6.0f} ms"
+                     f"{1e3 * row['seconds']:6.0f} ms{row['ratio']:7.2f}{row['processor_ratio']:6.2f}"
+                     f"{1e3 * row['openunmix_seconds']:8.0f} ms{row['ratio_to_openunmix']:7.2f}"
+                     f"{before:8.1f}{adds:7.1f}{before / adds:7.2f}{row['windows_gflops']:5.0f}{row['gflops']:4.0f}"
                      + ("          -" if row["deviation"] is None else f"{row['deviation']:11.0e}"))
     return "\n".join(lines)
 
@@ -165,9 +199,11 @@ def run(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         rows = measured(options.folder or random_nets(Path(temporary)), options.rounds, options.seconds,
                         options.batches)
+    alone = rates()
     print(table(rows))
+    print("one core alone: " + ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in alone.items()))
     if options.json:
-        write_json(options.json, {"cores": cores(), "nets": rows})
+        write_json(options.json, {"cores": cores(), "rates": alone, "nets": rows})
 
 
 if __name__ == "__main__":

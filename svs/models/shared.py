@@ -3,19 +3,19 @@
 Where a window slides by one frame, neighbouring windows hold the same frames
 at other columns.  With SAME padding in time, what a convolution makes of a
 column depends on the frame, and on how far the column lies from the window's
-edges, as long as the padding reaches it: on its *kind*.  With kernels of three
-frames the nine columns of a window are of 3 kinds after the first
-convolution, 5 after the second, 7 and 9 after the third and fourth.  So every
-layer is computed once for each frame and kind.  A kernel is a sum over its
-columns (*taps*), and the product of a frame with one tap serves every kind that
-uses it; the sums are cheap.  Then each window gathers its columns for the dense
-layers, of whose last only the centre frame is computed.  Where convolutions are
-VALID in time there is no padding, and one kind.
+edges, as long as the padding reaches it.  The columns that it does not reach are
+alike: they are computed once for each frame, as a *stream*.  With kernels of
+three frames that leaves two columns of a window after the first convolution, then
+four, six and eight, which are computed for each window.  A kernel is a sum over
+its columns (*taps*), and the product of the stream with one tap serves the next
+stream and every column that uses it.  Then each window gathers its columns for the
+dense layers, of whose last only the centre frame is computed.  Where
+convolutions are VALID in time there is no padding, and all is stream.
 
-A net that predicts several frames may slide by more than one (*hop*).  A kind
-that is one column of the window is then computed of every hop-th frame only; one
-of several columns of every frame, as long as that is less work.  All frames of
-the label are computed, and averaged where windows overlap.
+A net that predicts several frames may slide by more than one (*hop*).  Columns
+that are alike are a stream as long as that is less work than computing each of
+them once a window.  All frames of the label are computed, and averaged where
+windows overlap.
 
 Batch normalisation is folded into the convolution before it, and pooling comes
 before the LeakyReLU: both leave the function as it is, so that the logits are
@@ -27,10 +27,17 @@ CPU parts of the spectrogram go through side by side, each on one core: threads
 that share every product wait for one another several times in a millisecond.
 Parts are of one length whatever the number of cores, so that the bytes are too.
 
-Computed with torch, on the GPU that torch finds, otherwise on the CPU: there
-its convolutions run at the speed of a matrix product.  Weights and layers come
-from the `.keras` file alone, and are read without Keras, whose import takes
-seconds and half a gigabyte.
+Computed with torch, on the GPU that torch finds, otherwise on the CPU.  There
+it is oneDNN that convolves, at nearly the speed that the core has; what would
+cost more than it should are passes over memory, so
+
+- each tap's products lie in one piece, and are added up in long runs;
+- what is used once is added up by the convolution itself, where the sum is;
+- the first convolution computes four bins at a time, as channels;
+- memory is kept from block to block.
+
+Weights and layers come from the `.keras` file alone, and are read without Keras,
+whose import takes seconds and half a gigabyte.
 """
 
 from __future__ import annotations
@@ -38,10 +45,10 @@ from __future__ import annotations
 import copy
 import json
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import h5py
@@ -57,7 +64,13 @@ _WEIGHTS = {"Conv2D": "conv2d", "Dense": "dense", "BatchNormalization": "batch_n
 _UNWEIGHTED = ("InputLayer", "Rescaling", "ZeroPadding2D", "LeakyReLU", "MaxPooling2D", "Dropout", "Flatten", "Reshape")
 
 
-PART = 512               # frames that go through on one core; about 12 more are computed of each
+PART = 512               # frames at most that go through on one core; about 8 more are computed of each
+_TILE = 4                # bins that the first convolution computes at a time
+# Of torch's build for this processor; there are other builds, and processors.
+_ONEDNN = torch.backends.mkldnn.is_available() and all(
+    hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_convolution_pointwise_",
+                                                 "_reorder_convolution_weight", "_linear_pointwise",
+                                                 "_reorder_linear_weight"))
 
 
 class Unshareable(Exception):
@@ -301,51 +314,69 @@ def _fold(layer: Layer, into: Convolution | Dense) -> None:
     into.bias = ((into.bias - mean) * factor + shift).astype(np.float32)
 
 
-def kinds_of_columns(width: int, left: int, right: int, least: int = 1) -> list[int]:
-    """For each column of a window, the number of its kind, where padding has reached `left` and `right` columns in.
-
-    A kind of fewer than `least` columns is taken apart.
-    """
-    places = [(min(column, left), min(width - 1 - column, right)) for column in range(width)]
-    alike = Counter(places)
-    seen: dict[tuple[int, ...], int] = {}
-    return [seen.setdefault(place if alike[place] >= least else (*place, column), len(seen))
-            for column, place in enumerate(places)]
-
-
 @dataclass(frozen=True)
 class Columns:
-    """What is known of each column of a window, somewhere in the network.
-
-    A kind of several columns has a row for every frame.  A kind of one column has
-    one for every window: the row of window k, which begins `hop` k frames
-    into the stream, is k plus the column's `delay`.
+    """What is known of a window's columns, somewhere in the network.
 
     Attributes
     ----------
-    kinds : tuple of int
-        The kind of each column.
+    width : int
+        Columns that a window has here.
+    stream : range
+        Those that are alike, and have one row for every frame; may be empty.
+        The others have a row for every window.
     lag : int
-        Frames that these rows are behind the input's.
-    hop : int
-        Frames between windows.
+        Frames that the stream's rows are behind the input's.
     """
 
-    kinds: tuple[int, ...]
+    width: int
+    stream: range
     lag: int
-    hop: int
 
-    def step(self, kind: int) -> int:
-        """Frames between the rows of a kind."""
-        return 1 if self.kinds.count(kind) > 1 else self.hop
+    @property
+    def runs(self) -> list[range]:
+        """Neighbours among the other columns."""
+        sides = (range(self.stream.start), range(self.stream.stop, self.width)) if self.stream else (range(self.width),)
+        return [side for side in sides if side]
 
-    def phase(self, column: int) -> int:
-        """The first frame of the stream, after multiples of the hop, that is this column of a window."""
-        return (column + self.lag) % self.hop
 
-    def delay(self, column: int) -> int:
-        """Windows after which a window's column is there."""
-        return (column + self.lag) // self.hop
+def columns_of(width: int, convolutions: Sequence[Convolution], hop: int = 1) -> list[Columns]:
+    """Columns of a window of `width` frames, and what they are after each convolution.
+
+    Columns that no padding has reached are alike.  Computing each once a frame is
+    less work than once a window where they are at least as many as the hop; at
+    the end every window takes its own, so there they are no stream unless windows
+    are one frame apart.
+    """
+    found, left, right = [Columns(width, range(width), 0)], 0, 0
+    for index, convolution in enumerate(convolutions):
+        if convolution.same:
+            left, right = left + convolution.left, right + convolution.lag
+        else:
+            width -= convolution.frames - 1
+        alike = range(left, width - right)
+        if len(alike) < hop or not found[-1].stream or (hop > 1 and index == len(convolutions) - 1):
+            alike = range(0)
+        found.append(Columns(width, alike, found[-1].lag + convolution.lag))
+    return found
+
+
+def rows_of(bins: int, convolutions: Sequence[Convolution]) -> list[int]:
+    """Bins that each convolution needs of what it takes, beginning with the lowest.
+
+    Those above the last that is pooled are not needed; one bin of zeros may be
+    needed above all (`_Kernel` pads both sides alike).
+    """
+    taken = [bins]
+    for convolution in convolutions:
+        taken.append(taken[-1] // convolution.pool)
+    needed = [taken[-1]]
+    for there, convolution in zip(taken[-2::-1], convolutions[::-1], strict=True):
+        height = len(convolution.kernel)
+        most = there // convolution.pool * convolution.pool
+        made = min(needed[-1] * convolution.pool, most)
+        needed.append(max(min(there, made + height // 2), made + 1 - height % 2))
+    return needed[::-1]
 
 
 class Evaluation:
@@ -378,37 +409,33 @@ class Evaluation:
         self._label_width = len(dense[-1].bias) // bins
         if not hop <= self._label_width <= width:
             raise ValueError(f"windows of {width} frames, {self._label_width} of them predicted, every {hop} frames")
-        left = right = 0
-        before = Columns((0,) * width, 0, hop)
+        # A window is done when its last frame is there: so many windows later than those that begin with the block.
+        self._delay = -(-width // hop) - 1
+        columns, rows = columns_of(width, convolutions, hop), rows_of(bins, convolutions)
+        self._columns = columns[-1]
         self._layers: list[_First | _Later] = []
-        self.multiply_adds = 0.0
-        for index, convolution in enumerate(convolutions):
-            if convolution.same:
-                left, right = left + convolution.left, right + convolution.lag
+        for convolution, before, after, needed in zip(convolutions, columns, columns[1:], rows[1:], strict=False):
+            numbers = _Bins(bins, self._layers[-1].rows if self._layers else bins, needed)
+            place = before, after, hop, self._delay * hop, self._device
+            if self._layers:
+                # The first layer's stream is long: rows that a sum over several frames shares with the last block's
+                # are sooner computed again than put before the others.
+                again = first.again if (first := self._layers[0]) is self._layers[-1] else 0
+                self._layers.append(_Later(convolution, numbers, *place, again))
             else:
-                width -= convolution.frames - 1
-            following = convolutions[index + 1] if index + 1 < len(convolutions) else None
-            # At the end each window takes its own columns, so more than one frame apart no two are one kind.
-            least = hop if following or hop == 1 else width + 1
-            columns = Columns(tuple(kinds_of_columns(width, left, right, least)), before.lag + convolution.lag, hop)
-            groups = _groups(columns, following)
-            kind = _Later if index else _First
-            self._layers.append(kind(convolution, bins, before, columns, groups, self._device))
-            self.multiply_adds += self._layers[-1].multiply_adds(bins)
+                alone = len(convolutions) > 1 and not after.runs and not columns[2].runs
+                self._layers.append(_First(convolution, numbers, *place, convolutions[1].frames - 1 if alone else 0))
             bins //= convolution.pool
-            before = columns
-        self._columns = columns
-        self._shape = (max(columns.kinds) + 1, bins, convolutions[-1].kernel.shape[-1])
+        channels = convolutions[-1].kernel.shape[-1]
+        self._shape = self._layers[-1].rows, bins, channels
         self._dense = []
         for index, layer in enumerate(dense):
             kernel = layer.kernel
             if index == 0:       # Keras flattens (bins, columns, channels), here columns come first
-                kernel = kernel.reshape(bins, width, -1, kernel.shape[-1]).swapaxes(0, 1).reshape(kernel.shape)
-            self.multiply_adds += kernel.size / hop
-            self._dense.append((self._given(layer.bias), self._given(kernel), layer.slope))
-
-    def _given(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+                kernel = kernel.reshape(bins, -1, channels, kernel.shape[-1]).swapaxes(0, 1).reshape(kernel.shape)
+            self._dense.append(_Units(kernel, layer.bias, layer.slope, self._device))
+        self.multiply_adds = (sum(layer.multiply_adds for layer in self._layers)
+                              + sum(layer.kernel.size for layer in dense) / hop)
 
     def __call__(self, spectrum: np.ndarray, block: int) -> np.ndarray:
         """Probabilities of all frames.
@@ -429,8 +456,10 @@ class Evaluation:
         if self._device.type == "cuda":
             with _exact():
                 return self._part(spectrum, 0, frames, block)
-        length = max(1, PART // self._hop) * self._hop
-        starts = range(0, max(frames, 1), length)
+        # An even number of parts keeps two cores busy to the end.
+        parts = max(1, -(-frames // PART))
+        length = -(-frames // ((parts + parts % 2 * (parts > 1)) * self._hop)) * self._hop
+        starts = range(0, max(frames, 1), max(length, self._hop))
 
         def part(first: int) -> np.ndarray:
             return self._part(spectrum, first, min(first + length, frames), block)
@@ -453,7 +482,7 @@ class Evaluation:
         origin = begin * hop + hop // 2 - reach      # the first frame that a window predicts; may lie before the part
         total = torch.zeros((max(0, end - begin) * hop + self._label_width, self._bins), device=self._device)
         count = np.zeros(len(total), dtype=np.float32)
-        done = -self._columns.delay(len(self._columns.kinds) - 1)      # the first rows are of windows before the first
+        done = -self._delay                # the first rows are of windows before the first
         with torch.inference_mode():
             for logits in worker._blocks(spectrum, begin, end, block):
                 kept, done = max(0, -done), done + len(logits)
@@ -468,34 +497,37 @@ class Evaluation:
         return (total[wanted].cpu().numpy() / count[wanted, None]).T
 
     def _blocks(self, spectrum: np.ndarray, begin: int, end: int, block: int) -> Iterator[torch.Tensor]:
-        """Logits (windows, units) of windows [begin, end), after those of some that come before.
-
-        As many come before as the last column is late (`Columns.delay`).
-        """
+        """Logits (windows, units) of windows [begin, end), after those of `_delay` windows that come before."""
+        block = -(-block // self._hop) * self._hop
         for layer in self._layers:
-            layer.reset()
-        hop, columns = self._hop, self._columns
-        delays = [columns.delay(column) - columns.delay(0) for column in range(len(columns.kinds))]
-        total = (max(0, end - begin) + columns.delay(len(columns.kinds) - 1)) * hop
-        start = begin * hop + hop // 2 - self._width // 2      # of the stream, in frames of the spectrum
-        past = torch.zeros((delays[-1], *self._shape), device=self._device)
-        block = -(-block // hop) * hop
+            layer.reset(block)
+        hop, columns, history = self._hop, self._columns, self._layers[0].history
+        total = (max(0, end - begin) + self._delay) * hop
+        start = begin * hop + hop // 2 - self._width // 2 - history       # in frames of the spectrum
+        # Of the stream's columns, if there is a stream: rows that come before the block's.
+        late = self._delay * hop - columns.lag - columns.stream.start if columns.stream else 0
+        rows, bins, channels = self._shape
+        past = torch.zeros((late, rows, channels), device=self._device)
         for first in range(0, total, block):
-            taken = np.zeros((min(block, total - first), self._bins), dtype=np.float32)
+            taken = np.zeros((history + min(block, total - first), self._bins), dtype=np.float32)
             here = start + first
             part = spectrum[:, max(0, here):max(0, here + len(taken))].T
             before = max(0, -here)
             taken[before:before + len(part)] = part
-            groups = [torch.from_numpy(taken).to(self._device)]
+            frames = len(taken) - history
+            found = torch.from_numpy(taken).to(self._device)
             for layer in self._layers:
-                groups = layer(groups)
-            rows = torch.cat([past, groups[0]])
-            windows = len(groups[0])
-            past = rows[windows:].clone()
-            values = torch.stack([rows[delay:delay + windows, kind]
-                                  for delay, kind in zip(delays, columns.kinds, strict=True)], 1).flatten(1)
-            for bias, kernel, slope in self._dense:
-                values = _rectified(torch.addmm(bias, values, kernel), slope)
+                found = layer(found)
+            stream, runs = found
+            pieces = [column for run in runs for column in run]
+            if stream is not None:
+                stream = torch.cat([past, stream]) if late else stream
+                past = stream[frames:]
+                pieces[columns.stream.start:columns.stream.start] = [
+                    stream[place:place + frames] for place in range(len(columns.stream))]
+            values = torch.stack([piece[:, :bins] for piece in pieces], 1).flatten(1)
+            for layer in self._dense:
+                values = layer(values)
             yield values
 
 
@@ -506,48 +538,6 @@ def _exact() -> torch.backends.ContextProp:
 
 def _rectified(values: torch.Tensor, slope: float) -> torch.Tensor:
     return values if slope == 1.0 else functional.leaky_relu_(values, slope)
-
-
-def _taps(columns: Columns, kind: int, following: Convolution) -> tuple[int, ...]:
-    """Taps of the following kernel with which columns of a kind are multiplied."""
-    width, frames, left = len(columns.kinds), following.frames, following.left
-    results = width if following.same else width - frames + 1
-    own = [column for column, other in enumerate(columns.kinds) if other == kind]
-    return tuple(tap for tap in range(frames) if any(0 <= column + left - tap < results for column in own))
-
-
-def _groups(columns: Columns, following: Convolution | None) -> list[list[int]]:
-    """Kinds with rows for the same frames that the following convolution multiplies with the same taps, together."""
-    found: dict[tuple, list[int]] = {}
-    for kind in dict.fromkeys(columns.kinds):
-        taps = _taps(columns, kind, following) if following else ()
-        found.setdefault((columns.step(kind), taps), []).append(kind)
-    return list(found.values())
-
-
-def _add_late(total: torch.Tensor, terms: list[tuple[torch.Tensor, int]], late: int) -> None:
-    """Add terms of n frames, each so many frames late, to the n + `late` frames of `total`.
-
-    Its first `late` frames hold what came before, the last hold zeros; what
-    is between is overwritten.
-    """
-    frames = len(total) - late
-    if frames <= late:
-        for term, shift in terms:
-            total[shift:shift + frames] += term
-        return
-    # Where all terms meet: two at a time, without a pass over zeros.
-    middle = total[late:frames]
-    parts = [term[late - shift:frames - shift] for term, shift in terms]
-    if len(parts) > 1:
-        torch.add(parts[0], parts[1], out=middle)
-    else:
-        middle.copy_(parts[0])
-    for part in parts[2:]:
-        middle += part
-    for term, shift in terms:
-        total[shift:late] += term[:late - shift]
-        total[frames:frames + shift] += term[frames - shift:]
 
 
 def _pooled(values: torch.Tensor, size: int) -> torch.Tensor:
@@ -562,121 +552,277 @@ def _pooled(values: torch.Tensor, size: int) -> torch.Tensor:
     return values.squeeze(-2)
 
 
-class _First:
-    """The first convolution, of frames that are all of one kind: each kind of column has its own part of the kernel."""
+class _Kernel:
+    """A convolution over time and frequency with weights as its device wants them, and no more than that.
 
-    def __init__(self, convolution: Convolution, bins: int, before: Columns, columns: Columns,
-                 groups: list[list[int]], device: torch.device):
-        self._height, self._frames, _, self._channels = convolution.kernel.shape
-        self._bins, self._groups, self._device = bins, groups, device
-        self._pad = ((self._height - 1) // 2, self._height // 2)
-        self._slope, self._pool = convolution.slope, convolution.pool
-        self._bias = torch.from_numpy(convolution.bias).to(device)
-        kernel = torch.from_numpy(convolution.kernel[:, :, 0]).transpose(0, 1).reshape(-1, self._channels).to(device)
-        self._parts = {}
-        for kind in columns.kinds:
-            column, step = columns.kinds.index(kind), columns.step(kind)
-            inside = [tap for tap in range(self._frames)
-                      if 0 <= column + tap - convolution.left < len(before.kinds)]
-            part = slice(inside[0] * self._height, (inside[-1] + 1) * self._height)
-            self._parts[kind] = (slice(columns.phase(column) if step > 1 else 0, None, step), part, kernel[part])
+    torch's own compiler calls these operators of oneDNN: weights are put into
+    their order once instead of at each call, a LeakyReLU or a sum with what is
+    there costs no further pass over the memory.
 
-    def multiply_adds(self, bins: int) -> float:
-        return bins * sum(kernel.numel() / rows.step for rows, _, kernel in self._parts.values())
+    Parameters
+    ----------
+    weights : float32 (channels out, channels in, frames, bins)
+        Frequency is padded by (bins - 1) // 2 on either side, time is not.
+    bias : float32 (channels out,), optional
+    device : torch.device
+    step : int
+        Frames between results.
+    """
 
-    def reset(self) -> None:
-        self._past = torch.zeros((self._frames - 1, self._bins), device=self._device)
+    def __init__(self, weights: np.ndarray, bias: np.ndarray | None, device: torch.device, step: int = 1):
+        height = weights.shape[3]
+        self._bias = None if bias is None else _given(bias, device)
+        self._sides = [step, 1], [0, (height - 1) // 2]
+        self._weights = _given(weights, device)
+        self._packed = device.type == "cpu" and _ONEDNN
+        if self._packed:
+            step_, pad = self._sides
+            self._weights = torch.ops.mkldnn._reorder_convolution_weight(
+                self._weights, pad, step_, [1, 1], 1, [16, weights.shape[1], weights.shape[2], 256])
+        self._numbers = weights.size
 
-    def __call__(self, groups: list[torch.Tensor]) -> list[torch.Tensor]:
-        """From [(frames, bins)] to the groups' (rows, kinds, bins, channels)."""
-        frames = len(groups[0])
-        taken = torch.cat([self._past, groups[0]])
-        self._past = taken[frames:].clone()
-        padded = functional.pad(taken, self._pad)
-        # For each frame and bin what the kernel covers: (frames x bins, frames of the kernel x its bins).
-        covered = padded.unfold(1, self._height, 1).unfold(0, self._frames, 1).transpose(2, 3)
-        covered = covered.reshape(frames, self._bins, -1)
-        return [torch.stack([self._kind(covered, kind) for kind in group], 1) if len(group) > 1
-                else self._kind(covered, group[0])[:, None] for group in self._groups]
+    def __call__(self, rows: torch.Tensor, slope: float = 1.0) -> torch.Tensor:
+        """From (n, frames, bins, channels in) to (n, frames, bins, channels out), through a LeakyReLU."""
+        image, (step, pad) = rows.permute(0, 3, 1, 2), self._sides
+        if self._packed:
+            activation = ("none", []) if slope == 1.0 else ("leaky_relu", [slope])
+            out = torch.ops.mkldnn._convolution_pointwise(image, self._weights, self._bias, pad, step, [1, 1], 1,
+                                                          *activation, "")
+        else:
+            out = _rectified(functional.conv2d(image, self._weights, self._bias, step, pad), slope)
+        return out.permute(0, 2, 3, 1)
 
-    def _kind(self, covered: torch.Tensor, kind: int) -> torch.Tensor:
-        rows, part, kernel = self._parts[kind]
-        chosen = covered[rows, :, part]
-        out = torch.addmm(self._bias, chosen.flatten(0, 1), kernel).unflatten(0, chosen.shape[:2])
+    def add_to(self, total: torch.Tensor, rows: torch.Tensor) -> None:
+        """Add what a call would give to (n, frames, bins, channels out)."""
+        step, pad = self._sides
+        if self._packed:
+            torch.ops.mkldnn._convolution_pointwise_.binary(
+                total.permute(0, 3, 1, 2), rows.permute(0, 3, 1, 2), self._weights, self._bias, pad, step, [1, 1], 1,
+                "add", 1.0, None, [], None)
+        else:
+            total += self(rows)
+
+
+class _Units:
+    """A dense layer and its LeakyReLU."""
+
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray, slope: float, device: torch.device):
+        self._bias, self._slope = _given(bias, device), slope
+        self._packed = device.type == "cpu" and _ONEDNN
+        self._kernel = _given(kernel.T, device)
+        if self._packed:
+            self._kernel = torch.ops.mkldnn._reorder_linear_weight(self._kernel, 16)
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        if self._packed:
+            activation = ("none", []) if self._slope == 1.0 else ("leaky_relu", [self._slope])
+            return torch.ops.mkldnn._linear_pointwise(values, self._kernel, self._bias, *activation, "")
+        return _rectified(functional.linear(values, self._kernel, self._bias), self._slope)
+
+
+def _given(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """Bins of what a convolution takes: how many there are, how many rows come, how many are needed after it."""
+
+    there: int
+    rows: int
+    needed: int
+
+
+class _Convolved:
+    """What both kinds of layers have in common: where in a window they are, and what follows their sums."""
+
+    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, made: int):
+        self._before, self._after, self._pool, self._slope = before, after, convolution.pool, convolution.slope
+        self._there = bins.there // convolution.pool
+        self._pooled = min(bins.needed, self._there) * convolution.pool
+        self._needed = bins.needed
+        self.rows = max(bins.needed, self._pooled // convolution.pool if convolution.pool > 1 else made)
+
+    def _finished(self, values: torch.Tensor, slope: float) -> torch.Tensor:
+        """Pooling and LeakyReLU of (..., bins, channels); bins that are none are zeros."""
         if self._pool > 1:
-            out = _pooled(out[:, :self._bins // self._pool * self._pool], self._pool)
-        return _rectified(out, self._slope)
+            values = _pooled(values[..., :self._pooled, :], self._pool)
+        values = _rectified(values, slope)
+        if values.shape[-2] > self._there:
+            values[..., self._there:, :] = 0
+        missing = self._needed - values.shape[-2]
+        return functional.pad(values, (0, 0, 0, missing)) if missing > 0 else values
 
 
-class _Later:
-    """Another convolution: products of each kind of frame with the taps that need it, and their sums."""
+class _First(_Convolved):
+    """The first convolution, of magnitudes.
 
-    def __init__(self, convolution: Convolution, bins: int, before: Columns, columns: Columns,
-                 groups: list[list[int]], device: torch.device):
+    Channels in are `_TILE` neighbouring bins and what the kernel covers of their
+    neighbours, channels out are those of the `_TILE` bins: with one channel in,
+    there would be too little to multiply at a time.
+    """
+
+    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, hop: int, delay: int,
+                 device: torch.device, again: int):
         height, frames, _, self._channels = convolution.kernel.shape
-        self._slope, self._pool, self._device = convolution.slope, convolution.pool, device
-        self._pad = height // 2                      # the larger side; one row too many where the other is smaller
-        self._skipped = height // 2 - (height - 1) // 2
-        self._bins = bins // self._pool * self._pool
-        left = convolution.left
-        kernel = torch.from_numpy(convolution.kernel).permute(3, 2, 0, 1).to(device)       # out, in, bins, frames
-        bias = torch.from_numpy(convolution.bias).to(device)
-        self._kernels, place = [], {}
-        self._inputs = [(len(group), before.step(group[0])) for group in _groups(before, convolution)]
-        for number, group in enumerate(_groups(before, convolution)):
-            taps = _taps(before, group[0], convolution)
-            stacked = torch.cat([kernel[..., tap] for tap in taps])[..., None]
-            # Every column is in the middle of its own sum, and brings the bias.
-            biases = torch.cat([bias if tap == left else torch.zeros_like(bias) for tap in taps])
-            self._kernels.append((stacked.contiguous(memory_format=torch.channels_last), biases))
-            place |= {(kind, tap): (number, index, slice(slot * self._channels, (slot + 1) * self._channels))
-                      for index, kind in enumerate(group) for slot, tap in enumerate(taps)}
-        # Of each kind: what it is the sum of, which rows of that, and by how many rows of its own it comes later.
-        self._sums, self._steps = [], [columns.step(group[0]) for group in groups]
-        for group, step in zip(groups, self._steps, strict=True):
-            sums = []
-            for kind in group:
-                column, terms = columns.kinds.index(kind), []
+        made = min(bins.needed, bins.there // convolution.pool) * convolution.pool
+        self._tiles = -(-made // _TILE)
+        super().__init__(convolution, bins, before, after, self._tiles * _TILE)
+        self._wide = -(-(height + _TILE - 1) // 4) * 4            # a multiple of 4, because odd numbers are slow
+        below = (height - 1) // 2
+        self._sides = below, max(0, self._tiles * _TILE + self._wide - below - bins.there)
+        kernel = np.zeros((_TILE, self._channels, self._wide, frames, 1), dtype=np.float32)
+        for place in range(_TILE):
+            kernel[place, :, place:place + height, :, 0] = convolution.kernel[:, :, 0].transpose(2, 0, 1)
+        kernel, bias = kernel.reshape(-1, self._wide, frames, 1), np.tile(convolution.bias, _TILE)
+        # Frames that are needed before a block's own.
+        self.history, self.again = max(delay, frames - 1 + again), again
+        self._stream = _Kernel(kernel, bias, device) if after.stream else None
+        self._start = self.history - frames + 1 - again
+        # Of each other column: its first frame, frames from the first window's to the last's, its part of the kernel.
+        self._columns, kernels = [], {}
+        for run in after.runs:
+            self._columns.append([])
+            for column in run:
+                first = max(0, convolution.left - column)
+                part = first, min(frames, before.width - column + convolution.left)
+                if part not in kernels:
+                    kernels[part] = _Kernel(kernel[:, :, slice(*part)], bias, device, hop)
+                start = self.history - delay + column + first - convolution.left
+                self._columns[-1].append((start, part[1] - first - hop, kernels[part]))
+        taps = (frames if after.stream else 0) + sum(length + hop for run in self._columns
+                                                     for _, length, _ in run) / hop
+        self.multiply_adds = self._tiles * _TILE * self._channels * self._wide * taps
+
+    def reset(self, frames: int) -> None:
+        """Nothing is kept between blocks."""
+
+    def __call__(self, taken: torch.Tensor) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """From (history and frames, bins) to the stream (frames, bins, channels) and runs (columns, windows, ...)."""
+        frames = len(taken) - self.history
+        image = functional.pad(taken, self._sides).unfold(1, self._wide, _TILE)[None, :, :self._tiles].contiguous()
+        stream = self._convolved(image[:, self._start:], self._stream) if self._stream else None
+        runs = [[self._convolved(image[:, start:start + frames + length], kernel)
+                 for start, length, kernel in columns] for columns in self._columns]
+        return stream, [torch.stack(run) if len(run) > 1 else run[0][None] for run in runs]
+
+    def _convolved(self, image: torch.Tensor, kernel: _Kernel) -> torch.Tensor:
+        out = kernel(image, self._slope)[0]
+        return self._finished(out.reshape(len(out), -1, self._channels), 1.0)
+
+
+class _Later(_Convolved):
+    """Another convolution.
+
+    The stream is multiplied with each column of the kernel (*tap*) once, and
+    the products are added up: those of the next stream, and those of the columns
+    beside it.  What columns of a window add to the columns after them, the
+    convolution itself adds there.  Without such columns, it adds up all.
+    """
+
+    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, hop: int, delay: int,
+                 device: torch.device, again: int):
+        height, frames, inputs, self._channels = convolution.kernel.shape
+        self._made = bins.rows - 1 + height % 2
+        super().__init__(convolution, bins, before, after, self._made)
+        self._hop, self._device, left = hop, device, convolution.left
+        kernel = convolution.kernel.transpose(3, 2, 1, 0)
+        self._whole = None
+        work = self._made * kernel.size / frames         # of one tap
+        if not before.runs and not after.runs:
+            self._whole, self._inputs = _Kernel(kernel, convolution.bias, device), inputs
+            self._late = frames - 1 - again
+            self._rows = bins.rows
+            self.multiply_adds = work * frames
+            return
+        # Every column is in the middle of its own sum, and brings the bias.
+        self._taps = [_Kernel(kernel[:, :, tap:tap + 1], convolution.bias if tap == left else None, device)
+                      for tap in range(frames)]
+        # What the next stream and each column are the sum of: taps, and by how many rows the first is late.
+        self._sum = [(tap, frames - 1 - tap) for tap in range(frames)] if after.stream else []
+        self._sums = [[[(tap, delay - before.lag - column - tap + left) for tap in range(frames)
+                        if column + tap - left in before.stream] for column in run] for run in after.runs]
+        uses = [*self._sum, *(use for run in self._sums for column in run for use in column)]
+        self._kept = {tap: max(0, *(late for other, late in uses if other == tap)) for tap in sorted(dict(uses))}
+        # Which columns of which run a tap adds to which.
+        self._moves = []
+        for source, taken in enumerate(before.runs):
+            for target, given in enumerate(after.runs):
                 for tap in range(frames):
-                    if not 0 <= (source := column + tap - left) < len(before.kinds):
-                        continue
-                    each = before.step(before.kinds[source])
-                    start = before.phase(source) if each < step else 0
-                    shift = frames - 1 - tap if step == 1 else columns.delay(column) - before.delay(source)
-                    terms.append((*place[before.kinds[source], tap], slice(start, None, step // each), shift))
-                sums.append(terms)
-            self._sums.append(sums)
-        self._late = [max(shift for terms in sums for *_, shift in terms) for sums in self._sums]
+                    first = max(taken.start, given.start + tap - left)
+                    last = min(taken.stop, given.stop + tap - left)
+                    if first < last:
+                        place = first - tap + left - given.start
+                        self._moves.append((source, slice(first - taken.start, last - taken.start), tap,
+                                            target, slice(place, place + last - first)))
+        self.multiply_adds = work * (len(self._kept) + sum(chosen.stop - chosen.start
+                                                           for _, chosen, *_ in self._moves) / hop)
 
-    def multiply_adds(self, bins: int) -> float:
-        return bins * sum(kinds / step * kernel.numel() for (kinds, step), (kernel, _) in
-                          zip(self._inputs, self._kernels, strict=True))
+    def reset(self, frames: int) -> None:
+        """Nothing has come yet; blocks are of so many frames at most."""
+        if self._whole:
+            self._past = torch.zeros((self._late, self._rows, self._inputs), device=self._device)
+            self._room = self._empty((self._late + frames if self._late else 0, self._rows, self._inputs))
+            return
+        size = self._made, self._channels
+        self._past = {tap: torch.zeros((late, *size), device=self._device) for tap, late in self._kept.items()}
+        # Memory that is given back at each block would be fetched and cleared again by the system.
+        self._products = {tap: self._empty((late + frames, *size)) for tap, late in self._kept.items()}
+        self._room = self._empty((frames, *size) if self._sum else (0,))
+        self._rooms = [self._empty((len(columns), frames // self._hop, *size)) for columns in self._sums]
 
-    def reset(self) -> None:
-        self._pending = [torch.zeros((late, len(group), self._bins, self._channels), device=self._device)
-                         for late, group in zip(self._late, self._sums, strict=True)]
+    def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(shape, device=self._device)
 
-    def __call__(self, groups: list[torch.Tensor]) -> list[torch.Tensor]:
-        """From groups of (rows, kinds, bins, channels) to the next layer's."""
-        products = [self._products(group, *kernel) for group, kernel in zip(groups, self._kernels, strict=True)]
-        frames = len(products[0]) * self._inputs[0][1]
-        results = []
-        for number, (kinds, step, late) in enumerate(zip(self._sums, self._steps, self._late, strict=True)):
-            rows = frames // step
-            total = torch.empty((rows + late, len(kinds), self._bins, self._channels), device=self._device)
-            total[:late] = self._pending[number]
-            total[max(late, rows):] = 0
-            for index, terms in enumerate(kinds):
-                _add_late(total[:, index], [(products[group][chosen, kind, :, channels], shift)
-                                            for group, kind, channels, chosen, shift in terms], late)
-            self._pending[number] = total[rows:].clone()
-            total = total[:rows]
-            results.append(_rectified(_pooled(total, self._pool) if self._pool > 1 else total, self._slope))
-        return results
+    def __call__(self, found: tuple[torch.Tensor | None, list[torch.Tensor]]) \
+            -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """Stream and runs, as `_First` gives them; both are gone at the next call."""
+        stream, runs = found
+        if self._whole:
+            if self._late:
+                rows = torch.cat([self._past, stream], out=self._room[:self._late + len(stream)])
+                self._past, stream = rows[len(stream):].clone(), rows
+            return self._finished(self._whole(stream[None], self._slope)[0], 1.0), []
+        frames = runs[0].shape[1] * self._hop if stream is None else len(stream)
+        for tap in self._kept:
+            self._multiply(tap, stream)
 
-    def _products(self, group: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """(rows, kinds, bins, taps x channels) of one group."""
-        image = group.flatten(0, 1).permute(0, 2, 1)[..., None]
-        out = functional.conv2d(image, kernel, bias, padding=(self._pad, 0))
-        out = out.squeeze(3).permute(0, 2, 1)[:, self._skipped:self._skipped + self._bins]
-        return out.unflatten(0, group.shape[:2])
+        def term(tap: int, late: int, step: int) -> torch.Tensor:
+            first = self._kept[tap] - late
+            return self._products[tap][first:first + frames:step]
+
+        total, totals = None, []
+        if self._sum:
+            total = self._room[:frames]
+            _add([term(tap, late, 1) for tap, late in self._sum], total)
+            total = self._finished(total, self._slope)
+        for columns, room in zip(self._sums, self._rooms, strict=True):
+            shape = len(columns), frames // self._hop, *room.shape[2:]
+            sums = room.flatten()[:prod(shape)].view(shape)
+            for column, uses in zip(sums, columns, strict=True):
+                _add([term(tap, late, self._hop) for tap, late in uses], column)
+            totals.append(sums)
+        for source, chosen, tap, target, place in self._moves:
+            self._taps[tap].add_to(totals[target][place].flatten(0, 1)[:, None],
+                                   runs[source][chosen].flatten(0, 1)[:, None])
+        return total, [self._finished(sums, self._slope) for sums in totals]
+
+    def _multiply(self, tap: int, stream: torch.Tensor) -> None:
+        """Products of the stream, after those that are kept for the sums of this block."""
+        late, product = self._kept[tap], self._products[tap]
+        product[:late] = self._past[tap]
+        product[late:late + len(stream)] = 0
+        self._taps[tap].add_to(product[late:late + len(stream), None], stream[:, None])
+        self._past[tap] = product[len(stream):len(stream) + late].clone()
+
+
+def _add(terms: list[torch.Tensor], total: torch.Tensor) -> None:
+    """Put the sum there, without a pass over zeros."""
+    if len(terms) > 1:
+        torch.add(terms[0], terms[1], out=total)
+        for term in terms[2:]:
+            total += term
+    elif terms:
+        total.copy_(terms[0])
+    else:
+        total.zero_()
