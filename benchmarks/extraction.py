@@ -49,9 +49,9 @@ def decode(data: Dataset) -> None:
         subprocess.run([*command, "-f", "null", "-"], check=True)
 
 
-def extract(data: Dataset, folder: Path) -> None:
+def extract(data: Dataset, options: settings.Extract, folder: Path) -> None:
     """The store of stage `extract`."""
-    extraction.extract(data, settings.load().extract, folder / "store", Scratch(folder, "extract", "bench"))
+    extraction.extract(data, options, folder / "store", Scratch(folder, "extract", "bench"))
 
 
 def read_by_musdb(data: Dataset) -> None:
