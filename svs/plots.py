@@ -21,7 +21,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import seaborn as sns
 
-from svs.audio import Source, mono
+from svs.audio import Source, WavSource, mono
+from svs.dataset import Dataset, Track
 from svs.errors import DataError
 from svs.files import written
 from svs.published import FLOOR as PUBLISHED_FLOOR
@@ -242,6 +243,27 @@ def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, 
             axis.legend(frameon=False, fontsize=8)
         figure.tight_layout()
     return figure
+
+
+def draw_track(track: Track, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path,
+               settings: Plots) -> None:
+    """Write `separation_picture` of one test track into a folder.
+
+    Parameters
+    ----------
+    track : Track
+    data : Dataset
+    estimates : Path
+        `METHOD/test/TRACK/vocals.wav` below it.
+    methods : sequence of str
+        Those that have estimates.
+    folder : Path
+    settings : Plots
+    """
+    vocals = {method: WavSource(estimates / method / track.subset / track.name / "vocals.wav") for method in methods}
+    with data.open(track, ("mixture", "vocals")) as sources:
+        figure = separation_picture(track.name, sources["mixture"], sources["vocals"], vocals, settings)
+    save(figure, folder / f"{track.name}.png")
 
 
 def separation_picture(title: str, mixture: Source, vocals: Source, estimates: Mapping[str, Source],

@@ -10,6 +10,7 @@ to zarr, and so is everything about groups that changes.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import google_crc32c
@@ -36,7 +37,6 @@ def write_array(folder: Path, array: np.ndarray, chunk: int, level: int) -> None
     level : int
         Of zstd.
     """
-    shape, columns = list(array.shape), list(array.shape[1:])
     count = -(-len(array) // chunk)
     place = folder.joinpath("c", *["0"] * array.ndim)
     place.parent.mkdir(parents=True)
@@ -50,7 +50,7 @@ def write_array(folder: Path, array: np.ndarray, chunk: int, level: int) -> None
             if not rows.view(np.uint8).any():
                 continue
             if len(rows) < chunk:
-                rows = np.concatenate([rows, np.zeros((chunk - len(rows), *columns), array.dtype)])
+                rows = np.concatenate([rows, np.zeros((chunk - len(rows), *array.shape[1:]), array.dtype)])
             stored = zstd.encode(rows)
             index[number] = offset, len(stored)
             offset += file.write(stored)
@@ -58,20 +58,27 @@ def write_array(folder: Path, array: np.ndarray, chunk: int, level: int) -> None
         file.write(trailer + google_crc32c.value(trailer).to_bytes(4, "little"))
     if not offset:
         place.unlink()
-    byte_order = {"configuration": {"endian": "little"}} if array.dtype.itemsize > 1 else {}
-    (folder / _METADATA).write_text(json.dumps({
+    (folder / _METADATA).write_text(_metadata(array.shape, array.dtype, chunk, level))
+
+
+@cache
+def _metadata(shape: tuple[int, ...], dtype: np.dtype, chunk: int, level: int) -> str:
+    """What zarr.json says of such an array."""
+    rows = -(-shape[0] // chunk) * chunk
+    byte_order = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
+    return json.dumps({
         "shape": shape,
-        "data_type": array.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [count * chunk, *columns]}},
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [rows, *shape[1:]]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": np.zeros((), array.dtype).item(),
+        "fill_value": np.zeros((), dtype).item(),
         "codecs": [{"name": "sharding_indexed", "configuration": {
-            "chunk_shape": [chunk, *columns],
+            "chunk_shape": [chunk, *shape[1:]],
             "codecs": [{"name": "bytes", **byte_order},
                        {"name": "zstd", "configuration": {"level": level, "checksum": False}}],
             "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
             "index_location": "end"}}],
-        "attributes": {}, "zarr_format": 3, "node_type": "array", "storage_transformers": []}, indent=2))
+        "attributes": {}, "zarr_format": 3, "node_type": "array", "storage_transformers": []}, indent=2)
 
 
 def write_group(folder: Path) -> None:

@@ -63,7 +63,9 @@ def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *,
     net = _Builder(seed)
     folded = (bins // settings.fold, 2 * settings.fold)
     level = keras.Input((None, bins, 2), name="log_magnitude")
-    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised")(level)
+    # In float32 whatever the rest computes with: levels reach over 90 dB.
+    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised",
+                                       dtype="float32")(level)
     heard = keras.layers.Reshape((-1, *folded), name="folded")(heard)
     channels = settings.channels
     x = net.convolution(heard, channels, 1)
