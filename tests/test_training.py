@@ -161,7 +161,7 @@ def test_early_stopping_by_patience_also_across_a_resume(store, tmp_path):
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
-    """About the same loss; a net that says nothing of it and can be read without Keras; interrupted, the same losses."""
+    """About the same loss; a net that says nothing of it and is read without Keras; interrupted, the same losses."""
     changes = {"epochs": 3, "precision": precision}
     plain, plain_card = train(store, tmp_path / "plain", {"epochs": 3})
     model, card = train(store, tmp_path / "whole", changes, curve=tmp_path / "whole.csv")
