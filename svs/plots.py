@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib import font_manager
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import seaborn as sns
 
 from svs.audio import Source, WavSource, mono
 from svs.dataset import Dataset, Track
@@ -31,6 +29,8 @@ from svs.scores import MEASURES, TARGETS
 from svs.settings import Plots, Representation
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from svs.singing import Activity
 
 FLOOR, CEILINGS = "mixture", ("oracle_ibm", "oracle_irm")
@@ -68,6 +68,10 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     published : DataFrame, optional
         `svs.summary.published_table`.
     """
+    # They take most of a second to import, and pictures of tracks need none.
+    import pandas as pd
+    import seaborn as sns
+
     theirs = [] if published is None else list(published["method"].unique())
     if theirs:
         table = pd.concat([table, published], ignore_index=True)
@@ -135,6 +139,9 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
     note : str
         A line below the figure.
     """
+    import pandas as pd
+    import seaborn as sns
+
     names = [_shown(before[0]), _shown(after[0])]
     if names[0] == names[1]:
         names = [f"{names[0]} (before)", f"{names[1]} (after)"]
@@ -182,6 +189,8 @@ def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
         `svs.summary.frame_table` of a track, or `svs.summary.track_table`.
     title : str
     """
+    import seaborn as sns
+
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
     order = list(medians.sort_values(ascending=False, na_position="last").index)
     with plt.rc_context(_STYLE):
