@@ -1,9 +1,13 @@
 """Extraction beside bare decoding: the same tracks through `svs.extraction`, and through ffmpeg alone, five streams.
 
-    python -m benchmarks.extraction FOLDER [--tracks 16] [--rounds 3]
+    python -m benchmarks.extraction FOLDER [--tracks 16] [--rounds 5]
 
 FOLDER holds MUSDB18 or its previews as .stem.mp4 (train/ and test/).  Both do
 the first training tracks, in turns; the seconds are medians of the rounds.
+ffmpeg decodes one track after the other, as a person would call it, and keeps
+one core busy; extraction uses all.  CPU seconds of both, ffmpeg's inside
+extraction included, are shown beside.  Extraction is measured as the pipeline
+does it and without the stems' audio (mode MIX), which the seed did not keep.
 Inspecting the tracks, which `download` does, comes before.  musdb's own reader
 does the same tracks once.  The seed's preprocessing cut 47,850 excerpts of 87
 tracks in 10 h 15 min; the store of those tracks, from which any number of
@@ -13,6 +17,7 @@ excerpts is cut, is extrapolated by the length of the music.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +29,7 @@ import numpy as np
 from svs import dataset, extraction, settings
 from svs.dataset import STREAMS, SUFFIX, Dataset, Manifest
 from svs.files import Scratch
-from svs.running import main
+from svs.running import cores, main
 
 SEED_SECONDS = (10 * 60 + 15) * 60.0
 FULL_SECONDS = 87 * 240.0            # of music: MUSDB18's 150 tracks are 10 h
@@ -49,9 +54,9 @@ def decode(data: Dataset) -> None:
         subprocess.run([*command, "-f", "null", "-"], check=True)
 
 
-def extract(data: Dataset, folder: Path) -> None:
+def extract(data: Dataset, options: settings.Extract, folder: Path) -> None:
     """The store of stage `extract`."""
-    extraction.extract(data, settings.load().extract, folder / "store", Scratch(folder, "extract", "bench"))
+    extraction.extract(data, options, folder / "store", Scratch(folder, "extract", "bench"))
 
 
 def read_by_musdb(data: Dataset) -> None:
@@ -61,39 +66,59 @@ def read_by_musdb(data: Dataset) -> None:
             track.audio, track.stems  # noqa: B018 (each reading decodes)
 
 
-def seconds_of(function, *arguments: object) -> float:
-    start = time.perf_counter()
+def seconds_of(function, *arguments: object) -> tuple[float, float]:
+    """Seconds by the clock, and of the processor: of this process and of the programs that it has run."""
+    start, before = time.perf_counter(), cpu()
     function(*arguments)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, cpu() - before
 
 
-def measured(folder: Path, tracks: int, rounds: int, store: Path | None = None) -> dict:
-    """Seconds of both, and their ratio; the last store is left in `store`."""
+def cpu() -> float:
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def measured(folder: Path, tracks: int, rounds: int, store: Path | None = None, *, musdb: bool = True) -> dict:
+    """Seconds of both, and their ratio, with and without MIX; the last store is left in `store`."""
     data = some_tracks(folder, tracks)
+    whole = settings.load().extract
+    bare = whole.model_copy(update={"modes": tuple(mode for mode in whole.modes if mode != "MIX")})
     took = []
     for index in range(rounds + 1):                     # the first pays for imports and cold files
         with tempfile.TemporaryDirectory() as temporary:
-            place = store if store is not None and index == rounds else Path(temporary)
-            place.mkdir(parents=True, exist_ok=True)
-            took.append((seconds_of(decode, data), seconds_of(extract, data, place)))
-    bare, ours = np.median(took[1:], axis=0)
+            place = store if store is not None and index == rounds else Path(temporary) / "whole"
+            for folder_of_store in (place, Path(temporary) / "bare"):
+                folder_of_store.mkdir(parents=True, exist_ok=True)
+            took.append((seconds_of(decode, data), seconds_of(extract, data, whole, place),
+                         seconds_of(extract, data, bare, Path(temporary) / "bare")))
+    clock, processor = np.moveaxis(np.array(took[1:]), -1, 0)
     music = sum(track.seconds for track in data.manifest.tracks)
-    return {"tracks": len(data.manifest.tracks), "music_seconds": music, "ffmpeg_seconds": bare, "seconds": ours,
-            "ratio": float(np.median([one / two for one, two in took[1:]])),
-            "musdb_seconds": seconds_of(read_by_musdb, data), "full_seconds": ours / music * FULL_SECONDS,
-            "times_the_seed": SEED_SECONDS / (ours / music * FULL_SECONDS)}
+    ours = float(np.median(clock[:, 1]))
+    full = ours / music * FULL_SECONDS
+    found = {"tracks": len(data.manifest.tracks), "music_seconds": music, "seconds": ours,
+             "ffmpeg_seconds": float(np.median(clock[:, 0])), "seconds_without_mix": float(np.median(clock[:, 2])),
+             "ratio": float(np.median(clock[:, 0] / clock[:, 1])),
+             "ratio_without_mix": float(np.median(clock[:, 0] / clock[:, 2])),
+             "cpu_seconds": dict(zip(("ffmpeg", "whole", "without_mix"), np.median(processor, axis=0).tolist(),
+                                     strict=True)),
+             "full_seconds": full, "times_the_seed": SEED_SECONDS / full}
+    return found | ({"musdb_seconds": seconds_of(read_by_musdb, data)[0]} if musdb else {})
 
 
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tracks", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args(arguments)
     found = measured(options.folder, options.tracks, options.rounds)
-    print(f"{found['tracks']} tracks, {found['music_seconds']:.0f} s: ffmpeg alone {found['ffmpeg_seconds']:.2f} s, "
-          f"extraction {found['seconds']:.2f} s: {found['ratio']:.2f} of its speed; musdb reads them in "
-          f"{found['musdb_seconds']:.2f} s")
+    print(f"{found['tracks']} tracks, {found['music_seconds']:.0f} s of music, {cores()} cores")
+    print(f"{'':28}{'seconds':>9}{'CPU':>9}{'ratio':>8}")
+    for name, key, suffix in (("ffmpeg alone, one by one", "ffmpeg", None), ("extraction", "whole", ""),
+                              ("extraction without MIX", "without_mix", "_without_mix")):
+        seconds = found["ffmpeg_seconds"] if suffix is None else found[f"seconds{suffix}"]
+        print(f"{name:28}{seconds:7.2f} s{found['cpu_seconds'][key]:7.2f} s"
+              + ("" if suffix is None else f"{found[f'ratio{suffix}']:8.2f}"))
+    print(f"{'reading by musdb':28}{found['musdb_seconds']:7.2f} s")
     print(f"the seed's 87 tracks: {found['full_seconds'] / 60:.0f} min, {found['times_the_seed']:.0f} times as fast")
 
 

@@ -6,7 +6,8 @@ STORE is a store of `svs extract` or the pipeline (data/excerpts.zarr).  A net i
 trained through Keras' `fit` as `svs.training` does it, on batches from the
 reader, and on one batch that is held in memory, in turns.  A step's arithmetic
 is three times the forward pass; its rate is compared with that of float32
-matrix products of numpy on the same cores.
+matrix products on the same cores: numpy's, and TensorFlow's own, which is the
+higher bound where numpy's library does not know the processor.
 """
 
 from __future__ import annotations
@@ -54,6 +55,19 @@ def matrix_product_rate(size: int = 2048) -> float:
     return 3 * 2 * size**3 / (time.perf_counter() - start)
 
 
+def tensorflow_product_rate(size: int = 2048) -> float:
+    """The same of TensorFlow's products."""
+    import tensorflow
+
+    a = tensorflow.ones((size, size))
+    product = tensorflow.function(lambda one, other: tensorflow.linalg.matmul(one, other))
+    product(a, a).numpy()
+    start = time.perf_counter()
+    for _ in range(3):
+        product(a, a).numpy()
+    return 3 * 2 * size**3 / (time.perf_counter() - start)
+
+
 def operations(model: keras.Model) -> int:
     """Of a training step, for each excerpt: a product and a sum, forwards and twice backwards."""
     forwards = sum(prod(layer.kernel.shape) * prod(layer.output.shape[1:3] if layer.kernel.ndim == 4 else ())
@@ -83,7 +97,7 @@ def measured(store: Path, name: str, rounds: int, steps: int) -> dict:
         model.compile(keras.optimizers.Adam(options.learning_rate), keras.losses.BinaryCrossentropy(from_logits=True))
         model.fit(Held(reader[0], 2), verbose=0)
         took = np.array([(seconds_of_an_epoch(model, held), seconds_of_an_epoch(model, reader),
-                          matrix_product_rate()) for _ in range(rounds)])
+                          matrix_product_rate(), tensorflow_product_rate()) for _ in range(rounds)])
     per_second = reader.excerpts / took[:, 1]
     return {"net": name, "steps_in_memory": float(len(held) / np.median(took[:, 0])),
             "steps": float(len(reader) / np.median(took[:, 1])),
@@ -91,22 +105,25 @@ def measured(store: Path, name: str, rounds: int, steps: int) -> dict:
             "excerpts_per_second": float(np.median(per_second)),
             "gflops": float(np.median(per_second) * operations(model) / 1e9),
             "product_gflops": float(np.median(took[:, 2]) / 1e9),
-            "rate_ratio": float(np.median(per_second * operations(model) / took[:, 2]))}
+            "tensorflow_gflops": float(np.median(took[:, 3]) / 1e9),
+            "rate_ratio": float(np.median(per_second * operations(model) / took[:, 2])),
+            "tensorflow_ratio": float(np.median(per_second * operations(model) / took[:, 3]))}
 
 
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store", type=Path)
-    parser.add_argument("--nets", nargs="+", choices=list(LABELS), default=["cnn_separator", "cnn_deep_separator"])
+    parser.add_argument("--nets", nargs="+", choices=list(LABELS), default=list(LABELS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="of an epoch that is measured")
     options = parser.parse_args(arguments)
-    print(f"{'net':25}{'memory':>10}{'reader':>10}{'ratio':>7}{'excerpts/s':>12}{'GFLOP/s':>9}{'product':>9}{'ratio':>7}")
+    print(f"{'net':25}{'memory':>10}{'reader':>10}{'ratio':>7}{'excerpts/s':>12}{'GFLOP/s':>9}{'numpy':>8}{'ratio':>7}"
+          f"{'TensorFlow':>12}{'ratio':>7}")
     for name in options.nets:
         row = measured(options.store, name, options.rounds, options.steps)
         print(f"{name:25}{row['steps_in_memory']:8.2f}/s{row['steps']:8.2f}/s{row['reader_ratio']:7.2f}"
-              f"{row['excerpts_per_second']:12.1f}{row['gflops']:9.0f}{row['product_gflops']:9.0f}"
-              f"{row['rate_ratio']:7.2f}", flush=True)
+              f"{row['excerpts_per_second']:12.1f}{row['gflops']:9.0f}{row['product_gflops']:8.0f}"
+              f"{row['rate_ratio']:7.2f}{row['tensorflow_gflops']:12.0f}{row['tensorflow_ratio']:7.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Stage `pictures`: spectrograms and masks of every test track, and the trained nets."""
 
+from functools import partial
+
 from svs import availability, dataset, paths, plots, settings
-from svs.audio import WavSource
-from svs.running import log, main, progress
+from svs.running import each_in_parallel, log, main
 
 
 def run() -> None:
@@ -12,13 +13,9 @@ def run() -> None:
     methods = [method for method in parameters.methods if not availability.reason(paths.ESTIMATES / method)]
     for model in parameters.models:
         plots.save(plots.network(paths.MODELS / model / "model.keras"), paths.PLOTS / "networks" / f"{model}.png")
-    for track in progress(tracks, unit="track", desc="pictures"):
-        vocals = {method: WavSource(paths.ESTIMATES / method / track.subset / track.name / "vocals.wav")
-                  for method in methods}
-        with data.open(track, ("mixture", "vocals")) as sources:
-            figure = plots.separation_picture(track.name, sources["mixture"], sources["vocals"], vocals,
-                                              parameters.plots)
-        plots.save(figure, paths.PLOTS / "tracks" / f"{track.name}.png")
+    draw = partial(plots.draw_track, data=data.bare(), estimates=paths.ESTIMATES, methods=methods,
+                   folder=paths.PLOTS / "tracks", settings=parameters.plots)
+    each_in_parallel(draw, tracks, unit="track", desc="pictures")
     log.info("pictures of %d tracks in %s/", len(tracks), paths.PLOTS / "tracks")
 
 

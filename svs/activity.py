@@ -35,7 +35,9 @@ def levels(vocals: Source, settings: VADExcerpts) -> np.ndarray:
         centres = np.arange(first, min(first + step, total)) * hop
         start = max(0, int(centres[0] - half))
         stop = min(vocals.samples, int(np.ceil(centres[-1] + half)))
-        power = np.square(vocals.read(start, stop), dtype=np.float64).mean(axis=1)
+        squares = np.square(vocals.read(start, stop), dtype=np.float64)
+        # Of two channels the same bits as their mean, in a fraction of the time.
+        power = (squares[:, 0] + squares[:, 1]) / 2 if squares.shape[1] == 2 else squares.mean(axis=1)
         energy = np.concatenate([[0.0], np.cumsum(power)])
         left = np.clip(np.round(centres - half).astype(int), start, stop) - start
         right = np.clip(np.round(centres + half).astype(int), start, stop) - start

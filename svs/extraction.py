@@ -6,26 +6,29 @@ The STFT is of the whole track; a process has one track in memory at a time.  Se
 
 from __future__ import annotations
 
+import os
+import shutil
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 
 from svs import activity
 from svs.audio import Source, mono, resample
 from svs.dataset import Dataset, Track
 from svs.errors import DataError
 from svs.fanout import over_tracks
-from svs.files import Scratch, link_tree, written
+from svs.files import Scratch, written
 from svs.masks import ideal_binary_mask
 from svs.settings import Extract, Representation, Store
+from svs.shards import write_array, write_group
 from svs.spectral import blocks, frames, magnitude, stft
 from svs.store import GROUP_OF_MODE, STEMS, SVS, VAD, track_key
 
 _FRAMES_PER_BLOCK = 256
 _RUNS = "runs.npz"
+_TAKEN = ".taken"
 
 
 def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -> dict[str, int]:
@@ -69,10 +72,20 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
             modes = {mode: index[mode] for mode in settings.modes if GROUP_OF_MODE[mode] == group}
             representation = getattr(settings, group)
             root.require_group(group).attrs.put({"representation": representation.model_dump(), "index": modes})
-            for name, place in places.items():
-                if (place / group).is_dir():
-                    link_tree(place / group / track_key(name), temporary / group / track_key(name))
+        for name, place in places.items():
+            _move_into(temporary, place, track_key(name))
     return {mode: sum(last - first + 1 for _, _, first, last, _ in rows) for mode, rows in index.items()}
+
+
+def _move_into(store: Path, finished: Path, key: str) -> None:
+    """Move what was extracted of a track into a store."""
+    # Out of the scratch as a whole, so that what is killed now leaves no half of a track for the next run.
+    taken = store / _TAKEN
+    shutil.move(finished, taken)
+    for group in (STEMS, SVS, VAD):
+        if (taken / group).is_dir():
+            os.rename(taken / group / key, store / group / key)
+    shutil.rmtree(taken)
 
 
 def _refuse_test_tracks(dataset: Dataset, tracks: list[Track]) -> None:
@@ -101,14 +114,14 @@ def _extract_into(dataset: Dataset, settings: Extract, finished: Path, track: Tr
 
 
 def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: Path) -> dict[str, np.ndarray]:
-    root = zarr.open_group(staging, mode="a")
     modes = _modes(settings, track)
     groups = {GROUP_OF_MODE[mode] for mode in modes}
     stems = ("drums", "bass", "other") if STEMS in groups else ()
     with dataset.open(track, ("mixture", "vocals", "accompaniment", *stems)) as sources:
         runs = {}
         if SVS in groups:
-            group = root.require_group(SVS).require_group(track_key(track.name))
+            group = staging / SVS / track_key(track.name)
+            write_group(group)
             level = _write_svs(group, sources, settings)
             half = settings.svs.width // 2
             everywhere = np.ones(len(level), dtype=bool)
@@ -116,11 +129,13 @@ def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: P
             voiced = level > settings.svs.voiced_above
             runs["DAE"] = _runs(voiced, voiced, half)
         if VAD in groups:
-            group = root.require_group(VAD).require_group(track_key(track.name))
+            group = staging / VAD / track_key(track.name)
+            write_group(group)
             label = _write_vad(group, sources, settings)
             runs["VAD"] = _runs(label != activity.UNSURE, label, settings.vad.width // 2)
         if STEMS in groups:
-            group = root.require_group(STEMS).require_group(track_key(track.name))
+            group = staging / STEMS / track_key(track.name)
+            write_group(group)
             runs["MIX"] = np.array([[0, _write_stems(group, sources, settings) - 1, 0]])
     return {mode: runs[mode] for mode in modes}
 
@@ -142,7 +157,7 @@ def _mono_at(source: Source, representation: Representation):
     return resample(whole, source.rate, representation.sample_rate)
 
 
-def _write_svs(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> np.ndarray:
+def _write_svs(group: Path, sources: dict[str, Source], settings: Extract) -> np.ndarray:
     """Write magnitudes and mask of one track; returns the vocals' level in dB of each frame."""
     representation = settings.svs
     audio = {name: _mono_at(sources[name], representation) for name in ("mixture", "vocals", "accompaniment")}
@@ -154,11 +169,11 @@ def _write_svs(group: zarr.Group, sources: dict[str, Source], settings: Extract)
     level = np.empty(total, dtype=np.float32)
     for first, last, start, stop, skip in blocks(samples, representation, _FRAMES_PER_BLOCK):
         own = slice(skip, skip + last - first)
-        spectra = {name: stft(signal[start:stop], representation)[:, own].T for name, signal in audio.items()}
-        mixture[first:last] = rounded(magnitude(spectra["mixture"], representation), settings.store.dtype)
-        loud = magnitude(spectra["vocals"], representation)
+        sizes = {name: np.abs(stft(signal[start:stop], representation)[:, own].T) for name, signal in audio.items()}
+        mixture[first:last] = rounded(magnitude(sizes["mixture"], representation), settings.store.dtype)
+        loud = magnitude(sizes["vocals"], representation)
         vocals[first:last] = rounded(loud, settings.store.dtype)
-        mask[first:last] = ideal_binary_mask(spectra["vocals"], spectra["accompaniment"])
+        mask[first:last] = ideal_binary_mask(sizes["vocals"], sizes["accompaniment"])
         with np.errstate(divide="ignore"):
             level[first:last] = 10 * np.log10(np.square(loud).sum(axis=1))
     for name, array in (("mixture", mixture), ("vocals", vocals), ("mask", mask)):
@@ -166,7 +181,7 @@ def _write_svs(group: zarr.Group, sources: dict[str, Source], settings: Extract)
     return level
 
 
-def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> np.ndarray:
+def _write_vad(group: Path, sources: dict[str, Source], settings: Extract) -> np.ndarray:
     """Write mixture magnitudes and labels of one track; returns the labels."""
     representation = settings.vad
     audio = _mono_at(sources["mixture"], representation)
@@ -182,7 +197,7 @@ def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract)
     return label
 
 
-def _write_stems(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> int:
+def _write_stems(group: Path, sources: dict[str, Source], settings: Extract) -> int:
     """Write the audio of one track's stems; returns their samples."""
     rate = settings.stems.sample_rate
     for name in ("vocals", "drums", "bass", "other"):
@@ -217,14 +232,5 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     return np.where(values < 2.0**-14, tiny, normal).astype(np.uint16).view(np.float16)
 
 
-def _write(group: zarr.Group, name: str, array: np.ndarray, settings: Store, length: int | None = None) -> None:
-    length = length or settings.chunk_frames       # of a chunk; stems have a second
-    chunk = (length, *array.shape[1:])
-    shard = (-(-len(array) // length) * length, *array.shape[1:])
-    # Plain zstd: the bytes of multi-threaded Blosc depend on which thread is done first.
-    # A chunk of zeros isn't stored; zarr's own look for one takes longer than the compression.
-    empty = not all(array[first:first + chunk[0]].any() for first in range(0, len(array), chunk[0]))
-    stored = group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunk, shards=shard,
-                                compressors=[ZstdCodec(level=settings.compression)],
-                                config={"write_empty_chunks": not empty})
-    stored[:] = array
+def _write(group: Path, name: str, array: np.ndarray, settings: Store, length: int | None = None) -> None:
+    write_array(group / name, array, length or settings.chunk_frames, settings.compression)      # stems: a second

@@ -1,4 +1,4 @@
-"""Tracks fan out: over the workers of a Dask cluster where one is named, otherwise over processes of this machine.
+"""Tracks fan out: over the workers of a Dask cluster where one is named, otherwise over threads or processes here.
 
 DASK_SCHEDULER_ADDRESS names the cluster's scheduler (`tcp://host:8786`), as it
 does for every program that uses dask.distributed; its other settings
@@ -52,7 +52,7 @@ def scheduler() -> str | None:
 
 def over_tracks(function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str], folder: Path, *,
                 unit: str, desc: str, amounts: Sequence[float] | None = None) -> list:
-    """`function(item)` for every item: on the workers of the cluster, or in processes here.
+    """`function(item)` for every item: on the workers of the cluster, or in threads or processes here.
 
     Parameters
     ----------
@@ -86,7 +86,8 @@ def over_tracks(function: Callable[[Any], Any], items: Sequence[Any], names: Seq
     amounts = [1] * len(pairs) if amounts is None else [max(1, round(amount)) for amount in amounts]
     address = scheduler()
     if address is None:
-        return each_in_parallel(partial(_named, function), pairs, unit=unit, desc=desc, amounts=amounts, worth=_WORTH)
+        return each_in_parallel(partial(_named, function), pairs, unit=unit, desc=desc, amounts=amounts, worth=_WORTH,
+                                threads=True)
     # A run that finds all its tracks finished needs no cluster.
     return _on_cluster(address, function, pairs, folder, unit, desc, amounts) if pairs else []
 

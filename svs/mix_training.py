@@ -15,7 +15,7 @@ from svs.running import log, quietly
 from svs.settings import MixTraining
 from svs.spectral import stereo_log_magnitudes
 from svs.store import Stems
-from svs.training import Checkpoint, fit, make_reproducible
+from svs.training import Checkpoint, computing_in, fit, make_reproducible, trained_in
 
 with quietly():
     import keras
@@ -120,8 +120,12 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         warmup_target=settings.learning_rate if warm_up else None, warmup_steps=warm_up)
     stretch = max(1, round(representation.sample_rate / representation.hop_length))
     stretch = settings.frames // max(1, round(settings.frames / stretch))        # a passage holds a whole number
-    with strategy.scope() if strategy else nullcontext():
-        model = network.build(settings.bins, settings.network, mean, deviation, seed=seed)
+
+    def built() -> keras.Model:
+        return network.build(settings.bins, settings.network, mean, deviation, seed=seed)
+
+    with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
+        model = built()
         model.compile(keras.optimizers.Adam(rate, clipnorm=_CLIP), ErrorToMixture(stretch, settings.loss_floor))
         model.optimizer.build(model.trainable_variables)
     log.info("%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages; %d parameters", model_name,
@@ -135,6 +139,9 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         model.set_weights(checkpoint.best_weights)
     else:
         checkpoint.restore(model)
+    if settings.precision != "float32":
+        weights, model = model.get_weights(), built()       # as in `svs.training.train`
+        model.set_weights(weights)
     if curve is not None:
         write_text(curve, history.csv())
     card = {
@@ -146,4 +153,4 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         "best_epoch": epoch, "epochs": history.epochs, "val_loss_floor": None,
         "songs": {split: len(stems.tracks(split)) for split in settings.songs},
     }
-    return model, card
+    return model, card | trained_in(settings.precision)

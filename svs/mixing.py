@@ -123,8 +123,7 @@ class Passages(keras.utils.PyDataset):
 def spectra(audio: np.ndarray, settings: MixTraining) -> np.ndarray:
     """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the kept bins."""
     representation: Representation = settings.representation
-    spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation,
-                    precision=np.float32)[..., :settings.bins, :]
+    spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., :settings.bins, :]
     return np.moveaxis(spectrum, -3, -1).swapaxes(-3, -2) * np.float32(1 / window_sum(representation))
 
 

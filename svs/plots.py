@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib import font_manager
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import seaborn as sns
 
-from svs.audio import Source, mono
+from svs.audio import Source, WavSource, mono
+from svs.dataset import Dataset, Track
 from svs.errors import DataError
 from svs.files import written
 from svs.published import FLOOR as PUBLISHED_FLOOR
@@ -30,6 +29,8 @@ from svs.scores import MEASURES, TARGETS
 from svs.settings import Plots, Representation
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from svs.singing import Activity
 
 FLOOR, CEILINGS = "mixture", ("oracle_ibm", "oracle_irm")
@@ -67,6 +68,10 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     published : DataFrame, optional
         `svs.summary.published_table`.
     """
+    # They take most of a second to import, and pictures of tracks need none.
+    import pandas as pd
+    import seaborn as sns
+
     theirs = [] if published is None else list(published["method"].unique())
     if theirs:
         table = pd.concat([table, published], ignore_index=True)
@@ -134,6 +139,9 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
     note : str
         A line below the figure.
     """
+    import pandas as pd
+    import seaborn as sns
+
     names = [_shown(before[0]), _shown(after[0])]
     if names[0] == names[1]:
         names = [f"{names[0]} (before)", f"{names[1]} (after)"]
@@ -181,6 +189,8 @@ def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
         `svs.summary.frame_table` of a track, or `svs.summary.track_table`.
     title : str
     """
+    import seaborn as sns
+
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
     order = list(medians.sort_values(ascending=False, na_position="last").index)
     with plt.rc_context(_STYLE):
@@ -242,6 +252,27 @@ def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, 
             axis.legend(frameon=False, fontsize=8)
         figure.tight_layout()
     return figure
+
+
+def draw_track(track: Track, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path,
+               settings: Plots) -> None:
+    """Write `separation_picture` of one test track into a folder.
+
+    Parameters
+    ----------
+    track : Track
+    data : Dataset
+    estimates : Path
+        `METHOD/test/TRACK/vocals.wav` below it.
+    methods : sequence of str
+        Those that have estimates.
+    folder : Path
+    settings : Plots
+    """
+    vocals = {method: WavSource(estimates / method / track.subset / track.name / "vocals.wav") for method in methods}
+    with data.open(track, ("mixture", "vocals")) as sources:
+        figure = separation_picture(track.name, sources["mixture"], sources["vocals"], vocals, settings)
+    save(figure, folder / f"{track.name}.png")
 
 
 def separation_picture(title: str, mixture: Source, vocals: Source, estimates: Mapping[str, Source],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
 import os
 import signal
@@ -9,9 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -51,6 +54,9 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
         with suppress(OSError):        # a terminal that is closed
             print("terminated: run again to continue", file=sys.stderr)
         raise
+    finally:
+        # A process that ends looks through all of TensorFlow's objects for cycles, which takes a second.
+        gc.freeze()
 
 
 @contextmanager
@@ -79,8 +85,21 @@ def _terminable() -> Iterator[None]:
 def quietly() -> Iterator[None]:
     """Standard error goes nowhere inside: TensorFlow greets with lines that no setting turns off.
 
-    Only for imports: an error raised inside is an exception, not a line.
+    Only for imports: an error raised inside is an exception, not a line.  Nor
+    is rubbish looked for among what they make, which takes TensorFlow's half a second.
     """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with _silence():
+            yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
     try:
         kept = os.dup(2)
     except OSError:         # there is no standard error
@@ -155,13 +174,16 @@ def stay_single_threaded() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, desc: str | None = None,
-                     amounts: Sequence[float] | None = None, worth: float = 0.0) -> list:
-    """`function(item)` for every item, in as many processes as there are cores.
+# Cores up to which threads do as well as processes; with more of them they would wait for Python's lock.
+_FEW_CORES = 4
 
-    Workers are spawned, never forked (TensorFlow and numba don't survive a
-    fork), with one numeric thread each.  An `SVSError` in a worker ends the
-    run and is raised here.
+
+def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, desc: str | None = None,
+                     amounts: Sequence[float] | None = None, worth: float = 0.0, threads: bool = False) -> list:
+    """`function(item)` for every item, on as many processors as there are, each with one numeric thread.
+
+    Processes are spawned, never forked (TensorFlow and numba don't survive a
+    fork).  An `SVSError` in one of them ends the run and is raised here.
 
     Parameters
     ----------
@@ -175,6 +197,9 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
     worth : float
         Seconds that processes must save to be started.  Until so much work is
         seen to be left, items are done here.
+    threads : bool
+        `function` spends its time in other programs and in libraries that let go
+        of Python's lock: on few cores threads will do, which cost nothing to start.
 
     Returns
     -------
@@ -187,32 +212,64 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
         As raised by `function`; or a process was killed.
     """
     amounts = [1] * len(items) if amounts is None else amounts
-    workers = min(cores(), len(items))
     results: list = [None] * len(items)
+    workers = min(cores(), len(items))
     with bar(unit=unit, desc=desc, total=sum(amounts)) as moving:
+        if threads and workers > 1 and cores() <= _FEW_CORES:
+            busy: set[int] = set()
+            # OpenMP's limit is one of each thread.
+            with threadpool_limits(1), ThreadPoolExecutor(workers, "svs", threadpool_limits, (1,)) as pool:
+                _gather(pool, partial(_known_busy, function, busy), items, results, amounts, moving, 0,
+                        partial(_interrupt_threads, busy))
+            return results
         done = _here(function, items, results, amounts, moving, workers, worth)
         workers = min(cores(), len(items) - done)
         if not workers:
             return results
         with single_threaded(), ProcessPoolExecutor(workers, get_context("spawn"), _start_child) as pool:
-            futures = {pool.submit(_unless_ended, function, item): index
-                       for index, item in enumerate(items) if index >= done}
             try:
-                for future in as_completed(futures):
-                    results[futures[future]] = future.result()
-                    moving.update(amounts[futures[future]])
+                _gather(pool, partial(_unless_ended, function), items, results, amounts, moving, done, _end_processes)
             except BrokenProcessPool:
                 raise SVSError(f"{desc or 'work'}: a process died (killed for want of memory?); what is finished is "
                                "kept: run again to continue") from None
-            except (KeyboardInterrupt, Terminated):
-                for child in list(pool._processes.values()):
-                    child.terminate()
-                pool.shutdown(cancel_futures=True)
-                raise
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
     return results
+
+
+def _gather(pool: Executor, function: Callable[[Any], Any], items: list, results: list, amounts: Sequence[float],
+            moving: tqdm, done: int, interrupt: Callable[[Executor], None]) -> None:
+    """All items from number `done` on through a pool; after an error nothing more is begun."""
+    futures = {pool.submit(function, item): index for index, item in enumerate(items) if index >= done}
+    try:
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+            moving.update(amounts[futures[future]])
+    except (KeyboardInterrupt, Terminated):
+        interrupt(pool)
+        pool.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+def _end_processes(pool: ProcessPoolExecutor) -> None:
+    for child in list(pool._processes.values()):
+        child.terminate()
+
+
+def _known_busy(function: Callable[[Any], Any], busy: set[int], item: Any) -> Any:
+    busy.add(threading.get_ident())
+    try:
+        return function(item)
+    finally:
+        busy.discard(threading.get_ident())
+
+
+def _interrupt_threads(busy: set[int], pool: ThreadPoolExecutor) -> None:
+    # Ctrl-C is raised in the main thread alone; the others clean up only where it is raised in them too.
+    pool.shutdown(wait=False, cancel_futures=True)
+    for thread in list(busy):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
 
 
 def _here(function: Callable[[Any], Any], items: list, results: list, amounts: Sequence[float], moving: tqdm,

@@ -21,6 +21,8 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+# Numbers that a training computes with; weights, their updates and losses are float32 in all of them.
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
 class _Group(BaseModel):
@@ -169,6 +171,7 @@ class Training(_Group):
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
     input_gain: Annotated[float, Field(gt=0)]
     patience: Positive
+    precision: Precision = "float32"
     label_width: Positive | None = None
     excerpts: Draw
 
@@ -215,6 +218,7 @@ class MixTraining(_Group):
     loss_floor: Annotated[float, Field(lt=0)]
     songs: tuple[Literal["train", "unused", "valid"], ...]
     keep: Literal["best", "last"]
+    precision: Precision = "float32"
     representation: Representation
     network: UNet
     mixing: Mixing

@@ -13,6 +13,8 @@ from scipy import fft
 
 from svs.settings import Representation
 
+HANN, HAMMING = 0.5, 0.54
+
 _BLOCK = 32      # frames transformed at a time: what they need stays in the cache
 
 _FLOOR = 1e-5        # of magnitudes whose logarithm is taken
@@ -23,14 +25,15 @@ def frames(samples: int, representation: Representation) -> int:
     return 1 + samples // representation.hop_length
 
 
-def stft(audio: np.ndarray, representation: Representation, *, precision: type = np.float64) -> np.ndarray:
+def stft(audio: np.ndarray, representation: Representation, alpha: float = HANN) -> np.ndarray:
     """Complex spectrogram of real audio.
 
     Parameters
     ----------
     audio : float32 (samples,) or (channels, samples)
-    precision : type
-        In which frames are transformed: float32 takes half the time, and is 1e-7 of the largest value off.
+    representation : Representation
+    alpha : float
+        Of the window, alpha - (1 - alpha) cos: `HANN` or `HAMMING`.
 
     Returns
     -------
@@ -40,7 +43,7 @@ def stft(audio: np.ndarray, representation: Representation, *, precision: type =
     audio = np.asarray(audio, dtype=np.float32)
     padded = np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(size // 2, size // 2)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[..., ::representation.hop_length, :]
-    window = _window(representation).astype(precision)
+    window = _window(representation, alpha)
     spectrum = np.empty((*windows.shape[:-1], representation.bins), dtype=np.complex64)
     for first in range(0, windows.shape[-2], _BLOCK):
         block = (..., slice(first, first + _BLOCK), slice(None))
@@ -72,21 +75,21 @@ def istft(spectrogram: np.ndarray, representation: Representation, samples: int)
     return audio
 
 
-def _hann(length: int) -> np.ndarray:
-    """Periodic Hann window, float64 (length,)."""
-    return 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, length + 1)[:-1])
+def _cosine(length: int, alpha: float = HANN) -> np.ndarray:
+    """Periodic Hann or Hamming window, float64 (length,)."""
+    return alpha + (1 - alpha) * np.cos(np.linspace(-np.pi, np.pi, length + 1)[:-1])
 
 
-def _window(representation: Representation) -> np.ndarray:
-    """Hann window in the middle of a frame, float64 (frame_size,)."""
+def _window(representation: Representation, alpha: float = HANN) -> np.ndarray:
+    """Hann or Hamming window in the middle of a frame, float64 (frame_size,)."""
     before = (representation.frame_size - representation.win_length) // 2
     after = representation.frame_size - representation.win_length - before
-    return np.pad(_hann(representation.win_length), (before, after))
+    return np.pad(_cosine(representation.win_length, alpha), (before, after))
 
 
 def window_sum(representation: Representation) -> float:
     """Sum of the Hann window: what magnitudes are divided by."""
-    return float(_hann(representation.win_length).sum())
+    return float(_cosine(representation.win_length).sum())
 
 
 def magnitude(spectrogram: np.ndarray, representation: Representation) -> np.ndarray:

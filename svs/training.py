@@ -12,7 +12,8 @@ import io
 import json
 import logging
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from svs.files import Scratch, write_text, written
 from svs.models.archive import load
 from svs.published import SEED_VAL_LOSS
 from svs.running import bar, quietly
-from svs.settings import Training
+from svs.settings import Precision, Training
 
 with quietly():
     import keras
@@ -43,6 +44,22 @@ def make_reproducible(seed: int) -> None:
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Networks that are built inside compute with these numbers; their variables are float32 in any case.
+
+    Keras scales the loss by itself where numbers are float16 (its optimiser's
+    `LossScaleOptimizer`, whose state is among the optimiser's variables), and
+    takes every loss in float32.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def entropy_floor(label_smoothing: float) -> float:
@@ -203,9 +220,13 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
     batches, validation = (Batches(store, mode, split, settings.excerpts, settings.batch_size, settings.label_width,
                                    seed, scratch.path / "excerpts", strategy.num_replicas_in_sync if strategy else 1)
                            for split in (TRAIN, VALID))
-    with strategy.scope() if strategy else nullcontext():
-        model = models.build(model_name, batches.bins, batches.width, batches.label_width,
-                             input_gain=settings.input_gain, seed=seed)
+
+    def built() -> keras.Model:
+        return models.build(model_name, batches.bins, batches.width, batches.label_width,
+                            input_gain=settings.input_gain, seed=seed)
+
+    with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
+        model = built()
         if initial is not None:
             _start_from(model, initial)
         # Keras smooths towards 0.5: twice our smoothing, which is the label's distance from 0 and 1.
@@ -216,6 +237,8 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
              validation.excerpts, len(batches))
     checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
     fit(model, batches, validation, settings.epochs, checkpoint, logs, strategy)
+    if settings.precision != "float32":
+        model = built()         # what is saved says nothing of how it was trained
     model.set_weights(checkpoint.best_weights)
     history = checkpoint.history
     if curve is not None:
@@ -228,7 +251,12 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
         "val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None,
         "excerpts": {"train": batches.excerpts, "valid": validation.excerpts},
     }
-    return model, card
+    return model, card | trained_in(settings.precision)
+
+
+def trained_in(precision: Precision) -> dict[str, str]:
+    """What a card says of a precision: nothing of float32."""
+    return {} if precision == "float32" else {"precision": precision}
 
 
 def fit(model: keras.Model, batches: keras.utils.PyDataset, validation: keras.utils.PyDataset, epochs: int,

@@ -178,6 +178,27 @@ def test_epochs_hold_the_same_excerpts_in_another_order(path):
     assert sorted(keys(batches(path, seed=6))) != sorted(first)
 
 
+@pytest.mark.parametrize("mode", ["SVS", "DAE", "VAD"])
+@pytest.mark.parametrize("from_file", [False, True])
+def test_the_reader_shuffles_as_one_does_in_memory(path, tmp_path, mode, from_file):
+    """All excerpts loaded, and permuted as a whole by the epoch's generator: the same batches, bit for bit."""
+    group, seed = path / ("vad" if mode == "VAD" else "svs"), 5
+    made = Batches(group, mode, TRAIN, drawing(), 16, 9 if mode == "SVS" else None, seed,
+                   tmp_path if from_file else None)
+    # In the order in which they were drawn, which is that of an epoch that isn't shuffled.
+    made._order = np.arange(made.excerpts)
+    x, y = epoch(made)
+    for number in (0, 3):
+        made.epoch = number
+        order = np.random.default_rng([seed, 2, number]).permutation(len(x))
+        assert sorted(order) == list(range(made.excerpts)) and not np.array_equal(order, np.arange(len(x)))
+        for index in range(len(made)):
+            chosen = order[16 * index:16 * (index + 1)]
+            came_x, came_y = made[index]
+            np.testing.assert_array_equal(came_x, x[chosen])
+            np.testing.assert_array_equal(came_y, y[chosen])
+
+
 def test_validation_is_not_shuffled(path):
     made = batches(path, split=VALID)
     first = keys(made)

@@ -154,8 +154,21 @@ def test_an_error_names_its_track(tmp_path, monkeypatch, cores):
     assert "while at work on track a" in caught.value.__notes__
 
 
+def test_threads_do_where_there_are_few_cores(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "cores", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = spread(threads, list(range(6)), tmp_path)
+    assert {process for *_, process in found} == {os.getpid()}
+    assert {thread_limits for pools, *_ in found for thread_limits in pools} == {1}
+    # Two at a time, in order.
+    start = time.monotonic()
+    assert spread(patient, [3, 1, 2, 4], tmp_path) == [3, 1, 2, 4]
+    assert time.monotonic() - start < 0.75
+
+
 def test_processes_are_started_where_they_pay(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "cores", lambda: 2)
+    monkeypatch.setattr(running, "_FEW_CORES", 1)
     monkeypatch.setattr(fanout, "_WORTH", 0.05)
     few = {process for *_, process in spread(threads, [1, 2], tmp_path)}
     monkeypatch.setattr(fanout, "_WORTH", 1e-9)
@@ -246,15 +259,18 @@ def everything(tiny_set, small, models_folder: Path, root: Path, methods=METHODS
 
 @pytest.mark.slow
 def test_the_same_bytes_on_the_cluster_and_here(cluster, tiny_set, small, models_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "cores", lambda: 1)
     here = everything(tiny_set, small, models_folder, tmp_path / "here")
-    monkeypatch.setattr(fanout, "_WORTH", 1e-9)
     monkeypatch.setattr(running, "cores", lambda: 2)
+    in_threads = everything(tiny_set, small, models_folder, tmp_path / "threads", ("repet_sim", "hpss"))
+    monkeypatch.setattr(fanout, "_WORTH", 1e-9)
+    monkeypatch.setattr(running, "_FEW_CORES", 1)
     processes = everything(tiny_set, small, models_folder, tmp_path / "processes", ("repet_sim",))
     monkeypatch.setenv(fanout.ADDRESS, cluster)
     there = everything(tiny_set, small, models_folder, tmp_path / "there")
     assert len(here) > 2 * len(METHODS) * 2 and any(name.startswith("store/svs/") for name in here)
-    assert len(processes) > 20 and set(processes) < set(here) == set(there)
-    assert [name for other in (processes, there) for name in other if other[name] != here[name]] == []
+    assert len(processes) > 20 and set(processes) < set(in_threads) < set(here) == set(there)
+    assert [name for other in (in_threads, processes, there) for name in other if other[name] != here[name]] == []
 
 
 @pytest.mark.slow

@@ -1,111 +1,24 @@
-"""The pipeline as DVC runs it: from nothing, again, after a change, after kill -9, in two clones."""
+"""The pipeline as DVC runs it: from nothing, again, after a change."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.pipeline import ROOT, call, changed_parameters, commit, dvc, hashes, ran, run_once
+
 pytestmark = pytest.mark.slow
-
-# The default profile, made small enough for tests: the same stages on fewer, shorter tracks
-# and spectrograms of 257 bins.
-SMALL = {
-    "extract": {name: {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
-                for name in ("svs", "vad")},
-    "train": {"unet_separator": {
-        "frames": 32, "representation": {"frame_size": 1024, "win_length": 1024, "hop_length": 512},
-        "network": {"channels": 6, "growth": 2, "levels": 2}}},
-    "profiles": {"tiny": {
-        "download": {"tiny": {"train": 2, "valid": 1, "test": 2, "train_seconds": 3.0, "test_seconds": 2.5,
-                              "real_song": False}},
-        "pretrain": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 16, "valid_per_track": 8}},
-        "train": {model: {"epochs": 3, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}}
-                  for model in ("cnn_separator", "cnn_deep_separator")} | {"unet_separator": {"epochs": 2, "mixes": 8}},
-        "vad": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}},
-    }},
-}
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "SVS_LOG": "INFO"}
-
-
-# The report names the commit: the same files shall be the same commit in every clone.
-DATES = {"GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z"}
-
-
-def call(workspace: Path, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
-    done = subprocess.run(command, cwd=workspace, env=environment() | variables, capture_output=True, text=True)
-    if check and done.returncode:
-        pytest.fail(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done
-
-
-def dvc(workspace: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    return call(workspace, "dvc", *arguments, check=check)
-
-
-def changed_parameters(workspace: Path, changes: dict) -> None:
-    """Lay `changes` (nested) over the workspace's params.yaml."""
-    from svs.settings import merge
-
-    path = workspace / "params.yaml"
-    path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), changes), sort_keys=False))
-
-
-def clone(folder: Path) -> Path:
-    """The repository's files, as they are now, in a repository of their own, without any output."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True,
-                            capture_output=True).stdout.decode().split("\0")
-    for name in filter(None, listed):
-        if name == "dvc.lock" or name.startswith(("metrics/", "plots/", "docs/")) or not (ROOT / name).is_file():
-            continue
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
-    changed_parameters(folder, SMALL)
-    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
-        call(folder, *command)
-    commit(folder, "start")
-    return folder
-
-
-def commit(workspace: Path, message: str) -> None:
-    call(workspace, "git", "add", "-A")
-    call(workspace, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", message,
-         **DATES)
-
-
-def ran(done: subprocess.CompletedProcess) -> list[str]:
-    """Stages that a `dvc repro` ran."""
-    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
-
-
-def hashes(workspace: Path) -> dict[str, dict[str, str]]:
-    """Of every stage in dvc.lock, the hash of every output."""
-    lock = yaml.safe_load((workspace / "dvc.lock").read_text())
-    return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in lock["stages"].items()}
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which the whole pipeline has run once, committed."""
-    workspace = clone(tmp_path_factory.mktemp("pipeline"))
-    done = dvc(workspace, "repro")
-    assert len(ran(done)) == len(hashes(workspace)) >= 16
-    commit(workspace, "run")
-    return workspace
+    return run_once(tmp_path_factory.mktemp("pipeline"))
 
 
 def test_everything_comes_out(pipeline):
@@ -352,69 +265,3 @@ def test_figures_are_redrawn_from_the_tables_in_git(pipeline, tmp_path):
     assert call(workspace, "git", "status", "--porcelain").stdout == ""
     assert all(path.stat().st_size > 1000 for path in figures)
     assert not [path for suffix in ("wav", "keras", "zarr") for path in workspace.rglob(f"*.{suffix}")]
-
-
-def test_two_clones_give_the_same_bytes(pipeline, tmp_path):
-    other = clone(tmp_path)
-    dvc(other, "repro")
-    assert hashes(other) == hashes(pipeline)
-
-
-def logged(path: Path, text: str) -> bool:
-    return path.exists() and text in path.read_text(errors="replace")
-
-
-# Stages, and the sign (a glob in the clone) that one is in the middle of its work.
-MIDDLE = [
-    ("download", "data/musdb/.tiny.*/tiny/train/*01"),
-    ("extract", ".cache/extract/*/tracks/*/runs.npz"),
-    ("pretrain", ".cache/pretrain/*/state.npz"),
-    ("train@cnn_separator", ".cache/train-cnn_separator/*/state.npz"),
-    ("train@cnn_deep_separator", ".cache/train-cnn_deep_separator/*/state.npz"),
-    ("train_vad", ".cache/train-vad/*/state.npz"),
-    ("separate@oracle_ibm", ".cache/separate-oracle_ibm/*/test/*"),
-    ("score@mixture", ".cache/score-mixture/*/bsseval/test/*.json"),
-    ("pictures", "plots/tracks/*.png"),
-]
-
-
-def test_killed_in_any_stage_the_next_run_ends_with_the_same_bytes(pipeline, tmp_path):
-    workspace = clone(tmp_path)
-    for stage, sign in MIDDLE:
-        log = tmp_path.parent / f"{tmp_path.name}-{stage}.log"
-        with log.open("w") as output:
-            process = subprocess.Popen(["dvc", "repro"], cwd=workspace, env=environment(), stdout=output,
-                                       stderr=subprocess.STDOUT, start_new_session=True)
-        deadline = time.monotonic() + 300
-        while not (logged(log, f"Running stage '{stage}'") and any(workspace.glob(sign))):
-            assert process.poll() is None, f"{stage} was over before it could be killed:\n{log.read_text()[-2000:]}"
-            assert time.monotonic() < deadline, f"no sign of {stage}:\n{log.read_text()[-2000:]}"
-            time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        done = hashes(workspace) if (workspace / "dvc.lock").exists() else {}
-        assert stage not in done, f"{stage} had finished; the kill came too late to mean anything"
-    final = dvc(workspace, "repro")
-    assert hashes(workspace) == hashes(pipeline)
-    assert "pictures" in ran(final) and set(ran(final)) <= {"pictures", "plots", "report"}, "a finished stage ran again"
-    assert not list(workspace.rglob("*.unfinished"))
-
-
-def test_a_resumed_training_continues_after_the_epochs_done(pipeline, tmp_path):
-    """The log of a training that is started again says which epoch it goes on from."""
-    workspace = clone(tmp_path)
-    shutil.copytree(pipeline / "data", workspace / "data", dirs_exist_ok=True)
-    log = tmp_path.parent / f"{tmp_path.name}.log"
-    changed_parameters(workspace, {"profiles": {"tiny": {"train": {"cnn_separator": {"epochs": 40}}}}})
-    with log.open("w") as output:
-        process = subprocess.Popen([sys.executable, "-m", "stages.train", "cnn_separator"], cwd=workspace,
-                                   env=environment(), stdout=output, stderr=subprocess.STDOUT)
-    while not logged(log, "epoch 2:"):
-        assert process.poll() is None, log.read_text()[-2000:]
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert not (workspace / "models/cnn_separator").exists()
-    again = call(workspace, sys.executable, "-m", "stages.train", "cnn_separator")
-    assert "continuing after epoch" in again.stderr
-    assert (workspace / "models/cnn_separator/model.keras").exists()

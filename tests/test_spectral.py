@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from svs.settings import Representation
-from svs.spectral import blocks, frames, istft, magnitude, stft, window_sum
+from svs.spectral import HAMMING, blocks, frames, istft, magnitude, stft, window_sum
 
 FEW = examples(deadline=None, max_examples=30, database=None, derandomize=True)
 # (frame, window, hop): the seed's two transforms, and smaller ones with every ratio that settings allow.
@@ -130,4 +130,6 @@ def test_the_bits_are_librosas(sizes, samples):
     np.testing.assert_array_equal(stft(audio, here), theirs)
     for length in (samples, samples + 1, max(1, samples - 99), samples + 5000):
         np.testing.assert_array_equal(istft(theirs, here, length), librosa.istft(theirs, length=length, **how))
+    np.testing.assert_array_equal(stft(audio, here, HAMMING),
+                                  librosa.stft(audio, pad_mode="constant", **how | {"window": "hamming"}))
     assert window_sum(here) == librosa.filters.get_window("hann", sizes[1], fftbins=True).sum()

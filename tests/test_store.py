@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import zarr
 
-from svs import activity, extraction, store
+from svs import activity, extraction, shards, store
 from svs.audio import WavSource
 from svs.dataset import Dataset
 from svs.errors import DataError
@@ -291,17 +291,23 @@ def test_magnitudes_are_rounded_as_numpy_rounds_them():
     assert extraction.rounded(ties, "float32").dtype == np.float32
 
 
-def test_a_silent_chunk_is_not_stored(tmp_path, small):
-    """As zarr does by itself: the same bytes with and without our own look for zeros."""
-    array = np.ones((600, 5), dtype=np.float16)
-    for silent in (False, True):
-        array[256:512] = 0 if silent else 1
-        group = zarr.open_group(tmp_path / str(silent), mode="w")
-        settings = small.extract.store.model_copy(update={"chunk_frames": 256})
-        extraction._write(group, "ours", array, settings)
-        theirs = group.create_array("theirs", shape=array.shape, dtype=array.dtype, chunks=(256, 5), shards=(768, 5),
-                                    compressors=[zarr.codecs.ZstdCodec(level=settings.compression)])
-        theirs[:] = array
-        files = [next((tmp_path / str(silent) / name / "c").rglob("0")) for name in ("ours", "theirs")]
-        files = [max(file.rglob("*"), key=lambda item: item.is_file()) if file.is_dir() else file for file in files]
-        assert files[0].read_bytes() == files[1].read_bytes()
+@pytest.mark.parametrize("dtype", ["float16", "float32", "bool", "int8"])
+@pytest.mark.parametrize("shape", [(600, 5), (512,), (3, 2), (600, 2, 3)])
+@pytest.mark.parametrize("silence", ["nowhere", "in a chunk", "everywhere", "negative"])
+def test_arrays_are_written_as_zarr_writes_them(tmp_path, dtype, shape, silence):
+    """Files of the same names and bytes, and what zarr reads from them."""
+    array = (np.random.default_rng(1).normal(size=shape) * 9).astype(dtype)
+    if silence == "negative":
+        array[256:] = -0.0 if array.dtype.kind == "f" else 0
+    elif silence != "nowhere":
+        array[slice(256, 512) if silence == "in a chunk" else slice(None)] = 0
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    zarr.open_group(theirs, mode="w").create_array(
+        "a", shape=shape, dtype=dtype, chunks=(256, *shape[1:]), shards=(-(-len(array) // 256) * 256, *shape[1:]),
+        compressors=[zarr.codecs.ZstdCodec(level=3)])[:] = array
+    shards.write_group(ours)
+    shards.write_array(ours / "a", array, 256, 3)
+    assert contents(ours) == contents(theirs)
+    assert (ours / "a" / "zarr.json").is_file()
+    read = zarr.open_group(ours, mode="r")["a"][:]
+    assert read.dtype == array.dtype and read.tobytes() == array.tobytes()

@@ -20,7 +20,7 @@ from svs.dataset import Dataset
 from svs.errors import ModelError
 from svs.excerpts import VALID, Batches
 from svs.files import Scratch
-from svs.models import archive
+from svs.models import archive, shared
 from svs.settings import Draw, Training
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -159,6 +159,30 @@ def test_early_stopping_by_patience_also_across_a_resume(store, tmp_path):
     assert again == whole
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
+    """About the same loss; a net that says nothing of it and is read without Keras; interrupted, the same losses."""
+    changes = {"epochs": 3, "precision": precision}
+    plain, plain_card = train(store, tmp_path / "plain", {"epochs": 3})
+    model, card = train(store, tmp_path / "whole", changes, curve=tmp_path / "whole.csv")
+    assert keras.config.dtype_policy().name == "float32"
+    assert card["precision"] == precision and "precision" not in plain_card
+    # Another rounding, so it really computed with other numbers; but the same training.
+    assert card["val_loss"] != plain_card["val_loss"]
+    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], rel=0.03)
+    assert model.get_config() == plain.get_config()
+    assert {weight.dtype for weight in model.get_weights()} == {np.dtype(np.float32)}
+    ours = validation_loss(model, store / "svs", "SVS", options(**changes), 1)
+    assert ours == pytest.approx(card["val_loss"], rel=0.01)
+    archive.save(tmp_path / "saved", model, card)
+    evaluation, _ = shared.load(tmp_path / "saved")
+    assert evaluation.window == (257, 9)
+    # Interrupted after an epoch: the scale of the loss goes on as well.
+    train(store, tmp_path / "resumed", changes | {"epochs": 1}, curve=tmp_path / "resumed.csv")
+    train(store, tmp_path / "resumed", changes, curve=tmp_path / "resumed.csv")
+    assert (tmp_path / "resumed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_a_loss_that_is_not_finite_is_a_model_error(store, tmp_path):
     with pytest.raises(ModelError, match="epoch 1: the loss is .*(nan|inf).*lower the learning rate"):
         train(store, tmp_path, {"input_gain": 1e30}, curve=tmp_path / "curve.csv")
@@ -236,7 +260,7 @@ import json, sys
 from pathlib import Path
 from svs import training
 from svs.files import Scratch
-from svs.models import archive
+from svs.models import archive, shared
 from svs.settings import Training
 name, mode, store, root, options, seed, initial = sys.argv[1:]
 root = Path(root)

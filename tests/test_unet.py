@@ -383,3 +383,13 @@ def test_a_card_of_another_net_is_refused(tmp_path, network):
     archive.save(tmp_path / "net", network, {"representation": REPRESENTATION})
     with pytest.raises(ModelError, match="card of a U-Net"):
         UNetSeparator(tmp_path / "net", UNetOptions(swapped=True, wiener=0, wiener_window=1.0))
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_mixed_precision_trains_the_same_net(store, tmp_path, keep):
+    plain, plain_card = train(store, tmp_path / "plain", keep=keep)
+    model, card = train(store, tmp_path / "mixed", keep=keep, precision="mixed_bfloat16")
+    assert card["precision"] == "mixed_bfloat16" and "precision" not in plain_card
+    assert card["val_loss"] != plain_card["val_loss"]
+    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], abs=0.2)       # dB
+    assert model.get_config() == plain.get_config()

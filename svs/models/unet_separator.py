@@ -62,8 +62,9 @@ def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *,
     """
     net = _Builder(seed)
     level = keras.Input((None, bins, settings.inputs), name="log_magnitude")
-    heard = keras.layers.Normalization(axis=(2, 3), mean=mean, variance=np.square(deviation),
-                                       name="standardised")(level)
+    # In float32 whatever the rest computes with: levels reach over 90 dB.
+    heard = keras.layers.Normalization(axis=(2, 3), mean=mean, variance=np.square(deviation), name="standardised",
+                                       dtype="float32")(level)
     heard = keras.layers.Reshape((-1, bins // settings.fold, settings.inputs * settings.fold), name="folded")(heard)
     members = [net.member(heard, settings) for _ in range(settings.members)]
     x = members[0] if len(members) == 1 else keras.layers.Concatenate(name="members")(members)

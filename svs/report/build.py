@@ -62,7 +62,7 @@ def build(home: Path, settings: Settings, folder: Path) -> Built:
     with written(folder) as temporary:
         make = partial(listening.make, data=data, estimates=home / paths.ESTIMATES, methods=here, folder=temporary,
                        report=settings.report, plots=settings.plots)
-        passages = each_in_parallel(make, jobs, unit="track", desc="report")
+        passages = each_in_parallel(make, jobs, unit="track", desc="report", threads=True)
         html = page.render(gathered, passages, settings)
         (temporary / INDEX).write_text(html, encoding="utf-8")
         sizes = {path: path.stat().st_size for path in temporary.rglob("*") if path.is_file()}

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import librosa
 import numpy as np
 
+from svs.masks import soft_mask
 from svs.separators.base import Separator
 from svs.settings import RepetSimAuthors, RepetSimLibrosa, Representation, Settings
 from svs.similarity import RepetitionSeparator, padded, peaks, power_of_two, unit, windows
+from svs.spectral import HAMMING, stft
 
 _EPSILON = np.finfo(np.float64).eps
 _DIGITS = 10     # of a similarity: identical frames tie whichever way a product was summed
@@ -77,8 +78,7 @@ class RepetSim(RepetitionSeparator):
     def analyse(self, audio: np.ndarray, representation: Representation) -> np.ndarray:
         # The authors have a frame more where the last hop is not full.
         size, hop = representation.frame_size, representation.hop_length
-        return librosa.stft(padded(audio, max(size, -(-len(audio) // hop) * hop)), n_fft=size, hop_length=hop,
-                            window="hamming", pad_mode="constant")
+        return stft(padded(audio, max(size, -(-len(audio) // hop) * hop)), representation, HAMMING)
 
     def synthesise(self, spectrogram: np.ndarray, representation: Representation, samples: int) -> np.ndarray:
         """Plain overlap-add: Hamming windows that half overlap sum to a constant, 2 * 0.54."""
@@ -126,8 +126,7 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
     def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
                 representation: Representation) -> list[np.ndarray]:
         frames = unit(spectrum)
-        wide = int(librosa.time_to_frames(self._options.width, sr=representation.sample_rate,
-                                          hop_length=representation.hop_length))
+        wide = int(self._options.width * representation.sample_rate) // representation.hop_length
         chosen = []
         for rows, columns, near in windows(first, last, reach, len(frames)):
             alike = frames[rows] @ frames[columns].T
@@ -146,7 +145,7 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
         model = np.minimum(model, mixture)
-        return librosa.util.softmask(mixture - model, self._options.margin * model, power=self._options.power)
+        return soft_mask(mixture - model, self._options.margin * model, self._options.power)
 
 
 def build(settings: Settings, needs: Path) -> Separator:
