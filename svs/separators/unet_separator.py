@@ -14,7 +14,7 @@ from svs.separators.base import MaskSeparator
 from svs.settings import Representation, Settings, UNetOptions
 from svs.spectral import stereo_log_magnitudes, window_sum
 
-_PIECE = 512           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
+_PIECE = 256           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
 
 
