@@ -418,11 +418,11 @@ class Evaluation:
             numbers = _Bins(bins, self._layers[-1].rows if self._layers else bins, needed)
             place = before, after, hop, self._delay * hop, self._device
             if self._layers:
-                # The first layer's stream is long: rows that a sum over several frames shares with the last block's
-                # are sooner computed again than put before the others.
-                again = first.again if (first := self._layers[0]) is self._layers[-1] else 0
+                again = self._layers[0].again if len(self._layers) == 1 else 0
                 self._layers.append(_Later(convolution, numbers, *place, again))
             else:
+                # Its rows are large: those that sums over several frames share with the last block's are sooner
+                # computed again than put before the others.
                 alone = len(convolutions) > 1 and not after.runs and not columns[2].runs
                 self._layers.append(_First(convolution, numbers, *place, convolutions[1].frames - 1 if alone else 0))
             bins //= convolution.pool
