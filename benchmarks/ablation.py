@@ -49,8 +49,6 @@ class Variant:
 
 VARIANTS = {
     BASE: Variant(),
-    "left and right alone": Variant({"network": {"mid_side": False}}),
-    "one order of channels": Variant(separate={"swapped": False}, of=BASE),
     "songs as they are": Variant({"mixing": {"other_song": 0.0}}),
     "whole accompaniments": Variant({"mixing": {"loose_stems": 0.0}}),
     "no gain": Variant({"mixing": {"gain": 0.0}}),

@@ -127,10 +127,9 @@ def random_net(folder: Path, method: str) -> None:
     content["profile"] = "full"
     options = settings.resolve(content).train[method]
     network = models.on_mixes(method)
-    level = (np.full((options.bins, options.network.inputs), value, np.float32) for value in (-6, 3))
+    level = (np.full(options.bins, value, np.float32) for value in (-6, 3))
     archive.save(folder, network.build(options.bins, options.network, *level, seed=1), {
         "representation": options.representation.model_dump(), "bins": options.bins,
-        "mid_side": options.network.mid_side,
         "frames_multiple": network.frames_multiple(options.network), "context": network.context(options.network)})
 
 

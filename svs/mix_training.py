@@ -13,7 +13,7 @@ from svs.files import Scratch, write_text
 from svs.mixing import Mixes, Passages, spectra
 from svs.running import log, quietly
 from svs.settings import MixTraining
-from svs.spectral import stereo_log_magnitudes
+from svs.spectral import log_magnitude
 from svs.store import Stems
 from svs.training import Checkpoint, computing_in, fit, make_reproducible, trained_in
 
@@ -70,18 +70,15 @@ class ErrorToMixture(keras.losses.Loss):
 
 
 def standardisation(stems: Stems, tracks: list[str], settings: MixTraining) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the log magnitudes of the songs as they are: float32 (bins, inputs) each."""
+    """Mean and deviation of the log magnitudes of the songs as they are: float32 (bins,) each."""
     total, squares, count = 0.0, 0.0, 0
     longest = round(60 * stems.rate)         # of each song its first minute will do
     for track in tracks:
         stop = min(stems.samples(track), longest)
         mixture = sum(stems.read(track, stem, 0, stop) for stem in ("vocals", "drums", "bass", "other"))
-        level = stereo_log_magnitudes(spectra(mixture, settings), mid_side=settings.network.mid_side).astype(np.float64)
-        total, squares = total + level.sum(axis=0), squares + np.square(level).sum(axis=0)
-        count += level.shape[0]
-    # Left and right alike: channels are swapped while training.
-    for sums in (total, squares):
-        sums[:, :2] = sums[:, :2].mean(axis=1, keepdims=True)
+        level = log_magnitude(np.abs(spectra(mixture, settings))).astype(np.float64)
+        total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
+        count += level.shape[0] * level.shape[2]
     mean = total / count
     return mean.astype(np.float32), (np.sqrt(np.maximum(squares / count - mean ** 2, 0)) + _LEAST).astype(np.float32)
 
@@ -146,7 +143,7 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
         write_text(curve, history.csv())
     card = {
         "model": model_name, "mode": "MIX", "parameters": model.count_params(),
-        "representation": representation.model_dump(), "bins": settings.bins, "mid_side": settings.network.mid_side,
+        "representation": representation.model_dump(), "bins": settings.bins,
         "frames_multiple": network.frames_multiple(settings.network),
         "context": network.context(settings.network),
         "val_loss": history.val_loss[epoch - 1], "loss": history.loss[epoch - 1],

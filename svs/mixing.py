@@ -16,7 +16,7 @@ import numpy as np
 from svs.dataset import ACCOMPANIMENT
 from svs.errors import DataError
 from svs.settings import MixTraining, Representation
-from svs.spectral import stereo_log_magnitudes, stft, window_sum
+from svs.spectral import log_magnitude, stft, window_sum
 from svs.store import Stems
 
 VOCALS = "vocals"
@@ -144,6 +144,5 @@ def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixTraining) -> t
     """
     x, v = spectra(mixture, settings), spectra(vocals, settings)
     level = np.abs(x)
-    heard = stereo_log_magnitudes(x, mid_side=settings.network.mid_side)
-    return heard, np.stack([level * level, x.real * v.real + x.imag * v.imag,
+    return log_magnitude(level), np.stack([level * level, x.real * v.real + x.imag * v.imag,
                             v.real * v.real + v.imag * v.imag], axis=-1)

@@ -180,7 +180,6 @@ class UNet(_Group):
     """Size of the U-Net: Hz, bins, layers."""
 
     members: Annotated[int, Field(ge=1, le=8)]
-    mid_side: bool
     max_frequency: Annotated[float, Field(gt=0)]
     fold: Positive
     channels: Positive
@@ -189,11 +188,6 @@ class UNet(_Group):
     blocks: Positive
     convolutions: Positive
     bottleneck: Positive
-
-    @property
-    def inputs(self) -> int:
-        """Channels of log magnitudes that it hears."""
-        return 4 if self.mid_side else 2
 
 
 class Mixing(_Group):
@@ -265,7 +259,6 @@ class ModelSource(_Group):
 class UNetOptions(_Group):
     """What the U-Net's mask goes through on its way to audio."""
 
-    swapped: bool
     wiener: Count
     wiener_window: Annotated[float, Field(ge=0.1, le=60)]
 

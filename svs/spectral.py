@@ -102,26 +102,6 @@ def log_magnitude(magnitudes: np.ndarray) -> np.ndarray:
     return np.log(magnitudes + np.float32(_FLOOR))
 
 
-def stereo_log_magnitudes(spectrum: np.ndarray, *, mid_side: bool) -> np.ndarray:
-    """What a network hears of a scaled stereo spectrogram.
-
-    Parameters
-    ----------
-    spectrum : complex64 (..., 2)
-        Left and right in the last axis.
-    mid_side : bool
-        Their half sum and half difference too: two channels of one level may be the same sound or two sounds.
-
-    Returns
-    -------
-    float32 (..., 2) or (..., 4)
-    """
-    if mid_side:
-        left, right = spectrum[..., 0], spectrum[..., 1]
-        spectrum = np.stack([left, right, (left + right) / 2, (left - right) / 2], axis=-1)
-    return log_magnitude(np.abs(spectrum))
-
-
 def blocks(samples: int, representation: Representation, frames_per_block: int):
     """Cut a signal into blocks whose frames equal those of the whole signal.
 

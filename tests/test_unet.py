@@ -23,7 +23,7 @@ from svs.store import Stems
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
-NETWORK = {"members": 1, "mid_side": True, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
+NETWORK = {"members": 2, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
            "blocks": 1, "convolutions": 2, "bottleneck": 8}
 PLAIN = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
 MIXING = PLAIN | {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
@@ -147,11 +147,7 @@ def test_passages_are_the_songs_one_after_the_other(stems):
     length = 31 * 512
     mixture = sum(stems.read(track, stem, length, 2 * length) for stem in ("vocals", *ACCOMPANIMENT))
     vocals = stems.read(track, "vocals", length, 2 * length)
-    spectrum = mixing.spectra(mixture, options())
-    np.testing.assert_allclose(x[1, ..., :2], np.log(np.abs(spectrum) + 1e-5), atol=1e-4)
-    for heard, sign in ((2, 1), (3, -1)):
-        half = (spectrum[..., 0] + sign * spectrum[..., 1]) / 2
-        np.testing.assert_allclose(x[1, ..., heard], np.log(np.abs(half) + 1e-5), atol=1e-3)
+    np.testing.assert_allclose(x[1], np.log(np.abs(mixing.spectra(mixture, options())) + 1e-5), atol=1e-4)
     np.testing.assert_allclose(y[1, ..., 2], np.abs(mixing.spectra(vocals, options())) ** 2, atol=1e-7)
 
 
@@ -190,7 +186,7 @@ def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
     sound = rng.standard_normal((1, 31 * 512, 2)).astype(np.float32)
     vocals = sound if rest == 0.0 else np.zeros_like(sound)
     x, y = mixing.targets(sound, vocals, options())
-    loss = mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x[..., :2], logit))
+    loss = mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x, logit))
     assert float(loss) == pytest.approx(expected, abs=2e-3)
 
 
@@ -201,7 +197,7 @@ def network() -> keras.Model:
     """A net with weights that let everything through, so that context shows."""
     settings = options().network
     bins = options().bins
-    net = unet_separator.build(bins, settings, np.full((bins, 4), -6.0), np.ones((bins, 4)), seed=3)
+    net = unet_separator.build(bins, settings, np.full(bins, -6.0), np.ones(bins), seed=3)
     rng = np.random.default_rng(5)
     net.set_weights([weight + rng.normal(0, 0.05, weight.shape).astype(np.float32) for weight in net.get_weights()])
     return net
@@ -231,11 +227,11 @@ def test_context_is_what_the_mask_of_a_frame_depends_on(network):
 def test_a_second_net_has_the_same_names_and_bytes(tmp_path):
     settings = options().network
     for name in "ab":
-        net = unet_separator.build(320, settings, np.zeros((320, 4)), np.ones((320, 4)), seed=3)
+        net = unet_separator.build(320, settings, np.zeros(320), np.ones(320), seed=3)
         archive.save(tmp_path / name, net, {})
     assert (tmp_path / "a" / "model.keras").read_bytes() == (tmp_path / "b" / "model.keras").read_bytes()
     loaded, _ = archive.load(tmp_path / "a")
-    heard = np.random.default_rng(0).uniform(0, 1, (1, 8, 320, 4)).astype(np.float32)
+    heard = np.random.default_rng(0).uniform(0, 1, (1, 8, 320, 2)).astype(np.float32)
     np.testing.assert_array_equal(np.asarray(loaded(heard)), np.asarray(net(heard)))
 
 
@@ -309,7 +305,7 @@ def test_stems_at_another_rate_are_refused(store, tmp_path):
 def folder(network, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("net") / "unet_separator"
     settings = options()
-    archive.save(folder, network, {"representation": REPRESENTATION, "bins": network.input_shape[2], "mid_side": True,
+    archive.save(folder, network, {"representation": REPRESENTATION, "bins": network.input_shape[2],
                                    "frames_multiple": unet_separator.frames_multiple(settings.network),
                                    "context": unet_separator.context(settings.network)})
     return folder
@@ -326,7 +322,7 @@ def song(tmp_path_factory) -> np.ndarray:
 
 @pytest.mark.parametrize("iterations, exact", [(0, 1e-5), (1, 1e-5)])
 def test_chunks_have_no_seams(folder, song, iterations, exact):
-    separator = UNetSeparator(folder, UNetOptions(swapped=True, wiener=iterations, wiener_window=0.5))
+    separator = UNetSeparator(folder, UNetOptions(wiener=iterations, wiener_window=0.5))
     whole = np.concatenate([part for _, part in chunking.chunks(separator, ArraySource(song, RATE), 60.0)])
     pieces = list(chunking.chunks(separator, ArraySource(song, RATE), 1.7))
     assert len(pieces) > 2
@@ -336,7 +332,7 @@ def test_chunks_have_no_seams(folder, song, iterations, exact):
 @pytest.mark.parametrize("channels, rate", [(1, RATE), (2, 48000), (6, RATE), (2, 8000)])
 @pytest.mark.parametrize("samples", [1, 300, 30000])
 def test_any_recording(folder, song, channels, rate, samples):
-    separator = UNetSeparator(folder, UNetOptions(swapped=True, wiener=0, wiener_window=1.0))
+    separator = UNetSeparator(folder, UNetOptions(wiener=0, wiener_window=1.0))
     audio = np.tile(song[:samples], (1, 3))[:, :channels]
     estimate = separator.vocals(audio, rate)
     assert estimate.shape == audio.shape and estimate.dtype == np.float32 and np.isfinite(estimate).all()
@@ -346,18 +342,31 @@ def test_any_recording(folder, song, channels, rate, samples):
 def test_a_sure_net_gives_the_mixture_or_silence(tmp_path, song, folder, logit, share):
     net, card = archive.load(folder)
     weights = [np.zeros_like(weight) for weight in net.get_weights()]
-    weights[-1][:] = logit                # the bias of the last layer
+    for weight in weights:                # the bias of each member's last layer, among others that change nothing
+        if weight.shape == (2 * NETWORK["fold"],):
+            weight[:] = logit
     net.set_weights(weights)
     archive.save(tmp_path / "sure", net, card)
     for iterations in (0, 1):
-        separator = UNetSeparator(tmp_path / "sure", UNetOptions(swapped=True, wiener=iterations, wiener_window=1.0))
+        separator = UNetSeparator(tmp_path / "sure", UNetOptions(wiener=iterations, wiener_window=1.0))
         # norbert's filter adds a little noise to every covariance, so that it can be inverted.
         np.testing.assert_allclose(separator.vocals(song, RATE), share * song, atol=2e-6 if not iterations else 5e-4)
 
 
+def test_the_mask_is_the_mean_of_the_members_masks(folder, network):
+    separator = UNetSeparator(folder, UNetOptions(wiener=0, wiener_window=1.0))
+    bins = network.input_shape[2]
+    spectrum = np.random.default_rng(0).uniform(0, 0.1, (2, REPRESENTATION["frame_size"] // 2 + 1, 16))
+    logits = np.asarray(network(np.log(spectrum[:, :bins].T[None] + 1e-5).astype(np.float32)))[0].astype(np.float64)
+    masks = 1 / (1 + np.exp(-logits))
+    assert np.abs(masks[..., :2] - masks[..., 2:]).max() > 0.01
+    np.testing.assert_allclose(separator.mask(spectrum.astype(np.float32))[:, :bins].T,
+                               (masks[..., :2] + masks[..., 2:]) / 2, atol=1e-4)
+
+
 def test_silence_stays_silent(folder):
     for iterations in (0, 1):
-        separator = UNetSeparator(folder, UNetOptions(swapped=True, wiener=iterations, wiener_window=1.0))
+        separator = UNetSeparator(folder, UNetOptions(wiener=iterations, wiener_window=1.0))
         assert not separator.vocals(np.zeros((20000, 2), np.float32), RATE).any()
 
 
@@ -368,7 +377,7 @@ def test_a_net_trained_on_real_music_separates_a_real_song(tmp_path):
     assert name
     stems = {stem: WavSource(tmp_path / "song" / f"{stem}.wav") for stem in (*synth.STEMS, "mixture")}
     audio = {stem: source.read(0, source.samples) for stem, source in stems.items()}
-    separator = UNetSeparator(Path(os.environ["SVS_UNET"]), UNetOptions(swapped=True, wiener=0, wiener_window=1.0))
+    separator = UNetSeparator(Path(os.environ["SVS_UNET"]), UNetOptions(wiener=0, wiener_window=1.0))
     vocals = separator.vocals(audio["mixture"], stems["mixture"].rate)
 
     def sdr(true: np.ndarray, estimate: np.ndarray) -> float:
@@ -382,7 +391,7 @@ def test_a_net_trained_on_real_music_separates_a_real_song(tmp_path):
 def test_a_card_of_another_net_is_refused(tmp_path, network):
     archive.save(tmp_path / "net", network, {"representation": REPRESENTATION})
     with pytest.raises(ModelError, match="card of a U-Net"):
-        UNetSeparator(tmp_path / "net", UNetOptions(swapped=True, wiener=0, wiener_window=1.0))
+        UNetSeparator(tmp_path / "net", UNetOptions(wiener=0, wiener_window=1.0))
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])

@@ -51,21 +51,21 @@ def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *,
     bins : int
         A multiple of `settings.fold` times 2 to the number of levels (`svs.settings.MixTraining.bins`).
     settings : UNet
-    mean, deviation : float (bins, inputs)
-        Of the training songs' log magnitudes (`svs.spectral.stereo_log_magnitudes`).
+    mean, deviation : float (bins,)
+        Of the training songs' log magnitudes (`svs.spectral.log_magnitude`).
     seed : int
 
     Returns
     -------
     keras.Model
-        From log magnitudes (n, frames, bins, inputs) to logits of the mask of both channels (n, frames, bins, 2).
+        From log magnitudes (n, frames, bins, 2) to logits of the members' masks (n, frames, bins, 2 x members).
     """
     net = _Builder(seed)
-    level = keras.Input((None, bins, settings.inputs), name="log_magnitude")
+    level = keras.Input((None, bins, 2), name="log_magnitude")
     # In float32 whatever the rest computes with: levels reach over 90 dB.
-    heard = keras.layers.Normalization(axis=(2, 3), mean=mean, variance=np.square(deviation), name="standardised",
+    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised",
                                        dtype="float32")(level)
-    heard = keras.layers.Reshape((-1, bins // settings.fold, settings.inputs * settings.fold), name="folded")(heard)
+    heard = keras.layers.Reshape((-1, bins // settings.fold, 2 * settings.fold), name="folded")(heard)
     members = [net.member(heard, settings) for _ in range(settings.members)]
     x = members[0] if len(members) == 1 else keras.layers.Concatenate(name="members")(members)
     logits = keras.layers.Permute((1, 2, 4, 3), name="by_bin")(keras.layers.Reshape(

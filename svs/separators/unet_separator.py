@@ -12,7 +12,7 @@ from scipy.special import expit
 from svs.errors import ModelError
 from svs.separators.base import MaskSeparator
 from svs.settings import Representation, Settings, UNetOptions
-from svs.spectral import stereo_log_magnitudes, window_sum
+from svs.spectral import log_magnitude, magnitude
 
 _PIECE = 256           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
@@ -41,14 +41,11 @@ class UNetSeparator(MaskSeparator):
         try:
             representation = Representation(**card["representation"])
             self._bins, self._multiple, context = (int(card[key]) for key in ("bins", "frames_multiple", "context"))
-            self._mid_side = bool(card["mid_side"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
-        expected = (None, None, self._bins, 4 if self._mid_side else 2)
-        if tuple(self._model.input_shape) != expected:
-            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {expected}; "
+        if tuple(self._model.input_shape) != (None, None, self._bins, 2):
+            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; "
                              "train it again")
-        self._swapped = options.swapped
         # As a graph: called layer by layer, Keras keeps what every layer gave until the last one is done (3 GB).
         self._model.compile(jit_compile=False)
         self._reach = -(-context // self._multiple) * self._multiple
@@ -62,7 +59,7 @@ class UNetSeparator(MaskSeparator):
         estimates = []
         for pair in pairs:
             stereo = pair if len(pair) == 2 else np.repeat(pair, 2, axis=0)
-            mask = self.mask(stereo)
+            mask = self.mask(magnitude(stereo, self.representation))
             vocals = self._wiener(mask, stereo) if self._iterations else mask * stereo
             # What is the same in both channels need not be masked the same by the network.
             estimates.append(vocals if len(pair) == 2 else vocals.mean(axis=0, keepdims=True))
@@ -73,7 +70,8 @@ class UNetSeparator(MaskSeparator):
 
         Parameters
         ----------
-        spectrum : complex64 (2, bins, frames)
+        spectrum : float32 (2, bins, frames)
+            Scaled magnitudes.
 
         Returns
         -------
@@ -81,9 +79,7 @@ class UNetSeparator(MaskSeparator):
         """
         frames = spectrum.shape[2]
         more = -frames % self._multiple
-        scaled = np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more)))
-        scaled *= np.float32(1 / window_sum(self.representation))
-        heard = stereo_log_magnitudes(scaled.transpose(2, 1, 0), mid_side=self._mid_side)
+        heard = log_magnitude(np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
         predicted = np.concatenate(list(self._pieces(heard)))[:frames].transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
@@ -94,20 +90,9 @@ class UNetSeparator(MaskSeparator):
         for first in range(0, len(heard), length):
             begin = max(0, first - self._reach)
             piece = heard[begin:first + length + self._reach]
-            yield self._predicted(piece)[first - begin:first - begin + length]
-
-    def _predicted(self, heard: np.ndarray) -> np.ndarray:
-        """The mean over members, and over both orders of the channels."""
-        masks = [self._mean(heard)]
-        if self._swapped:
-            turned = heard.copy()
-            turned[..., :2] = heard[..., 1::-1]
-            masks.append(self._mean(turned)[..., ::-1])
-        return sum(masks) / len(masks)
-
-    def _mean(self, heard: np.ndarray) -> np.ndarray:
-        predicted = expit(self._model.predict_on_batch(heard[None])[0])
-        return predicted.reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
+            predicted = self._model.predict_on_batch(piece[None])[0, first - begin:first - begin + length]
+            # The mean of the members' masks.
+            yield expit(predicted).reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 
     def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
         """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) of windows of frames."""
