@@ -4,8 +4,8 @@
     python -m benchmarks --compare OLD.json NEW.json
 
 FOLDER holds MUSDB18 or its previews as .stem.mp4 (train/ and test/).  A ratio is
-ours beside the baseline, measured in turns in the same process on the same
-cores, so that other work on the machine troubles both; above 1 ours is faster.
+ours beside the baseline, measured in turns in the same process (one for each
+step) on the same cores, so that other work on the machine troubles both; above 1 ours is faster.
 The exit code is 1 where a ratio is below its limit.  Two files are compared by
 their ratios, which two machines have more in common than seconds.
 """
@@ -16,7 +16,9 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -106,21 +108,29 @@ def scoring_rows(music: Path) -> Iterator[Row]:
     yield Row("scoring 30 s, two targets / museval (CPU seconds)", theirs, ours, "s", theirs / ours, 1.0)
 
 
+def rows_of(step: str, music: Path, rounds: int, store: Path) -> list[Row]:
+    """A step's rows.  Extraction leaves its store there, training reads it."""
+    match step:
+        case "extraction":
+            return list(extraction_rows(music, rounds, store.parent))
+        case "training":
+            return list(training_rows(store, rounds))
+        case "inference":
+            return list(inference_rows(rounds))
+    return list(scoring_rows(music))
+
+
 def measured(options: argparse.Namespace) -> Iterator[Row]:
+    if "training" in options.only and "extraction" not in options.only and options.store is None:
+        raise SVSError("training is measured on a store; measure extraction too, or name one with --store")
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary)
-        store = options.store
-        if "extraction" in options.only:
-            yield from extraction_rows(options.music, options.rounds, place)
-            store = store or place / "store"
-        if "training" in options.only:
-            if store is None:
-                raise SVSError("training is measured on a store; measure extraction too, or name one with --store")
-            yield from training_rows(store, options.rounds)
-        if "inference" in options.only:
-            yield from inference_rows(options.rounds)
-        if "scoring" in options.only:
-            yield from scoring_rows(options.music)
+        own = Path(temporary) / "store"
+        for step in STEPS:
+            if step in options.only:
+                store = options.store if step == "training" and options.store else own
+                # A process for each: the threads that one step's libraries leave behind take the next one's cores.
+                with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                    yield from process.submit(rows_of, step, options.music, options.rounds, store).result()
 
 
 def compared(old: dict, new: dict) -> str:

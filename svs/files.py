@@ -77,7 +77,11 @@ def _alive(process: int) -> bool:
         return False
     except PermissionError:      # somebody else's, so it lives
         return True
-    return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):        # no such file system, or it ended just now
+        return True
+    return state not in ("Z", "X")       # killed, and not yet collected by its parent
 
 
 def write_text(path: Path, text: str) -> None:

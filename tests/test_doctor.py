@@ -60,7 +60,7 @@ def found(home: Path) -> dict[str, Check]:
 def test_without_models_it_says_what_trains_them(home, capsys):
     assert call("doctor", "--project", home) == 1
     said = capsys.readouterr().out
-    assert "missing: cnn_separator, cnn_deep_separator, unet_separator" in said
+    assert "missing: unet_separator, cnn_separator, cnn_deep_separator" in said
     assert "-> `dvc repro train@cnn_separator` trains it" in said
     assert "-> `dvc repro train@unet_separator` trains it" in said
     assert "in params.yaml, then `dvc repro train@cnn_separator_valid` trains it" in said

@@ -13,6 +13,7 @@ import pytest
 
 from svs.errors import DataError
 from svs.files import (
+    _HOST,
     Scratch,
     files_below,
     fingerprint,
@@ -132,6 +133,23 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
         seen.add(target.read_text())
     writer.join()
     assert seen <= set(versions)
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no waitid here")
+def test_what_a_killed_process_left_goes_away_and_a_living_ones_stays(tmp_path):
+    """Also while the killed one's parent has not yet collected it."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    left, living = (tmp_path / f".thing.{process}@{_HOST}.unfinished" for process in (child.pid, os.getppid()))
+    for holder in (left, living):
+        holder.mkdir()
+    try:
+        with written(tmp_path / "thing") as temporary:
+            temporary.write_text("whole")
+        assert not left.exists() and living.exists()
+    finally:
+        child.wait()
 
 
 def test_json(tmp_path):

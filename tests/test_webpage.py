@@ -510,7 +510,7 @@ def test_separate_listen_and_download(page, folder: Path, tmp_path: Path):
     assert page.locator("#svs-stop").is_disabled()
     # What can't run is out of the way.
     assert page.locator("#svs-methods .svs-missing").count() == 0
-    assert not page.locator("#svs-method-unet_separator").is_visible()
+    page.locator("#svs-method-unet_separator").wait_for(state="hidden")
     page.get_by_text("Not available here").click()
     page.get_by_text("models/unet_separator/model.keras").wait_for()
     page.locator("#svs-go").click()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 
 import numpy as np
 
 from svs.audio import resample
+from svs.running import cores
 from svs.settings import Representation
 from svs.spectral import istft, stft
 
@@ -103,14 +105,23 @@ class MaskSeparator(Separator):
         ours = self.representation
 
         def spectrogram(audio: np.ndarray) -> np.ndarray:
-            return stft(resample(audio, rate, ours.sample_rate).T, ours)
+            return self._by_channel(lambda channel: stft(channel, ours), resample(audio, rate, ours.sample_rate).T)
 
         mixed = spectrogram(mixture)
         known = {name: spectrogram(audio) for name, audio in (references or {}).items()}
         estimate = self.estimate(mixed, known)
         samples = len(mixture) if rate == ours.sample_rate else -(-len(mixture) * ours.sample_rate // rate)
-        audio = resample(np.ascontiguousarray(istft(estimate, ours, samples).T), ours.sample_rate, rate)
+        audio = self._by_channel(lambda channel: istft(channel, ours, samples), estimate)
+        audio = resample(np.ascontiguousarray(audio.T), ours.sample_rate, rate)
         return _fit(audio, len(mixture))
+
+    def _by_channel(self, function: Callable[[np.ndarray], np.ndarray], channels: np.ndarray) -> np.ndarray:
+        """`function` of each channel: side by side, where the method has all cores to itself."""
+        workers = min(cores(), len(channels)) if self.uses_all_cores else 1
+        if workers == 1:
+            return np.stack([function(channel) for channel in channels])
+        with ThreadPoolExecutor(workers, "channel") as pool:
+            return np.stack(list(pool.map(function, channels)))
 
     @abstractmethod
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
