@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import stempeg
+from command import project as project_without_nets
 
 from svs import separators, service
 from svs.errors import SettingsError, SVSError, UnavailableError
@@ -362,7 +363,8 @@ class _Served:
     def __init__(self, temporary: Path, *arguments: str):
         temporary.mkdir(exist_ok=True)
         environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "svs.cli", "app", "--no-open", "--project", str(REPOSITORY), *arguments]
+        home = project_without_nets(temporary.parent / f"{temporary.name}.project")
+        command = [sys.executable, "-m", "svs.cli", "app", "--no-open", "--project", str(home), *arguments]
         self.log = temporary.parent / f"{temporary.name}.log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
