@@ -52,33 +52,6 @@ def ideal_ratio_mask(vocals: np.ndarray, accompaniment: np.ndarray, power: float
     return np.divide(vocals, total, out=np.zeros_like(total), where=total > 0)
 
 
-def soft_mask(kept: np.ndarray, other: np.ndarray, power: float, *, split_zeros: bool = False) -> np.ndarray:
-    """What is kept beside another part, kept^p / (kept^p + other^p).
-
-    That of `librosa.util.softmask`, to the bit; librosa takes a second to
-    import, and the first time on a machine ten to compile.
-
-    Parameters
-    ----------
-    kept, other : float32, same shape
-        Magnitudes.
-    power : float
-    split_zeros : bool
-        Where both are silent the mask is 1/2 instead of 0.
-
-    Returns
-    -------
-    float32, same shape
-    """
-    louder = np.maximum(kept, other)
-    silent = louder < np.finfo(louder.dtype).tiny
-    louder[silent] = 1
-    mask, beside = (kept / louder) ** power, (other / louder) ** power
-    np.divide(mask, mask + beside, out=mask, where=~silent)
-    mask[silent] = 0.5 if split_zeros else 0.0
-    return mask
-
-
 def gated(mask: np.ndarray, gate: float, *, hard: bool = False) -> np.ndarray:
     """Values up to `gate` set to 0; the rest kept (soft) or set to 1 (hard)."""
     kept = mask > gate

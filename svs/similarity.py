@@ -12,8 +12,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 
+import librosa
 import numpy as np
 import scipy.ndimage
+import scipy.sparse
 
 from svs.separators.base import Separator
 from svs.settings import Representation
@@ -106,11 +108,14 @@ def repeating(magnitudes: np.ndarray, similar: list[np.ndarray], first: int) -> 
     -------
     float32 (len(similar), bins, channels)
     """
-    model = np.empty((len(similar), *magnitudes.shape[1:]), dtype=magnitudes.dtype)
-    for index, chosen in enumerate(similar):
-        # A frame that is like no other stands for itself.
-        model[index] = median(magnitudes[np.sort(chosen)]) if len(chosen) else magnitudes[first + index]
-    return model
+    total, last = len(magnitudes), first + len(similar)
+    counts = np.zeros(total + 1, dtype=np.int64)
+    counts[first + 1:last + 1] = [len(chosen) for chosen in similar]
+    indices = np.concatenate([np.sort(chosen) for chosen in similar])
+    neighbours = scipy.sparse.csc_matrix((np.ones(len(indices), dtype=bool), indices, np.cumsum(counts)),
+                                         shape=(total, total))
+    model = librosa.decompose.nn_filter(magnitudes.transpose(2, 1, 0), rec=neighbours, aggregate=median)
+    return model.transpose(2, 1, 0)[first:last]
 
 
 class RepetitionSeparator(Separator):

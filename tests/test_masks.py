@@ -1,6 +1,5 @@
 """Masks: what is louder, what is gated, and that mask and complement share the mixture."""
 
-import librosa
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +7,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from svs.masks import gated, ideal_binary_mask, soft_mask
+from svs.masks import gated, ideal_binary_mask
 from svs.settings import Representation
 from svs.spectral import istft, stft
 
@@ -90,12 +89,3 @@ def test_a_mask_of_ones_is_the_mixture_and_halves_add_up(samples):
     mask = gated(generator.uniform(0, 1, spectrogram.shape).astype(np.float32), 0.15)
     both = istft(spectrogram * mask, TRANSFORM, samples) + istft(spectrogram * (1 - mask), TRANSFORM, samples)
     np.testing.assert_allclose(both, mixture, atol=4e-6)
-
-
-@FEW
-@given(MAGNITUDES, MAGNITUDES, st.sampled_from([1.0, 2.0, 3.5]), st.booleans())
-def test_soft_masks_are_librosas(kept, other, power, split_zeros):
-    ours = soft_mask(kept, other, power, split_zeros=split_zeros)
-    theirs = librosa.util.softmask(kept, other, power=power, split_zeros=split_zeros)
-    assert ours.dtype == theirs.dtype
-    np.testing.assert_array_equal(ours, theirs)

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import librosa
 import numpy as np
 import scipy.ndimage
 
-from svs.masks import soft_mask
 from svs.separators.base import Separator
 from svs.settings import HpssOptions, HpssPass, Representation, Settings
 from svs.similarity import cutoff_bin, padded, power_of_two
@@ -73,7 +73,8 @@ def mask(spectrum: np.ndarray, options: HpssPass, part: str) -> np.ndarray:
     """
     steady, short = median_rows(spectrum, options.frames), median_rows(spectrum.T, options.bins).T
     kept, other = (steady, short) if part == "harmonic" else (short, steady)
-    return soft_mask(kept, other * np.float32(options.margin), options.power, split_zeros=options.margin == 1)
+    return librosa.util.softmask(kept, other * np.float32(options.margin), power=options.power,
+                                 split_zeros=options.margin == 1)
 
 
 def median_rows(values: np.ndarray, size: int) -> np.ndarray:

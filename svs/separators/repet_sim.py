@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import librosa
 import numpy as np
 
-from svs.masks import soft_mask
 from svs.separators.base import Separator
 from svs.settings import RepetSimAuthors, RepetSimLibrosa, Representation, Settings
 from svs.similarity import RepetitionSeparator, padded, peaks, power_of_two, unit, windows
@@ -126,7 +126,8 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
     def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
                 representation: Representation) -> list[np.ndarray]:
         frames = unit(spectrum)
-        wide = int(self._options.width * representation.sample_rate) // representation.hop_length
+        wide = int(librosa.time_to_frames(self._options.width, sr=representation.sample_rate,
+                                          hop_length=representation.hop_length))
         chosen = []
         for rows, columns, near in windows(first, last, reach, len(frames)):
             alike = frames[rows] @ frames[columns].T
@@ -145,7 +146,7 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
         model = np.minimum(model, mixture)
-        return soft_mask(mixture - model, self._options.margin * model, self._options.power)
+        return librosa.util.softmask(mixture - model, self._options.margin * model, power=self._options.power)
 
 
 def build(settings: Settings, needs: Path) -> Separator:
