@@ -1,13 +1,14 @@
 """What each part of the U-Net separator gives: trainings with one thing changed, on validation tracks.
 
-    python -m benchmarks.ablation [VARIANT ...] [--batches 300] [--work build/ablation] [--json FILE]
+    python -m benchmarks.ablation [VARIANT ...] [--batches 800] [--work build/ablation] [--json FILE]
 
 Run where the pipeline has run its stage `extract` on real music (profile
-`sample` or `full`): trains the net of `train.unet_separator` in params.yaml on
-the store's training songs, for the same number of batches in every variant,
-and separates the validation tracks; test tracks are not touched.  Prints, for
-each variant, the medians over tracks and the median of the paired differences
-to `base` with its bootstrap interval (svs.paired).  A variant that is done is
+`sample` or `full`): trains one member of the net of `train.unet_separator` in
+params.yaml on the store's training songs, for the same number of batches in
+every variant, and separates the validation tracks with its last weights; test
+tracks are not touched.  Prints, for each variant, the medians over tracks and
+the median of the paired differences to `base` with its bootstrap interval
+(svs.paired).  A variant that is done is
 not trained again.  SDR is BSS Eval v4's, which does not depend on its
 distortion filters: energy of the source over that of the error, second by
 second, the median over seconds.
@@ -19,9 +20,11 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import norbert
 import numpy as np
 
 from benchmarks.oracle_ceiling import sdr
@@ -33,38 +36,53 @@ from svs.paired import median_difference
 from svs.running import log, main
 from svs.separators.base import Separator
 from svs.separators.unet_separator import UNetSeparator
-from svs.settings import MixTraining, UNetOptions, merge
+from svs.settings import MixTraining, merge
+from svs.spectral import magnitude
 
 BASE = "base"
 
 
+class WienerFiltered(UNetSeparator):
+    """Followed by one iteration of the multichannel Wiener filter (Nugraha et al. 2016, in norbert)."""
+
+    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+        share = self.mask(magnitude(mixture, self.representation)).transpose(2, 1, 0).astype(np.float64)
+        x = mixture.transpose(2, 1, 0).astype(np.complex128)         # a copy: norbert rescales it
+        sources = np.stack([share * np.abs(x), (1 - share) * np.abs(x)], axis=-1)
+        return norbert.wiener(sources, x, iterations=1, use_softmask=False)[..., 0].transpose(2, 1, 0)
+
+
 @dataclass(frozen=True)
 class Variant:
-    """What is changed in `train.unet_separator` and in `separate.unet_separator`, and of which training it is."""
+    """What is changed in `train.unet_separator`, or what is done with the masks of a net."""
 
     train: dict = field(default_factory=dict)
-    separate: dict = field(default_factory=dict)
     of: str | None = None        # separates with the net that another variant has trained
+    separator: type[UNetSeparator] = UNetSeparator
 
 
 VARIANTS = {
     BASE: Variant(),
+    "three members": Variant({"network": {"members": 3}}),
     "songs as they are": Variant({"mixing": {"other_song": 0.0}}),
     "whole accompaniments": Variant({"mixing": {"loose_stems": 0.0}}),
-    "no gain": Variant({"mixing": {"gain": 0.0}}),
+    "speeds as they are": Variant({"mixing": {"other_speed": 0.0}}),
+    "levels as they are": Variant({"mixing": {"gain": 0.0, "balance": 0.0, "pan": 0.0}}),
     "channels as they are": Variant({"mixing": {"swap_channels": 0.0}}),
     "no Music Delta": Variant({"songs": ["train"]}),
-    "two members": Variant({"network": {"members": 2}}),
     "fold 8, more channels": Variant({"network": {"fold": 8, "channels": 32, "growth": 32}}),
     "one level less": Variant({"network": {"levels": 2}}),
-    "Wiener filter": Variant(separate={"wiener": 1}, of=BASE),
+    "Wiener filter": Variant(of=BASE, separator=WienerFiltered),
 }
 
 
 def trained(name: str, variant: Variant, base: MixTraining, seed: int, batches: int, work: Path) -> tuple[Path, float]:
     """The folder of a variant's net, and the minutes that its training took."""
     folder = work / name.replace(" ", "_")
-    laid = merge(base.model_dump(), variant.train)
+    # One net, and never on the songs that it is judged by, whatever the profile's last training does.
+    laid = merge(base.model_dump(), {"songs": [split for split in base.songs if split != "valid"], "keep": "last",
+                                     "network": {"members": 1}})
+    laid = merge(laid, variant.train)
     laid |= {"mixes": batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
     options = MixTraining.model_validate(laid)
     mark = files.fingerprint(options, seed, inputs=[paths.STORE / "stems"])
@@ -99,7 +117,7 @@ _EPOCHS = 10
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help=f"of: {', '.join(VARIANTS)} (default: all)")
-    parser.add_argument("--batches", type=int, default=300, help="of every training")
+    parser.add_argument("--batches", type=int, default=800, help="of every training")
     parser.add_argument("--work", type=Path, default=Path("build/ablation"), help="where the nets are kept")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
@@ -116,9 +134,7 @@ def run(arguments: list[str]) -> None:
         of = variant.of or name
         folder, minutes = trained(of, VARIANTS[of], parameters.train["unet_separator"], parameters.seed,
                                   options.batches, options.work)
-        chosen = settings.changed(parameters.separate.unet_separator, "separate.unet_separator", **variant.separate)
-        assert isinstance(chosen, UNetOptions)
-        scores = scored(UNetSeparator(folder, chosen), data, tracks, parameters.separate.common.chunk)
+        scores = scored(variant.separator(folder), data, tracks, parameters.separate.common.chunk)
         figures[name] = {"minutes": minutes, "scores": scores}
         _print(name, figures)
     if options.json:

@@ -191,11 +191,15 @@ class UNet(_Group):
 
 
 class Mixing(_Group):
-    """How training mixtures are made of stems: shares of mixtures, dB, shares of channels."""
+    """How training mixtures are made of stems: shares of mixtures and of sounds, octaves, dB."""
 
     other_song: Share
     loose_stems: Share
+    other_speed: Share
+    speed: Annotated[float, Field(ge=0, le=1)]
     gain: Annotated[float, Field(ge=0, le=40)]
+    balance: Annotated[float, Field(ge=0, le=40)]
+    pan: Annotated[float, Field(ge=0, le=40)]
     swap_channels: Share
 
 
@@ -257,10 +261,7 @@ class ModelSource(_Group):
 
 
 class UNetOptions(_Group):
-    """What the U-Net's mask goes through on its way to audio."""
-
-    wiener: Count
-    wiener_window: Annotated[float, Field(ge=0.1, le=60)]
+    """The U-Net's mask is taken as it is."""
 
 
 class CNNOptions(_Group):

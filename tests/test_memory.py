@@ -23,6 +23,9 @@ done = subprocess.run([sys.executable, "-m", "svs.cli", *sys.argv[1:]])
 print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 LIMIT = 1500        # MB
+# MB between two runs of a net on the same song: whether the threads, each in a part of the spectrogram, are where
+# they need most at the same moment.  Three minutes more of stereo, kept as mixture and both estimates, are 190.
+CHANCE = 130
 
 
 def peak(*words) -> float:
@@ -74,8 +77,8 @@ def test_memory_does_not_grow_with_the_song(method, picture, recording, home, tm
 
 def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
     used = [peak("separate", recording(seconds), "-q", "-m", "cnn_separator", "-o", tmp_path / str(seconds),
-                 "--no-picture", "--project", home, "-S", "separate.common.chunk=10") for seconds in (30, 60)]
-    assert used[1] < used[0] + 30 and used[1] < LIMIT, used
+                 "--no-picture", "--project", home, "-S", "separate.common.chunk=10") for seconds in (30, 240)]
+    assert used[1] < used[0] + CHANCE and used[1] < LIMIT, used
 
 
 @pytest.mark.parametrize("method", ["cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid",
@@ -86,10 +89,9 @@ def test_memory_of_nets_and_of_all_their_processes(method, recording, tmp_path):
     if method == "spleeter" and not (REPOSITORY / environment / ".svs-complete").is_file():
         pytest.skip("no environment of spleeter: make spleeter")
     rows = [hour.measured(method, recording(seconds), seconds / 60, tmp_path / str(seconds),
-                          ["separate.common.chunk=12"]) for seconds in (60, 120)]
+                          ["separate.common.chunk=12"]) for seconds in (60, 240)]
     assert all(row.within for row in rows), rows
-    # Two minutes of picture are twice as wide as one.
-    assert rows[1].all_mb < rows[0].all_mb + 60 and rows[1].main_mb < rows[0].main_mb + 60, rows
+    assert rows[1].all_mb < rows[0].all_mb + CHANCE and rows[1].main_mb < rows[0].main_mb + CHANCE, rows
 
 
 def test_memory_of_voice_activity_grows_little(recording, home, tmp_path):

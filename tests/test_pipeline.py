@@ -79,7 +79,6 @@ TRIGGERS = [
     ("separate.common.chunk", 20.0, everything("separate")),
     ("separate.cnn_separator.gate", 0.3, {"separate@cnn_separator"}),
     ("separate.cnn_deep_separator.hop", 3, {"separate@cnn_deep_separator"}),
-    ("separate.unet_separator.wiener", 2, {"separate@unet_separator"}),
     ("separate.repet_sim.variant", "librosa", {"separate@repet_sim"}),
     ("separate.knn_median.neighbours", 20, {"separate@knn_median"}),
     ("separate.hpss.two_stage.long.frames", 9, {"separate@hpss"}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import lcm
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.special import expit
 
 from svs.errors import ModelError
 from svs.separators.base import MaskSeparator
-from svs.settings import Representation, Settings, UNetOptions
+from svs.settings import Representation, Settings
 from svs.spectral import log_magnitude, magnitude
 
 _PIECE = 256           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
@@ -23,7 +22,6 @@ class UNetSeparator(MaskSeparator):
     ----------
     folder : Path
         The trained model.
-    options : UNetOptions
 
     Raises
     ------
@@ -34,7 +32,7 @@ class UNetSeparator(MaskSeparator):
     name = "unet_separator"
     uses_all_cores = True
 
-    def __init__(self, folder: Path, options: UNetOptions):
+    def __init__(self, folder: Path):
         from svs.models.archive import load  # Keras takes seconds to import
 
         self._model, card = load(folder)
@@ -49,18 +47,15 @@ class UNetSeparator(MaskSeparator):
         # As a graph: called layer by layer, Keras keeps what every layer gave until the last one is done (3 GB).
         self._model.compile(jit_compile=False)
         self._reach = -(-context // self._multiple) * self._multiple
-        self._iterations = options.wiener
-        self._window = max(1, round(options.wiener_window * representation.sample_rate / representation.hop_length))
-        # Chunks begin where pooling does in the whole song, and a window of the Wiener filter.
-        super().__init__(representation, context, lcm(self._multiple, self._window if self._iterations else 1))
+        # Chunks begin where pooling does in the whole song.
+        super().__init__(representation, context, self._multiple)
 
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
         pairs = [mixture[first:first + 2] for first in range(0, len(mixture), 2)]
         estimates = []
         for pair in pairs:
             stereo = pair if len(pair) == 2 else np.repeat(pair, 2, axis=0)
-            mask = self.mask(magnitude(stereo, self.representation))
-            vocals = self._wiener(mask, stereo) if self._iterations else mask * stereo
+            vocals = self.mask(magnitude(stereo, self.representation)) * stereo
             # What is the same in both channels need not be masked the same by the network.
             estimates.append(vocals if len(pair) == 2 else vocals.mean(axis=0, keepdims=True))
         return np.concatenate(estimates)
@@ -94,21 +89,6 @@ class UNetSeparator(MaskSeparator):
             # The mean of the members' masks.
             yield expit(predicted).reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 
-    def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
-        """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) of windows of frames."""
-        import norbert
-
-        filtered = np.empty_like(mixture)
-        for first in range(0, mixture.shape[2], self._window):
-            part = slice(first, first + self._window)
-            x = mixture[..., part].transpose(2, 1, 0).astype(np.complex128)      # a copy: norbert rescales it
-            share = mask[..., part].transpose(2, 1, 0).astype(np.float64)
-            level = np.abs(x)
-            sources = np.stack([share * level, (1 - share) * level], axis=-1)
-            separated = norbert.wiener(sources, x, iterations=self._iterations, use_softmask=False)
-            filtered[..., part] = separated[..., 0].transpose(2, 1, 0)
-        return filtered
-
 
 def build(settings: Settings, needs: Path) -> UNetSeparator:
-    return UNetSeparator(needs, settings.separate.unet_separator)
+    return UNetSeparator(needs)
