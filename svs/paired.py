@@ -165,3 +165,34 @@ def outcome(comparison: pd.DataFrame, names: Sequence[str], target: str) -> str:
             cells.append("-" if row is None else f"{row.difference:+.2f}{'*' if sure else ' '}")
         lines.append(f"{system:<8}" + "".join(f"{cell:>20}" for cell in cells))
     return "\n".join(lines)
+
+
+def standing(ours: pd.DataFrame, published: pd.DataFrame, comparison: pd.DataFrame, method: str) -> str:
+    """All methods and all published systems in one ranking, as text, and how one method compares with each system.
+
+    Parameters
+    ----------
+    ours, published : DataFrame
+        `svs.summary.gather` and `svs.summary.published_table`: tracks' scores on the same seconds.
+    comparison : DataFrame
+        `against_published`.
+    method : str
+        Of ours.
+
+    Returns
+    -------
+    str
+        Medians over tracks in dB, best vocals first, a system without vocals last; then for vocals and accompaniment
+        the median of the paired differences of `method` less the system, with its interval.
+    """
+    both = pd.concat([ours, published], ignore_index=True)
+    medians = both.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
+    medians = medians.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
+    found = {(row.system, row.target): row for row in comparison[comparison["method"] == method].itertuples()}
+    lines = [f"{'':<26}{'vocals':>8}{'accomp.':>9}   {method + ' less that: vocals':<40}accompaniment"]
+    for name, row in medians.iterrows():
+        cells = [f"{row[target]:.2f}" if np.isfinite(row[target]) else "-" for target in TARGETS]
+        differences = ["" if (each := found.get((name, target))) is None
+                       else f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]" for target in TARGETS]
+        lines.append(f"{name:<26}{cells[0]:>8}{cells[1]:>9}   {differences[0]:<40}{differences[1]}".rstrip())
+    return "\n".join(lines)

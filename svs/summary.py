@@ -140,6 +140,12 @@ def published_table(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     return pd.concat([track_table(folder / system, system, BSSEVAL) for system in names], ignore_index=True)
 
 
+def best(methods: Sequence[str], table: pd.DataFrame) -> str:
+    """The method with the highest median SDR of vocals."""
+    vocals = table[(table["target"] == "vocals") & table["method"].isin(list(methods))]
+    return str(vocals.groupby("method")["SDR"].median().idxmax())
+
+
 def frame_table(scores: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     """Scores of one track by several methods, tidy: one row per method, target and frame.
 
@@ -172,10 +178,23 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
-def ranking(table: pd.DataFrame) -> str:
-    """Median SDR of every method as text, best vocals first."""
+def ranking(table: pd.DataFrame, leaks: Mapping[str, float | None] | None = None) -> str:
+    """Median SDR of every method as text, best vocals first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `gather`.
+    leaks : mapping of method to float or None, optional
+        The levels of `leak_metrics`: another column, "-" where there is none.
+    """
     medians = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
     medians = medians.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
-    lines = [f"{'method':<22}{'vocals SDR':>12}{'accompaniment SDR':>20}"]
-    lines += [f"{method:<22}{row['vocals']:>12.2f}{row['accompaniment']:>20.2f}" for method, row in medians.iterrows()]
+    lines = [f"{'method':<26}{'vocals SDR':>12}{'accompaniment SDR':>20}"]
+    lines += [f"{method:<26}{row['vocals']:>12.2f}{row['accompaniment']:>20.2f}" for method, row in medians.iterrows()]
+    if leaks is not None:
+        lines[0] += f"{'leak':>8}"
+        for number, method in enumerate(medians.index, 1):
+            level = leaks.get(method)
+            lines[number] += f"{'-':>8}" if level is None else f"{level:>8.1f}"
     return "\n".join(lines)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_summary import NAN, write
 
-from svs.paired import COLUMNS, against_published, median_difference, outcome
+from svs.paired import COLUMNS, against_published, median_difference, outcome, standing
 from svs.summary import published_table, second_table
 
 
@@ -68,6 +68,23 @@ def test_tracks_are_paired_on_the_frames_that_are_finite_in_both(folders):
     # Frames 0 and 3: ours 1 and 4, theirs 0 and 3.
     assert (vocals["tracks"], vocals["difference"], vocals["wins"]) == (1, 1.0, 1)
     assert (accompaniment["difference"], accompaniment["ties"]) == (0.0, 1)
+
+
+def test_all_in_one_ranking():
+    columns = ["method", "track", "target", "SDR"]
+    ours = pd.DataFrame([("net", "a", "vocals", 4.0), ("net", "a", "accompaniment", 9.0),
+                         ("net", "b", "vocals", 6.0), ("net", "b", "accompaniment", 8.0),
+                         ("old", "a", "vocals", 1.0), ("old", "a", "accompaniment", 2.0)], columns=columns)
+    published = pd.DataFrame([("SYS1", "a", "vocals", 4.5), ("SYS1", "a", "accompaniment", 7.0),
+                              ("REST", "a", "accompaniment", 3.0)], columns=columns)
+    comparison = pd.DataFrame([("net", "SYS1", "vocals", 5, 1.234, 0.5, 2.0, 5, 0, 0),
+                               ("net", "SYS1", "accompaniment", 5, -9.0, -10.0, 8.0, 5, 0, 0),
+                               ("old", "SYS1", "vocals", 5, 7.0, 7.0, 7.0, 0, 0, 5)], columns=list(COLUMNS))
+    lines = standing(ours, published, comparison, "net").splitlines()
+    assert "net less that" in lines[0]
+    assert [line.split() for line in lines[1:]] == [
+        ["net", "5.00", "8.50"], ["SYS1", "4.50", "7.00", "+1.23", "[+0.50,", "+2.00]", "-9.00", "[-10.00,", "+8.00]"],
+        ["old", "1.00", "2.00"], ["REST", "-", "3.00"]]
 
 
 def test_the_outcome_as_text():

@@ -9,7 +9,7 @@ import pytest
 
 from svs.errors import DataError
 from svs.scores import MEASURES, museval_json, read_scores
-from svs.summary import gather, method_metrics, ranking, track_table, write_table
+from svs.summary import best, gather, method_metrics, ranking, track_table, write_table
 
 NAN = float("nan")
 
@@ -146,3 +146,11 @@ def test_the_ranking_has_the_best_vocals_first(root):
     lines = ranking(gather(root, ["mixture", "ours", "other"], "bsseval")).splitlines()
     assert [line.split()[0] for line in lines] == ["method", "other", "ours", "mixture"]
     assert lines[2].split() == ["ours", "4.50", "8.00"]
+
+
+def test_the_ranking_tells_what_leaks_and_who_is_best(root):
+    write(root, "other", "a", [20.0], [1.0])
+    table = gather(root, ["mixture", "ours", "other"], "bsseval")
+    lines = ranking(table, {"ours": -30.44, "other": None}).splitlines()
+    assert [line.split()[-1] for line in lines] == ["leak", "-", "-30.4", "-"]
+    assert best(["mixture", "ours", "other"], table) == "other" and best(["mixture", "ours"], table) == "ours"
