@@ -8,7 +8,8 @@ params.yaml on the store's training songs, for the same number of batches in
 every variant, and separates the validation tracks with its last weights; test
 tracks are not touched.  Prints, for each variant, the medians over tracks and
 the median of the paired differences to `base` with its bootstrap interval
-(svs.paired).  A variant that is done is
+(svs.paired): SDR of both, and the leak, which is the level of what is called
+vocals when the accompaniment is all there is, beside it in dB.  A variant that is done is
 not trained again.  SDR is BSS Eval v4's, which does not depend on its
 distortion filters: energy of the source over that of the error, second by
 second, the median over seconds.
@@ -28,7 +29,8 @@ import norbert
 import numpy as np
 
 from benchmarks.oracle_ceiling import sdr
-from svs import chunking, dataset, files, paths, settings
+from svs import chunking, dataset, files, paths, project, settings
+from svs.audio import ArraySource
 from svs.dataset import Dataset, Track
 from svs.mix_training import train_on_mixes
 from svs.models import archive
@@ -37,6 +39,7 @@ from svs.running import log, main
 from svs.separators.base import Separator
 from svs.separators.unet_separator import UNetSeparator
 from svs.settings import MixTraining, merge
+from svs.singing import Detector
 from svs.spectral import magnitude
 
 BASE = "base"
@@ -50,6 +53,20 @@ class WienerFiltered(UNetSeparator):
         x = mixture.transpose(2, 1, 0).astype(np.complex128)         # a copy: norbert rescales it
         sources = np.stack([share * np.abs(x), (1 - share) * np.abs(x)], axis=-1)
         return norbert.wiener(sources, x, iterations=1, use_softmask=False)[..., 0].transpose(2, 1, 0)
+
+
+class VoiceGated(UNetSeparator):
+    """Nothing where the voice activity net (models/vad) hears nobody, faded from frame to frame."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self._detector = Detector(project.find(Path()))
+
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
+               wanted: slice | None = None) -> np.ndarray:
+        heard = self._detector.listen(ArraySource(mixture, rate))
+        gate = np.interp(np.arange(len(mixture)) / rate, heard.times, heard.active().astype(np.float32))
+        return super().vocals(mixture, rate, references, wanted) * gate[:, None].astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -66,13 +83,13 @@ VARIANTS = {
     "three members": Variant({"network": {"members": 3}}),
     "songs as they are": Variant({"mixing": {"other_song": 0.0}}),
     "whole accompaniments": Variant({"mixing": {"loose_stems": 0.0}}),
-    "speeds as they are": Variant({"mixing": {"other_speed": 0.0}}),
-    "levels as they are": Variant({"mixing": {"gain": 0.0, "balance": 0.0, "pan": 0.0}}),
+    "levels as they are": Variant({"mixing": {"gain": 0.0}}),
     "channels as they are": Variant({"mixing": {"swap_channels": 0.0}}),
     "no Music Delta": Variant({"songs": ["train"]}),
     "fold 8, more channels": Variant({"network": {"fold": 8, "channels": 32, "growth": 32}}),
     "one level less": Variant({"network": {"levels": 2}}),
     "Wiener filter": Variant(of=BASE, separator=WienerFiltered),
+    "voice activity gate": Variant(of=BASE, separator=VoiceGated),
 }
 
 
@@ -97,17 +114,22 @@ def trained(name: str, variant: Variant, base: MixTraining, seed: int, batches: 
     return folder, files.read_json(done)["minutes"]
 
 
-def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: float) -> list[tuple[float, float]]:
-    """SDR of vocals and accompaniment of every track."""
+def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: float) -> list[tuple[float, float, float]]:
+    """SDR of vocals and accompaniment of every track, and its leak.
+
+    The leak is the level of what is called vocals when the accompaniment is all there is, beside that, in dB.
+    """
     results = []
     for track in tracks:
         with data.open(track) as sources:
-            pieces = list(chunking.chunks(separator, sources["mixture"], chunk))
-            mixture, vocals = (np.concatenate(parts).astype(np.float64) for parts in zip(*pieces, strict=True))
             true = {name: sources[name].read(0, track.samples).astype(np.float64)
-                    for name in ("vocals", "accompaniment")}
+                    for name in ("mixture", "vocals", "accompaniment")}
+            vocals, leaked = (
+                np.concatenate([part for _, part in chunking.chunks(separator, sources[name], chunk)]).astype(float)
+                for name in ("mixture", "accompaniment"))
         results.append((sdr(true["vocals"], vocals, track.rate),
-                        sdr(true["accompaniment"], mixture - vocals, track.rate)))
+                        sdr(true["accompaniment"], true["mixture"] - vocals, track.rate),
+                        10 * np.log10(np.square(leaked).sum() / np.square(true["accompaniment"]).sum())))
     return results
 
 
@@ -143,13 +165,15 @@ def run(arguments: list[str]) -> None:
 
 def _print(name: str, figures: dict[str, dict]) -> None:
     if name == BASE:
-        print(f"{'variant':24}{'minutes':>8}{'vocals':>8}{'accomp.':>8}   difference to base: vocals, accompaniment")
+        print(f"{'variant':24}{'minutes':>8}{'vocals':>8}{'accomp.':>8}{'leak':>8}   difference to base: vocals, "
+              "accompaniment, leak")
     scores, base = (np.array(figures[which]["scores"]) for which in (name, BASE))
-    differences = [median_difference(scores[:, part] - base[:, part], seed=0) for part in range(2)]
+    differences = [median_difference(scores[:, part] - base[:, part], seed=0) for part in range(3)]
     told = "" if name == BASE else "   ".join(f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]"
                                               for each in differences)
-    vocals, accompaniment = np.nanmedian(scores, axis=0)
-    print(f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}   {told}", flush=True)
+    vocals, accompaniment, leak = np.nanmedian(scores, axis=0)
+    print(f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}{leak:>8.1f}   {told}",
+          flush=True)
 
 
 if __name__ == "__main__":

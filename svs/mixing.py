@@ -2,19 +2,16 @@
 
 Random mixing is what makes little data go far (Uhlich et al. 2017): passages
 are cut anywhere, stems get a gain of their own, their channels may be swapped,
-and drums, bass and the rest may come from three songs.  Stems are played faster
-or slower, which makes other voices of one, panned, and those of one song mixed
-anew.  Every mixture depends on the seed, the epoch and its place in the epoch alone.
+and drums, bass and the rest may come from three songs.  Every mixture depends
+on the seed, the epoch and its place in the epoch alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil
 
 import keras
 import numpy as np
-import soxr
 
 from svs.dataset import ACCOMPANIMENT
 from svs.errors import DataError
@@ -80,29 +77,13 @@ class Mixes(keras.utils.PyDataset):
         return track, int(random.integers(self._stems.samples(track) - self._samples + 1))
 
     def _sound(self, place: tuple[str, int], stems: Iterable[str], random: np.random.Generator) -> np.ndarray:
-        """The sum of stems at a place, changed together but for their balance: float32 (samples, 2)."""
+        """The sum of stems at a place, changed together: float32 (samples, 2)."""
         track, start = place
+        audio = sum(self._stems.read(track, stem, start, start + self._samples) for stem in stems)
         mixing = self._settings.mixing
-        speed = 2 ** random.uniform(-mixing.speed, mixing.speed) if random.random() < mixing.other_speed else 1.0
-        there = self._stems.samples(track)
-        length = min(there, ceil(self._samples * speed))
-        start = min(start, there - length)
-        audio = sum(self._stems.read(track, stem, start, start + length) * _factor(random, mixing.balance)
-                    for stem in stems)
-        if length != self._samples:
-            # Medium quality: what it takes from the highest octave is nothing beside what speed does to it.
-            audio = soxr.resample(audio, length, self._samples, quality="MQ")
-            audio = np.pad(audio, ((0, max(0, self._samples - len(audio))), (0, 0)))[:self._samples]
-        pan = random.uniform(-mixing.pan, mixing.pan) / 2
-        audio = audio * np.float32([10 ** (pan / 20), 10 ** (-pan / 20)])
         if random.random() < mixing.swap_channels:
             audio = audio[:, ::-1]
-        return audio * _factor(random, mixing.gain)
-
-
-def _factor(random: np.random.Generator, most: float) -> np.float32:
-    """Of a gain that is at most so many dB, up or down."""
-    return np.float32(10 ** (random.uniform(-most, most) / 20))
+        return audio * np.float32(10 ** (random.uniform(-mixing.gain, mixing.gain) / 20))
 
 
 class Passages(keras.utils.PyDataset):

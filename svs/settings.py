@@ -191,15 +191,11 @@ class UNet(_Group):
 
 
 class Mixing(_Group):
-    """How training mixtures are made of stems: shares of mixtures and of sounds, octaves, dB."""
+    """How training mixtures are made of stems: shares of mixtures, dB, shares of channels."""
 
     other_song: Share
     loose_stems: Share
-    other_speed: Share
-    speed: Annotated[float, Field(ge=0, le=1)]
     gain: Annotated[float, Field(ge=0, le=40)]
-    balance: Annotated[float, Field(ge=0, le=40)]
-    pan: Annotated[float, Field(ge=0, le=40)]
     swap_channels: Share
 
 
