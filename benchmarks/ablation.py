@@ -74,6 +74,7 @@ class Variant:
     """What is changed in `train.unet_separator`, or what is done with the masks of a net."""
 
     train: dict = field(default_factory=dict)
+    every: int = 1               # trained on every so-manieth song
     of: str | None = None        # separates with the net that another variant has trained
     separator: type[UNetSeparator] = UNetSeparator
 
@@ -81,6 +82,8 @@ class Variant:
 VARIANTS = {
     BASE: Variant(),
     "three members": Variant({"network": {"members": 3}}),
+    "half of the songs": Variant(every=2),
+    "a quarter of the songs": Variant(every=4),
     "songs as they are": Variant({"mixing": {"other_song": 0.0}}),
     "whole accompaniments": Variant({"mixing": {"loose_stems": 0.0}}),
     "levels as they are": Variant({"mixing": {"gain": 0.0}}),
@@ -93,6 +96,24 @@ VARIANTS = {
 }
 
 
+def thinned(store: Path, every: int, work: Path) -> Path:
+    """A store of stems that holds every so-manieth song of each training split, by links, and all for validation."""
+    folder = work / f"every {every}"
+    folder.mkdir(exist_ok=True)
+    content = files.read_json(store / "zarr.json")
+    songs: dict[str, list] = {}
+    for entry in content["attributes"]["index"]["MIX"]:
+        songs.setdefault(entry[1], []).append(entry)
+    content["attributes"]["index"]["MIX"] = [
+        entry for split, entries in songs.items() for entry in (entries if split == "valid" else entries[::every])]
+    content.pop("consolidated_metadata", None)
+    files.write_json(folder / "zarr.json", content)
+    for child in store.iterdir():
+        if child.is_dir() and not (folder / child.name).exists():
+            (folder / child.name).symlink_to(child.resolve())
+    return folder
+
+
 def trained(name: str, variant: Variant, base: MixTraining, seed: int, batches: int, work: Path) -> tuple[Path, float]:
     """The folder of a variant's net, and the minutes that its training took."""
     folder = work / name.replace(" ", "_")
@@ -102,12 +123,15 @@ def trained(name: str, variant: Variant, base: MixTraining, seed: int, batches: 
     laid = merge(laid, variant.train)
     laid |= {"mixes": batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
     options = MixTraining.model_validate(laid)
-    mark = files.fingerprint(options, seed, inputs=[paths.STORE / "stems"])
+    store = paths.STORE / "stems"
+    if variant.every > 1:
+        store = thinned(store, variant.every, work)
+    mark = files.fingerprint(options, seed, inputs=[store])
     done = folder / "done.json"
     if not done.is_file() or files.read_json(done)["of"] != mark:
         scratch = files.Scratch(work, f".{folder.name}", mark)
         start = time.perf_counter()
-        model, card = train_on_mixes("unet_separator", paths.STORE / "stems", options, seed, scratch)
+        model, card = train_on_mixes("unet_separator", store, options, seed, scratch)
         archive.save(folder, model, card)
         files.write_json(done, {"of": mark, "minutes": (time.perf_counter() - start) / 60})
         scratch.done()
