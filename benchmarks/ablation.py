@@ -151,9 +151,10 @@ def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: floa
             vocals, leaked = (
                 np.concatenate([part for _, part in chunking.chunks(separator, sources[name], chunk)]).astype(float)
                 for name in ("mixture", "accompaniment"))
+        with np.errstate(divide="ignore"):            # nothing at all: -inf
+            leak = 10 * np.log10(np.square(leaked).sum() / np.square(true["accompaniment"]).sum())
         results.append((sdr(true["vocals"], vocals, track.rate),
-                        sdr(true["accompaniment"], true["mixture"] - vocals, track.rate),
-                        10 * np.log10(np.square(leaked).sum() / np.square(true["accompaniment"]).sum())))
+                        sdr(true["accompaniment"], true["mixture"] - vocals, track.rate), leak))
     return results
 
 

@@ -10,6 +10,7 @@ import musdb
 import numpy as np
 import pytest
 
+from benchmarks import ablation
 from svs import chunking, extraction, mix_training, mixing, synth
 from svs.audio import ArraySource, WavSource
 from svs.dataset import ACCOMPANIMENT, Dataset, Manifest
@@ -78,6 +79,15 @@ def test_of_a_song_left_out_of_training_the_stems_alone_are_kept(tiny_set, small
                        Scratch(tmp_path, "extract", "a"))
     assert Stems(tmp_path / "store" / "stems").tracks("unused") == unused
     assert not [name for name in unused if (tmp_path / "store" / "svs" / name).exists()]
+
+
+def test_a_store_of_every_second_song(store, stems, tmp_path):
+    """What the ablation trains on to tell what more songs would give."""
+    half = Stems(ablation.thinned(store, 2, tmp_path))
+    assert half.tracks("train") == stems.tracks("train")[::2] != stems.tracks("train")
+    assert half.tracks("valid") == stems.tracks("valid")
+    last = half.tracks("train")[-1]
+    np.testing.assert_array_equal(half.read(last, "bass", 100, 900), stems.read(last, "bass", 100, 900))
 
 
 @pytest.mark.parametrize("same", ["name", "sha256"])
