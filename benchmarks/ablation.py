@@ -28,6 +28,7 @@ from pathlib import Path
 import norbert
 import numpy as np
 
+from benchmarks.leak import energies
 from benchmarks.oracle_ceiling import sdr
 from svs import chunking, dataset, files, paths, project, settings
 from svs.audio import ArraySource
@@ -106,7 +107,6 @@ def thinned(store: Path, every: int, work: Path) -> Path:
         songs.setdefault(entry[1], []).append(entry)
     content["attributes"]["index"]["MIX"] = [
         entry for split, entries in songs.items() for entry in (entries if split == "valid" else entries[::every])]
-    content.pop("consolidated_metadata", None)
     files.write_json(folder / "zarr.json", content)
     for child in store.iterdir():
         if child.is_dir() and not (folder / child.name).exists():
@@ -148,11 +148,11 @@ def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: floa
         with data.open(track) as sources:
             true = {name: sources[name].read(0, track.samples).astype(np.float64)
                     for name in ("mixture", "vocals", "accompaniment")}
-            vocals, leaked = (
-                np.concatenate([part for _, part in chunking.chunks(separator, sources[name], chunk)]).astype(float)
-                for name in ("mixture", "accompaniment"))
+            vocals = np.concatenate([part for _, part in chunking.chunks(separator, sources["mixture"], chunk)])
+        leaked, heard = energies(separator, data, track, chunk)
         with np.errstate(divide="ignore"):            # nothing at all: -inf
-            leak = 10 * np.log10(np.square(leaked).sum() / np.square(true["accompaniment"]).sum())
+            leak = 10 * np.log10(np.divide(leaked, heard))
+        vocals = vocals.astype(np.float64)
         results.append((sdr(true["vocals"], vocals, track.rate),
                         sdr(true["accompaniment"], true["mixture"] - vocals, track.rate), leak))
     return results
