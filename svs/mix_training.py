@@ -12,7 +12,7 @@ from svs.errors import DataError
 from svs.files import Scratch, write_text
 from svs.mixing import Mixes, Passages, spectra
 from svs.running import log, quietly
-from svs.settings import MixTraining
+from svs.settings import MixTraining, Precision
 from svs.spectral import log_magnitude
 from svs.store import Stems
 from svs.training import Checkpoint, computing_in, fit, make_reproducible, trained_in
@@ -24,6 +24,7 @@ _QUIET = 1e-9                                # beside energies: a passage of dig
 _LEAST = 0.1                                 # deviation of log magnitudes below which a bin is not amplified
 _CLIP = 5.0                                  # norm of a weight's gradient
 _RATE_LEFT = 0.02                            # of the learning rate, at the end
+_NEVER = 2 ** 30                             # steps
 
 
 class ErrorToMixture(keras.losses.Loss):
@@ -83,6 +84,20 @@ def standardisation(stems: Stems, tracks: list[str], settings: MixTraining) -> t
     return mean.astype(np.float32), (np.sqrt(np.maximum(squares / count - mean ** 2, 0)) + _LEAST).astype(np.float32)
 
 
+def optimizer(rate: float | keras.optimizers.schedules.LearningRateSchedule,
+              precision: Precision) -> keras.optimizers.Optimizer:
+    """Adam that leaves out a step whose gradient is not finite.
+
+    One such step would make every weight NaN, which ReLU turns into 0 and no
+    loss tells; bfloat16 kernels on a CPU have been seen to give one in some
+    hundred steps.  It is Keras's loss scaling that leaves it out, here by a factor of 1.
+    """
+    adam = keras.optimizers.Adam(rate, clipnorm=_CLIP)
+    if precision == "mixed_float16":         # for which Keras adds it by itself, with the factor that it needs
+        return adam
+    return keras.optimizers.LossScaleOptimizer(adam, initial_scale=1.0, dynamic_growth_steps=_NEVER)
+
+
 def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: int, scratch: Scratch, *,
                    curve: Path | None = None, logs: Path | None = None) -> tuple[keras.Model, dict]:
     """Train a network on mixtures of a store's stems.
@@ -123,7 +138,7 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
 
     with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
         model = built()
-        model.compile(keras.optimizers.Adam(rate, clipnorm=_CLIP), ErrorToMixture(stretch, settings.loss_floor))
+        model.compile(optimizer(rate, settings.precision), ErrorToMixture(stretch, settings.loss_floor))
         model.optimizer.build(model.trainable_variables)
     log.info("%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages; %d parameters", model_name,
              settings.mixes, settings.frames * representation.hop_length / representation.sample_rate,

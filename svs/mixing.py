@@ -1,9 +1,10 @@
-"""Training mixtures, made while training runs: vocals of one song over the accompaniment of another.
+"""Training mixtures, made while training runs: vocals of a song over another accompaniment.
 
 Random mixing is what makes little data go far (Uhlich et al. 2017): passages
-are cut anywhere, stems get a gain of their own, their channels may be swapped,
-and drums, bass and the rest may come from three songs.  Every mixture depends
-on the seed, the epoch and its place in the epoch alone.
+are cut anywhere, the accompaniment is that of another song or of another
+passage of the same one, drums, bass and the rest may come from three songs,
+stems may get a gain of their own and have their channels swapped.  Every
+mixture depends on the seed, the epoch and its place in the epoch alone.
 """
 
 from __future__ import annotations
@@ -63,17 +64,21 @@ class Mixes(keras.utils.PyDataset):
         """Vocals and accompaniment of one mixture, float32 (samples, 2) each."""
         random = np.random.default_rng([self._seed, 3, epoch, number])
         mixing = self._settings.mixing
-        place = self._place(random)
+        place = track, _ = self._place(random)
         vocals = self._sound(place, [VOCALS], random)
         if random.random() < mixing.other_song:
             if random.random() < mixing.loose_stems:
                 return vocals, sum(self._sound(self._place(random), [stem], random) for stem in ACCOMPANIMENT)
             place = self._place(random)
+        elif random.random() < mixing.other_passage:
+            place = self._passage(track, random)
         return vocals, self._sound(place, ACCOMPANIMENT, random)
 
     def _place(self, random: np.random.Generator) -> tuple[str, int]:
-        """A passage of a song: its name and first sample."""
-        track = self._tracks[random.integers(len(self._tracks))]
+        """A passage of any song: its name and first sample."""
+        return self._passage(self._tracks[random.integers(len(self._tracks))], random)
+
+    def _passage(self, track: str, random: np.random.Generator) -> tuple[str, int]:
         return track, int(random.integers(self._stems.samples(track) - self._samples + 1))
 
     def _sound(self, place: tuple[str, int], stems: Iterable[str], random: np.random.Generator) -> np.ndarray:

@@ -194,6 +194,7 @@ class Mixing(_Group):
     """How training mixtures are made of stems: shares of mixtures, dB, shares of channels."""
 
     other_song: Share
+    other_passage: Share
     loose_stems: Share
     gain: Annotated[float, Field(ge=0, le=40)]
     swap_channels: Share
@@ -250,9 +251,11 @@ AnyTraining = Annotated[Annotated[Training, Tag("excerpts")] | Annotated[MixTrai
 
 
 class ModelSource(_Group):
-    """What a training reads: a group of the store, and what it starts from (a trained model, or code)."""
+    """What a training is made of: a group of the store, what reads it, more code, and its start (a model or code)."""
 
     store: Path
+    reader: Path
+    code: Path
     start: Path
 
 

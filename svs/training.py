@@ -148,11 +148,15 @@ class Checkpoint(keras.callbacks.Callback):
         if not np.isfinite(loss) or not np.isfinite(val_loss):
             raise ModelError(f"epoch {epoch + 1}: the loss is {loss}, the validation loss {val_loss}; "
                              "lower the learning rate or the input gain")
+        weights = self.model.get_weights()
+        if not all(np.isfinite(weight).all() for weight in weights):       # ReLU hides it from the loss
+            raise ModelError(f"epoch {epoch + 1}: there are weights that are not finite (NaN); start again, which "
+                             f"goes on after epoch {epoch}, and where that doesn't help lower the learning rate")
         better = val_loss < self.history.best
         self.history.loss.append(loss)
         self.history.val_loss.append(val_loss)
         if better:
-            self.best_weights = [np.array(weight) for weight in self.model.get_weights()]
+            self.best_weights = [np.array(weight) for weight in weights]
         state = {f"now{index}": np.asarray(keras.ops.convert_to_numpy(variable.value))
                  for index, variable in enumerate(self._variables(self.model))}
         state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}

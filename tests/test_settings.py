@@ -171,7 +171,8 @@ def test_data_sets_need_a_source(change, says):
 
 def test_a_model_needs_its_training():
     assert "models.unet: the group train.unet is missing" in refusal(changed(
-        ("models.unet", {"store": "data/excerpts.zarr/svs", "start": "svs/models/unet.py"})))
+        ("models.unet", {"store": "data/excerpts.zarr/svs", "reader": "svs/excerpts.py", "code": "svs/models/layers.py",
+                         "start": "svs/models/unet.py"})))
 
 
 def test_a_method_needs_its_options():

@@ -189,6 +189,21 @@ def test_a_loss_that_is_not_finite_is_a_model_error(store, tmp_path):
     assert not (tmp_path / "curve.csv").exists()
 
 
+def test_weights_that_are_not_finite_are_a_model_error_and_not_kept(tmp_path):
+    # ReLU can hide them: a loss says nothing of a net whose layers are all dead.
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    net.compile("adam", "mse")
+    net.optimizer.build(net.trainable_variables)
+    checkpoint = training.Checkpoint(tmp_path / "state.npz", 1, tmp_path / "curve.csv", None)
+    checkpoint.set_model(net)
+    checkpoint.on_epoch_end(0, {"loss": 2.0, "val_loss": 2.0})
+    before = (tmp_path / "state.npz").read_bytes()
+    net.layers[0].bias.assign([np.nan])
+    with pytest.raises(ModelError, match="epoch 2: .*weights that are not finite.*after epoch 1"):
+        checkpoint.on_epoch_end(1, {"loss": 1.0, "val_loss": 1.0})
+    assert (tmp_path / "state.npz").read_bytes() == before
+
+
 # What training starts from
 
 @pytest.fixture(scope="module")

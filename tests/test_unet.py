@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -26,8 +27,8 @@ RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
 NETWORK = {"members": 2, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
            "blocks": 1, "convolutions": 2, "bottleneck": 8}
-PLAIN = {"other_song": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
-MIXING = PLAIN | {"other_song": 0.7, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
+PLAIN = {"other_song": 0.0, "other_passage": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
+MIXING = PLAIN | {"other_song": 0.7, "other_passage": 0.5, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
 
 
 def options(**changes) -> MixTraining:
@@ -121,15 +122,30 @@ def test_songs_as_they_are(stems):
     for number in range(5):
         vocals, accompaniment = mixes.mix(0, number)
         assert vocals.shape == accompaniment.shape == (31 * 512, 2)
-        assert any(_found(stems, track, vocals, accompaniment) for track in stems.tracks("train"))
+        (track, at), = _places(stems, accompaniment, ACCOMPANIMENT)
+        assert (track, at) in _places(stems, vocals, ["vocals"])
 
 
-def _found(stems: Stems, track: str, vocals: np.ndarray, accompaniment: np.ndarray) -> bool:
-    whole = stems.read(track, "vocals", 0, stems.samples(track))
-    rest = sum(stems.read(track, stem, 0, stems.samples(track)) for stem in ACCOMPANIMENT)
-    starts = np.flatnonzero((rest[:len(rest) - len(vocals) + 1] == accompaniment[0]).all(axis=1))
-    return any(np.array_equal(whole[start:start + len(vocals)], vocals)
-               and np.array_equal(rest[start:start + len(vocals)], accompaniment) for start in starts)
+def test_an_accompaniment_of_another_passage_is_of_the_same_song(stems):
+    mixes = mixing.Mixes(stems, ("train",), options(mixing=PLAIN | {"other_passage": 1.0}), 1)
+    apart = []
+    for number in range(5):
+        vocals, accompaniment = mixes.mix(0, number)
+        (track, at), = _places(stems, accompaniment, ACCOMPANIMENT)
+        sung = [start for song, start in _places(stems, vocals, ["vocals"]) if song == track]
+        assert sung
+        apart.append(at not in sung)
+    assert any(apart)
+
+
+def _places(stems: Stems, passage: np.ndarray, names: Iterable[str]) -> list[tuple[str, int]]:
+    """Where a passage of the sum of stems is found: songs and first samples."""
+    found = []
+    for track in stems.tracks("train"):
+        whole = sum(stems.read(track, name, 0, stems.samples(track)) for name in names)
+        first = np.flatnonzero((whole[:len(whole) - len(passage) + 1] == passage[0]).all(axis=1))
+        found += [(track, int(at)) for at in first if np.array_equal(whole[at:at + len(passage)], passage)]
+    return found
 
 
 def test_gain_and_swapped_channels(stems):
@@ -285,6 +301,25 @@ def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monke
     assert epochs == [0, 1]
     for name in ("model.keras", "model.json"):
         assert (tmp_path / "whole" / "model" / name).read_bytes() == (tmp_path / "killed" / "model" / name).read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_step_whose_gradient_is_not_finite_is_left_out(precision):
+    def loss(bad, predicted):
+        # The square root's value at 0 is finite, its slope isn't.
+        return keras.ops.mean(keras.ops.square(predicted - 1) + keras.ops.sqrt(1 - bad + 0 * predicted))
+
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    net.compile(mix_training.optimizer(0.1, precision), loss)
+    x, well, bad = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32), np.ones((4, 1), np.float32)
+
+    def after(y: np.ndarray) -> np.ndarray:
+        assert np.isfinite(net.train_on_batch(x, y))
+        return np.concatenate([weight.ravel() for weight in net.get_weights()])
+
+    first, left_out, second = after(well), after(bad), after(well)
+    np.testing.assert_array_equal(left_out, first)
+    assert np.isfinite(second).all() and (second != first).all()
 
 
 def test_all_songs_keep_the_last_epoch(store, tmp_path):
