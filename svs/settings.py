@@ -188,6 +188,7 @@ class UNet(_Group):
     blocks: Positive
     convolutions: Positive
     bottleneck: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Mixing(_Group):

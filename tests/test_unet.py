@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
 NETWORK = {"members": 2, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
-           "blocks": 1, "convolutions": 2, "bottleneck": 8}
+           "blocks": 1, "convolutions": 2, "bottleneck": 8, "dropout": 0.1}
 PLAIN = {"other_song": 0.0, "other_passage": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
 MIXING = PLAIN | {"other_song": 0.7, "other_passage": 0.5, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
 
@@ -261,13 +261,24 @@ def test_a_second_net_has_the_same_names_and_bytes(tmp_path):
     np.testing.assert_array_equal(np.asarray(loaded(heard)), np.asarray(net(heard)))
 
 
+def test_dropout_is_for_training_alone():
+    kinds = [options(network=NETWORK | {"dropout": share}).network for share in (0.0, 0.5)]
+    nets = [unet_separator.build(320, kind, np.zeros(320), np.ones(320), seed=3) for kind in kinds]
+    nets[1].set_weights(nets[0].get_weights())
+    heard = np.random.default_rng(0).uniform(0, 1, (1, 8, 320, 2)).astype(np.float32)
+    plain, dropped = (np.asarray(net(heard)) for net in nets)
+    np.testing.assert_array_equal(plain, dropped)
+    np.testing.assert_array_equal(plain, np.asarray(nets[0](heard, training=True)))
+    assert np.abs(plain - np.asarray(nets[1](heard, training=True))).max() > 1e-3
+
+
 # Training
 
 def test_training_learns_and_is_the_same_every_time(store, tmp_path):
     rounds = []
     for name in "ab":
         (tmp_path / name).mkdir()
-        model, card = train(store, tmp_path / name, epochs=4, mixes=24)
+        model, card = train(store, tmp_path / name, epochs=6, mixes=24)
         archive.save(tmp_path / name / "model", model, card)
         rounds.append((tmp_path / name / "model" / "model.keras").read_bytes())
     assert rounds[0] == rounds[1]

@@ -94,6 +94,12 @@ class _Builder:
         return self.named(keras.layers.Conv2D(channels, size, strides=stride, padding="same", activation=activation,
                                               kernel_initializer=self.he(variance)))(x)
 
+    def dropout(self, x: keras.KerasTensor, kind: type[keras.layers.Dropout], settings: UNet) -> keras.KerasTensor:
+        if not settings.dropout:
+            return x
+        self._seed += 1
+        return self.named(kind(settings.dropout, seed=self._seed))(x)
+
     def member(self, heard: keras.KerasTensor, settings: UNet) -> keras.KerasTensor:
         """One U-Net, from folded bins to the folded logits of both channels."""
         channels, skips = settings.channels, []
@@ -121,10 +127,13 @@ class _Builder:
                 last = number == settings.convolutions
                 y = self.convolution(y, channels, 3, activation=None if last else "relu",
                                      variance=_SMALL if last else 2.0)
+                if not last:
+                    y = self.dropout(y, keras.layers.SpatialDropout2D, settings)
             x = self.named(keras.layers.Activation("relu"))(self.named(keras.layers.Add())([x, y]))
         length = x.shape[2]
         y = self.named(keras.layers.Permute((1, 3, 2)))(x)
         y = self.named(keras.layers.Dense(max(16, length // settings.bottleneck), activation="relu",
                                           kernel_initializer=self.he()))(y)
+        y = self.dropout(y, keras.layers.Dropout, settings)
         y = self.named(keras.layers.Dense(length, kernel_initializer=self.he(_SMALL)))(y)
         return self.named(keras.layers.Add())([x, self.named(keras.layers.Permute((1, 3, 2)))(y)])
