@@ -38,6 +38,7 @@ import soundfile
 from svs.audio import Source, WavWriter
 from svs.errors import DataError
 from svs.files import written
+from svs.running import unbroken
 
 log = logging.getLogger("svs")
 
@@ -231,14 +232,15 @@ class _Running:
 
     def __init__(self, arguments: Sequence[str], **pipes: int):
         command = ["ffmpeg", "-v", "repeat+error", "-nostdin", "-y", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, **pipes)
         self.errors = 0             # pieces that could not be decoded
         self.ended_early = False    # the container ends before it should
         self.full = False           # the disk is
         self._lines: deque[bytes] = deque(maxlen=20)
-        # Read along, or ffmpeg would wait when the pipe is full.
-        self._reader = Thread(target=self._read, daemon=True)
-        self._reader.start()
+        with unbroken(self.stop):
+            self.process = subprocess.Popen(command, stderr=subprocess.PIPE, **pipes)
+            # Read along, or ffmpeg would wait when the pipe is full.
+            self._reader = Thread(target=self._read, daemon=True)
+            self._reader.start()
 
     def _read(self) -> None:
         for line in self.process.stderr:

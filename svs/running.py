@@ -82,6 +82,39 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
+def unbroken(undo: Callable[[], Any]) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP wait until the end of the block, then for `undo`.
+
+    For the start of a program: a signal that came after it ran and before anybody knew of it would leave it behind.
+
+    Parameters
+    ----------
+    undo : callable
+        Called where a signal came and the block itself did not fail, before what the signal raises is raised.
+    """
+    came: list[tuple[int, Any]] = []
+    handlers: dict[int, Any] = {}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []            # signals are the main thread's
+    done = False
+    try:
+        for number in numbers:
+            if callable(signal.getsignal(number)):
+                handlers[number] = signal.signal(number, lambda *what: came.append(what))
+        yield
+        done = True
+    finally:
+        if came and done:
+            undo()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            number, frame = came[0]
+            handlers[number](number, frame)
+
+
+@contextmanager
 def quietly() -> Iterator[None]:
     """Standard error goes nowhere inside: TensorFlow greets with lines that no setting turns off.
 

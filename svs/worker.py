@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 from svs.errors import SVSError
+from svs.running import unbroken
 
 _ANSWER = struct.Struct("<4sI")
 _REQUEST = struct.Struct("<4sIII")
@@ -56,14 +57,15 @@ class Worker:
         self._lock = threading.Lock()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         try:
-            # A session of its own: Ctrl-C in the terminal is ours to handle, and it then ends with us.
-            self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=self._log, start_new_session=True,
-                                             env={**os.environ, **(environment or {})})
+            with unbroken(lambda: self.close()):
+                # A session of its own: Ctrl-C in the terminal is ours to handle, and it then ends with us.
+                self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                                 stderr=self._log, start_new_session=True,
+                                                 env={**os.environ, **(environment or {})})
+                self.close = weakref.finalize(self, _end, self._process, self._log)
         except OSError as error:
             self._log.close()
             raise SVSError(f"{name}: {command[0]} could not be started ({error.strerror})") from None
-        self.close = weakref.finalize(self, _end, self._process, self._log)
         try:
             self.greeting = self._answer().decode(errors="replace")
         except BaseException:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from svs import running
+from svs import media, running
 from svs.errors import DataError, FetchError, ModelError, SettingsError, SVSError
 from svs.running import each_in_parallel, single_threaded
+from svs.worker import Worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -101,6 +102,47 @@ def test_a_signal_clears_away_and_a_second_one_does_not_stop_that(name, code):
     assert done.stderr == "terminated: run again to continue\n"
 
 
+def _signalled_while_it_starts(monkeypatch, name):
+    """The programs that are started from now on; a signal comes before their number is known."""
+    started, start = [], subprocess.Popen
+
+    def slow(*arguments, **options):
+        started.append(start(*arguments, **options))
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(0.01)        # a handler would run here
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    return started
+
+
+@pytest.mark.parametrize(("name", "raised"), [
+    ("SIGTERM", running.Terminated), ("SIGHUP", running.Terminated), ("SIGINT", KeyboardInterrupt)])
+@pytest.mark.parametrize("kind", ["ffmpeg", "worker"])
+def test_a_program_that_is_just_starting_is_ended_too(kind, name, raised, monkeypatch):
+    number = getattr(signal, name)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    started = _signalled_while_it_starts(monkeypatch, name)
+    with pytest.raises(raised) as caught, running._terminable():
+        if kind == "ffmpeg":
+            media._Running(["-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"], stdin=subprocess.DEVNULL)
+        else:
+            Worker("a worker", ["sleep", "60"])
+    assert raised is KeyboardInterrupt or caught.value.code == 128 + number
+    assert len(started) == 1 and started[0].returncode in (-signal.SIGKILL, -signal.SIGTERM)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_signal_counts_more_than_a_program_that_cannot_start(monkeypatch):
+    def fail(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    with pytest.raises(running.Terminated), running._terminable():
+        Worker("a worker", ["no-such-program"])
+
+
 def test_who_ignores_hangups_goes_on():
     """As below nohup."""
     done = run("import os, signal\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('still here')",
@@ -123,7 +165,7 @@ def test_the_children_of_a_terminated_run_end():
 
 
 def _sleep(item):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\n" % os.getpid())       # in one piece: two of them write at once
     time.sleep(60)
 
 

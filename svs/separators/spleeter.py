@@ -35,6 +35,7 @@ from svs.audio import resample
 from svs.channels import in_pairs
 from svs.errors import SVSError, UnavailableError
 from svs.files import PACKAGE, sha256, written
+from svs.running import unbroken
 from svs.separators.base import Separator
 from svs.settings import Settings, SpleeterOptions
 from svs.worker import Worker
@@ -291,8 +292,10 @@ def environment(options: SpleeterOptions, root: Path = PACKAGE.parent) -> Path:
         raise UnavailableError(f"spleeter: its own environment {folder} is missing or out of date, and {why}; "
                                f"{command}")
     said = "nothing on standard error"
-    with subprocess.Popen([script, folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                          errors="replace") as process:
+    with unbroken(lambda: process.terminate()):
+        process = subprocess.Popen([script, folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                   errors="replace")
+    with process:
         try:
             for line in process.stderr:
                 said = line.strip() or said
