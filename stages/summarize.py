@@ -9,8 +9,9 @@ def run() -> None:
     parameters = settings.load()
     methods = list(parameters.methods)      # the list, not the folder: an old method's scores may still lie there
     leaks = {method: summary.leak_metrics(paths.SCORES / method)["level"] for method in methods}
+    tables = {}
     for protocol, name in ((scores.BSSEVAL, "scores.csv"), (scores.SEED, "scores_seed.csv")):
-        table = summary.gather(paths.SCORES, methods, protocol)
+        table = tables[protocol] = summary.gather(paths.SCORES, methods, protocol)
         summary.write_table(paths.METRICS / name, table)
         log.info("protocol %s, median over %d tracks in dB (leak: the vocal estimate where nobody sings, beside the "
                  "mixture)\n%s", protocol, table["track"].nunique(), summary.ranking(table, leaks))
@@ -22,7 +23,7 @@ def run() -> None:
     comparison = paired.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
     summary.write_table(paths.METRICS / "paired.csv", comparison)
     if systems:
-        ours = summary.gather(paths.SCORES, methods, scores.BSSEVAL)
+        ours = tables[scores.BSSEVAL]
         best = summary.best([method for method in methods if method not in separators.ORACLES], ours)
         log.info("beside the systems of SiSEC18 on the same seconds, medians over tracks in dB\n%s",
                  paired.standing(ours, published, comparison, best))

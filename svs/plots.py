@@ -7,10 +7,13 @@ id, so the same input gives the same bytes.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -489,8 +492,8 @@ def network(model: Path) -> plt.Figure:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{model}: expected a .keras archive ({error}); train it with `dvc repro`") from None
-    if any(layer["class_name"] == "Conv2DTranspose" for layer in layers):
-        return _u_net(model.parent.name, layers)
+    if members := _members(layers):
+        return _passage_net(model.parent.name, layers, members)
     steps = []
     shape: Sequence[int] = layers[0]["config"]["batch_shape"][1:]
     steps.append(("input", "", "Input", shape))
@@ -541,11 +544,60 @@ def network(model: Path) -> plt.Figure:
     return figure
 
 
-def _u_net(name: str, layers: Sequence[dict]) -> plt.Figure:
-    """A U-Net: its levels from left to right, down and up again, with the skips between them."""
+def _members(layers: Sequence[dict]) -> dict[str, list[dict]]:
+    """Layers of each member of a net of `svs.models.unet_separator`, in the order that they were made in."""
+    members: dict[str, list[tuple[int, dict]]] = {}
+    for layer in layers:
+        if named := re.fullmatch(r"((?:unet|fullband)\d+)_\w*?_?(\d+)", layer["config"].get("name", "")):
+            members.setdefault(named[1], []).append((int(named[2]), layer))
+    return {member: [layer for _, layer in sorted(members[member], key=itemgetter(0))] for member in sorted(members)}
+
+
+def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequence[dict]]) -> plt.Figure:
+    """The first U-Net, with its levels from left to right and its skips, and beneath it the first full-band net."""
     bins = layers[0]["config"]["batch_shape"][2]
     folded = next(layer["config"]["target_shape"] for layer in layers if layer["class_name"] == "Reshape")
-    level, places = 0, []                # (level, channels, lines of what is done there)
+    levels = _levels(members.get("unet1", []))
+    blocks = _blocks(members.get("fullband1", []))
+    depth = max((level for level, _, _ in levels), default=-1)
+    height = depth + 1 + 1.25 * bool(blocks)
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(1.75 * max(len(levels), len(blocks)) + 0.6, 1.55 * height))
+
+        def box(position: int, at: float, lines: list[str], above: str) -> None:
+            axis.add_patch(plt.Rectangle((position - 0.43, at - 0.36), 0.86, 0.72, facecolor=_COLOURS["Conv2D"],
+                                         edgecolor=INK, linewidth=0.8))
+            axis.text(position, at, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
+            axis.text(position, at + 0.39, above, ha="center", va="bottom", fontsize=7.2, color=MUTED)
+
+        def arrow(end: tuple[float, float], start: tuple[float, float], **style: Any) -> None:
+            axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8} | style)
+
+        for position, (level, channels, lines) in enumerate(levels):
+            box(position, -level, lines, f"{folded[1] >> level} bins × {channels}")
+            if position:
+                arrow((position - 0.44, -level), (position - 0.57, -levels[position - 1][0]))
+        for position in range(len(levels) // 2):
+            at = 0.2 - levels[position][0]
+            arrow((len(levels) - 1 - position - 0.45, at), (position + 0.45, at), color=MUTED, linestyle="--")
+        for position, (lines, above) in enumerate(blocks):
+            box(position, -depth - 1.25, lines, above)
+            if position:
+                arrow((position - 0.44, -depth - 1.25), (position - 0.57, -depth - 1.25))
+        axis.set_xlim(-0.6, max(len(levels), len(blocks)) - 0.4)
+        axis.set_ylim(0.5 - height, 0.68)
+        axis.axis("off")
+        kinds = Counter(member.rstrip("0123456789") for member in members)
+        more = "" if len(members) == 1 else (f"\none of each kind: the mask is the mean of {len(members)} "
+                                             f"(U-Nets: {kinds['unet']}, full-band nets: {kinds['fullband']})")
+        axis.set_title(f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
+                       f"channels; dashed: skips that are added){more}", loc="left", fontsize=9.5)
+    return figure
+
+
+def _levels(layers: Sequence[dict]) -> list[tuple[int, int, list[str]]]:
+    """A U-Net's places from left to right: level, channels, lines of what is done there."""
+    level, places = 0, []
     for layer in layers:
         kind, config = layer["class_name"], layer["config"]
         if kind == "Conv2DTranspose" or kind == "Conv2D" and tuple(config["strides"]) == (2, 2):
@@ -557,26 +609,21 @@ def _u_net(name: str, layers: Sequence[dict]) -> plt.Figure:
             places[-1][2].append(f"conv {config['kernel_size'][0]}×{config['kernel_size'][1]}, {config['filters']}")
         elif kind == "Dense":
             places[-1][2].append(f"dense {config['units']} (frequency)")
-    with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(1.75 * len(places) + 0.6, 1.55 * (max(place[0] for place in places) + 1)))
-        for position, (depth, channels, lines) in enumerate(places):
-            axis.add_patch(plt.Rectangle((position - 0.43, -depth - 0.36), 0.86, 0.72, facecolor=_COLOURS["Conv2D"],
-                                         edgecolor=INK, linewidth=0.8))
-            axis.text(position, -depth, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
-            axis.text(position, -depth + 0.39, f"{folded[1] >> depth} bins × {channels}", ha="center", va="bottom",
-                      fontsize=7.2, color=MUTED)
-            if position:
-                before = places[position - 1][0]
-                axis.annotate("", (position - 0.44, -depth), (position - 0.57, -before),
-                              arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8})
-        count = len(places)
-        for position in range(count // 2):
-            depth = places[position][0]
-            axis.annotate("", (count - 1 - position - 0.45, -depth + 0.2), (position + 0.45, -depth + 0.2),
-                          arrowprops={"arrowstyle": "-|>", "color": MUTED, "linewidth": 0.8, "linestyle": "--"})
-        axis.set_xlim(-0.6, count - 0.4)
-        axis.set_ylim(-max(place[0] for place in places) - 0.5, 0.68)
-        axis.axis("off")
-        axis.set_title(f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
-                       "channels; dashed: skips that are added)", loc="left", fontsize=9.5)
-    return figure
+    return places
+
+
+def _blocks(layers: Sequence[dict]) -> list[tuple[list[str], str]]:
+    """A full-band net's places from left to right: lines of what is done there, and what comes out."""
+    places: list[tuple[list[str], str]] = []
+    lines: list[str] = []
+    for layer in layers:
+        kind, config = layer["class_name"], layer["config"]
+        if kind == "Dense":
+            lines.append(f"dense {config['units']}")
+            if not places or config["activation"] == "linear":        # the first one, and the last of a block
+                places.append((lines, f"{config['units']} channels"))
+                lines = []
+        elif kind == "Conv1D":
+            lines.append(f"conv {config['kernel_size'][0]} frames, {config['filters']},")
+            lines.append(f"{config['dilation_rate'][0]} apart")
+    return places

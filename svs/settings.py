@@ -176,10 +176,20 @@ class Training(_Group):
     excerpts: Draw
 
 
-class UNet(_Group):
-    """Size of the U-Net: Hz, bins, layers."""
+class FullBand(_Group):
+    """Size of the nets that see all bins at once: nets, channels, layers."""
 
-    members: Annotated[int, Field(ge=1, le=8)]
+    members: Annotated[int, Field(ge=0, le=8)]
+    channels: Positive
+    bottleneck: Positive
+    blocks: Annotated[int, Field(ge=1, le=8)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class UNet(_Group):
+    """Size of the U-Nets, and of the full-band nets beside them: nets, Hz, bins, layers."""
+
+    members: Annotated[int, Field(ge=0, le=8)]
     max_frequency: Annotated[float, Field(gt=0)]
     fold: Positive
     channels: Positive
@@ -189,6 +199,13 @@ class UNet(_Group):
     convolutions: Positive
     bottleneck: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    full_band: FullBand
+
+    @model_validator(mode="after")
+    def _some(self) -> UNet:
+        if not self.members + self.full_band.members:
+            raise ValueError("members 0 and full_band.members 0: expected one net at least")
+        return self
 
 
 class Mixing(_Group):

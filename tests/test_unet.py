@@ -19,14 +19,15 @@ from svs.errors import DataError, ModelError, SettingsError
 from svs.files import Scratch
 from svs.models import archive, unet_separator
 from svs.separators.unet_separator import UNetSeparator
-from svs.settings import MixTraining
+from svs.settings import MixTraining, UNet
 from svs.store import Stems
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
 NETWORK = {"members": 2, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
-           "blocks": 1, "convolutions": 2, "bottleneck": 8, "dropout": 0.1}
+           "blocks": 1, "convolutions": 2, "bottleneck": 8, "dropout": 0.1,
+           "full_band": {"members": 1, "channels": 24, "bottleneck": 8, "blocks": 4, "dropout": 0.1}}
 PLAIN = {"other_song": 0.0, "other_passage": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
 MIXING = PLAIN | {"other_song": 0.7, "other_passage": 0.5, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
 
@@ -220,8 +221,11 @@ def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
+    return open_net(options().network)
+
+
+def open_net(settings: UNet) -> keras.Model:
     """A net with weights that let everything through, so that context shows."""
-    settings = options().network
     bins = options().bins
     net = unet_separator.build(bins, settings, np.full(bins, -6.0), np.ones(bins), seed=3)
     rng = np.random.default_rng(5)
@@ -235,9 +239,17 @@ def test_bins():
     assert options(representation=REPRESENTATION | {"sample_rate": 8000}).bins == 512      # all lie below
 
 
-def test_context_is_what_the_mask_of_a_frame_depends_on(network):
+def sizes(u_nets: int, full_band: int) -> UNet:
+    return options(network=NETWORK | {"members": u_nets,
+                                      "full_band": NETWORK["full_band"] | {"members": full_band}}).network
+
+
+@pytest.mark.parametrize("u_nets, full_band", [(1, 0), (0, 1), (2, 1)])
+def test_context_is_what_the_mask_of_a_frame_depends_on(u_nets, full_band):
     rng = np.random.default_rng(1)
-    reach, multiple = unet_separator.context(options().network), unet_separator.frames_multiple(options().network)
+    settings = sizes(u_nets, full_band)
+    network = open_net(settings)
+    reach, multiple = unet_separator.context(settings), unet_separator.frames_multiple(settings)
     frames = -(-(2 * reach + 40) // multiple) * multiple
     heard = rng.uniform(-10, -2, (1, frames, *network.input_shape[2:])).astype(np.float32)
     before = np.asarray(network(heard))
@@ -248,6 +260,36 @@ def test_context_is_what_the_mask_of_a_frame_depends_on(network):
     touched = np.flatnonzero(moved)
     assert touched.min() >= at - reach and touched.max() <= at + reach
     assert touched.max() - touched.min() > reach       # and the context is not made up
+
+
+def test_a_member_is_the_same_whoever_is_beside_it():
+    """A U-Net alone has the weights of the first of several; every member's mask is its own."""
+    nets = {kinds: unet_separator.build(320, sizes(*kinds), np.zeros(320), np.ones(320), seed=3)
+            for kinds in ((1, 0), (2, 0), (2, 2))}
+    heard = np.random.default_rng(0).uniform(-1, 1, (1, 8, 320, 2)).astype(np.float32)
+    logits = {kinds: np.asarray(net(heard)) for kinds, net in nets.items()}
+    assert [logits[kinds].shape[3] for kinds in nets] == [2, 4, 8]
+    np.testing.assert_allclose(logits[1, 0], logits[2, 0][..., :2], atol=1e-5)
+    np.testing.assert_allclose(logits[2, 0], logits[2, 2][..., :4], atol=1e-5)
+    members = [logits[2, 2][..., first:first + 2] for first in range(0, 8, 2)]
+    for number, member in enumerate(members):
+        assert all(np.abs(member - other).max() > 0.01 for other in members[:number])
+
+
+def test_a_full_band_net_has_a_place_for_every_bin_and_channel():
+    net = unet_separator.build(320, sizes(0, 1), np.zeros(320), np.ones(320), seed=3)
+    weights = [np.zeros_like(weight) for weight in net.get_weights()]
+    weights[-1] = np.arange(640, dtype=np.float32)      # biases of the last layer
+    net.set_weights(weights)
+    logits = np.asarray(net(np.zeros((1, 8, 320, 2), np.float32)))
+    # Places of four bins: the left channel's four, then the right channel's.
+    expected = [[place * 8 + channel * 4 + bin for channel in range(2)] for place in range(80) for bin in range(4)]
+    np.testing.assert_array_equal(logits, np.broadcast_to(expected, (1, 8, 320, 2)))
+
+
+def test_a_net_of_no_members_is_refused():
+    with pytest.raises(ValueError, match="expected one net at least"):
+        sizes(0, 0)
 
 
 def test_a_second_net_has_the_same_names_and_bytes(tmp_path):
@@ -261,8 +303,11 @@ def test_a_second_net_has_the_same_names_and_bytes(tmp_path):
     np.testing.assert_array_equal(np.asarray(loaded(heard)), np.asarray(net(heard)))
 
 
-def test_dropout_is_for_training_alone():
-    kinds = [options(network=NETWORK | {"dropout": share}).network for share in (0.0, 0.5)]
+@pytest.mark.parametrize("u_nets, full_band", [(2, 0), (0, 2)])
+def test_dropout_is_for_training_alone(u_nets, full_band):
+    size = sizes(u_nets, full_band)
+    kinds = [size.model_copy(update={"dropout": share, "full_band": size.full_band.model_copy(
+        update={"dropout": share})}) for share in (0.0, 0.5)]
     nets = [unet_separator.build(320, kind, np.zeros(320), np.ones(320), seed=3) for kind in kinds]
     nets[1].set_weights(nets[0].get_weights())
     heard = np.random.default_rng(0).uniform(0, 1, (1, 8, 320, 2)).astype(np.float32)
@@ -340,7 +385,8 @@ def test_all_songs_keep_the_last_epoch(store, tmp_path):
 
 @pytest.mark.parametrize("laid, told", [
     ("frames=30", "multiple of 8"), ("mixes=10", "multiple of the batch_size"), ("songs=[valid]", "expected train"),
-    ("songs=[train, test]", "songs.1"), ("songs=[train, valid]", "keep the last"), ("mixing.gain=-1", "mixing.gain"),
+    ("songs=[train, test]", "songs.1"), ("network.members=0", "one net at least"),
+    ("songs=[train, valid]", "keep the last"), ("mixing.gain=-1", "mixing.gain"),
 ])
 def test_impossible_settings_are_named(laid, told):
     from svs import project
@@ -398,7 +444,7 @@ def test_a_sure_net_gives_the_mixture_or_silence(tmp_path, song, folder, logit, 
     net, card = archive.load(folder)
     weights = [np.zeros_like(weight) for weight in net.get_weights()]
     for weight in weights:                # the bias of each member's last layer, among others that change nothing
-        if weight.shape == (2 * NETWORK["fold"],):
+        if weight.shape in ((2 * NETWORK["fold"],), (2 * net.input_shape[2],)):
             weight[:] = logit
     net.set_weights(weights)
     archive.save(tmp_path / "sure", net, card)
@@ -411,9 +457,10 @@ def test_the_mask_is_the_mean_of_the_members_masks(folder, network):
     spectrum = np.random.default_rng(0).uniform(0, 0.1, (2, REPRESENTATION["frame_size"] // 2 + 1, 16))
     logits = np.asarray(network(np.log(spectrum[:, :bins].T[None] + 1e-5).astype(np.float32)))[0].astype(np.float64)
     masks = 1 / (1 + np.exp(-logits))
-    assert np.abs(masks[..., :2] - masks[..., 2:]).max() > 0.01
+    first, second, full_band = masks[..., :2], masks[..., 2:4], masks[..., 4:]
+    assert min(np.abs(first - second).max(), np.abs(second - full_band).max()) > 0.01
     np.testing.assert_allclose(separator.mask(spectrum.astype(np.float32))[:, :bins].T,
-                               (masks[..., :2] + masks[..., 2:]) / 2, atol=1e-4)
+                               (first + second + full_band) / 3, atol=1e-4)
 
 
 def test_silence_stays_silent(folder):
