@@ -20,7 +20,8 @@ SMALL = {
                 for name in ("svs", "vad")},
     "train": {"unet_separator": {
         "frames": 32, "representation": {"frame_size": 1024, "win_length": 1024, "hop_length": 512},
-        "network": {"channels": 6, "growth": 2, "levels": 2}}},
+        "network": {"channels": 6, "growth": 2, "levels": 2,
+                    "full_band": {"members": 1, "channels": 24, "bottleneck": 8, "blocks": 3}}}},
     "profiles": {"tiny": {
         "download": {"tiny": {"train": 2, "valid": 1, "test": 2, "train_seconds": 3.0, "test_seconds": 2.5,
                               "real_song": False}},

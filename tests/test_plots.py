@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from svs import plots
+from svs import settings as parameters
 from svs.audio import ArraySource
 from svs.errors import DataError
 
@@ -219,6 +220,31 @@ def test_a_network_has_one_box_for_each_visible_layer(tmp_path, name, boxes):
     assert shown[1:-1] == real
     assert shown[-1] == "×".join(map(str, model.output_shape[1:]))
     assert name in axis.get_title(loc="left")
+
+
+@pytest.mark.parametrize(("u_nets", "full_band"), [(1, 0), (0, 1), (2, 3)])
+def test_of_a_net_of_passages_one_member_of_each_kind_is_drawn(tmp_path, u_nets, full_band):
+    from svs.models import archive, unet_separator
+
+    size = parameters.load(REPOSITORY / "params.yaml").train["unet_separator"].network
+    size = size.model_copy(update={"members": u_nets, "channels": 6, "growth": 2, "levels": 2,
+                                   "full_band": size.full_band.model_copy(update={
+                                       "members": full_band, "channels": 24, "bottleneck": 8, "blocks": 3})})
+    archive.save(tmp_path / "net", unet_separator.build(320, size, np.zeros(320), np.ones(320), seed=1), {})
+    axis = plots.network(tmp_path / "net" / "model.keras").axes[0]
+    levels, blocks = 5 * bool(u_nets), 5 * bool(full_band)       # down twice and up again; first, three blocks, last
+    assert len(axis.patches) == levels + blocks
+    assert len({(box.get_x(), box.get_y()) for box in axis.patches}) == levels + blocks
+    (low, high), (left, right) = axis.get_ylim(), axis.get_xlim()
+    assert all(low < box.get_y() and box.get_y() + box.get_height() < high and left < box.get_x()
+               and box.get_x() + box.get_width() < right for box in axis.patches)
+    said = [text.get_text() for text in axis.texts]
+    assert said.count("80 bins × 6") == said.count("40 bins × 8") == 2 * bool(u_nets)
+    assert said.count("20 bins × 10") == bool(u_nets)
+    assert said.count("24 channels") == 4 * bool(full_band) and said.count("640 channels") == bool(full_band)
+    assert sum("conv 3 frames, 8,\n4 apart" in text for text in said) == bool(full_band)
+    title = axis.get_title(loc="left")
+    assert ("the mask is the mean of 5 (U-Nets: 2, full-band nets: 3)" in title) == (u_nets + full_band > 1)
 
 
 def test_what_is_no_network(tmp_path):
