@@ -3,7 +3,7 @@
     python -m benchmarks.ablation [VARIANT ...] [--batches 800] [--work build/ablation] [--json FILE]
 
 Run where the pipeline has run its stage `extract` on real music (profile
-`sample` or `full`): trains one member of the net of `train.unet_separator` in
+`sample` or `full`): trains one U-Net of `train.unet_separator` in
 params.yaml on the store's training songs, for the same number of batches in
 every variant, and separates the validation tracks with its last weights; test
 tracks are not touched.  Prints, for each variant, the medians over tracks and
@@ -83,6 +83,9 @@ class Variant:
 VARIANTS = {
     BASE: Variant(),
     "three members": Variant({"network": {"members": 3}}),
+    "a full-band net instead": Variant({"network": {"members": 0, "full_band": {"members": 1}}}),
+    "a full-band net beside": Variant({"network": {"full_band": {"members": 1}}}),
+    "two of each": Variant({"network": {"members": 2, "full_band": {"members": 2}}}),
     "half of the songs": Variant(every=2),
     "a quarter of the songs": Variant(every=4),
     "songs as they are": Variant({"mixing": {"other_song": 0.0, "other_passage": 0.0}}),
@@ -121,7 +124,7 @@ def trained(name: str, variant: Variant, base: MixTraining, seed: int, batches: 
     folder = work / name.replace(" ", "_")
     # One net, and never on the songs that it is judged by, whatever the profile's last training does.
     laid = merge(base.model_dump(), {"songs": [split for split in base.songs if split != "valid"], "keep": "last",
-                                     "network": {"members": 1}})
+                                     "network": {"members": 1, "full_band": {"members": 0}}})
     laid = merge(laid, variant.train)
     laid |= {"mixes": batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
     options = MixTraining.model_validate(laid)
