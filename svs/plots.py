@@ -557,8 +557,8 @@ def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequen
     """The first U-Net, with its levels from left to right and its skips, and beneath it the first full-band net."""
     bins = layers[0]["config"]["batch_shape"][2]
     folded = next(layer["config"]["target_shape"] for layer in layers if layer["class_name"] == "Reshape")
-    levels = _levels(members.get("unet1", []))
-    blocks = _blocks(members.get("fullband1", []))
+    levels = _u_net(members.get("unet1", []))
+    blocks = _full_band(members.get("fullband1", []))
     depth = max((level for level, _, _ in levels), default=-1)
     height = depth + 1 + 1.25 * bool(blocks)
     with plt.rc_context(_STYLE):
@@ -595,7 +595,7 @@ def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequen
     return figure
 
 
-def _levels(layers: Sequence[dict]) -> list[tuple[int, int, list[str]]]:
+def _u_net(layers: Sequence[dict]) -> list[tuple[int, int, list[str]]]:
     """A U-Net's places from left to right: level, channels, lines of what is done there."""
     level, places = 0, []
     for layer in layers:
@@ -612,7 +612,7 @@ def _levels(layers: Sequence[dict]) -> list[tuple[int, int, list[str]]]:
     return places
 
 
-def _blocks(layers: Sequence[dict]) -> list[tuple[list[str], str]]:
+def _full_band(layers: Sequence[dict]) -> list[tuple[list[str], str]]:
     """A full-band net's places from left to right: lines of what is done there, and what comes out."""
     places: list[tuple[list[str], str]] = []
     lines: list[str] = []

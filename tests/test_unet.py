@@ -27,7 +27,7 @@ RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
 NETWORK = {"members": 2, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
            "blocks": 1, "convolutions": 2, "bottleneck": 8, "dropout": 0.1,
-           "full_band": {"members": 1, "channels": 24, "bottleneck": 8, "blocks": 4, "dropout": 0.1}}
+           "full_band": {"members": 1, "channels": 24, "bottleneck": 8, "blocks": 3, "dropout": 0.1}}
 PLAIN = {"other_song": 0.0, "other_passage": 0.0, "loose_stems": 0.0, "gain": 0.0, "swap_channels": 0.0}
 MIXING = PLAIN | {"other_song": 0.7, "other_passage": 0.5, "loose_stems": 0.5, "gain": 6.0, "swap_channels": 0.5}
 
@@ -53,6 +53,8 @@ def stems(store) -> Stems:
 
 
 def train(store: Path, root: Path, seed=1, **changes):
+    """One net of each kind."""
+    changes = {"network": NETWORK | {"members": 1}} | changes
     return mix_training.train_on_mixes("unet_separator", store, options(**changes), seed, Scratch(root, "unet", "a"),
                                        curve=root / "curve.csv")
 
