@@ -49,7 +49,7 @@ rm -rf "$venv"
     stop "Python's venv module is missing; install it (Debian, Ubuntu: apt-get install python3.11-venv)"
 
 say "installing spleeter into $venv (about 2.4 GB, 1 to 5 minutes)"
-"$venv/bin/python" -m pip install --disable-pip-version-check --quiet -r "$lock" >&2 &
+"$venv/bin/python" -I -m pip install --disable-pip-version-check --quiet -r "$lock" >&2 &
 pip=$!
 trap 'kill "$pip" 2>/dev/null; exit 130' INT TERM HUP
 turns=0
@@ -60,7 +60,7 @@ while kill -0 "$pip" 2>/dev/null; do
 done
 wait "$pip" || stop "spleeter's packages could not be installed; see pip's message above, and run again"
 trap - INT TERM HUP
-"$venv/bin/python" -m pip check --disable-pip-version-check >&2 || stop "the installed packages do not fit together"
+"$venv/bin/python" -I -m pip check --disable-pip-version-check >&2 || stop "the installed packages do not fit together"
 "$venv/bin/python" -I -c 'import spleeter.separator' >/dev/null 2>&1 || stop "spleeter is installed but can't be imported"
 printf '%s' "$wanted" > "$stamp"
 say "spleeter is installed"
