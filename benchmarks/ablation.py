@@ -82,7 +82,7 @@ class Variant:
 
 VARIANTS = {
     BASE: Variant(),
-    "three members": Variant({"network": {"members": 3}}),
+    "three U-Nets": Variant({"network": {"members": 3}}),
     "a full-band net instead": Variant({"network": {"members": 0, "full_band": {"members": 1}}}),
     "a full-band net beside": Variant({"network": {"full_band": {"members": 1}}}),
     "two of each": Variant({"network": {"members": 2, "full_band": {"members": 2}}}),
