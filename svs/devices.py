@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svs.errors import SettingsError
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     import tensorflow
 
 VARIABLE = "SVS_DEVICES"
+_PROCESSOR = Path("/proc/cpuinfo")           # Linux's, which says what the processor can do
+_BFLOAT16 = {"avx512_bf16", "amx_bf16",      # what it calls bfloat16 arithmetic on x86
+             "bf16"}                         # and on ARM
 
 
 def strategy(batch_size: int) -> tensorflow.distribute.Strategy | None:
@@ -64,6 +68,20 @@ def strategy(batch_size: int) -> tensorflow.distribute.Strategy | None:
                             "devices; choose another number, or another batch_size")
     log.info("%d devices, %d excerpts of each batch on each", number, batch_size // number)
     return tensorflow.distribute.MirroredStrategy([device.name for device in there[:number]])
+
+
+def emulates_bfloat16() -> bool:
+    """Whether training would run on a processor without instructions for bfloat16, which takes longer than float32.
+
+    False where it can't be known: on another backend than TensorFlow, with a GPU, or where the system doesn't say.
+    """
+    if keras.backend.backend() != "tensorflow" or not _PROCESSOR.is_file():
+        return False
+    import tensorflow
+
+    listed = [line.partition(":")[2].split() for line in _PROCESSOR.read_text(encoding="utf-8").splitlines()
+              if line.startswith(("flags", "Features"))]
+    return bool(listed) and not _BFLOAT16.intersection(listed[0]) and not tensorflow.config.list_physical_devices("GPU")
 
 
 @contextmanager

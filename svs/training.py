@@ -54,6 +54,8 @@ def computing_in(precision: Precision) -> Iterator[None]:
     `LossScaleOptimizer`, whose state is among the optimiser's variables), and
     takes every loss in float32.
     """
+    if precision == "mixed_bfloat16" and devices.emulates_bfloat16():
+        log.warning("this processor has no instructions for bfloat16: precision: float32 would train faster")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

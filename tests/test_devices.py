@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from svs import devices, extraction
+from svs import devices, extraction, training
 from svs.dataset import Dataset
 from svs.errors import DataError, SettingsError
 from svs.excerpts import TRAIN, VALID, Batches
@@ -117,3 +117,32 @@ def test_every_batch_can_be_shared(store):
         assert all(size % 3 == 0 for size in sizes) and sum(sizes) == total // 3 * 3
     with pytest.raises(DataError, match="17 excerpts of split valid can't be shared by 20 devices"):
         Batches(store / "svs", "SVS", VALID, draw, 20, 1, 1, share=20)
+
+
+@pytest.mark.parametrize("told, emulated", [
+    ("processor\t: 0\nflags\t\t: fpu avx512f avx512_vnni\n", True),
+    ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", False),
+    ("processor\t: 0\nflags\t\t: fpu amx_tile amx_bf16\n", False),
+    ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", False),
+    ("processor\t: 0\nFeatures\t: fp asimd\n", True),
+    ("processor\t: 0\nmodel name\t: says nothing\n", False),
+    (None, False),
+])
+def test_bfloat16_without_instructions_for_it_is_told(tmp_path, monkeypatch, caplog, told, emulated):
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    monkeypatch.setattr(devices, "_PROCESSOR", tmp_path / "cpuinfo")
+    # The tests' machine may have a GPU, which is asked after the processor.
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
+    assert devices.emulates_bfloat16() is emulated
+    for precision in ("float32", "mixed_bfloat16"):
+        with training.computing_in(precision):
+            pass
+    assert ["float32 would train faster" in record.message for record in caplog.records] == [True] * emulated
+
+
+def test_bfloat16_on_a_gpu_is_not_warned_of(tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx512f\n")
+    monkeypatch.setattr(devices, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: ["one"] if kind == "GPU" else [])
+    assert not devices.emulates_bfloat16()
