@@ -209,6 +209,8 @@ def run(arguments: list[str]) -> None:
     if not Path("/proc/self/smaps_rollup").exists():
         parser.error("this needs Linux's /proc")
     rows = []
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.work) as temporary:
         place = Path(temporary)
         log.info("making %g minutes of music", options.minutes)
