@@ -292,7 +292,7 @@ def test_missing_scores_are_dashes(report: Path):
 
 def test_it_says_where_it_comes_from(report: Path, home: Home):
     html = report.read_text()
-    assert "<b>tiny</b>, 3 test tracks; trained on 1, validated on 1; seed 20" in html
+    assert "<b>tiny</b>, 3 test tracks; 1 to train on, 1 to validate on; seed 20" in html
     assert "make repro" in html and "svs report --output report" in html
     assert "gate&nbsp;<b>0.15</b>" in html and "variant&nbsp;<b>two_stage</b>" in html
     assert f"{home.settings.train['cnn_separator'].epochs}</td>" in html
