@@ -1,28 +1,31 @@
 """What each part of the U-Net separator gives: trainings with one thing changed, on validation tracks.
 
-    python -m benchmarks.ablation [VARIANT ...] [--batches 800] [--work build/ablation] [--json FILE]
+    python -m benchmarks.ablation [VARIANT ...] [--net u_net] [--batches 800] [--seeds 1] [--work build/ablation]
+                                  [--json FILE]
 
 Run where the pipeline has run its stage `extract` on real music (profile
-`sample` or `full`): trains one U-Net of `train.unet_separator` in
-params.yaml on the store's training songs, for the same number of batches in
-every variant, and separates the validation tracks with its last weights; test
-tracks are not touched.  Prints, for each variant, the medians over tracks and
-the median of the paired differences to `base` with its bootstrap interval
-(svs.paired): SDR of both, and the leak, which is the level of what is called
-vocals when the accompaniment is all there is, beside it in dB.  A variant that is done is
-not trained again.  SDR is BSS Eval v4's, which does not depend on its
-distortion filters: energy of the source over that of the error, second by
-second, the median over seconds.
+`sample` or `full`): trains one U-Net (or one full-band net) of
+`train.unet_separator` in params.yaml on the store's training songs, for the
+same number of batches in every variant, and separates the validation tracks
+with its last weights; test tracks are not touched.  Prints, for each variant,
+the medians over tracks and the median of the paired differences to `base` with
+its bootstrap interval (svs.paired): SDR of both, and the leak, which is the
+level of what is called vocals when the accompaniment is all there is, beside it
+in dB.  A variant is trained from `--seeds` seeds, one that has a part of the
+songs on every part of them, and a track's score is the mean of these
+trainings.  A training that is done is not repeated.  SDR is BSS Eval v4's,
+which does not depend on its distortion filters: energy of the source over that
+of the error, second by second, the median over seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import norbert
@@ -44,6 +47,7 @@ from svs.singing import Detector
 from svs.spectral import magnitude
 
 BASE = "base"
+NETS = {"u_net": {"members": 1, "full_band": {"members": 0}}, "full_band": {"members": 0, "full_band": {"members": 1}}}
 
 
 class WienerFiltered(UNetSeparator):
@@ -75,7 +79,7 @@ class Variant:
     """What is changed in `train.unet_separator`, or what is done with the masks of a net."""
 
     train: dict = field(default_factory=dict)
-    every: int = 1               # trained on every so-manieth song
+    parts: int = 1               # into which the songs are dealt: trained on one, as many times
     of: str | None = None        # separates with the net that another variant has trained
     separator: type[UNetSeparator] = UNetSeparator
 
@@ -86,15 +90,15 @@ VARIANTS = {
     "a full-band net instead": Variant({"network": {"members": 0, "full_band": {"members": 1}}}),
     "a full-band net beside": Variant({"network": {"full_band": {"members": 1}}}),
     "two of each": Variant({"network": {"members": 2, "full_band": {"members": 2}}}),
-    "half of the songs": Variant(every=2),
-    "a quarter of the songs": Variant(every=4),
+    "half of the songs": Variant(parts=2),
+    "a quarter of the songs": Variant(parts=4),
     "songs as they are": Variant({"mixing": {"other_song": 0.0, "other_passage": 0.0}}),
     "other songs more often": Variant({"mixing": {"other_song": 0.7, "other_passage": 0.0}}),
     "whole accompaniments": Variant({"mixing": {"loose_stems": 0.0}}),
     "gains of 6 dB": Variant({"mixing": {"gain": 6.0}}),
     "channels as they are": Variant({"mixing": {"swap_channels": 0.0}}),
     "no Music Delta": Variant({"songs": ["train"]}),
-    "no dropout": Variant({"network": {"dropout": 0.0}}),
+    "no dropout": Variant({"network": {"dropout": 0.0, "full_band": {"dropout": 0.0}}}),
     "fold 8, more channels": Variant({"network": {"fold": 8, "channels": 32, "growth": 32}}),
     "one level less": Variant({"network": {"levels": 2}}),
     "Wiener filter": Variant(of=BASE, separator=WienerFiltered),
@@ -102,16 +106,17 @@ VARIANTS = {
 }
 
 
-def thinned(store: Path, every: int, work: Path) -> Path:
-    """A store of stems that holds every so-manieth song of each training split, by links, and all for validation."""
-    folder = work / f"every {every}"
+def dealt(store: Path, parts: int, part: int, work: Path) -> Path:
+    """A store of stems, by links: of each training split every `parts`-th song from song `part` on, and validation."""
+    folder = work / f"songs_{part}_of_{parts}"
     folder.mkdir(exist_ok=True)
     content = files.read_json(store / "zarr.json")
     songs: dict[str, list] = {}
     for entry in content["attributes"]["index"]["MIX"]:
         songs.setdefault(entry[1], []).append(entry)
     content["attributes"]["index"]["MIX"] = [
-        entry for split, entries in songs.items() for entry in (entries if split == "valid" else entries[::every])]
+        entry for split, entries in songs.items()
+        for entry in (entries if split == "valid" else entries[part::parts])]
     files.write_json(folder / "zarr.json", content)
     for child in store.iterdir():
         if child.is_dir() and not (folder / child.name).exists():
@@ -119,28 +124,41 @@ def thinned(store: Path, every: int, work: Path) -> Path:
     return folder
 
 
-def trained(name: str, variant: Variant, base: MixTraining, seed: int, batches: int, work: Path) -> tuple[Path, float]:
-    """The folder of a variant's net, and the minutes that its training took."""
-    folder = work / name.replace(" ", "_")
-    # One net, and never on the songs that it is judged by, whatever the profile's last training does.
-    laid = merge(base.model_dump(), {"songs": [split for split in base.songs if split != "valid"], "keep": "last",
-                                     "network": {"members": 1, "full_band": {"members": 0}}})
-    laid = merge(laid, variant.train)
-    laid |= {"mixes": batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
-    options = MixTraining.model_validate(laid)
-    store = paths.STORE / "stems"
-    if variant.every > 1:
-        store = thinned(store, variant.every, work)
-    mark = files.fingerprint(options, seed, inputs=[store])
-    done = folder / "done.json"
-    if not done.is_file() or files.read_json(done)["of"] != mark:
-        scratch = files.Scratch(work, f".{folder.name}", mark)
-        start = time.perf_counter()
-        model, card = train_on_mixes("unet_separator", store, options, seed, scratch)
-        archive.save(folder, model, card)
-        files.write_json(done, {"of": mark, "minutes": (time.perf_counter() - start) / 60})
-        scratch.done()
-    return folder, files.read_json(done)["minutes"]
+@dataclass(frozen=True)
+class Trainings:
+    """What all trainings of a run of this benchmark have in common."""
+
+    base: MixTraining
+    net: str                     # of NETS
+    batches: int
+    work: Path
+
+    def options(self, variant: Variant) -> MixTraining:
+        # One net, and never on the songs that it is judged by, whatever the profile's last training does.
+        laid = merge(self.base.model_dump(), {
+            "songs": [split for split in self.base.songs if split != "valid"], "keep": "last",
+            "network": NETS[self.net]})
+        laid = merge(laid, variant.train)
+        return MixTraining.model_validate(
+            laid | {"mixes": self.batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS})
+
+    def done(self, name: str, variant: Variant, seed: int, part: int) -> tuple[Path, float]:
+        """The folder of a net, trained now unless it has been, and the minutes that its training took."""
+        of_part = [str(part)] if variant.parts > 1 else []
+        folder = self.work / "_".join([self.net, name.replace(" ", "_"), str(seed), *of_part])
+        options, store = self.options(variant), paths.STORE / "stems"
+        if variant.parts > 1:
+            store = dealt(store, variant.parts, part, self.work)
+        mark = files.fingerprint(options, seed, inputs=[store])
+        done = folder / "done.json"
+        if not done.is_file() or files.read_json(done)["of"] != mark:
+            scratch = files.Scratch(self.work, f".{folder.name}", mark)
+            start = time.perf_counter()
+            model, card = train_on_mixes("unet_separator", store, options, seed, scratch)
+            archive.save(folder, model, card)
+            files.write_json(done, {"of": mark, "minutes": (time.perf_counter() - start) / 60})
+            scratch.done()
+        return folder, files.read_json(done)["minutes"]
 
 
 def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: float) -> list[tuple[float, float, float]]:
@@ -169,7 +187,9 @@ _EPOCHS = 10
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help=f"of: {', '.join(VARIANTS)} (default: all)")
+    parser.add_argument("--net", choices=NETS, default="u_net", help="what is trained, but for variants that say it")
     parser.add_argument("--batches", type=int, default=800, help="of every training")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of every variant")
     parser.add_argument("--work", type=Path, default=Path("build/ablation"), help="where the nets are kept")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
@@ -181,16 +201,19 @@ def run(arguments: list[str]) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     log.info("%d validation tracks, %d batches a training", len(tracks), options.batches)
     figures: dict[str, dict] = {}
+    trainings = Trainings(parameters.train["unet_separator"], options.net, options.batches, options.work)
     for name in dict.fromkeys([BASE, *(options.variants or VARIANTS)]):
         variant = VARIANTS[name]
         of = variant.of or name
-        folder, minutes = trained(of, VARIANTS[of], parameters.train["unet_separator"], parameters.seed,
-                                  options.batches, options.work)
-        scores = scored(variant.separator(folder), data, tracks, parameters.separate.common.chunk)
-        figures[name] = {"minutes": minutes, "scores": scores}
+        minutes, scores = [], []
+        for seed, part in product(range(parameters.seed, parameters.seed + options.seeds), range(VARIANTS[of].parts)):
+            folder, took = trainings.done(of, VARIANTS[of], seed, part)
+            minutes.append(took)
+            scores.append(scored(variant.separator(folder), data, tracks, parameters.separate.common.chunk))
+        figures[name] = {"minutes": float(np.mean(minutes)), "scores": np.mean(scores, axis=0).tolist()}
         _print(name, figures)
     if options.json:
-        files.write_json(options.json, json.loads(json.dumps(figures)))
+        files.write_json(options.json, figures)
 
 
 def _print(name: str, figures: dict[str, dict]) -> None:
