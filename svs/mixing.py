@@ -1,10 +1,10 @@
 """Training mixtures, made while training runs: vocals of a song over another accompaniment.
 
 Random mixing is what makes little data go far (Uhlich et al. 2017): passages
-are cut anywhere, the accompaniment is that of another song or of another
-passage of the same one, drums, bass and the rest may come from three songs,
-stems may get a gain of their own and have their channels swapped.  Every
-mixture depends on the seed, the epoch and its place in the epoch alone.
+are cut anywhere, the accompaniment is that of another song, and drums, bass and
+the rest may come from three songs.  Levels stay as they were recorded: they
+tell the voice from the rest.  Every mixture depends on the seed, the epoch and
+its place in the epoch alone.
 """
 
 from __future__ import annotations
@@ -64,31 +64,23 @@ class Mixes(keras.utils.PyDataset):
         """Vocals and accompaniment of one mixture, float32 (samples, 2) each."""
         random = np.random.default_rng([self._seed, 3, epoch, number])
         mixing = self._settings.mixing
-        place = track, _ = self._place(random)
-        vocals = self._sound(place, [VOCALS], random)
+        place = self._place(random)
+        vocals = self._sound(place, [VOCALS])
         if random.random() < mixing.other_song:
             if random.random() < mixing.loose_stems:
-                return vocals, sum(self._sound(self._place(random), [stem], random) for stem in ACCOMPANIMENT)
+                return vocals, sum(self._sound(self._place(random), [stem]) for stem in ACCOMPANIMENT)
             place = self._place(random)
-        elif random.random() < mixing.other_passage:
-            place = self._passage(track, random)
-        return vocals, self._sound(place, ACCOMPANIMENT, random)
+        return vocals, self._sound(place, ACCOMPANIMENT)
 
     def _place(self, random: np.random.Generator) -> tuple[str, int]:
         """A passage of any song: its name and first sample."""
-        return self._passage(self._tracks[random.integers(len(self._tracks))], random)
-
-    def _passage(self, track: str, random: np.random.Generator) -> tuple[str, int]:
+        track = self._tracks[random.integers(len(self._tracks))]
         return track, int(random.integers(self._stems.samples(track) - self._samples + 1))
 
-    def _sound(self, place: tuple[str, int], stems: Iterable[str], random: np.random.Generator) -> np.ndarray:
-        """The sum of stems at a place, changed together: float32 (samples, 2)."""
+    def _sound(self, place: tuple[str, int], stems: Iterable[str]) -> np.ndarray:
+        """The sum of stems at a place: float32 (samples, 2)."""
         track, start = place
-        audio = sum(self._stems.read(track, stem, start, start + self._samples) for stem in stems)
-        mixing = self._settings.mixing
-        if random.random() < mixing.swap_channels:
-            audio = audio[:, ::-1]
-        return audio * np.float32(10 ** (random.uniform(-mixing.gain, mixing.gain) / 20))
+        return sum(self._stems.read(track, stem, start, start + self._samples) for stem in stems)
 
 
 class Passages(keras.utils.PyDataset):

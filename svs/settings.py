@@ -209,13 +209,10 @@ class UNet(_Group):
 
 
 class Mixing(_Group):
-    """How training mixtures are made of stems: shares of mixtures, dB, shares of channels."""
+    """How training mixtures are made of stems: shares of mixtures."""
 
     other_song: Share
-    other_passage: Share
     loose_stems: Share
-    gain: Annotated[float, Field(ge=0, le=40)]
-    swap_channels: Share
 
 
 class MixTraining(_Group):
