@@ -86,7 +86,6 @@ class Variant:
 
 VARIANTS = {
     BASE: Variant(),
-    "three U-Nets": Variant({"network": {"members": 3}}),
     "a full-band net instead": Variant({"network": {"members": 0, "full_band": {"members": 1}}}),
     "a full-band net beside": Variant({"network": {"full_band": {"members": 1}}}),
     "two of each": Variant({"network": {"members": 2, "full_band": {"members": 2}}}),
@@ -98,7 +97,6 @@ VARIANTS = {
     "no Music Delta": Variant({"songs": ["train"]}),
     "no dropout": Variant({"network": {"dropout": 0.0, "full_band": {"dropout": 0.0}}}),
     "fold 8, more channels": Variant({"network": {"fold": 8, "channels": 32, "growth": 32}}),
-    "one level less": Variant({"network": {"levels": 2}}),
     "Wiener filter": Variant(of=BASE, separator=WienerFiltered),
     "voice activity gate": Variant(of=BASE, separator=VoiceGated),
 }
