@@ -1,10 +1,9 @@
 """Training mixtures, made while training runs: vocals of a song over another accompaniment.
 
 Random mixing is what makes little data go far (Uhlich et al. 2017): passages
-are cut anywhere, the accompaniment is that of another song, and drums, bass and
-the rest may come from three songs.  Levels stay as they were recorded: they
-tell the voice from the rest.  Every mixture depends on the seed, the epoch and
-its place in the epoch alone.
+are cut anywhere, and the accompaniment is that of another song.  Levels stay as
+they were recorded: they tell the voice from the rest.  Every mixture depends on
+the seed, the epoch and its place in the epoch alone.
 """
 
 from __future__ import annotations
@@ -63,12 +62,9 @@ class Mixes(keras.utils.PyDataset):
     def mix(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Vocals and accompaniment of one mixture, float32 (samples, 2) each."""
         random = np.random.default_rng([self._seed, 3, epoch, number])
-        mixing = self._settings.mixing
         place = self._place(random)
         vocals = self._sound(place, [VOCALS])
-        if random.random() < mixing.other_song:
-            if random.random() < mixing.loose_stems:
-                return vocals, sum(self._sound(self._place(random), [stem]) for stem in ACCOMPANIMENT)
+        if random.random() < self._settings.other_song:
             place = self._place(random)
         return vocals, self._sound(place, ACCOMPANIMENT)
 

@@ -183,7 +183,6 @@ class FullBand(_Group):
     channels: Positive
     bottleneck: Positive
     blocks: Annotated[int, Field(ge=1, le=8)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class UNet(_Group):
@@ -208,13 +207,6 @@ class UNet(_Group):
         return self
 
 
-class Mixing(_Group):
-    """How training mixtures are made of stems: shares of mixtures."""
-
-    other_song: Share
-    loose_stems: Share
-
-
 class MixTraining(_Group):
     """A training on mixtures that are made while it runs."""
 
@@ -230,8 +222,8 @@ class MixTraining(_Group):
     keep: Literal["best", "last"]
     precision: Precision = "float32"
     representation: Representation
+    other_song: Share
     network: UNet
-    mixing: Mixing
 
     @model_validator(mode="after")
     def _even(self) -> MixTraining:
@@ -257,8 +249,9 @@ class MixTraining(_Group):
 
 
 def _kind_of_training(given: Any) -> str:
-    """Whether a training is on excerpts or on mixtures: the latter has a group `mixing`."""
-    return "mixes" if isinstance(given, MixTraining) or isinstance(given, dict) and "mixing" in given else "excerpts"
+    """Whether a training is on excerpts or on mixtures: the latter says `other_song`."""
+    mixed = isinstance(given, MixTraining) or isinstance(given, dict) and "other_song" in given
+    return "mixes" if mixed else "excerpts"
 
 
 AnyTraining = Annotated[Annotated[Training, Tag("excerpts")] | Annotated[MixTraining, Tag("mixes")],

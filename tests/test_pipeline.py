@@ -72,7 +72,7 @@ TRIGGERS = [
     ("profiles.tiny.train.cnn_separator.epochs", 4, {"train@cnn_separator"}),
     ("profiles.tiny.train.cnn_deep_separator.excerpts.per_track", 20, {"train@cnn_deep_separator"}),
     ("train.cnn_deep_separator.excerpts.start_point", 0.5, {"train@cnn_deep_separator"}),
-    ("train.unet_separator.mixing.loose_stems", 0.3, {"train@unet_separator"}),
+    ("train.unet_separator.other_song", 0.3, {"train@unet_separator"}),
     ("profiles.tiny.train.unet_separator.mixes", 12, {"train@unet_separator"}),
     ("vad.learning_rate", 1e-2, {"train_vad"}),
     ("profiles.tiny.vad.epochs", 3, {"train_vad"}),

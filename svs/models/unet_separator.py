@@ -115,7 +115,7 @@ class _Builder:
                                               kernel_initializer=self.he(variance)))(x)
 
     def dropout(self, x: keras.KerasTensor, kind: type[keras.layers.Dropout],
-                settings: UNet | FullBand) -> keras.KerasTensor:
+                settings: UNet) -> keras.KerasTensor:
         if not settings.dropout:
             return x
         self._seed += 1
@@ -132,14 +132,12 @@ class _Builder:
         places, width = heard.shape[2:]
         x = self.dense(self.named(keras.layers.Reshape((-1, places * width)))(heard), settings.channels)
         for block in range(settings.blocks):
-            y = self.dropout(x, keras.layers.SpatialDropout1D, settings)
-            y = self.dense(y, settings.bottleneck)
+            y = self.dense(x, settings.bottleneck)
             y = self.named(keras.layers.Conv1D(settings.bottleneck, 3, dilation_rate=2 ** block, padding="same",
                                                activation="relu", kernel_initializer=self.he()))(y)
             y = self.dense(y, settings.channels, activation=None, variance=_SMALL)
             x = self.named(keras.layers.Activation("relu"))(self.named(keras.layers.Add())([x, y]))
-        x = self.dense(self.dropout(x, keras.layers.Dropout, settings), places * width, activation=None,
-                       variance=_SMALL)
+        x = self.dense(x, places * width, activation=None, variance=_SMALL)
         return self.named(keras.layers.Reshape((-1, places, width)))(x)
 
     def u_net(self, heard: keras.KerasTensor, settings: UNet) -> keras.KerasTensor:
