@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -40,7 +40,7 @@ from svs.mix_training import train_on_mixes
 from svs.models import archive
 from svs.paired import median_difference
 from svs.running import log, main
-from svs.separators.base import Separator
+from svs.separators.base import Mean, Separator
 from svs.separators.unet_separator import UNetSeparator
 from svs.settings import MixTraining, merge
 from svs.singing import Detector
@@ -74,6 +74,12 @@ class VoiceGated(UNetSeparator):
         return super().vocals(mixture, rate, references, wanted) * gate[:, None].astype(np.float32)
 
 
+def at_three_pitches(folder: Path) -> Separator:
+    """The mean of what a net says of a song as it is, one semitone lower and two higher."""
+    net = UNetSeparator(folder)
+    return Mean([net.tuned(semitones) for semitones in (0.0, -1.0, 2.0)])
+
+
 @dataclass(frozen=True)
 class Variant:
     """What is changed in `train.unet_separator`, or what is done with the masks of a net."""
@@ -81,7 +87,7 @@ class Variant:
     train: dict = field(default_factory=dict)
     parts: int = 1               # into which the songs are dealt: trained on one, as many times
     of: str | None = None        # separates with the net that another variant has trained
-    separator: type[UNetSeparator] = UNetSeparator
+    separator: Callable[[Path], Separator] = UNetSeparator
 
 
 VARIANTS = {
@@ -96,6 +102,7 @@ VARIANTS = {
     "no Music Delta": Variant({"songs": ["train"]}),
     "no dropout": Variant({"network": {"dropout": 0.0}}),
     "fold 8, more channels": Variant({"network": {"fold": 8, "channels": 32, "growth": 32}}),
+    "at three pitches": Variant(of=BASE, separator=at_three_pitches),
     "Wiener filter": Variant(of=BASE, separator=WienerFiltered),
     "voice activity gate": Variant(of=BASE, separator=VoiceGated),
 }

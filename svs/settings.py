@@ -93,6 +93,22 @@ class Representation(_Group):
     def bins(self) -> int:
         return self.frame_size // 2 + 1
 
+    def tuned(self, semitones: float) -> Representation:
+        """The transform in which a song is seen this much higher than it is: longer frames, as many to a second.
+
+        Each partial falls into the bin of one that is higher by `semitones`
+        (to the nearest length that is a multiple of 1/64 of the frame: an FFT
+        is fast at those).
+
+        Raises
+        ------
+        ValueError
+            The frame is too short for its hop.
+        """
+        shares = round(64 * 2 ** (semitones / 12))
+        return Representation(sample_rate=self.sample_rate, frame_size=shares * self.frame_size // 64,
+                              win_length=shares * self.win_length // 64, hop_length=self.hop_length)
+
 
 class Excerpts(Representation):
     """What excerpts are cut from: a spectrogram, and how many of its frames an excerpt has."""
@@ -269,6 +285,8 @@ class ModelSource(_Group):
 
 class UNetOptions(_Group):
     """The U-Net's mask is taken as it is."""
+
+    semitones: Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
 
 
 class CNNOptions(_Group):

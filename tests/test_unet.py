@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
-from svs import chunking, extraction, mix_training, mixing, synth
+from svs import chunking, extraction, mix_training, mixing, project, separators, synth
 from svs.audio import ArraySource, WavSource
 from svs.dataset import ACCOMPANIMENT, Dataset, Manifest
 from svs.errors import DataError, ModelError, SettingsError
 from svs.files import Scratch
 from svs.models import archive, unet_separator
 from svs.separators.unet_separator import UNetSeparator
-from svs.settings import MixTraining, UNet
+from svs.settings import MixTraining, UNet, UNetOptions
 from svs.store import Stems
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -370,11 +370,8 @@ def test_all_songs_keep_the_last_epoch(store, tmp_path):
     ("songs=[train, valid]", "keep the last"), ("other_song=-1", "other_song"),
 ])
 def test_impossible_settings_are_named(laid, told):
-    from svs import project
-
     with pytest.raises(SettingsError, match=f"unet_separator.*{told}"):
-        project.find(ROOT, ["train.unet_separator.network.levels=3",
-                                                    f"train.unet_separator.{laid}"])
+        project.find(ROOT, ["train.unet_separator.network.levels=3", f"train.unet_separator.{laid}"])
 
 
 def test_stems_at_another_rate_are_refused(store, tmp_path):
@@ -442,6 +439,71 @@ def test_the_mask_is_the_mean_of_the_members_masks(folder, network):
     assert min(np.abs(first - second).max(), np.abs(second - full_band).max()) > 0.01
     np.testing.assert_allclose(separator.mask(spectrum.astype(np.float32))[:, :bins].T,
                                (first + second + full_band) / 3, atol=1e-4)
+
+
+# The same song at other pitches
+
+@pytest.fixture(scope="module")
+def fine(folder, tmp_path_factory) -> Path:
+    """The same net with a hop of a quarter of its frame."""
+    net, card = archive.load(folder)
+    fine = tmp_path_factory.mktemp("net") / "fine"
+    archive.save(fine, net, card | {"representation": REPRESENTATION | {"hop_length": 256}})
+    return fine
+
+
+@pytest.mark.parametrize("semitones", [-2.0, 1.0])
+def test_a_note_is_heard_higher(fine, monkeypatch, semitones):
+    """What the net is given of a note is what it is given of the higher one as it is."""
+    heard = []
+
+    def listen(self, spectrum):
+        heard.append(spectrum)
+        return np.zeros_like(spectrum)
+
+    monkeypatch.setattr(UNetSeparator, "mask", listen)
+    separator, frequency, time = UNetSeparator(fine), 2000.0, np.arange(8192)[:, None] / RATE
+    tuned = separator.tuned(semitones)
+    ratio = tuned.representation.frame_size / REPRESENTATION["frame_size"]
+    assert ratio == pytest.approx(2 ** (semitones / 12), abs=1 / 128)
+    tuned.vocals(np.sin(2 * np.pi * frequency * time).repeat(2, axis=1).astype(np.float32), RATE)
+    separator.vocals(np.sin(2 * np.pi * ratio * frequency * time).repeat(2, axis=1).astype(np.float32), RATE)
+    lower, higher = (spectrum[0, :400, 5:-5].mean(axis=1) for spectrum in heard)
+    assert heard[0].shape[2] == heard[1].shape[2]
+    np.testing.assert_allclose(lower, higher, atol=2e-3)       # a full-scale sine has 0.5
+    assert lower.argmax() == round(ratio * frequency * REPRESENTATION["frame_size"] / RATE)
+
+
+def test_the_estimate_is_the_mean_of_those_at_all_pitches(fine, song, settings):
+    def built(*semitones: float):
+        laid = settings.separate.model_copy(update={"unet_separator": UNetOptions(semitones=semitones)})
+        return separators.build("unet_separator", settings.model_copy(
+            update={"separate": laid, "methods": {"unet_separator": fine}}))
+
+    alone = [UNetSeparator(fine).tuned(semitones).vocals(song, RATE) for semitones in (-1.0, 0.0, 2.0)]
+    assert np.abs(alone[0] - alone[2]).max() > 1e-3
+    np.testing.assert_array_equal(alone[1], UNetSeparator(fine).vocals(song, RATE))
+    np.testing.assert_array_equal(built(0.0).vocals(song, RATE), alone[1])
+    together = built(-1.0, 0.0, 2.0)
+    whole = together.vocals(song, RATE)
+    np.testing.assert_allclose(whole, np.mean(alone, axis=0), atol=1e-6)
+    assert together.name == "unet_separator" and together.uses_all_cores and not together.needs_references
+    pieces = [part for _, part in chunking.chunks(together, ArraySource(song, RATE), 1.7)]
+    assert len(pieces) > 2
+    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
+
+
+def test_pitches_that_the_net_can_not_hear_are_refused(fine, folder):
+    with pytest.raises(SettingsError, match="semitones: -6 does not go with .* takes [0-9]+ bins"):
+        UNetSeparator(fine).tuned(-6.0)
+    with pytest.raises(SettingsError, match="(?s)-1 does not go with this net: .*more than half of win_length"):
+        UNetSeparator(folder).tuned(-1.0)
+
+
+@pytest.mark.parametrize("laid", ["[]", "[7]", "[0, high]"])
+def test_impossible_pitches_are_named(laid):
+    with pytest.raises(SettingsError, match="separate.unet_separator.semitones"):
+        project.find(ROOT, [f"separate.unet_separator.semitones={laid}"])
 
 
 def test_silence_stays_silent(folder):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import gcd
+from math import gcd, lcm
 
 import numpy as np
 
@@ -59,6 +59,30 @@ class Separator(ABC):
         -------
         float32 (samples, channels)
         """
+
+
+class Mean(Separator):
+    """The mean of what several separators estimate, one after the other (their name is the first's)."""
+
+    def __init__(self, parts: Sequence[Separator]):
+        self._parts = tuple(parts)
+        self.name = parts[0].name
+        self.needs_references = any(part.needs_references for part in parts)
+        self.uses_all_cores = any(part.uses_all_cores for part in parts)
+
+    def alignment(self, rate: int) -> int:
+        return lcm(*(part.alignment(rate) for part in self._parts))
+
+    def context(self, rate: int) -> int:
+        align = self.alignment(rate)
+        return -(-max(part.context(rate) for part in self._parts) // align) * align
+
+    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
+               wanted: slice | None = None) -> np.ndarray:
+        total = np.zeros_like(mixture)
+        for part in self._parts:
+            total += part.vocals(mixture, rate, references, wanted)
+        return total / np.float32(len(self._parts))
 
 
 class MaskSeparator(Separator):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 from scipy.special import expit
 
-from svs.errors import ModelError
-from svs.separators.base import MaskSeparator
+from svs.errors import ModelError, SettingsError
+from svs.separators.base import MaskSeparator, Mean, Separator
 from svs.settings import Representation, Settings
 from svs.spectral import log_magnitude, magnitude
 
@@ -49,6 +50,24 @@ class UNetSeparator(MaskSeparator):
         self._reach = -(-context // self._multiple) * self._multiple
         # Chunks begin where pooling does in the whole song.
         super().__init__(representation, context, self._multiple)
+
+    def tuned(self, semitones: float) -> UNetSeparator:
+        """The same net, which hears every song this much higher than it is (`Representation.tuned`).
+
+        Raises
+        ------
+        SettingsError
+            The frames have fewer bins than the net takes, or are too short for its hop.
+        """
+        told = f"separate.{self.name}.semitones: {semitones:g} does not go with this net"
+        other = copy(self)
+        try:
+            other.representation = self.representation.tuned(semitones)
+        except ValueError as error:
+            raise SettingsError(f"{told}: {error}") from None
+        if other.representation.bins < self._bins:
+            raise SettingsError(f"{told}: it takes {self._bins} bins, of which {other.representation.bins} are left")
+        return other
 
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
         pairs = [mixture[first:first + 2] for first in range(0, len(mixture), 2)]
@@ -90,5 +109,6 @@ class UNetSeparator(MaskSeparator):
             yield expit(predicted).reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 
 
-def build(settings: Settings, needs: Path) -> UNetSeparator:
-    return UNetSeparator(needs)
+def build(settings: Settings, needs: Path) -> Separator:
+    net = UNetSeparator(needs)
+    return Mean([net.tuned(semitones) for semitones in settings.separate.unet_separator.semitones])
