@@ -23,8 +23,9 @@ from pathlib import Path
 
 from benchmarks.steps import STEPS, Row, rows_of
 from svs.errors import SVSError
-from svs.files import read_json, write_json
-from svs.running import cores, log, main
+from svs.runtime.files import read_json, write_json
+from svs.runtime.parallel import cores
+from svs.runtime.process import log, main
 
 _HEADER = f"{'step':62}{'baseline':>14}{'ours':>14}{'ratio':>8}{'limit':>7}"
 

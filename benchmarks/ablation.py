@@ -9,7 +9,7 @@ Run where the pipeline has run its stage `extract` on real music (profile
 same number of batches in every variant, and separates the validation tracks
 with its last weights; test tracks are not touched.  Prints, for each variant,
 the medians over tracks and the median of the paired differences to `base` with
-its bootstrap interval (svs.paired): SDR of both, and the leak, which is the
+its bootstrap interval (svs.evaluation.paired): SDR of both, and the leak, which is the
 level of what is called vocals when the accompaniment is all there is, beside it
 in dB.  A variant is trained from `--seeds` seeds, one that has a part of the
 songs on every part of them, and a track's score is the mean of these
@@ -33,18 +33,21 @@ import numpy as np
 
 from benchmarks.leak import energies
 from benchmarks.oracle_ceiling import sdr
-from svs import chunking, dataset, files, paths, project, settings
-from svs.audio import ArraySource
-from svs.dataset import Dataset, Track
-from svs.mix_training import train_on_mixes
-from svs.models import archive
-from svs.paired import median_difference
-from svs.running import log, main
+from svs.audio.sources import ArraySource
+from svs.config import paths, project, schema
+from svs.config.schema import MixTraining, merge
+from svs.data import locate
+from svs.data.dataset import Dataset, Track
+from svs.dsp.stft import magnitude
+from svs.evaluation.paired import median_difference
+from svs.networks import archive
+from svs.runtime import files
+from svs.runtime.process import log, main
+from svs.separators import chunking
 from svs.separators.base import Mean, Separator
 from svs.separators.unet_separator import UNetSeparator
-from svs.settings import MixTraining, merge
-from svs.singing import Detector
-from svs.spectral import magnitude
+from svs.training.on_mixtures import train_on_mixes
+from svs.vad.detector import Detector
 
 BASE = "base"
 NETS = {"u_net": {"members": 1, "full_band": {"members": 0}}, "full_band": {"members": 0, "full_band": {"members": 1}}}
@@ -65,7 +68,7 @@ class VoiceGated(UNetSeparator):
 
     def __init__(self, folder: Path):
         super().__init__(folder)
-        self._detector = Detector(project.find(Path()))
+        self._detector = Detector(project.find_project(Path()))
 
     def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
                wanted: slice | None = None) -> np.ndarray:
@@ -197,8 +200,8 @@ def run(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if unknown := set(options.variants) - set(VARIANTS):
         parser.error(f"{', '.join(sorted(unknown))}: expected {', '.join(VARIANTS)}")
-    parameters = settings.load()
-    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    parameters = schema.load()
+    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split("valid")
     options.work.mkdir(parents=True, exist_ok=True)
     log.info("%d validation tracks, %d batches a training", len(tracks), options.batches)

@@ -1,4 +1,4 @@
-"""svs.bsseval beside museval: time, memory and agreement on long tracks.
+"""svs.evaluation.bsseval beside museval: time, memory and agreement on long tracks.
 
     python -m benchmarks.bsseval [FOLDER] [--seconds 60 240] [--stems]
 
@@ -6,7 +6,7 @@ FOLDER holds MUSDB18's previews (or tracks) as .stem.mp4 files, by default
 where the tests look for them.  Tracks are made by joining their passages;
 targets are vocals and accompaniment (or the four stems), estimated by soft
 masks.  Both programs run in this process on one thread: seconds are of CPU,
-the least of three runs for svs.bsseval; museval runs once.  MiB are the most
+the least of three runs for svs.evaluation.bsseval; museval runs once.  MiB are the most
 that Python and numpy held at a time beyond the audio itself (of museval only
 with --memory, which runs it again).
 """
@@ -25,10 +25,10 @@ import stempeg
 from scipy import signal
 from threadpoolctl import threadpool_limits
 
-from svs import bsseval
 from svs.errors import DataError
-from svs.running import log, main
-from svs.scores import MEASURES
+from svs.evaluation import bsseval
+from svs.evaluation.museval_json import MEASURES
+from svs.runtime.process import log, main
 
 PREVIEWS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "musdb18-7"     # as tests/conftest.py
 RATE = 44100
@@ -100,7 +100,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--memory", action="store_true", help="measure museval's memory too")
     options = parser.parse_args(arguments)
     log.info("CPU seconds of one thread; MiB beyond the audio; largest deviation from museval in dB")
-    print(f"{'track':>7}{'museval':>10}{'svs.bsseval':>13}{'ratio':>7}{'audio':>11}{'museval':>13}{'svs.bsseval':>13}"
+    print(f"{'track':>7}{'museval':>10}{'svs.evaluation.bsseval':>13}{'ratio':>7}{'audio':>11}{'museval':>13}{'svs.evaluation.bsseval':>13}"
           + "".join(f"{measure:>9}" for measure in MEASURES))
     with threadpool_limits(1):
         for seconds in options.seconds:

@@ -1,4 +1,4 @@
-"""Extraction beside bare decoding: the same tracks through `svs.extraction`, and through ffmpeg alone, five streams.
+"""Extraction beside bare decoding: the same tracks through `svs.features.extraction`, and through ffmpeg alone, five streams.
 
     python -m benchmarks.extraction FOLDER [--tracks 16] [--rounds 5]
 
@@ -26,10 +26,16 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import dataset, extraction, settings
-from svs.dataset import STREAMS, SUFFIX, Dataset, Manifest
-from svs.files import Scratch
-from svs.running import cores, main
+from svs.config import schema
+from svs.data import inspection, locate
+from svs.data import musdb as data_musdb
+from svs.data.dataset import Dataset, Manifest
+from svs.data.musdb import SUFFIX
+from svs.features import extraction
+from svs.runtime.files import Scratch
+from svs.runtime.parallel import cores
+from svs.runtime.process import main
+from svs.stems import STREAMS
 
 SEED_SECONDS = (10 * 60 + 15) * 60.0
 FULL_SECONDS = 87 * 240.0            # of music: MUSDB18's 150 tracks are 10 h
@@ -37,10 +43,10 @@ FULL_SECONDS = 87 * 240.0            # of music: MUSDB18's 150 tracks are 10 h
 
 def some_tracks(folder: Path, count: int) -> Dataset:
     """The first training tracks, as stage `download` would list them."""
-    place, _ = dataset.at(folder)
+    place, _ = locate.locate_given(folder)
     names = sorted(path.name.removesuffix(SUFFIX) for path in (place / "train").glob(f"*{SUFFIX}"))[:count]
-    options = settings.load().download.model_copy(update={"exclude_from_training": ()})
-    manifest = dataset.inspect(options, 0, place, names[:1], lambda subset, name: subset == "train" and name in names)
+    options = schema.load().download.model_copy(update={"exclude_from_training": ()})
+    manifest = inspection.inspect(options, 0, place, names[:1], lambda subset, name: subset == "train" and name in names)
     return Dataset(place, Manifest(manifest.dataset, manifest.tracks))
 
 
@@ -54,14 +60,14 @@ def decode(data: Dataset) -> None:
         subprocess.run([*command, "-f", "null", "-"], check=True)
 
 
-def extract(data: Dataset, options: settings.Extract, folder: Path) -> None:
+def extract(data: Dataset, options: schema.Extract, folder: Path) -> None:
     """The store of stage `extract`."""
     extraction.extract(data, options, folder / "store", Scratch(folder, "extract", "bench"))
 
 
 def read_by_musdb(data: Dataset) -> None:
     wanted = {track.name for track in data.manifest.tracks}
-    for track in dataset.musdb_tracks(data.folder, "train"):
+    for track in data_musdb.musdb_tracks(data.folder, "train"):
         if track.name in wanted:
             track.audio, track.stems  # noqa: B018 (each reading decodes)
 
@@ -80,7 +86,7 @@ def cpu() -> float:
 def measured(folder: Path, tracks: int, rounds: int, store: Path | None = None, *, musdb: bool = True) -> dict:
     """Seconds of both, and their ratio, with and without MIX; the last store is left in `store`."""
     data = some_tracks(folder, tracks)
-    whole = settings.load().extract
+    whole = schema.load().extract
     bare = whole.model_copy(update={"modes": tuple(mode for mode in whole.modes if mode != "MIX")})
     took = []
     for index in range(rounds + 1):                     # the first pays for imports and cold files

@@ -30,9 +30,10 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import models, paths, separators, settings
-from svs.files import write_json
-from svs.running import log, main
+from svs import networks, separators
+from svs.config import paths, schema
+from svs.runtime.files import write_json
+from svs.runtime.process import log, main
 
 LIMIT = 1500.0         # MB (of 2^20 bytes)
 METHODS = tuple(name for name in separators.REGISTRY if name not in separators.ORACLES)
@@ -82,10 +83,10 @@ def home(folder: Path, method: str) -> tuple[Path, str]:
     """A project in which the method can run, and whose weights it has there."""
     folder.mkdir(parents=True)
     shutil.copy(_ROOT / paths.PARAMS, folder)
-    needs = separators.needs(method, settings.load(_ROOT / paths.PARAMS))
+    needs = separators.needs(method, schema.load(_ROOT / paths.PARAMS))
     there, here = _ROOT / needs, folder / needs
     here.parent.mkdir(parents=True, exist_ok=True)
-    if method in settings.NETS or method in models.ON_MIXES:
+    if method in schema.NETS or method in networks.ON_MIXES:
         if (there / "model.keras").is_file():
             here.symlink_to(there)
             return folder, "trained"
@@ -104,7 +105,7 @@ def home(folder: Path, method: str) -> tuple[Path, str]:
             here.symlink_to(there)
             return folder, "published"
         here.mkdir()
-        options = settings.load(_ROOT / paths.PARAMS).separate.spleeter
+        options = schema.load(_ROOT / paths.PARAMS).separate.spleeter
         subprocess.run([_ROOT / options.environment / "bin" / "python", "-I", _ROOT / "tests" / "spleeter_reference.py",
                         "save", here, "3"], check=True, stderr=subprocess.DEVNULL)
         return folder, "random"
@@ -113,20 +114,20 @@ def home(folder: Path, method: str) -> tuple[Path, str]:
 
 def random_net(folder: Path, method: str) -> None:
     """One of our nets, untrained."""
-    from svs.models import archive
+    from svs.networks import archive
 
-    if method not in models.ON_MIXES:
+    if method not in networks.ON_MIXES:
         from benchmarks.inference import BINS, LABELS, WIDTH
 
-        excerpts = settings.load(_ROOT / paths.PARAMS).extract.svs
-        net = models.build(method, BINS, WIDTH, LABELS[method], input_gain=100.0, seed=1)
+        excerpts = schema.load(_ROOT / paths.PARAMS).extract.svs
+        net = networks.build(method, BINS, WIDTH, LABELS[method], input_gain=100.0, seed=1)
         archive.save(folder, net, {"representation": excerpts.model_dump(exclude={"voiced_above"}),
                                    "label_width": LABELS[method]})
         return
-    content = settings.read(_ROOT / paths.PARAMS)
+    content = schema.read(_ROOT / paths.PARAMS)
     content["profile"] = "full"
-    options = settings.resolve(content).train[method]
-    network = models.on_mixes(method)
+    options = schema.resolve(content).train[method]
+    network = networks.on_mixes(method)
     level = (np.full(options.bins, value, np.float32) for value in (-6, 3))
     archive.save(folder, network.build(options.bins, options.network, *level, seed=1), {
         "representation": options.representation.model_dump(), "bins": options.bins,

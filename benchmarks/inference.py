@@ -1,4 +1,4 @@
-"""The nets over whole songs (svs.models.shared) beside window after window, and beside open-unmix: time and arithmetic.
+"""The nets over whole songs (svs.networks.streaming) beside window after window, and beside open-unmix: time and arithmetic.
 
     python -m benchmarks.inference [FOLDER] [--rounds 5] [--json FILE]
 
@@ -28,13 +28,15 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import models, settings
-from svs.files import write_json
-from svs.models import archive
-from svs.running import cores, log, main
-from svs.separators.network import NetworkSeparator
-from svs.settings import CNNOptions
-from svs.windows import predictions
+from svs import networks
+from svs.config import schema
+from svs.config.schema import CNNOptions
+from svs.networks import archive
+from svs.networks.windows import predictions
+from svs.runtime.files import write_json
+from svs.runtime.parallel import cores
+from svs.runtime.process import log, main
+from svs.separators.cnn import NetworkSeparator
 
 BINS, WIDTH = 2049, 9
 LABELS = {"cnn_separator": 1, "cnn_separator_valid": 1, "cnn_deep_separator": 9, "cnn_deep_separator_valid": 1}
@@ -72,9 +74,9 @@ def audio(seconds: float) -> np.ndarray:
 
 def random_nets(folder: Path) -> Path:
     """All nets with random weights."""
-    representation = settings.load().extract.svs.model_dump(exclude={"voiced_above"})
+    representation = schema.load().extract.svs.model_dump(exclude={"voiced_above"})
     for name, label_width in LABELS.items():
-        archive.save(folder / name, models.build(name, BINS, WIDTH, label_width, input_gain=100.0, seed=1),
+        archive.save(folder / name, networks.build(name, BINS, WIDTH, label_width, input_gain=100.0, seed=1),
                      {"label_width": label_width, "representation": representation})
     return folder
 
@@ -85,7 +87,7 @@ def open_unmix(folder: Path):
 
     from svs.separators import openunmix
 
-    options = settings.load().separate.openunmix
+    options = schema.load().separate.openunmix
     for target, remote in openunmix.remotes(options.model).items():
         network = getattr(openunmix._package(), f"{options.model}_spec")(targets=[target], pretrained=False)[target]
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,7 @@ def rates() -> dict[str, float]:
 
 def baseline(name: str, folder: Path, batches: list[int]) -> Windows:
     """Window after window, with the batch size that is fastest."""
-    options = settings.load().separate.of(name)
+    options = schema.load().separate.of(name)
     found = {batch: Windows(name, folder, options.model_copy(update={"batch_size": batch})) for batch in batches}
     spectrum = np.zeros((BINS, 2 * max(batches)), dtype=np.float32)
     took = {batch: min(seconds_of(each.mask, spectrum) for _ in range(3)) for batch, each in found.items()}
@@ -141,8 +143,8 @@ def deviation(separator: NetworkSeparator, windows: Windows) -> float:
 
 def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> list[dict]:
     """A row for each net and hop; ratios are times the speed, above 1 is faster."""
-    options, song, rows = settings.load().separate, audio(seconds), []
-    frames = RATE / settings.load().extract.svs.hop_length            # of a second
+    options, song, rows = schema.load().separate, audio(seconds), []
+    frames = RATE / schema.load().extract.svs.hop_length            # of a second
     with tempfile.TemporaryDirectory() as temporary:
         theirs = open_unmix(Path(temporary))
         for family in FAMILIES:

@@ -18,9 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import chunking, dataset, files, paths, separators, settings
-from svs.dataset import Dataset, Track
-from svs.running import log, main
+from svs import separators
+from svs.config import paths, schema
+from svs.data import locate
+from svs.data.dataset import Dataset, Track
+from svs.runtime import files
+from svs.runtime.process import log, main
+from svs.separators import chunking
 from svs.separators.base import Separator
 
 
@@ -44,8 +48,8 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--split", default="test", choices=("test", "valid"))
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
-    parameters = settings.load()
-    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    parameters = schema.load()
+    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split(options.split)
     methods = options.methods or [name for name in parameters.methods if name not in separators.ORACLES]
     log.info("accompaniments of %d tracks (%s)", len(tracks), options.split)

@@ -15,11 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import chunking, dataset, settings
-from svs.dataset import Dataset, Track
-from svs.running import each_in_parallel, log, main
+from svs.config import schema
+from svs.config.schema import Representation
+from svs.data import inspection, locate
+from svs.data.dataset import Dataset, Track
+from svs.runtime.parallel import each_in_parallel
+from svs.runtime.process import log, main
+from svs.separators import chunking
 from svs.separators.oracle_ibm import OracleIBM
-from svs.settings import Representation
 
 REPRESENTATIONS = (
     Representation(sample_rate=44100, frame_size=4096, win_length=2048, hop_length=512),
@@ -59,9 +62,9 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tracks", type=int, help="the first N training tracks only")
     options = parser.parse_args(arguments)
-    download = settings.load().download.model_copy(update={"dataset": "sample", "path": options.folder})
-    folder, validation = dataset.locate(download, 0, Path("."))
-    manifest = dataset.inspect(download, 0, folder, validation)
+    download = schema.load().download.model_copy(update={"dataset": "sample", "path": options.folder})
+    folder, validation = locate.locate(download, 0, Path("."))
+    manifest = inspection.inspect(download, 0, folder, validation)
     tracks = manifest.split("train", "valid")[:options.tracks]
     results = np.array(each_in_parallel(partial(measure, Dataset(folder, manifest)), tracks, unit="track"))
     log.info("ideal binary mask, %d training tracks: median SDR in dB", len(tracks))

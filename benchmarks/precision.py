@@ -3,7 +3,7 @@
     python -m benchmarks.precision STORE [--nets cnn_separator ...] [--epochs 3] [--per-track 40] [--seeds 1]
 
 STORE is a store of `svs extract` or the pipeline (data/excerpts.zarr).  Nets are
-trained by `svs.training` with the parameters of params.yaml but for the number
+trained by `svs.training.loop` with the parameters of params.yaml but for the number
 of epochs and excerpts, and batches of 16.  CPU seconds are of all cores, and
 say more than those by the clock where other work is done beside.  With several seeds the change that a
 precision makes can be seen beside the one that another seed makes.
@@ -18,23 +18,24 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from svs import settings, training
-from svs.files import Scratch
-from svs.running import main
-from svs.settings import Precision
+from svs.config import schema
+from svs.config.schema import Precision
+from svs.runtime.files import Scratch
+from svs.runtime.process import main
+from svs.training import on_excerpts
 
 NETS = ("cnn_separator", "cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid")
 
 
 def trained(store: Path, name: str, precision: Precision, epochs: int, per_track: int, seed: int) -> dict:
     """Validation losses by epoch, and excerpts in a second and in a CPU second, those of validation included."""
-    options = settings.load().train[name]
+    options = schema.load().train[name]
     draw = options.excerpts.model_copy(update={"per_track": per_track, "valid_per_track": per_track})
     options = options.model_copy(update={"epochs": epochs, "batch_size": 16, "precision": precision, "excerpts": draw})
     with tempfile.TemporaryDirectory() as temporary:
         curve = Path(temporary) / "curve.csv"
         start, before = time.perf_counter(), time.process_time()
-        _, card = training.train(name, store / "svs", "SVS", options, seed, Scratch(Path(temporary), name, "bench"),
+        _, card = on_excerpts.train(name, store / "svs", "SVS", options, seed, Scratch(Path(temporary), name, "bench"),
                                  curve=curve)
         took, spent = time.perf_counter() - start, time.process_time() - before
         losses = [float(line.split(",")[2]) for line in curve.read_text().splitlines()[1:]]

@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from svs import settings
-from svs.running import main, quietly
-from svs.shards import write_array, write_group
+from svs.config import schema
+from svs.features.shards import write_array, write_group
+from svs.runtime.process import main, quietly
 
 BATCH = 64
 FRAMES = 2000                   # of a track of the store
@@ -39,7 +39,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 def write_store(folder: Path, tracks: int) -> None:
     """A store of noise: magnitudes that are no numbers of music, but as many."""
-    excerpts = settings.load().extract.svs
+    excerpts = schema.load().extract.svs
     random = np.random.default_rng(0)
     names = [f"{number:04d}" for number in range(tracks)]
     index = [[name, "train", excerpts.width // 2, FRAMES - 1 - excerpts.width // 2, 1] for name in names]
@@ -54,7 +54,7 @@ def write_store(folder: Path, tracks: int) -> None:
 
 
 def bytes_of_an_excerpt() -> int:
-    excerpts = settings.load().extract.svs
+    excerpts = schema.load().extract.svs
     return excerpts.bins * (2 * excerpts.width + 1)         # the mask's centre frame beside it
 
 
@@ -90,9 +90,9 @@ def held() -> tuple[float, float]:
 def read(store: Path, folder: Path, batches: int) -> dict:
     """In the process of its own: gather, then read."""
     with quietly():
-        from svs.excerpts import TRAIN, Batches
+        from svs.training.excerpts import TRAIN, Batches
 
-    draw = settings.Draw(per_track=FRAMES, valid_per_track=1, start_point=0.0, stop_point=None)
+    draw = schema.Draw(per_track=FRAMES, valid_per_track=1, start_point=0.0, stop_point=None)
     Path("/proc/self/clear_refs").write_text("5")           # the peak begins anew
     before, _ = held()
     start = time.perf_counter()

@@ -22,10 +22,13 @@ from time import perf_counter
 
 import numpy as np
 
-from svs import dataset, separators, settings
-from svs.dataset import Dataset, Track
-from svs.running import each_in_parallel, main
-from svs.settings import Settings
+from svs import separators
+from svs.config import schema
+from svs.config.schema import Settings
+from svs.data import inspection, locate
+from svs.data.dataset import Dataset, Track
+from svs.runtime.parallel import each_in_parallel
+from svs.runtime.process import main
 
 START, SECONDS = 0.8, 6           # s: what is scored of a preview
 METHODS = {                       # column: method, variant
@@ -97,10 +100,10 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--subset", choices=("train", "test"), default="test")
     parser.add_argument("--tracks", type=int, help="the first N tracks only")
     arguments = parser.parse_args(arguments)
-    options = settings.load()
+    options = schema.load()
     download = options.download.model_copy(update={"dataset": "sample", "path": arguments.folder})
-    folder, validation = dataset.locate(download, 0, Path("."))
-    manifest = dataset.inspect(download, 0, folder, validation)
+    folder, validation = locate.locate(download, 0, Path("."))
+    manifest = inspection.inspect(download, 0, folder, validation)
     splits = ("test",) if arguments.subset == "test" else ("train", "valid")
     tracks = manifest.split(*splits)[:arguments.tracks]
     results = each_in_parallel(partial(measure, Dataset(folder, manifest), options), tracks, unit="track")

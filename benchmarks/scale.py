@@ -26,12 +26,18 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import dataset, extraction, scoring, separators, settings
-from svs.chunking import separate_to
-from svs.dataset import Dataset, Manifest
-from svs.files import Scratch, sha256, write_json
-from svs.running import log, main, stay_single_threaded
-from svs.scores import PROTOCOLS, TARGETS
+from svs import separators
+from svs.config import schema
+from svs.data import dataset, inspection, locate, musdb
+from svs.data.dataset import Dataset, Manifest
+from svs.evaluation import score as evaluation_score
+from svs.evaluation.museval_json import PROTOCOLS
+from svs.features import extraction
+from svs.runtime.files import Scratch, sha256, write_json
+from svs.runtime.parallel import stay_single_threaded
+from svs.runtime.process import log, main
+from svs.separators.chunking import separate_to
+from svs.stems import TARGETS
 
 # MUSDB18-HQ: 150 tracks of about 10 hours, 22 GB of wav.  Every training track is counted, also those
 # that the settings leave out.
@@ -69,14 +75,14 @@ def size(folder: Path) -> tuple[float, int]:
     return sum(file.stat().st_size for file in files) / 1e6, len(files)
 
 
-def measured(folder: Path, count: int, parameters: settings.Settings, place: Path) -> dict:
+def measured(folder: Path, count: int, parameters: schema.Settings, place: Path) -> dict:
     """Unit costs: CPU seconds, MB and rows for a minute of music, files for a track."""
-    place_of = dataset.at(folder)[0]
-    found = {candidate.name: candidate for candidate in dataset._candidates(place_of)}
+    place_of = locate.locate_given(folder)[0]
+    found = {candidate.name: candidate for candidate in musdb._candidates(place_of)}
     chosen = [found[name] for name in sorted(found)[:count]]
     tracks: list = []
     units: dict = {}
-    inspecting = cost(lambda: tracks.extend(dataset._inspect_track(one, 44100) for one in chosen))
+    inspecting = cost(lambda: tracks.extend(inspection._inspect_track(one, 44100) for one in chosen))
     minutes = sum(track.seconds for track in tracks) / 60
     units["inspect"] = {"cpu": inspecting / minutes}
     train = Manifest("scale", [dataset.Track(**{**vars(track), "split": "train"}) for track in tracks])
@@ -110,8 +116,8 @@ def measured(folder: Path, count: int, parameters: settings.Settings, place: Pat
     def score() -> None:
         for track in tracks:
             for protocol in PROTOCOLS:
-                scoring._score_track(data, place / "hpss", parameters.score,
-                                     scoring._Job(track, protocol, place / "scores" / protocol / f"{track.name}.json"))
+                evaluation_score._score_track(data, place / "hpss", parameters.score,
+                                     evaluation_score._Job(track, protocol, place / "scores" / protocol / f"{track.name}.json"))
 
     score()
     units["score"] = {"cpu": cost(score) / minutes, "peak_mb": peak(score)}
@@ -190,7 +196,7 @@ def run(arguments: list[str]) -> None:
     stay_single_threaded()
     place = Path(tempfile.mkdtemp(prefix="svs-scale-"))
     try:
-        units = measured(options.folder, options.tracks, settings.load(), place)
+        units = measured(options.folder, options.tracks, schema.load(), place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     log.info("unit costs: CPU seconds, MB and rows of the index for a minute of music; files for a track")

@@ -8,7 +8,7 @@ after the other (from random weights, same seed, same excerpts, same number of
 steps; no autoencoder), then the vocals' SDR of each validation track by each
 net and hop (BSS Eval v4, median over seconds).  The table holds the median over
 tracks of the differences from the seed's net with windows one frame apart, and
-its bootstrap interval (`svs.paired`), beside the speeds of
+its bootstrap interval (`svs.evaluation.paired`), beside the speeds of
 `benchmarks.inference` on the same nets (`--rounds 0` leaves those out).
 """
 
@@ -21,23 +21,29 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import inference
-from svs import chunking, dataset, extraction, paired, project, training
-from svs.dataset import Dataset, Manifest
-from svs.files import Scratch, read_json, write_json
-from svs.models import archive
-from svs.running import log, main, progress
-from svs.scoring import evaluate
-from svs.separators.network import NetworkSeparator
-from svs.settings import Settings
+from svs.config import project
+from svs.config.schema import Settings
+from svs.data import inspection, locate
+from svs.data.dataset import Dataset, Manifest
+from svs.evaluation import paired
+from svs.evaluation.score import evaluate
+from svs.features import extraction
+from svs.networks import archive
+from svs.runtime.files import Scratch, read_json, write_json
+from svs.runtime.process import log, main
+from svs.runtime.progress import progress
+from svs.separators import chunking
+from svs.separators.cnn import NetworkSeparator
+from svs.training import on_excerpts
 
 NETS = ("cnn_deep_separator", "cnn_deep_separator_valid", "cnn_separator", "cnn_separator_valid")
 
 
 def prepared(folder: Path, work: Path, settings: Settings) -> Dataset:
     """The data set, and in the working folder its manifest and its store of spectrograms."""
-    place, validation = dataset.at(folder)
+    place, validation = locate.locate_given(folder)
     if not (work / "manifest.json").exists():
-        dataset.inspect(settings.download, settings.seed, place, validation,
+        inspection.inspect(settings.download, settings.seed, place, validation,
                         lambda subset, name: subset == "train").save(work / "manifest.json")
     data = Dataset(place, Manifest.load(work / "manifest.json"))
     if not (work / "excerpts.zarr").exists():
@@ -52,7 +58,7 @@ def trained(name: str, work: Path, settings: Settings) -> Path:
     folder = work / name
     if not folder.exists():
         scratch = Scratch(work, f"train-{name}", "state")
-        model, card = training.train(name, work / "excerpts.zarr" / "svs", "SVS", settings.train[name], settings.seed,
+        model, card = on_excerpts.train(name, work / "excerpts.zarr" / "svs", "SVS", settings.train[name], settings.seed,
                                      scratch)
         archive.save(folder, model, card)
         scratch.done()
@@ -88,7 +94,7 @@ def run(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     schedule = {"epochs": options.epochs, "batch_size": options.batch_size,
                 "excerpts": {"per_track": options.per_track, "valid_per_track": options.valid_per_track}}
-    settings = project.find(overrides=["profile=sample", *(f"train.{net}.{key}={value}" for net in NETS
+    settings = project.find_project(overrides=["profile=sample", *(f"train.{net}.{key}={value}" for net in NETS
                                                            for key, value in schedule.items())]).settings
     options.work.mkdir(parents=True, exist_ok=True)
     data = prepared(options.folder, options.work, settings)

@@ -79,7 +79,7 @@ def inference_rows(rounds: int) -> Iterator[Row]:
 
 def scoring_rows(music: Path) -> Iterator[Row]:
     from benchmarks import bsseval as bench
-    from svs import bsseval
+    from svs.evaluation import bsseval
 
     true = bench.references(music, 30.0, stems=False)
     audio = (true, bench.masked(true))

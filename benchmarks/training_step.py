@@ -3,7 +3,7 @@
     python -m benchmarks.training_step STORE [--nets cnn_deep_separator ...] [--rounds 3]
 
 STORE is a store of `svs extract` or the pipeline (data/excerpts.zarr).  A net is
-trained through Keras' `fit` as `svs.training` does it, on batches from the
+trained through Keras' `fit` as `svs.training.loop` does it, on batches from the
 reader, and on one batch that is held in memory, in turns.  A step's arithmetic
 is three times the forward pass; its rate is compared with that of float32
 matrix products on the same cores: numpy's, and TensorFlow's own, which is the
@@ -22,10 +22,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from svs import models, settings
-from svs.excerpts import TRAIN, Batches
-from svs.running import main
-from svs.settings import Draw
+from svs import networks
+from svs.config import schema
+from svs.config.schema import Draw
+from svs.runtime.process import main
+from svs.training.excerpts import TRAIN, Batches
 
 BATCH = 64
 LABELS = {"cnn_separator": 1, "cnn_separator_valid": 1, "cnn_deep_separator": 9, "cnn_deep_separator_valid": 1}
@@ -83,7 +84,7 @@ def seconds_of_an_epoch(model: keras.Model, batches: keras.utils.PyDataset) -> f
 
 def measured(store: Path, name: str, rounds: int, steps: int) -> dict:
     """Steps in a second of both, excerpts in a second, and the rate beside the matrix product's."""
-    options = settings.load().train[name]
+    options = schema.load().train[name]
     with tempfile.TemporaryDirectory() as temporary:
         draw = Draw(per_track=100_000, valid_per_track=1, start_point=0.0, stop_point=None)
         reader = Batches(store / "svs", "SVS", TRAIN, draw, BATCH, LABELS[name], 0)
@@ -93,7 +94,7 @@ def measured(store: Path, name: str, rounds: int, steps: int) -> dict:
         reader = Batches(store / "svs", "SVS", TRAIN, draw, BATCH, LABELS[name], 0, Path(temporary))
         gathering = time.perf_counter() - start
         held = Held(reader[0], len(reader))
-        model = models.build(name, reader.bins, reader.width, LABELS[name], input_gain=options.input_gain, seed=0)
+        model = networks.build(name, reader.bins, reader.width, LABELS[name], input_gain=options.input_gain, seed=0)
         model.compile(keras.optimizers.Adam(options.learning_rate), keras.losses.BinaryCrossentropy(from_logits=True))
         model.fit(Held(reader[0], 2), verbose=0)
         took = np.array([(seconds_of_an_epoch(model, held), seconds_of_an_epoch(model, reader),

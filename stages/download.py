@@ -1,14 +1,16 @@
 """Stage `download`: get the data set, look into every track, write the manifest."""
 
-from svs import dataset, paths, settings
-from svs.running import log, log_parameters, main
+from svs.config import paths, schema
+from svs.data import inspection, locate
+from svs.runtime.process import log, main
+from svs.runtime.progress import log_parameters
 
 
 def run() -> None:
-    parameters = settings.load()
+    parameters = schema.load()
     log_parameters(download=parameters.download)
-    folder, validation = dataset.locate(parameters.download, parameters.seed, paths.DATASETS)
-    manifest = dataset.inspect(parameters.download, parameters.seed, folder, validation)
+    folder, validation = locate.locate(parameters.download, parameters.seed, paths.DATASETS)
+    manifest = inspection.inspect(parameters.download, parameters.seed, folder, validation)
     manifest.require("train", "valid", "test")
     manifest.save(paths.MANIFEST)
     counts = ", ".join(f"{len(manifest.split(split))} {split}" for split in ("train", "valid", "test", "unused"))

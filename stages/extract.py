@@ -1,13 +1,17 @@
 """Stage `extract`: spectrograms, masks and labels of the training tracks into one zarr store."""
 
-from svs import dataset, extraction, files, paths, settings
-from svs.running import log, log_parameters, main
+from svs.config import paths, schema
+from svs.data import locate
+from svs.features import extraction
+from svs.runtime import files
+from svs.runtime.process import log, main
+from svs.runtime.progress import log_parameters
 
 
 def run() -> None:
-    parameters = settings.load()
+    parameters = schema.load()
     log_parameters(extract=parameters.extract)
-    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, "extract",
                             files.fingerprint(parameters.extract, inputs=[paths.MANIFEST]))
     counts = extraction.extract(data, parameters.extract, paths.STORE, scratch)

@@ -2,18 +2,22 @@
 
 from functools import partial
 
-from svs import availability, dataset, paths, plots, settings
-from svs.running import each_in_parallel, log, main
+from svs.config import paths, schema
+from svs.data import locate
+from svs.figures import networks, spectrograms, style
+from svs.runtime import unavailable
+from svs.runtime.parallel import each_in_parallel
+from svs.runtime.process import log, main
 
 
 def run() -> None:
-    parameters = settings.load()
-    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    parameters = schema.load()
+    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split("test")
-    methods = [method for method in parameters.methods if not availability.reason(paths.ESTIMATES / method)]
+    methods = [method for method in parameters.methods if not unavailable.reason(paths.ESTIMATES / method)]
     for model in parameters.models:
-        plots.save(plots.network(paths.MODELS / model / "model.keras"), paths.PLOTS / "networks" / f"{model}.png")
-    draw = partial(plots.draw_track, data=data.bare(), estimates=paths.ESTIMATES, methods=methods,
+        style.save(networks.network(paths.MODELS / model / "model.keras"), paths.PLOTS / "networks" / f"{model}.png")
+    draw = partial(spectrograms.draw_track, data=data.bare(), estimates=paths.ESTIMATES, methods=methods,
                    folder=paths.PLOTS / "tracks", settings=parameters.plots)
     each_in_parallel(draw, tracks, unit="track", desc="pictures")
     log.info("pictures of %d tracks in %s/", len(tracks), paths.PLOTS / "tracks")

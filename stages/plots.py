@@ -2,27 +2,29 @@
 
 import pandas as pd
 
-from svs import paths, plots, settings
-from svs.published import SEED_VAL_LOSS
-from svs.running import log, main
+from svs.config import paths, schema
+from svs.figures import scores as figure_scores
+from svs.figures import style, training
+from svs.networks import DISSERTATION_VAL_LOSS
+from svs.runtime.process import log, main
 
 
 def run() -> None:
-    parameters = settings.load()
+    parameters = schema.load()
     scores, seed, published = (pd.read_csv(paths.METRICS / f"{name}.csv")
                                for name in ("scores", "scores_seed", "published"))
     absent = [method for method in parameters.methods if method not in set(scores["method"])]
     left_out = f"; absent, could not run here: {', '.join(absent)}" if absent else ""
     data = f"profile {parameters.profile}, {scores['track'].nunique()} test tracks"
     ours = (f"{data}; BSS Eval v4, stereo stems; points are tracks{left_out}\n"
-            f"{plots.published_note(published)}")
+            f"{figure_scores.published_note(published)}")
     as_the_seed = f"{data}; the dissertation's protocol: mono, 22 kHz; points are tracks{left_out}"
     for suffix in ("png", "svg"):
-        plots.save(plots.sdr_boxplot(scores, ours, published), paths.PLOTS / f"sdr_boxplot.{suffix}")
-        plots.save(plots.sdr_boxplot(seed, as_the_seed), paths.PLOTS / f"sdr_boxplot_seed.{suffix}")
-    plots.save(plots.measures_boxplot(scores, f"BSS Eval v4, {data}"), paths.PLOTS / "measures_boxplot.png")
+        style.save(figure_scores.sdr_boxplot(scores, ours, published), paths.PLOTS / f"sdr_boxplot.{suffix}")
+        style.save(figure_scores.sdr_boxplot(seed, as_the_seed), paths.PLOTS / f"sdr_boxplot_seed.{suffix}")
+    style.save(figure_scores.measures_boxplot(scores, f"BSS Eval v4, {data}"), paths.PLOTS / "measures_boxplot.png")
     curves = {name: pd.read_csv(paths.CURVES / f"{name}.csv") for name in ("autoencoder", *parameters.models, "vad")}
-    plots.save(plots.training_curves(curves, SEED_VAL_LOSS), paths.PLOTS / "training_curves.png")
+    style.save(training.training_curves(curves, DISSERTATION_VAL_LOSS), paths.PLOTS / "training_curves.png")
     log.info("boxplots and training curves in %s/", paths.PLOTS)
 
 

@@ -1,24 +1,28 @@
 """Stage `reference`: the scores that SiSEC18 published, on the seconds that ours are scored on."""
 
-from svs import availability, dataset, paths, reference, settings, summary
+from svs.config import paths, schema
+from svs.data import locate
 from svs.errors import UnavailableError
-from svs.running import log, log_parameters, main
+from svs.evaluation import sisec18, tables
+from svs.runtime import unavailable
+from svs.runtime.process import log, main
+from svs.runtime.progress import log_parameters
 
 
 def run() -> None:
-    parameters = settings.load()
+    parameters = schema.load()
     log_parameters(reference=parameters.reference)
     try:
-        path = reference.located(parameters.reference)
-        data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
-        places = reference.bring_in(data, path, parameters.reference, parameters.score, paths.PUBLISHED)
+        path = sisec18.located(parameters.reference)
+        data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+        places = sisec18.bring_in(data, path, parameters.reference, parameters.score, paths.PUBLISHED)
     except UnavailableError as error:
         # The rest of the pipeline goes on, and says that they are left out.
         log.warning("the published systems are left out: %s", error)
-        availability.record(paths.PUBLISHED, "published systems", str(error))
+        unavailable.record(paths.PUBLISHED, "published systems", str(error))
         return
     log.info("%d published systems on %d tracks; largest deviation of MIX %.3f dB",
-             len(summary.systems(paths.PUBLISHED)), len(places), max(place.deviation for place in places))
+             len(tables.systems(paths.PUBLISHED)), len(places), max(place.deviation for place in places))
 
 
 if __name__ == "__main__":

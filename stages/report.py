@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from svs import paths, settings
+from svs.config import paths, schema
 from svs.report.build import build
-from svs.running import log_parameters, main
+from svs.runtime.process import main
+from svs.runtime.progress import log_parameters
 
 
 def run() -> None:
-    parameters = settings.load()
+    parameters = schema.load()
     log_parameters(report=parameters.report)
     build(Path(), parameters, paths.PLOTS / "report")
 

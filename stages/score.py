@@ -2,30 +2,34 @@
 
 import sys
 
-from svs import availability, dataset, files, paths, scores, scoring, settings, summary
-from svs.running import log, log_parameters, main
+from svs.config import paths, schema
+from svs.data import locate
+from svs.evaluation import museval_json, score, tables
+from svs.runtime import files, unavailable
+from svs.runtime.process import log, main
+from svs.runtime.progress import log_parameters
 
 
 def run(method: str) -> None:
-    parameters = settings.load()
+    parameters = schema.load()
     log_parameters(score=parameters.score)
     separated = paths.ESTIMATES / method
-    if reason := availability.reason(separated):
+    if reason := unavailable.reason(separated):
         log.warning("%s has no estimates: %s", method, reason)
-        availability.record(paths.SCORES / method, method, reason)
-        for folder in (paths.METRICS, paths.METRICS / scores.SEED):
-            files.write_json(folder / f"{method}.json", summary.NO_METRICS)
+        unavailable.record(paths.SCORES / method, method, reason)
+        for folder in (paths.METRICS, paths.METRICS / museval_json.SEED):
+            files.write_json(folder / f"{method}.json", tables.NO_METRICS)
         return
-    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, f"score-{method}",
                             files.fingerprint(parameters.score, inputs=[paths.MANIFEST, separated]))
-    scoring.score_method(data, separated, parameters.score, scratch.path, method)
+    score.score_method(data, separated, parameters.score, scratch.path, method)
     files.publish(scratch.path, paths.SCORES / method)
     scratch.done()
-    for protocol, folder in ((scores.BSSEVAL, paths.METRICS), (scores.SEED, paths.METRICS / scores.SEED)):
-        metrics = summary.method_metrics(summary.track_table(paths.SCORES / method, method, protocol))
-        if protocol == scores.BSSEVAL:
-            metrics["leak"] = summary.leak_metrics(paths.SCORES / method)
+    for protocol, folder in ((museval_json.BSSEVAL, paths.METRICS), (museval_json.SEED, paths.METRICS / museval_json.SEED)):
+        metrics = tables.method_metrics(tables.track_table(paths.SCORES / method, method, protocol))
+        if protocol == museval_json.BSSEVAL:
+            metrics["leak"] = tables.leak_metrics(paths.SCORES / method)
         files.write_json(folder / f"{method}.json", metrics)
         log.info("%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, protocol,
                  metrics["vocals"]["SDR"]["median"], metrics["accompaniment"]["SDR"]["median"])

@@ -2,17 +2,20 @@
 
 from functools import partial
 
-from svs import dataset, files, paths, settings
-from svs.running import log, log_parameters, main, progress
+from svs.config import paths, schema
+from svs.data import locate
+from svs.runtime import files
+from svs.runtime.process import log, main
+from svs.runtime.progress import log_parameters, progress
 
 
 def run() -> None:
-    from svs import vocal_activity
+    from svs.vad import evaluate
 
-    parameters = settings.load()
+    parameters = schema.load()
     log_parameters(vad=parameters.extract.vad)
-    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
-    metrics = vocal_activity.evaluate(paths.VAD, data, parameters.extract.vad,
+    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    metrics = evaluate.evaluate(paths.VAD, data, parameters.extract.vad,
                                       partial(progress, unit="track", desc="vad"))
     files.write_json(paths.METRICS / "vad.json", metrics)
     log.info("vad: balanced accuracy %.3f, AUROC %.3f (always singing: 0.500)",

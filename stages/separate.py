@@ -4,18 +4,22 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from svs import availability, dataset, files, paths, settings
+from svs.config import paths, schema
+from svs.data import locate
 from svs.errors import UnavailableError
-from svs.running import log, log_parameters, main
+from svs.runtime import files, unavailable
+from svs.runtime.process import log, main
+from svs.runtime.progress import log_parameters
 
 
 def run(method: str) -> None:
-    from svs import estimates, separators
+    from svs import separators
+    from svs.services import estimates
 
-    parameters = settings.load()
+    parameters = schema.load()
     options = parameters.separate.of(method)
     log_parameters(separate={method: options}, common=parameters.separate.common)
-    data = dataset.opened(parameters, paths.MANIFEST, paths.DATASETS)
+    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, f"separate-{method}",
                             files.fingerprint(method, options, parameters.separate.common,
                                               inputs=[paths.MANIFEST, parameters.methods[method]]))
@@ -24,7 +28,7 @@ def run(method: str) -> None:
     except UnavailableError as error:
         # The rest of the pipeline goes on; what this method waits for is a dependency of this stage.
         log.warning("%s is left out: %s", method, error)
-        availability.record(paths.ESTIMATES / method, method, str(error))
+        unavailable.record(paths.ESTIMATES / method, method, str(error))
         return
     seconds = estimates.separate_all(data, separator, parameters.separate.common.chunk,
                                      paths.ESTIMATES / method, scratch,

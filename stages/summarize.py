@@ -1,30 +1,34 @@
 """Stage `summarize`: tidy tables of all scores, and of ours against the published ones."""
 
-from svs import availability, paired, paths, scores, separators, settings, summary
-from svs.published import OUTPERFORMED
-from svs.running import log, main
+from svs import separators
+from svs.config import paths, schema
+from svs.evaluation import museval_json, paired
+from svs.evaluation import tables as evaluation_tables
+from svs.evaluation.sisec18 import OUTPERFORMED
+from svs.runtime import unavailable
+from svs.runtime.process import log, main
 
 
 def run() -> None:
-    parameters = settings.load()
+    parameters = schema.load()
     methods = list(parameters.methods)      # the list, not the folder: an old method's scores may still lie there
-    leaks = {method: summary.leak_metrics(paths.SCORES / method)["level"] for method in methods}
+    leaks = {method: evaluation_tables.leak_metrics(paths.SCORES / method)["level"] for method in methods}
     tables = {}
-    for protocol, name in ((scores.BSSEVAL, "scores.csv"), (scores.SEED, "scores_seed.csv")):
-        table = tables[protocol] = summary.gather(paths.SCORES, methods, protocol)
-        summary.write_table(paths.METRICS / name, table)
+    for protocol, name in ((museval_json.BSSEVAL, "scores.csv"), (museval_json.SEED, "scores_seed.csv")):
+        table = tables[protocol] = evaluation_tables.gather(paths.SCORES, methods, protocol)
+        evaluation_tables.write_table(paths.METRICS / name, table)
         log.info("protocol %s, median over %d tracks in dB (leak: the vocal estimate where nobody sings, beside the "
-                 "mixture)\n%s", protocol, table["track"].nunique(), summary.ranking(table, leaks))
-    summary.write_table(paths.METRICS / "frames.csv", summary.second_table(paths.SCORES, methods, parameters.score))
-    absent = availability.reason(paths.PUBLISHED)
-    systems = summary.systems(paths.PUBLISHED)
-    published = summary.published_table(paths.PUBLISHED, systems)
-    summary.write_table(paths.METRICS / "published.csv", published)
+                 "mixture)\n%s", protocol, table["track"].nunique(), evaluation_tables.ranking(table, leaks))
+    evaluation_tables.write_table(paths.METRICS / "frames.csv", evaluation_tables.second_table(paths.SCORES, methods, parameters.score))
+    absent = unavailable.reason(paths.PUBLISHED)
+    systems = evaluation_tables.systems(paths.PUBLISHED)
+    published = evaluation_tables.published_table(paths.PUBLISHED, systems)
+    evaluation_tables.write_table(paths.METRICS / "published.csv", published)
     comparison = paired.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
-    summary.write_table(paths.METRICS / "paired.csv", comparison)
+    evaluation_tables.write_table(paths.METRICS / "paired.csv", comparison)
     if systems:
-        ours = tables[scores.BSSEVAL]
-        best = summary.best([method for method in methods if method not in separators.ORACLES], ours)
+        ours = tables[museval_json.BSSEVAL]
+        best = evaluation_tables.best([method for method in methods if method not in separators.ORACLES], ours)
         log.info("beside the systems of SiSEC18 on the same seconds, medians over tracks in dB\n%s",
                  paired.standing(ours, published, comparison, best))
         log.info("the systems that the dissertation names: vocals SDR of ours less theirs, median over tracks in dB "
@@ -32,7 +36,7 @@ def run() -> None:
     if absent:
         log.warning("published systems: left out (%s)", absent)
     for method in methods:
-        if reason := availability.reason(paths.SCORES / method):
+        if reason := unavailable.reason(paths.SCORES / method):
             log.warning("absent: %s (%s)", method, reason)
 
 

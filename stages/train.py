@@ -2,27 +2,29 @@
 
 import sys
 
-from svs import files, paths, settings
-from svs.running import log, log_parameters, main
+from svs.config import paths, schema
+from svs.runtime import files
+from svs.runtime.process import log, main
+from svs.runtime.progress import log_parameters
 
 
 def run(name: str) -> None:
-    from svs import mix_training, training
-    from svs.models import archive
+    from svs.networks import archive
+    from svs.training import loop, on_excerpts, on_mixtures
 
-    parameters = settings.load()
+    parameters = schema.load()
     options, source = parameters.train[name], parameters.models[name]
     log_parameters(train={name: options}, models={name: source}, seed=parameters.seed)
     scratch = files.Scratch(paths.SCRATCH, f"train-{name}",
                             files.fingerprint(options, parameters.seed, inputs=[source.store, source.start]))
     kept = {"curve": paths.CURVES / f"{name}.csv", "logs": paths.LOGS / name}
-    if isinstance(options, settings.MixTraining):
-        model, card = mix_training.train_on_mixes(name, source.store, options, parameters.seed, scratch, **kept)
+    if isinstance(options, schema.MixTraining):
+        model, card = on_mixtures.train_on_mixes(name, source.store, options, parameters.seed, scratch, **kept)
     else:
-        model, card = training.train(name, source.store, "SVS", options, parameters.seed, scratch,
+        model, card = on_excerpts.train(name, source.store, "SVS", options, parameters.seed, scratch,
                                      initial=source.start if source.start.is_dir() else None, **kept)
     archive.save(paths.MODELS / name, model, card)
-    files.write_json(paths.METRICS / "training" / f"{name}.json", training.metrics(card))
+    files.write_json(paths.METRICS / "training" / f"{name}.json", loop.metrics(card))
     scratch.done()
     log.info("%s: validation loss %.4f after epoch %d", name, card["val_loss"], card["best_epoch"])
 

@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 import soundfile
 
-from svs.audio import write_wav
+from svs.audio.sources import write_wav
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 44100

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from svs import dataset
-from svs import settings as settings_module
+from svs.config import schema
+from svs.data import inspection, locate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # A folder of MUSDB18's 7-second previews; beside the repository where nothing else is said.
@@ -46,13 +46,13 @@ def previews() -> Path:
 
 
 @pytest.fixture(scope="session")
-def settings() -> settings_module.Settings:
+def settings() -> schema.Settings:
     """The repository's own params.yaml."""
-    return settings_module.load(REPOSITORY / "params.yaml")
+    return schema.load(REPOSITORY / "params.yaml")
 
 
 @pytest.fixture(scope="session")
-def small(settings: settings_module.Settings) -> settings_module.Settings:
+def small(settings: schema.Settings) -> schema.Settings:
     """Settings with spectrograms of 257 bins, so that networks are small."""
     representation = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
     extract = settings.extract.model_copy(update={
@@ -63,10 +63,10 @@ def small(settings: settings_module.Settings) -> settings_module.Settings:
 
 
 @pytest.fixture(scope="session")
-def tiny_set(settings: settings_module.Settings, tmp_path_factory: pytest.TempPathFactory):
+def tiny_set(settings: schema.Settings, tmp_path_factory: pytest.TempPathFactory):
     """Folder and manifest of a generated data set: 2 training, 1 validation, 1 test track of 3 s."""
     tiny = settings.download.tiny.model_copy(update={"train": 2, "valid": 1, "test": 1, "train_seconds": 3.0,
                                                      "test_seconds": 3.0, "real_song": False})
     download = settings.download.model_copy(update={"tiny": tiny})
-    folder, validation = dataset.locate(download, 7, tmp_path_factory.mktemp("musdb"))
-    return folder, dataset.inspect(download, 7, folder, validation)
+    folder, validation = locate.locate(download, 7, tmp_path_factory.mktemp("musdb"))
+    return folder, inspection.inspect(download, 7, folder, validation)

@@ -55,7 +55,7 @@ def dvc(workspace: Path, *arguments: str, check: bool = True) -> subprocess.Comp
 
 def changed_parameters(workspace: Path, changes: dict) -> None:
     """Lay `changes` (nested) over the workspace's params.yaml."""
-    from svs.settings import merge
+    from svs.config.schema import merge
 
     path = workspace / "params.yaml"
     path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), changes), sort_keys=False))

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from svs.activity import SILENT, SINGING, UNSURE, best_threshold, detection_metrics, labels, levels
-from svs.audio import ArraySource
-from svs.spectral import frames
+from svs.audio.sources import ArraySource
+from svs.dsp.stft import frames
+from svs.features.singing_labels import SILENT, SINGING, UNSURE, labels, levels
+from svs.vad.metrics import best_threshold, detection_metrics
 
 FEW = examples(deadline=None, max_examples=40, database=None, derandomize=True)
 RATE = 44100

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from svs.audio import ArraySource, SumSource, WavSource, WavWriter, mono, passage, resample, write_wav
+from svs.audio.convert import mono, passage, resample
+from svs.audio.sources import ArraySource, SumSource, WavSource, WavWriter, write_wav
 from svs.errors import DataError
 
 FEW = examples(deadline=None, max_examples=25, database=None, derandomize=True)

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from svs.audio import WavSource
-from svs.bsseval import _frames, evaluate
-from svs.dataset import STREAMS
+from svs.audio.sources import WavSource
+from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
-from svs.scores import MEASURES
-from svs.synth import write_stempeg_song
+from svs.evaluation.bsseval import _frames, evaluate
+from svs.evaluation.museval_json import MEASURES
+from svs.stems import STREAMS
 
 RATE = 44100
 ALIKE = 60.0        # dB; above, a ratio says how a program rounds

@@ -8,16 +8,17 @@ import keras
 import numpy as np
 import pytest
 
-from svs.audio import ArraySource, WavSource, resample
-from svs.chunking import chunks, separate_to
-from svs.dataset import ACCOMPANIMENT
+from svs.audio.convert import resample
+from svs.audio.sources import ArraySource, WavSource
+from svs.config.schema import CNNOptions, Representation
+from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
-from svs.models import archive
+from svs.networks import archive
+from svs.separators.chunking import chunks, separate_to
+from svs.separators.cnn import NetworkSeparator
 from svs.separators.mixture import Mixture
-from svs.separators.network import NetworkSeparator
 from svs.separators.oracle_ibm import OracleIBM
-from svs.settings import CNNOptions, Representation
-from svs.synth import write_stempeg_song
+from svs.stems import ACCOMPANIMENT
 
 REPRESENTATIONS = {
     22050: Representation(sample_rate=22050, frame_size=512, win_length=512, hop_length=256),

@@ -35,8 +35,8 @@ from command import (
     whole,
 )
 
-from svs import media
-from svs.audio import ArraySource
+from svs.audio import decode, encode
+from svs.audio.sources import ArraySource
 
 CHEAP = ["mixture", "hpss", "repet_sim", "knn_median"]
 NEAR = ["-S", "separate.repet_sim.reach=5", "-S", "separate.knn_median.reach=5"]
@@ -148,14 +148,14 @@ def test_every_format_in_one_go(place, separate):
     ran = separate("in", "song.wav", "-o", "out")
     assert (ran.code, ran.err) == (0, "")
     for path in [*sorted((place / "in").iterdir()), song]:
-        with media.opened(path) as recording:
+        with decode.open_recording(path) as recording:
             whole(place / "out" / path.stem / "mixture", recording.read(0, recording.samples), recording.rate)
 
 
 def test_files_folders_and_patterns(place, separate):
     for name in ("one.wav", "more/two.wav", "more/cd/two.wav", "more/three.flac", "more/text.txt", "four.wav"):
         (place / name).parent.mkdir(exist_ok=True, parents=True)
-        media.encode(ArraySource(music(0.2), RATE), place / name, "flac" if name.endswith("flac") else "wav")
+        encode.encode(ArraySource(music(0.2), RATE), place / name, "flac" if name.endswith("flac") else "wav")
     ran = separate("one.wav", "more", "f*.wav", "./one.wav", "-o", "out")
     assert (ran.code, ran.err) == (0, "")
     assert sorted(path.name for path in (place / "out").iterdir()) == [
@@ -184,7 +184,7 @@ def tags(path):
     return {key.lower(): value for key, value in json.loads(done.stdout)["format"].get("tags", {}).items()}
 
 
-@pytest.mark.parametrize("codec", media.FORMATS)
+@pytest.mark.parametrize("codec", encode.FORMATS)
 def test_tags_are_kept(codec, place, separate):
     wav(place / "plain.wav", music(0.5))
     ffmpeg("-i", "plain.wav", "-metadata", "title=Ça ira", "-metadata", "artist=A & B", "a.mp3")
@@ -201,7 +201,7 @@ def test_mp3_says_what_it_cannot_hold(place, separate):
     for name in ("vocals", "accompaniment"):
         assert f"{name}.mp3: mixed down from 6 channels to stereo" in ran.err
         assert f"{name}.mp3: resampled from 96000 to 48000 Hz" in ran.err
-        info = media.probe(place / "out" / "a" / "mixture" / f"{name}.mp3")
+        info = decode.probe(place / "out" / "a" / "mixture" / f"{name}.mp3")
         assert (info.rate, info.channels, info.codec) == (48000, 2, "mp3")
     assert len(json.loads((place / "out/a/mixture/result.json").read_text())["notes"]) == 4
 
@@ -504,9 +504,10 @@ def a_net(folder):
 
 
 def test_the_default_is_the_best_that_is_trained(place, tmp_path_factory, capsys):
-    from svs import doctor, separators
-    from svs import project as projects
+    from svs import separators
     from svs.cli.separate import DEFAULT_METHOD
+    from svs.config import project as config_project
+    from svs.services import doctor
 
     home = project(tmp_path_factory.mktemp("project"))
     _song(place)
@@ -519,7 +520,7 @@ def test_the_default_is_the_best_that_is_trained(place, tmp_path_factory, capsys
         assert ran.code == 5 and not (place / "out").exists()
         assert ran.lines()[0] == f"by {name}, the best that is trained here; --method chooses another"
         assert "not a model that Keras" in ran.lines()[-1]
-        found = projects.find(home)
+        found = config_project.find_project(home)
         assert doctor.default(found) == name
         shown = svs("methods", "--project", home).out.splitlines()
         assert [line.split()[0] for line in shown if "(the default)" in line] == [name]
@@ -651,10 +652,10 @@ def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
     if command == "vad":
         shutil.copytree(home, place / "home")
         home = place / "home"
-        from svs import models
-        from svs.models import archive
+        from svs import networks
+        from svs.networks import archive
 
-        net = models.build("vad", 257, 25, 1, input_gain=100.0, seed=0)
+        net = networks.build("vad", 257, 25, 1, input_gain=100.0, seed=0)
         archive.save(home / "models" / "vad", net, {"representation": {
             "sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256, "width": 25}})
     process = started(command, "-q", "in/a.wav", "-o", "out", "--no-picture", "--project", home, *words,
@@ -808,15 +809,15 @@ def test_no_seam(options, real_song, place, separate):
 # -- the command line that stands for a request
 
 def test_the_command_of_a_request_asks_for_the_same(place, monkeypatch):
-    from svs.cli import separate as module
+    from svs.cli import separate as cli_separate
 
     asked = []
-    monkeypatch.setattr(module, "run", lambda request, *_: asked.append(request) or 0)
-    given = module.Request(songs=["-a b.wav", "it's.mp3", "~x"], tracks=["A - B"], methods=["hpss", "mixture"],
+    monkeypatch.setattr(cli_separate, "run", lambda request, *_: asked.append(request) or 0)
+    given = cli_separate.Request(songs=["-a b.wav", "it's.mp3", "~x"], tracks=["A - B"], methods=["hpss", "mixture"],
                            output=Path("-out put"), start=1234.5678, duration=0.25, codec="flac", wiener=True,
                            hpss=True, reference=Path("r.wav"), musdb=Path("m"), weights=Path("w"), overwrite=True,
                            picture=False, project=Path("p"), overrides=["seed=3"])
-    for request in (given, module.Request(songs=["a.wav"]), module.Request(tracks=["x"])):
+    for request in (given, cli_separate.Request(songs=["a.wav"]), cli_separate.Request(tracks=["x"])):
         words = shlex.split(request.command())
         assert words[:2] == ["svs", "separate"]
         assert svs(*words[1:]).code == 0

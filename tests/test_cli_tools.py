@@ -16,12 +16,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from svs import comparison, draws, estimates, extraction, files, scoring, separators, store, summary
-from svs import project as projects
-from svs.audio import WavSource, write_wav
-from svs.cli import main, tools
-from svs.dataset import Dataset
+from svs import separators
+from svs.audio.sources import WavSource, write_wav
+from svs.cli import main
+from svs.cli import train as cli_train
+from svs.config import project
+from svs.data.dataset import Dataset
 from svs.errors import DataError, SettingsError
+from svs.evaluation import score, tables
+from svs.features import extraction, store
+from svs.runtime import files
+from svs.services import comparison, estimates
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--frame_size", "512", "-H", "256", "-w", "512", "-sr", "22050", "-iw", "5", "-sp", "0.2", "-ow", "3"]
@@ -40,7 +45,7 @@ def call(*words) -> int:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     """Tracks one after another in this process (a worker takes seconds to start), and the log as it was."""
-    monkeypatch.setattr("svs.running.cores", lambda: 1)
+    monkeypatch.setattr("svs.runtime.parallel.cores", lambda: 1)
     log = logging.getLogger("svs")
     before = log.level
     yield
@@ -107,7 +112,7 @@ def test_extract_says_what_the_seed_says(extracted):
     assert "Input shape for set: (2, 257, 5)" in said
     assert "Output shape for each set: (2, 257, 3)" in said
     assert "32 excerpts for training, 3 of 1 other songs for validation" in said
-    assert draws.kept(out / "svs") == draws.Default("SVS", 16, 3, 0.2, 3)
+    assert store.kept(out / "svs") == store.Default("SVS", 16, 3, 0.2, 3)
     assert not [item.name for item in out.parent.iterdir() if item.name != out.name], "scratch is left"
 
 
@@ -165,11 +170,11 @@ def test_training_data_of_the_other_modes(tiny_set, home, tmp_path, capsys):
     small = ["-f", 512, "-H", 256, "-w", 512, "-sr", 22050, "--project", home]
     assert call("extract", folder, tmp_path / "vad", 4, "VAD", *small) == 0
     assert "Output shape for each set: (2, 1)" in capsys.readouterr().out
-    assert draws.kept(tmp_path / "vad" / "vad").label_width is None
+    assert store.kept(tmp_path / "vad" / "vad").label_width is None
     # Too late for any excerpt: nothing appears; and over what is there, nothing is lost.
     assert call("extract", folder, tmp_path / "vad", 4, "VAD", *small, "-sp", 60, "--overwrite") == 3
     assert "choose an earlier --start-point" in capsys.readouterr().err
-    assert draws.kept(tmp_path / "vad" / "vad").start_point == 0.0
+    assert store.kept(tmp_path / "vad" / "vad").start_point == 0.0
 
 
 @pytest.mark.parametrize(("given", "name", "mode", "label", "network"), [
@@ -178,7 +183,7 @@ def test_training_data_of_the_other_modes(tiny_set, home, tmp_path, capsys):
     (None, "mine", "VAD", None, "vad"), ("cnn_separator", "mine", "SVS", 9, "cnn_separator"),
     (None, "cnn_deep_separator", "SVS", 1, "cnn_deep_separator"), (None, "mine", "MIX", None, "unet_separator")])
 def test_which_network(given, name, mode, label, network):
-    assert tools._network(given, name, mode, label) == network
+    assert cli_train._network(given, name, mode, label) == network
 
 
 @pytest.mark.parametrize(("given", "name", "mode"), [("nope", "a", "SVS"), ("vad", "a", "SVS"), (None, "vad", "SVS"),
@@ -186,7 +191,7 @@ def test_which_network(given, name, mode, label, network):
                                                     ("cnn_separator", "a", "MIX"), (None, "vad", "MIX")])
 def test_which_network_not(given, name, mode):
     with pytest.raises(SettingsError):
-        tools._network(given, name, mode, 1)
+        cli_train._network(given, name, mode, 1)
 
 
 # -- mode MIX
@@ -211,7 +216,7 @@ def test_the_stems_are_what_the_stage_writes(stems, tiny_set, settings, tmp_path
     wanted = settings.extract.model_copy(update={"modes": ("MIX",)})
     extraction.extract(Dataset(*tiny_set), wanted, tmp_path / "store", files.Scratch(tmp_path, "work", "1"))
     ours, theirs = (store.Stems(path / "stems") for path in (stems, tmp_path / "store"))
-    assert draws.kept(stems / "stems") == draws.Default("MIX", 5, 1, 0.0, None)
+    assert store.kept(stems / "stems") == store.Default("MIX", 5, 1, 0.0, None)
     for split in ("train", "valid", "unused"):
         assert ours.tracks(split) == theirs.tracks(split)
         for track in ours.tracks(split):
@@ -221,8 +226,8 @@ def test_the_stems_are_what_the_stage_writes(stems, tiny_set, settings, tmp_path
 
 
 def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path, monkeypatch, capsys):
-    from svs.mix_training import train_on_mixes
-    from svs.models import archive
+    from svs.networks import archive
+    from svs.training.on_mixtures import train_on_mixes
 
     (tmp_path / "home").mkdir()
     home = new_project(tmp_path / "home")
@@ -252,7 +257,7 @@ def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path
 
 def project_options(home, overrides, more):
     given = [*overrides, *(f"train.unet_separator.{key}={value}" for key, value in more.items())]
-    return projects.find(home, given).settings.train["unet_separator"]
+    return project.find_project(home, given).settings.train["unet_separator"]
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
@@ -276,7 +281,7 @@ def test_the_other_modes_have_no_mixtures(extracted, stems, home, tmp_path, caps
 
 def test_an_option_wins_over_set_over_the_store_over_params(extracted, home, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(tools, "_train", lambda network, group, mode, training, seed, *rest: seen.append(
+    monkeypatch.setattr(cli_train, "_train", lambda network, group, mode, training, seed, *rest: seen.append(
         (network, training, seed)) or {"val_loss": 0.0, "best_epoch": 1, "epochs": 1})
 
     def train(*words):
@@ -298,12 +303,12 @@ def test_an_option_wins_over_set_over_the_store_over_params(extracted, home, tmp
 
 
 def test_overrides_win_over_the_profile(home):
-    found = projects.find(home, ["train.cnn_separator.epochs=3", "profile=full", "score.passage.start=2.5"])
+    found = project.find_project(home, ["train.cnn_separator.epochs=3", "profile=full", "score.passage.start=2.5"])
     assert found.settings.profile == "full"
     assert found.settings.train["cnn_separator"].epochs == 3
     assert found.settings.score.passage.start == 2.5
     with pytest.raises(SettingsError, match="nope"):
-        projects.find(home, ["profile=nope"])
+        project.find_project(home, ["profile=nope"])
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
@@ -369,15 +374,15 @@ def test_score_is_what_the_stages_compute(tiny_set, home, tmp_path, capsys):
     assert call(*words) == 0
     said = capsys.readouterr().out
     data = Dataset(folder, manifest)
-    parameters = projects.find(home, ["score.passage.start=0.5", "score.passage.duration=2"]).settings
+    parameters = project.find_project(home, ["score.passage.start=0.5", "score.passage.duration=2"]).settings
     separator = separators.build("mixture", parameters)
     estimates.separate_all(data, separator, parameters.separate.common.chunk, tmp_path / "theirs",
                            files.Scratch(tmp_path, "work", "1"))
-    scoring.score_method(data, tmp_path / "theirs", parameters.score, tmp_path / "scores" / "mixture", "mixture")
-    table = summary.gather(tmp_path / "scores", ["mixture"], "bsseval")
-    summary.write_table(tmp_path / "scores.csv", table)
+    score.score_method(data, tmp_path / "theirs", parameters.score, tmp_path / "scores" / "mixture", "mixture")
+    table = tables.gather(tmp_path / "scores", ["mixture"], "bsseval")
+    tables.write_table(tmp_path / "scores.csv", table)
     assert (out / "scores.csv").read_bytes() == (tmp_path / "scores.csv").read_bytes()
-    assert summary.ranking(table) in said
+    assert tables.ranking(table) in said
     name = manifest.split("test")[0].name
     for stem in ("vocals", "accompaniment"):
         ours, theirs = (place / "test" / name / f"{stem}.wav" for place in (out / "mixture", tmp_path / "theirs"))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from command import below, music, project, svs, wav, whole
 
-from svs import models
-from svs.models import archive
+from svs import networks
+from svs.networks import archive
 
 WIDTH = 25
 REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
@@ -23,7 +23,7 @@ REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "h
 def home(tmp_path_factory):
     """A project with an untrained voice activity net, its last layer turned up so that it says different things."""
     folder = project(tmp_path_factory.mktemp("project"))
-    net = models.build("vad", 257, WIDTH, 1, input_gain=100.0, seed=4)
+    net = networks.build("vad", 257, WIDTH, 1, input_gain=100.0, seed=4)
     weights = net.get_weights()
     weights[-2] = weights[-2] * 30
     net.set_weights(weights)

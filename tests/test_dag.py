@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from svs.models import ON_MIXES
+from svs.networks import ON_MIXES
 from svs.separators import REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,16 +21,16 @@ PARAMETERS = yaml.safe_load((ROOT / "params.yaml").read_text())
 # (settings: its values are tracked as parameters; audio: reading and writing samples;
 # devices: what a batch is spread over; fanout: where tracks are worked on; weights: finding files;
 # worker: pipes to another environment.)
-PLUMBING = {"svs", "svs.audio", "svs.availability", "svs.devices", "svs.errors", "svs.fanout", "svs.files",
-            "svs.models", "svs.paths", "svs.published", "svs.report", "svs.running", "svs.scores", "svs.separators",
-            "svs.settings", "svs.weights", "svs.worker"}
+PLUMBING = {"svs", "svs.audio.sources", "svs.runtime.unavailable", "svs.training.devices", "svs.errors", "svs.runtime.cluster", "svs.runtime.files",
+            "svs.networks", "svs.config.paths", "svs.evaluation.sisec18", "svs.report", "svs.runtime.process", "svs.evaluation.museval_json", "svs.separators",
+            "svs.config.schema", "svs.data.pretrained", "svs.runtime.worker"}
 
 # What else a stage imports only to find its data, not to compute with.
-READING = {"svs.dataset": {"download"}, "svs.fetch": {"download"}, "svs.synth": {"download"},
+READING = {"svs.data.dataset": {"download"}, "svs.data.download": {"download"}, "svs.data.synthetic": {"download"},
            # The names of methods come with the registry, and it with these.
-           "svs.separators.base": {"separate"}, "svs.spectral": {"extract", "separate", "score", "score_vad"},
-           "svs.models.archive": {"pretrain", "train", "train_vad"},
-           "svs.store": {"extract", "pretrain", "train", "train_vad"}}
+           "svs.separators.base": {"separate"}, "svs.dsp.stft": {"extract", "separate", "score", "score_vad"},
+           "svs.networks.archive": {"pretrain", "train", "train_vad"},
+           "svs.features.store": {"extract", "pretrain", "train", "train_vad"}}
 
 
 def imported(module: str) -> set[str]:
@@ -77,7 +77,7 @@ def test_a_stage_depends_on_the_code_that_it_runs(name):
     assert f"stages/{name}.py" in declared
     modules = closure(f"stages.{name}")
     # What the registries import by name.
-    registered = {"pretrain": ["svs.models.cnn_deep_separator"], "train_vad": ["svs.models.vad"]}
+    registered = {"pretrain": ["svs.networks.cnn_deep_separator"], "train_vad": ["svs.networks.vad"]}
     for module in registered.get(name, []):
         modules |= closure(module)
         assert module.replace(".", "/") + ".py" in declared
@@ -89,11 +89,11 @@ def test_a_training_depends_on_the_code_that_it_runs(model):
     # What params.yaml doesn't list is trained by a line like cnn_separator's.
     source = PARAMETERS["models"].get(model, PARAMETERS["models"]["cnn_separator"])
     # Nets are trained on excerpts or on mixtures, and nothing of the other kind is run.
-    excerpts, mixes = {"svs.excerpts", "svs.models.layers"}, {"svs.mixing", "svs.mix_training"}
+    excerpts, mixes = {"svs.training.excerpts", "svs.networks.layers"}, {"svs.training.mixtures", "svs.training.on_mixtures"}
     other = excerpts if model in ON_MIXES else mixes
     assert "svs/models/${key}.py" in STAGES["train"]["deps"]
     declared = {*STAGES["train"]["deps"], *source.values(), f"svs/models/{model}.py"}
-    undeclared("train", (closure("stages.train") | closure(f"svs.models.{model}")) - other, declared)
+    undeclared("train", (closure("stages.train") | closure(f"svs.networks.{model}")) - other, declared)
 
 
 @pytest.mark.parametrize("method", REGISTRY)

@@ -14,9 +14,14 @@ import soundfile
 import stempeg
 import yaml
 
-from svs import dataset, running
-from svs.dataset import STREAMS, Dataset, Manifest, Track, inspect, locate, musdb_tracks, opened
+from svs.data import dataset
+from svs.data.dataset import Dataset, Manifest, Track
+from svs.data.inspection import inspect
+from svs.data.locate import locate, open_dataset
+from svs.data.musdb import musdb_tracks
 from svs.errors import DataError
+from svs.runtime import parallel
+from svs.stems import STREAMS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = Path(stempeg.example_stem_path())
@@ -27,7 +32,7 @@ OFFICIAL = yaml.safe_load((Path(musdb.__path__[0]) / "configs" / "mus.yaml").rea
 @pytest.fixture
 def here(monkeypatch):
     """Tracks are inspected in this process (other tests inspect in parallel)."""
-    monkeypatch.setattr(running, "cores", lambda: 1)
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
 
 
 @pytest.fixture
@@ -259,7 +264,7 @@ def test_a_generated_set_is_made_once_and_again_when_it_is_gone(settings, tmp_pa
     assert locate(download, settings.seed, tmp_path / "musdb") == (folder, validation)
     assert mixture.stat().st_mtime_ns == stamp
     shutil.rmtree(folder)
-    data = opened(changed, tmp_path / "manifest.json", tmp_path / "musdb")
+    data = open_dataset(changed, tmp_path / "manifest.json", tmp_path / "musdb")
     for track in data.manifest.tracks:      # the checksums still hold: generated again, to the same bytes
         with data.open(track, ["vocals"]) as sources:
             assert sources["vocals"].samples == track.samples

@@ -12,12 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from svs import devices, extraction, training
-from svs.dataset import Dataset
+from svs.config.schema import Draw
+from svs.data.dataset import Dataset
 from svs.errors import DataError, SettingsError
-from svs.excerpts import TRAIN, VALID, Batches
-from svs.files import Scratch
-from svs.settings import Draw
+from svs.features import extraction
+from svs.runtime.files import Scratch
+from svs.training import devices, loop
+from svs.training.excerpts import TRAIN, VALID, Batches
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -136,7 +137,7 @@ def test_bfloat16_without_instructions_for_it_is_told(tmp_path, monkeypatch, cap
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
     assert devices.emulates_bfloat16() is emulated
     for precision in ("float32", "mixed_bfloat16"):
-        with training.computing_in(precision):
+        with loop.computing_in(precision):
             pass
     assert ["float32 would train faster" in record.message for record in caplog.records] == [True] * emulated
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from svs import doctor, paths, project, separators
+from svs import separators
 from svs.cli import main
-from svs.doctor import DIFFERS, MISSING, OK, Check
+from svs.config import paths, project
+from svs.services import doctor
+from svs.services.doctor import DIFFERS, MISSING, OK, Check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -155,10 +157,10 @@ def test_parameters_that_can_not_be_read(home, capsys):
 
 
 def test_a_data_set_that_is_not_there(home):
-    here = project.find(home, ["profile=full"])
+    here = project.find_project(home, ["profile=full"])
     check = doctor._data(here)
     assert check.state == MISSING and "dvc repro download" in check.advice
-    check = doctor._data(project.find(home, ["profile=sample", f"download.path={home / 'nowhere'}"]))
+    check = doctor._data(project.find_project(home, ["profile=sample", f"download.path={home / 'nowhere'}"]))
     assert check.state == MISSING and "there is no such folder" in check.advice
 
 
@@ -166,12 +168,12 @@ def test_a_damaged_model(home):
     folder = home / paths.MODELS / "cnn_separator"
     trained(folder)
     (folder / "model.json").write_text("{")
-    check = doctor.method("cnn_separator", project.find(home))
+    check = doctor.method("cnn_separator", project.find_project(home))
     assert check.fatal and "anew" in check.advice
 
 
 def test_weights_that_a_person_supplied(home, monkeypatch):
-    here = project.find(home)
+    here = project.find_project(home)
     check = doctor.method("openunmix", here)
     assert check.state == MISSING and not check.needed and "downloaded when the method is first used" in check.advice
     monkeypatch.setenv("SVS_OFFLINE", "1")
@@ -186,7 +188,7 @@ def test_weights_that_a_person_supplied(home, monkeypatch):
 
 
 def test_spleeter_waits_for_weights_and_environment(home, tmp_path):
-    here = project.find(home, [f"separate.spleeter.environment={tmp_path / 'nowhere'}"])
+    here = project.find_project(home, [f"separate.spleeter.environment={tmp_path / 'nowhere'}"])
     check = doctor.method("spleeter", here)
     assert check.state == MISSING and "weights" in check.found and "environment" in check.found
     assert "2stems.tar.gz" in check.advice and "make spleeter" in check.advice

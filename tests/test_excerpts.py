@@ -10,13 +10,16 @@ import pytest
 import soundfile
 import zarr
 
-from svs import excerpts, extraction
-from svs.dataset import STREAMS, Dataset, Manifest, inspect
+from svs.config.schema import Draw
+from svs.data.dataset import Dataset, Manifest
+from svs.data.inspection import inspect
 from svs.errors import DataError
-from svs.excerpts import TRAIN, VALID, Batches, draw
-from svs.files import Scratch
-from svs.settings import Draw
-from svs.store import Spectrograms
+from svs.features import extraction
+from svs.features.store import Spectrograms
+from svs.runtime.files import Scratch
+from svs.stems import STREAMS
+from svs.training import excerpts
+from svs.training.excerpts import TRAIN, VALID, Batches, draw
 
 
 @pytest.fixture(scope="module")

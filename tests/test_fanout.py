@@ -17,12 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from svs import estimates, extraction, fanout, models, running, scoring, separators
-from svs.dataset import Dataset
+from svs import networks, separators
+from svs.data.dataset import Dataset
 from svs.errors import ClusterError, DataError
-from svs.fanout import over_tracks
-from svs.files import Scratch
-from svs.models import archive
+from svs.evaluation import score
+from svs.features import extraction
+from svs.networks import archive
+from svs.runtime import cluster as runtime_cluster
+from svs.runtime import parallel
+from svs.runtime.cluster import over_tracks
+from svs.runtime.files import Scratch
+from svs.services import estimates
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METHODS = ("cnn_separator", "hpss", "repet_sim", "oracle_irm")
@@ -34,7 +39,7 @@ def started(*command: str | Path, log: Path, **variables: str) -> subprocess.Pop
     """A program of the cluster; workers can import what the tests hand over."""
     paths = variables.pop("first", "") + os.pathsep.join(("", str(REPOSITORY), str(REPOSITORY / "tests")))
     environment = {**os.environ, "PYTHONPATH": paths.strip(os.pathsep), **variables}
-    environment.pop(fanout.ADDRESS, None)
+    environment.pop(runtime_cluster.ADDRESS, None)
     with open(log, "ab") as out:
         return subprocess.Popen([sys.executable, "-m", "dask", *map(str, command)], cwd=log.parent, env=environment,
                                 stdout=out, stderr=out)
@@ -87,12 +92,12 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def on_cluster(cluster, monkeypatch):
-    monkeypatch.setenv(fanout.ADDRESS, cluster)
+    monkeypatch.setenv(runtime_cluster.ADDRESS, cluster)
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    monkeypatch.delenv(fanout.ADDRESS, raising=False)
+    monkeypatch.delenv(runtime_cluster.ADDRESS, raising=False)
 
 
 # What workers run stands at the top of the module.
@@ -115,7 +120,7 @@ def threads(_):
     import numpy  # noqa: F401
     from threadpoolctl import threadpool_info
 
-    return ({pool["num_threads"] for pool in threadpool_info()}, os.environ.get("OMP_NUM_THREADS"), running.cores(),
+    return ({pool["num_threads"] for pool in threadpool_info()}, os.environ.get("OMP_NUM_THREADS"), parallel.cores(),
             os.getpid())
 
 
@@ -145,8 +150,8 @@ def test_here_in_order(tmp_path):
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_an_error_names_its_track(tmp_path, monkeypatch, cores):
-    monkeypatch.setattr(running, "cores", lambda: cores)
-    monkeypatch.setattr(fanout, "_WORTH", 0.0)
+    monkeypatch.setattr(parallel, "cores", lambda: cores)
+    monkeypatch.setattr(runtime_cluster, "_WORTH", 0.0)
     with pytest.raises(DataError, match="^track b: it is broken; mend it$"):
         spread(broken, ["a", "b", "c"], tmp_path)
     with pytest.raises(ZeroDivisionError) as caught:
@@ -155,7 +160,7 @@ def test_an_error_names_its_track(tmp_path, monkeypatch, cores):
 
 
 def test_threads_do_where_there_are_few_cores(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     found = spread(threads, list(range(6)), tmp_path)
     assert {process for *_, process in found} == {os.getpid()}
@@ -167,11 +172,11 @@ def test_threads_do_where_there_are_few_cores(tmp_path, monkeypatch):
 
 
 def test_processes_are_started_where_they_pay(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "cores", lambda: 2)
-    monkeypatch.setattr(running, "_FEW_CORES", 1)
-    monkeypatch.setattr(fanout, "_WORTH", 0.05)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "_FEW_CORES", 1)
+    monkeypatch.setattr(runtime_cluster, "_WORTH", 0.05)
     few = {process for *_, process in spread(threads, [1, 2], tmp_path)}
-    monkeypatch.setattr(fanout, "_WORTH", 1e-9)
+    monkeypatch.setattr(runtime_cluster, "_WORTH", 1e-9)
     many = [process for *_, process in spread(threads, list(range(6)), tmp_path)]
     assert few == {os.getpid()}
     assert many[0] == os.getpid() and os.getpid() not in many[2:]
@@ -186,7 +191,7 @@ def free_port() -> int:
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:{port}", "127.0.0.1:{port}", "nonsense", "tcp://127.0.0.1"])
 def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
     address = address.format(port=free_port())
-    monkeypatch.setenv(fanout.ADDRESS, address)
+    monkeypatch.setenv(runtime_cluster.ADDRESS, address)
     start = time.monotonic()
     with pytest.raises(ClusterError) as caught:
         spread(twice, [1], tmp_path)
@@ -199,19 +204,19 @@ def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
 
 
 def test_dask_is_imported_only_where_a_cluster_is_named(tmp_path):
-    script = "import sys; from svs import scoring, extraction, estimates; from svs.fanout import over_tracks\n" \
+    script = "import sys; from svs import scoring, extraction, estimates; from svs.runtime.cluster import over_tracks\n" \
              "over_tracks(abs, [-1], ['one'], __import__('pathlib').Path('.'), unit='track', desc='test')\n" \
              "assert not {'dask', 'distributed'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True, stderr=subprocess.DEVNULL)
 
 
 def test_what_a_worker_looks_at_first(tmp_path):
-    token, code = tmp_path / "token", fanout._code()
+    token, code = tmp_path / "token", runtime_cluster._code()
     with pytest.raises(ClusterError, match=re.escape(f"does not see the folder {tmp_path}; ") + ".*same paths"):
-        fanout._on_worker(b"", b"", token, code)
+        runtime_cluster._on_worker(b"", b"", token, code)
     token.touch()
     with pytest.raises(ClusterError, match=r"runs other code: numpy \S+ instead of 1\.0; .*start it again"):
-        fanout._on_worker(b"", b"", token, code | {"numpy": "1.0"})
+        runtime_cluster._on_worker(b"", b"", token, code | {"numpy": "1.0"})
 
 
 # On the cluster
@@ -236,7 +241,7 @@ def models_folder(small, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("nets") / "cnn_separator"
     representation = {key: getattr(small.extract.svs, key)
                       for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")}
-    archive.save(folder, models.build("cnn_separator", small.extract.svs.bins, 9, 1, input_gain=100.0, seed=1),
+    archive.save(folder, networks.build("cnn_separator", small.extract.svs.bins, 9, 1, input_gain=100.0, seed=1),
                  {"label_width": 1, "representation": representation})
     return folder
 
@@ -252,21 +257,21 @@ def everything(tiny_set, small, models_folder: Path, root: Path, methods=METHODS
         build = partial(separators.build, method, parameters)
         estimates.separate_all(data, build(), 1.0, root / "estimates" / method,
                                Scratch(root / "scratch", method, "1"), build)
-        scoring.score_method(data, root / "estimates" / method, parameters.score, root / "scores" / method, method)
+        score.score_method(data, root / "estimates" / method, parameters.score, root / "scores" / method, method)
     shutil.rmtree(root / "scratch")
     return contents(root)
 
 
 @pytest.mark.slow
 def test_the_same_bytes_on_the_cluster_and_here(cluster, tiny_set, small, models_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "cores", lambda: 1)
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
     here = everything(tiny_set, small, models_folder, tmp_path / "here")
-    monkeypatch.setattr(running, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     in_threads = everything(tiny_set, small, models_folder, tmp_path / "threads", ("repet_sim", "hpss"))
-    monkeypatch.setattr(fanout, "_WORTH", 1e-9)
-    monkeypatch.setattr(running, "_FEW_CORES", 1)
+    monkeypatch.setattr(runtime_cluster, "_WORTH", 1e-9)
+    monkeypatch.setattr(parallel, "_FEW_CORES", 1)
     processes = everything(tiny_set, small, models_folder, tmp_path / "processes", ("repet_sim",))
-    monkeypatch.setenv(fanout.ADDRESS, cluster)
+    monkeypatch.setenv(runtime_cluster.ADDRESS, cluster)
     there = everything(tiny_set, small, models_folder, tmp_path / "there")
     assert len(here) > 2 * len(METHODS) * 2 and any(name.startswith("store/svs/") for name in here)
     assert len(processes) > 20 and set(processes) < set(in_threads) < set(here) == set(there)
@@ -303,7 +308,7 @@ def test_a_worker_killed_in_the_middle_of_a_track_loses_nothing(on_cluster, tiny
         murderer.join()
     assert killed, "no worker was killed in the middle"
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(fanout.ADDRESS)
+        patch.delenv(runtime_cluster.ADDRESS)
         extraction.extract(data, settings.extract, tmp_path / "here", Scratch(tmp_path / "scratch", "extract", "2"))
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
@@ -317,7 +322,7 @@ def test_a_track_that_kills_its_workers_is_given_up(on_cluster, tmp_path):
 @pytest.mark.slow
 def test_a_scheduler_that_is_lost_and_workers_that_come_late(tmp_path, monkeypatch, caplog):
     main, address = scheduler(tmp_path)
-    monkeypatch.setenv(fanout.ADDRESS, address)
+    monkeypatch.setenv(runtime_cluster.ADDRESS, address)
     late: list[subprocess.Popen] = []
     arriving = threading.Timer(2.0, lambda: late.append(workers(address, tmp_path, 1)))
     arriving.start()
@@ -336,7 +341,7 @@ def test_a_scheduler_that_is_lost_and_workers_that_come_late(tmp_path, monkeypat
 @pytest.mark.slow
 def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
     main, address = scheduler(tmp_path)
-    monkeypatch.setenv(fanout.ADDRESS, address)
+    monkeypatch.setenv(runtime_cluster.ADDRESS, address)
     shutil.copytree(REPOSITORY / "svs", tmp_path / "other" / "svs")
     with open(tmp_path / "other" / "svs" / "masks.py", "a") as file:
         file.write("# changed\n")
@@ -363,7 +368,7 @@ main(test_fanout.spread, test_fanout.patient, list(range(2000)), Path(sys.argv[1
 def test_ctrl_c_cleans_up(cluster, tmp_path, where):
     variables = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "tests")))}
     if where == "cluster":
-        variables[fanout.ADDRESS] = cluster
+        variables[runtime_cluster.ADDRESS] = cluster
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path)], env=os.environ | variables,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout.readline() == "ready\n"
@@ -377,7 +382,7 @@ def test_ctrl_c_cleans_up(cluster, tmp_path, where):
     assert not list(tmp_path.iterdir()), "the token is left"
     if where == "cluster":
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(fanout.ADDRESS, cluster)
+            patch.setenv(runtime_cluster.ADDRESS, cluster)
             start = time.monotonic()
             assert spread(twice, [1], tmp_path) == [2]
             # All of it would take 200 s.

@@ -1,4 +1,4 @@
-"""Tests of svs.fetch against a server on this machine."""
+"""Tests of svs.data.download against a server on this machine."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from svs import fetch
+from svs.data import download as data_download
+from svs.data.download import download, unpack
 from svs.errors import FetchError
-from svs.fetch import download, unpack
 
 MIB = 1 << 20
 CONTENT = bytes(os.urandom(4 * MIB + 123))
@@ -128,7 +128,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(data_download, "BACKOFF_S", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
@@ -143,7 +143,7 @@ def leave_partial(
     """An attempt that broke off after `size` bytes, and its partial file."""
     server.cuts = [size]
     with monkeypatch.context() as patch:
-        patch.setattr(fetch, "RETRIES", 0)
+        patch.setattr(data_download, "RETRIES", 0)
         with pytest.raises(FetchError, match="broke off"):
             download(server.url, md5(CONTENT), folder)
     part = folder / f"{NAME}.part"
@@ -214,11 +214,11 @@ def test_continues_in_a_second_call(
 
 def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from svs.fetch import download;"
+        "import sys, pathlib; from svs.data.download import download;"
         "download(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]))"
     )
     command = [sys.executable, "-c", script, server.url, md5(CONTENT), str(tmp_path)]
-    repository = Path(fetch.__file__).parents[1]
+    repository = Path(data_download.__file__).parents[1]
     part = tmp_path / f"{NAME}.part"
     server.hold_after = 2 * MIB
 
@@ -246,7 +246,7 @@ def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
 def test_continues_after_ctrl_c(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = fetch._next_piece
+    real = data_download._next_piece
     calls = iter([real, real])
 
     def interrupted(pieces: Iterator[bytes]) -> bytes:
@@ -255,7 +255,7 @@ def test_continues_after_ctrl_c(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fetch, "_next_piece", interrupted)
+        patch.setattr(data_download, "_next_piece", interrupted)
         with pytest.raises(KeyboardInterrupt):
             download(server.url, md5(CONTENT), tmp_path)
     assert names(tmp_path) == {f"{NAME}.part", f"{NAME}.part.json"}
@@ -296,7 +296,7 @@ def test_server_without_range_that_always_breaks_is_given_up(
     with pytest.raises(FetchError, match="broke off"):
         download(server.url, md5(CONTENT), tmp_path)
     # One that got further than ever before, then as many as are allowed.
-    assert len(server.sent) == 1 + fetch.RETRIES
+    assert len(server.sent) == 1 + data_download.RETRIES
 
 
 @pytest.mark.parametrize("obeys", [True, False], ids=["if-range", "etag-only"])
@@ -717,7 +717,7 @@ def test_interrupted_unpacking_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
-    real = fetch._extract
+    real = data_download._extract
     seen = []
 
     def interrupted(*arguments: object) -> None:
@@ -727,7 +727,7 @@ def test_interrupted_unpacking_leaves_nothing(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fetch, "_extract", interrupted)
+        patch.setattr(data_download, "_extract", interrupted)
         with pytest.raises(KeyboardInterrupt):
             unpack(archive, tmp_path / "target")
     assert seen[-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from svs.errors import DataError
-from svs.files import (
+from svs.runtime.files import (
     _HOST,
     Scratch,
     files_below,

@@ -7,9 +7,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from svs.masks import gated, ideal_binary_mask
-from svs.settings import Representation
-from svs.spectral import istft, stft
+from svs.config.schema import Representation
+from svs.dsp.masks import gated, ideal_binary_mask
+from svs.dsp.stft import istft, stft
 
 FEW = examples(deadline=None, max_examples=40, database=None, derandomize=True)
 MAGNITUDES = arrays.arrays(np.float32, (4, 5), elements=st.floats(0, 4, width=32))

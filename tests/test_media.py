@@ -16,8 +16,8 @@ import soundfile
 import soxr
 import stempeg
 
-from svs import media
-from svs.audio import ArraySource, Source
+from svs.audio import decode, encode, find
+from svs.audio.sources import ArraySource, Source
 from svs.errors import DataError
 
 EXAMPLE = Path(stempeg.example_stem_path())
@@ -71,13 +71,13 @@ def ffmpeg(*arguments):
 
 
 def decoded(path, **options):
-    with media.opened(path, **options) as recording:
+    with decode.open_recording(path, **options) as recording:
         return recording.read(0, recording.samples), recording
 
 
 def refused(path, match, **options):
     """The message with which a recording is refused: one line that names it."""
-    with pytest.raises(DataError, match=match) as caught, media.opened(path, **options):
+    with pytest.raises(DataError, match=match) as caught, decode.open_recording(path, **options):
         pass
     message = str(caught.value)
     assert "\n" not in message and len(message) < 700
@@ -122,7 +122,7 @@ def healthy(song, tmp_path_factory):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(media, "_BLOCK", BLOCK)
+    monkeypatch.setattr(decode, "_BLOCK", BLOCK)
 
 
 # -- reading
@@ -259,7 +259,7 @@ def test_a_passage_is_that_part_of_the_whole(name, healthy, small_blocks):
 
 
 def test_blocks(healthy, song):
-    with media.opened(healthy / "plain.flac") as recording:
+    with decode.open_recording(healthy / "plain.flac") as recording:
         source: Source = recording
         for start, stop in [(0, 0), (0, 1), (1000, 5000), (2 * RATE - 1, 2 * RATE), (2 * RATE, 2 * RATE)]:
             block = source.read(start, stop)
@@ -274,9 +274,9 @@ def test_blocks(healthy, song):
 
 def test_nothing_is_left_in_the_folder(healthy, tmp_path):
     folder = tmp_path / "new" / "scratch"
-    with media.opened(healthy / "cbr.mp3", folder=folder) as recording:
+    with decode.open_recording(healthy / "cbr.mp3", folder=folder) as recording:
         assert recording.samples == 2 * RATE
-    with pytest.raises(KeyError), media.opened(healthy / "cbr.mp3", folder=folder):
+    with pytest.raises(KeyError), decode.open_recording(healthy / "cbr.mp3", folder=folder):
         raise KeyError
     refused(healthy / "cbr.mp3", "choose an earlier start", folder=folder, start=5)
     assert list(folder.iterdir()) == []
@@ -308,12 +308,12 @@ def test_progress(healthy, small_blocks):
 
 def test_probe(healthy, song, tmp_path):
     ffmpeg("-i", song[0], "-metadata", "title=Zwölf", "-metadata", "ARTIST=N. N.", tmp_path / "a.ogg")
-    info = media.probe(tmp_path / "a.ogg")
+    info = decode.probe(tmp_path / "a.ogg")
     assert (info.path, info.rate, info.channels, info.codec) == (tmp_path / "a.ogg", RATE, 2, "vorbis")
     assert info.seconds == pytest.approx(2.0, abs=0.01) and not info.estimated
     assert info.tags["title"] == "Zwölf" and info.tags["artist"] == "N. N."
-    assert media.probe(healthy / "live.mkv").seconds is None
-    assert media.probe(healthy / "plain.aac").estimated
+    assert decode.probe(healthy / "live.mkv").seconds is None
+    assert decode.probe(healthy / "plain.aac").estimated
 
 
 # -- names
@@ -329,7 +329,7 @@ def test_odd_names(name, song, tmp_path, monkeypatch):
     np.testing.assert_array_equal(decoded(path)[0], song[1])
     path.write_text("text")
     refused(path, "ffprobe can't read it")
-    media.encode(ArraySource(song[1][:1000], RATE), path, "flac")
+    encode.encode(ArraySource(song[1][:1000], RATE), path, "flac")
     assert len(decoded(tmp_path / name)[0]) == 1000
     assert [item.name for item in tmp_path.iterdir()] == [name]
 
@@ -474,11 +474,11 @@ def test_no_ffmpeg(missing, song, tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(shutil.which(name))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match=f"no {missing} on the PATH; run `make setup`, `apt install ffmpeg`"):
-        media.probe(song[0])
+        decode.probe(song[0])
     refused(song[0], f"no {missing} on the PATH")
     with pytest.raises(DataError, match=f"no {missing} on the PATH"):
-        media.encode(ArraySource(song[1], RATE), tmp_path / "new" / "a.flac", "flac")
-    assert media.encode(ArraySource(song[1], RATE), tmp_path / "a.wav", "wav") == []
+        encode.encode(ArraySource(song[1], RATE), tmp_path / "new" / "a.flac", "flac")
+    assert encode.encode(ArraySource(song[1], RATE), tmp_path / "a.wav", "wav") == []
     assert not (tmp_path / "new").exists()
 
 
@@ -509,7 +509,7 @@ def test_decoding_on_a_full_disk(song, tmp_path, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(media.tempfile, "TemporaryFile", Full)
+    monkeypatch.setattr(decode.tempfile, "TemporaryFile", Full)
     message = refused(song[0], "the disk is full; .* needs about 1 MB to be decoded; free some space or set TMPDIR",
                       folder=tmp_path)
     assert message.startswith(str(tmp_path))
@@ -529,7 +529,7 @@ def test_written_and_read_again(codec, channels, tmp_path, small_blocks):
     tags = {"title": "x"} if channels % 2 else {}       # a wav with tags is written by ffmpeg, one without is not
     audio = tone(30_000, channels)
     path = tmp_path / f"a.{codec}"
-    assert media.encode(ArraySource(audio, RATE), path, codec, tags) == []
+    assert encode.encode(ArraySource(audio, RATE), path, codec, tags) == []
     got, recording = decoded(path)
     assert recording.rate == RATE
     if codec == "wav":
@@ -546,7 +546,7 @@ def test_written_and_read_again(codec, channels, tmp_path, small_blocks):
 def test_rates_written(codec, rate, tmp_path):
     audio = tone(rate, 2, rate)
     path = tmp_path / f"a.{codec}"
-    notes = media.encode(ArraySource(audio, rate), path, codec)
+    notes = encode.encode(ArraySource(audio, rate), path, codec)
     got, recording = decoded(path)
     if codec == "mp3":
         assert recording.rate == min(rate, 48000)
@@ -561,10 +561,10 @@ def test_rates_written(codec, rate, tmp_path):
 @pytest.mark.parametrize(("rate", "new_rate"), [(6000, 48000), (37800, 48000), (88200, 44100), (176400, 44100)])
 def test_mp3_resampled_without_seams(rate, new_rate, tmp_path, small_blocks):
     audio = tone(2 * rate, 1, rate)
-    notes = media.encode(ArraySource(audio, rate), tmp_path / "a.mp3", "mp3")
+    notes = encode.encode(ArraySource(audio, rate), tmp_path / "a.mp3", "mp3")
     assert notes == [f"resampled from {rate} to {new_rate} Hz, as mp3 has no {rate} Hz"]
     blocks = [audio[start:start + 3001] for start in range(0, len(audio), 3001)]
-    joined = np.concatenate(list(media._resampled(iter(blocks), rate, new_rate, 1)))
+    joined = np.concatenate(list(encode._resampled(iter(blocks), rate, new_rate, 1)))
     whole = soxr.resample(audio, rate, new_rate)
     assert abs(len(joined) - len(whole)) <= 1
     length = min(len(joined), len(whole))
@@ -575,22 +575,22 @@ def test_mp3_resampled_without_seams(rate, new_rate, tmp_path, small_blocks):
 
 def test_mp3_of_more_channels_is_stereo(tmp_path):
     for channels in range(3, 9):
-        loud = next(media._mixed_down(iter([np.ones((10, channels))]), channels))
+        loud = next(encode._mixed_down(iter([np.ones((10, channels))]), channels))
         np.testing.assert_allclose(loud, 1.0, atol=1e-6)        # all at full scale is full scale
         if channels not in (3, 6):
             continue
         audio = np.zeros((RATE, channels), dtype=np.float32)
         audio[:, 0] = tone(RATE, 1)[:, 0]
-        notes = media.encode(ArraySource(audio, RATE), tmp_path / "a.mp3", "mp3")
+        notes = encode.encode(ArraySource(audio, RATE), tmp_path / "a.mp3", "mp3")
         assert notes == [f"mixed down from {channels} channels to stereo, as mp3 holds no more"]
         got, recording = decoded(tmp_path / "a.mp3")
         assert recording.channels == 2 and level(got)[1] < 0.01 * level(got)[0]
     with pytest.raises(DataError, match="mp3 holds 2 channels, these are 9; choose wav"):
-        media.encode(ArraySource(tone(100, 9), RATE), tmp_path / "a.mp3", "mp3")
+        encode.encode(ArraySource(tone(100, 9), RATE), tmp_path / "a.mp3", "mp3")
 
 
 def test_mp3_is_the_song(song, tmp_path):
-    media.encode(ArraySource(song[1], RATE), tmp_path / "a.mp3", "mp3")
+    encode.encode(ArraySource(song[1], RATE), tmp_path / "a.mp3", "mp3")
     got, recording = decoded(tmp_path / "a.mp3")
     assert got.shape == song[1].shape
     np.testing.assert_allclose(level(got), level(song[1]), rtol=0.01)
@@ -602,7 +602,7 @@ def test_mp3_is_the_song(song, tmp_path):
 def test_flac_beyond_full_scale_is_clipped(tmp_path):
     audio = np.zeros((1000, 2), dtype=np.float32)
     audio[:4, 0] = [1.5, -2.0, 1.0, -1.0]
-    notes = media.encode(ArraySource(audio, RATE), tmp_path / "a.flac", "flac")
+    notes = encode.encode(ArraySource(audio, RATE), tmp_path / "a.flac", "flac")
     assert notes == ["2 samples beyond full scale were clipped (wav keeps them)"]
     got, _ = decoded(tmp_path / "a.flac")
     np.testing.assert_array_equal(got[:4, 0], np.float32([1 - 2**-23, -1.0, 1 - 2**-23, -1.0]))
@@ -611,33 +611,33 @@ def test_flac_beyond_full_scale_is_clipped(tmp_path):
 @pytest.mark.parametrize(("channels", "rate"), [(9, 44100), (2, 655_350), (2, 700_000), (1, 96_001)])
 def test_what_flac_cannot_hold(channels, rate, tmp_path):
     with pytest.raises(DataError, match=f"flac holds 8 channels .* these are {channels} channels at {rate} Hz"):
-        media.encode(ArraySource(tone(100, channels), rate), tmp_path / "a.flac", "flac")
+        encode.encode(ArraySource(tone(100, channels), rate), tmp_path / "a.flac", "flac")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("codec", media.FORMATS)
+@pytest.mark.parametrize("codec", encode.FORMATS)
 def test_tags_are_kept(codec, song, tmp_path):
     tags = {"title": "Zwölf = 12; \"ja\"", "ARTIST": "Émile 🎤", "album": "-A", "date": "1999", "track": "3/9",
             "genre": "Rock", "comment": "first\nsecond", "encoder": "X 1.0", "replaygain_track_gain": "-3 dB",
             "composer": " ", "copyright": "n\0ul"}
     path = tmp_path / f"a.{codec}"
-    assert media.encode(ArraySource(song[1], RATE), path, codec, tags) == []
-    read = media.probe(path).tags
+    assert encode.encode(ArraySource(song[1], RATE), path, codec, tags) == []
+    read = decode.probe(path).tags
     for key in ("title", "artist", "album", "date", "track", "genre", "comment"):
         assert read[key] == {key.lower(): value for key, value in tags.items()}[key], key
     assert read["copyright"] == "nul"
     assert not {"composer", "replaygain_track_gain"} & set(read) and "X 1.0" not in read.values()
     for other in {"flac", "mp3"} - {codec}:     # and from one format into the next
-        media.encode(ArraySource(song[1][:5000], RATE), tmp_path / f"b.{other}", other, read)
-        assert media.probe(tmp_path / f"b.{other}").tags["artist"] == "Émile 🎤"
+        encode.encode(ArraySource(song[1][:5000], RATE), tmp_path / f"b.{other}", other, read)
+        assert decode.probe(tmp_path / f"b.{other}").tags["artist"] == "Émile 🎤"
 
 
 @pytest.mark.parametrize("tags", [{}, {"title": "x", "date": "2001"}])
-@pytest.mark.parametrize("codec", media.FORMATS)
+@pytest.mark.parametrize("codec", encode.FORMATS)
 def test_the_same_samples_give_the_same_bytes(codec, tags, song, tmp_path, monkeypatch):
-    media.encode(ArraySource(song[1], RATE), tmp_path / "a", codec, tags)
-    monkeypatch.setattr(media, "_BLOCK", 1000)
-    media.encode(ArraySource(song[1], RATE), tmp_path / "b", codec, dict(reversed(tags.items())))
+    encode.encode(ArraySource(song[1], RATE), tmp_path / "a", codec, tags)
+    monkeypatch.setattr(decode, "_BLOCK", 1000)
+    encode.encode(ArraySource(song[1], RATE), tmp_path / "b", codec, dict(reversed(tags.items())))
     data = (tmp_path / "a").read_bytes()
     assert data == (tmp_path / "b").read_bytes()
     assert b"Lavf5" not in data and b"Lavc5" not in data        # no version of ffmpeg
@@ -645,8 +645,8 @@ def test_the_same_samples_give_the_same_bytes(codec, tags, song, tmp_path, monke
 
 def test_a_wav_too_large_for_its_header(song, tmp_path, monkeypatch):
     """Goes through ffmpeg, which knows RF64; there is a 4 GiB file among the slow tests."""
-    monkeypatch.setattr(media, "_LARGEST_WAV", 1000)
-    media.encode(ArraySource(song[1], RATE), tmp_path / "a.wav", "wav")
+    monkeypatch.setattr(encode, "_LARGEST_WAV", 1000)
+    encode.encode(ArraySource(song[1], RATE), tmp_path / "a.wav", "wav")
     np.testing.assert_array_equal(decoded(tmp_path / "a.wav")[0], song[1])
 
 
@@ -670,10 +670,10 @@ def test_more_than_4_gib(tmp_path):
     source = Zeros(2**29 + 1000)
     if shutil.disk_usage(tmp_path).free < 12 * 2**30:
         pytest.skip("needs 12 GiB of disk")
-    media.encode(source, tmp_path / "a.wav", "wav")
+    encode.encode(source, tmp_path / "a.wav", "wav")
     with open(tmp_path / "a.wav", "rb") as file:
         assert file.read(4) == b"RF64"
-    with media.opened(tmp_path / "a.wav", folder=tmp_path) as recording:
+    with decode.open_recording(tmp_path / "a.wav", folder=tmp_path) as recording:
         assert recording.samples == source.samples
         np.testing.assert_array_equal(recording.read(source.samples - 2, source.samples), [[0, 0], [0.5, 0.5]])
 
@@ -681,21 +681,21 @@ def test_more_than_4_gib(tmp_path):
 def test_what_is_not_written(tmp_path):
     source = ArraySource(tone(100), RATE)
     with pytest.raises(ValueError, match="codec 'ogg'; expected one of wav, flac, mp3"):
-        media.encode(source, tmp_path / "a.ogg", "ogg")
-    for codec in media.FORMATS:
+        encode.encode(source, tmp_path / "a.ogg", "ogg")
+    for codec in encode.FORMATS:
         with pytest.raises(DataError, match="not one sample to write"):
-            media.encode(ArraySource(np.zeros((0, 2)), RATE), tmp_path / "a", codec)
+            encode.encode(ArraySource(np.zeros((0, 2)), RATE), tmp_path / "a", codec)
         bad = tone(2 * RATE)
         bad[RATE] = np.nan
         with pytest.raises(DataError, match=r"NaN or infinite at 1\.000 s; nothing was written"):
-            media.encode(ArraySource(bad, RATE), tmp_path / "a", codec)
+            encode.encode(ArraySource(bad, RATE), tmp_path / "a", codec)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file" / "a.flac", tmp_path / "folder"):
-        for codec in media.FORMATS:
+        for codec in encode.FORMATS:
             with pytest.raises(DataError, match="can't write it .*choose another folder"):
-                media.encode(source, path, codec)
+                encode.encode(source, path, codec)
 
 
 @pytest.mark.parametrize("body", [
@@ -710,7 +710,7 @@ def test_ffmpeg_that_dies_midway(body, song, tmp_path, monkeypatch):
         target.parent.mkdir(exist_ok=True)
         target.write_text("what was there")
         with pytest.raises(DataError, match=rf"a\.{codec}: ffmpeg can't write it \(it broke\); nothing was written"):
-            media.encode(ArraySource(song[1], RATE), target, codec)
+            encode.encode(ArraySource(song[1], RATE), target, codec)
         assert target.read_text() == "what was there"
     assert len(list((tmp_path / "out").iterdir())) == 2
 
@@ -719,7 +719,7 @@ def test_ffmpeg_that_ends_too_early(song, healthy, tmp_path, monkeypatch):
     fake_ffmpeg(tmp_path, monkeypatch, f"sys.stdin.buffer.read(); import shutil; "
                                        f"shutil.copy({str(healthy / 'short-plain.flac')!r}, target)")
     with pytest.raises(DataError, match=r"expected 2\.00 s, ffmpeg wrote 0\.02 s"):
-        media.encode(ArraySource(song[1], RATE), tmp_path / "a.flac", "flac")
+        encode.encode(ArraySource(song[1], RATE), tmp_path / "a.flac", "flac")
     assert not (tmp_path / "a.flac").exists()
 
 
@@ -730,9 +730,9 @@ def test_a_source_that_fails_midway(song, tmp_path, small_blocks):
                 raise DataError("the source is gone")
             return super().read(start, stop)
 
-    for codec in media.FORMATS:
+    for codec in encode.FORMATS:
         with pytest.raises(DataError, match="the source is gone"):
-            media.encode(Broken(song[1], RATE), tmp_path / f"a.{codec}", codec)
+            encode.encode(Broken(song[1], RATE), tmp_path / f"a.{codec}", codec)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -750,10 +750,10 @@ def tiny_disk(tmp_path):
 
 def test_a_real_full_disk(tiny_disk, song):
     audio = np.random.default_rng(0).normal(0, 0.1, (40 * RATE, 2)).astype(np.float32)
-    for codec in media.FORMATS:
+    for codec in encode.FORMATS:
         for tags in ({}, {"title": "x"}):
             with pytest.raises(DataError, match=rf"a\.{codec}: the disk is full .*free some space"):
-                media.encode(ArraySource(audio, RATE), tiny_disk / f"a.{codec}", codec, tags)
+                encode.encode(ArraySource(audio, RATE), tiny_disk / f"a.{codec}", codec, tags)
             assert list(tiny_disk.iterdir()) == []
     (tiny_disk / "taken").write_bytes(bytes(500_000))
     refused(song[0], "the disk is full; .* needs about 1 MB", folder=tiny_disk)
@@ -775,7 +775,7 @@ def test_memory_does_not_grow_with_the_song(song, tmp_path):
     for seconds in (10, 100):
         ffmpeg("-stream_loop", "-1", "-i", song[0], "-t", seconds, "-c:a", "flac", tmp_path / "long.flac")
         done = subprocess.run([sys.executable, "-c", MEMORY, tmp_path / "long.flac", tmp_path], check=True,
-                              capture_output=True, text=True, cwd=Path(media.__file__).parent.parent)
+                              capture_output=True, text=True, cwd=Path(decode.__file__).parent.parent)
         samples, memory = map(int, done.stdout.split())
         assert samples == seconds * RATE
         used.append(memory if sys.platform == "linux" else memory / 1024)
@@ -813,8 +813,8 @@ def music(tmp_path, monkeypatch):
     (["."], ["a.WAV", "album/1.flac", "album/2.flac", "album/cd 2/x.opus", "b.mp3", "film.mkv", "song [live].mp3"]),
 ])
 def test_find(arguments, expected, music):
-    assert [str(path) for path in media.find(arguments)] == expected
-    absolute = media.find([music / argument for argument in arguments])
+    assert [str(path) for path in find.find_recordings(arguments)] == expected
+    absolute = find.find_recordings([music / argument for argument in arguments])
     assert [str(path.relative_to(music)) for path in absolute] == expected
 
 
@@ -832,7 +832,7 @@ def test_find(arguments, expected, music):
 ])
 def test_what_is_not_found(arguments, match, music):
     with pytest.raises(DataError, match=match) as caught:
-        media.find(arguments)
+        find.find_recordings(arguments)
     assert "\n" not in str(caught.value)
 
 
@@ -840,8 +840,8 @@ def test_what_is_not_found(arguments, match, music):
 def test_an_mp3_of_any_bit_rate_keeps_the_level_and_the_place(tmp_path: Path, bitrate: int):
     time = np.arange(2 * 44100) / 44100
     tone = (0.2 * np.sin(2 * np.pi * 440 * time) + 0.1 * np.sin(2 * np.pi * 2500 * time)).astype(np.float32)
-    media.encode(ArraySource(tone, 44100), tmp_path / "tone.mp3", "mp3", bitrate=bitrate)
-    with media.opened(tmp_path / "tone.mp3") as recording:
+    encode.encode(ArraySource(tone, 44100), tmp_path / "tone.mp3", "mp3", bitrate=bitrate)
+    with decode.open_recording(tmp_path / "tone.mp3") as recording:
         heard = recording.read(0, recording.samples)[:, 0]
     middle = slice(5000, 80000)
     assert len(heard) == len(tone)

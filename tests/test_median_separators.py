@@ -14,17 +14,19 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from svs import dataset, separators, similarity
-from svs.audio import ArraySource, WavSource, resample
-from svs.chunking import chunks, separate_to
-from svs.dataset import ACCOMPANIMENT
-from svs.masks import ideal_binary_mask, ideal_ratio_mask
-from svs.separators import hpss
+from svs import separators
+from svs.audio.convert import resample
+from svs.audio.sources import ArraySource, WavSource
+from svs.config.schema import Representation
+from svs.data import musdb
+from svs.data.synthetic import write_stempeg_song
+from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
+from svs.separators import hpss, repetition
+from svs.separators.chunking import chunks, separate_to
 from svs.separators.mixture import Mixture
 from svs.separators.oracle_ibm import OracleIBM
 from svs.separators.repet_sim import RepetSim, RepetSimLibrosaVariant
-from svs.settings import Representation
-from svs.synth import write_stempeg_song
+from svs.stems import ACCOMPANIMENT
 
 METHODS = {"authors": ("repet_sim", "authors"), "librosa": ("repet_sim", "librosa"), "knn_median": ("knn_median", None),
            "two_stage": ("hpss", "two_stage"), "harmonic": ("hpss", "harmonic"), "oracle_irm": ("oracle_irm", None)}
@@ -350,8 +352,8 @@ def test_only_what_is_wanted_is_worked_on(built, song, name, monkeypatch):
     separator = built(name)
     whole = separator.vocals(song["mixture"], 44100)
     worked = []
-    real = similarity.repeating
-    monkeypatch.setattr(similarity, "repeating", lambda magnitudes, similar, first: (
+    real = repetition.repeating
+    monkeypatch.setattr(repetition, "repeating", lambda magnitudes, similar, first: (
         worked.append(len(similar)), real(magnitudes, similar, first))[1])
     wanted = slice(100_001, 150_000)
     part = separator.vocals(song["mixture"], 44100, wanted=wanted)
@@ -431,14 +433,14 @@ def test_windows_last_as_long_at_every_rate(built, rate):
                      elements=st.floats(-4, 4, width=16)))
 def test_median_is_numpys(values):
     before = values.copy()
-    np.testing.assert_array_equal(similarity.median(values), np.median(values, axis=0))
+    np.testing.assert_array_equal(repetition.median(values), np.median(values, axis=0))
     np.testing.assert_array_equal(values, before)
 
 
 @FEW
 @given(arrays.arrays(np.float64, (2, 12), elements=st.sampled_from([-np.inf, 0.0, 0.5, 0.75, 1.0])), st.integers(1, 14))
 def test_peaks_are_greater_than_all_within_distance(values, distance):
-    came = similarity.peaks(values, distance)
+    came = repetition.peaks(values, distance)
     for row in range(2):
         for column in range(12):
             others = [values[row, other] for other in range(12) if 0 < abs(other - column) <= distance]
@@ -453,7 +455,7 @@ def test_vocals_of_real_music_are_above_the_floor(built, previews, tmp_path):
     values = {name: [] for name in (*BLIND, "floor", "mixture")}
     for track in names:
         (tmp_path / track).mkdir()
-        files = dataset.decode_stems(previews / "test" / f"{track}.stem.mp4", ("mixture", "vocals"), tmp_path / track)
+        files = musdb.decode_stems(previews / "test" / f"{track}.stem.mp4", ("mixture", "vocals"), tmp_path / track)
         mixture, vocals = (WavSource(files[name]).read(0, 5 * 44100) for name in ("mixture", "vocals"))
         for name in BLIND:
             values[name].append(sdr(vocals, built(name).vocals(mixture, 44100)))

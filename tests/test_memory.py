@@ -11,8 +11,9 @@ import stempeg
 from command import REPOSITORY, ffmpeg, project
 
 from benchmarks import hour
-from svs import models, settings
-from svs.models import archive
+from svs import networks
+from svs.config import schema
+from svs.networks import archive
 
 pytestmark = pytest.mark.slow
 
@@ -56,10 +57,10 @@ def recording(tmp_path_factory):
 def home(tmp_path_factory):
     """A project with untrained nets of full size."""
     folder = project(tmp_path_factory.mktemp("project"))
-    net = models.build("cnn_separator", 2049, 9, 1, input_gain=100.0, seed=0)
+    net = networks.build("cnn_separator", 2049, 9, 1, input_gain=100.0, seed=0)
     spectral = {"sample_rate": 44100, "frame_size": 4096, "win_length": 2048, "hop_length": 512, "width": 9}
     archive.save(folder / "models" / "cnn_separator", net, {"representation": spectral, "label_width": 1})
-    net = models.build("vad", 513, 25, 1, input_gain=100.0, seed=0)
+    net = networks.build("vad", 513, 25, 1, input_gain=100.0, seed=0)
     spectral = {"sample_rate": 22050, "frame_size": 1024, "win_length": 1024, "hop_length": 256, "width": 25}
     archive.save(folder / "models" / "vad", net, {"representation": spectral})
     return folder
@@ -85,7 +86,7 @@ def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
                                     "unet_separator", "spleeter"])
 def test_memory_of_nets_and_of_all_their_processes(method, recording, tmp_path):
     """With the picture; chunks of 12 s are the shortest that spleeter has."""
-    environment = settings.load(REPOSITORY / "params.yaml").separate.spleeter.environment
+    environment = schema.load(REPOSITORY / "params.yaml").separate.spleeter.environment
     if method == "spleeter" and not (REPOSITORY / environment / ".svs-complete").is_file():
         pytest.skip("no environment of spleeter: make spleeter")
     rows = [hour.measured(method, recording(seconds), seconds / 60, tmp_path / str(seconds),

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import pytest
 
-from svs import models
+from svs import networks
 from svs.errors import DataError, ModelError
-from svs.models import archive
+from svs.networks import archive
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BINS, WIDTH = 2049, 9
@@ -26,7 +26,7 @@ SHAPES = {"cnn_deep_separator": (BINS, WIDTH, 9), "cnn_separator": (BINS, WIDTH,
 
 @pytest.fixture(scope="module")
 def nets():
-    return {name: models.build(name, *shape, input_gain=100.0, seed=1) for name, shape in SHAPES.items()}
+    return {name: networks.build(name, *shape, input_gain=100.0, seed=1) for name, shape in SHAPES.items()}
 
 
 
@@ -118,8 +118,8 @@ def test_a_valid_net_is_the_seeds_less_the_padding_in_time(name, nets):
 
 def test_a_valid_net_sees_nothing_but_its_frames():
     """Of longer excerpts the first nine frames' column is that of nine frames: no padding enters."""
-    net = models.build("cnn_separator_valid", 257, 9, 1, seed=2)
-    longer = models.build("cnn_separator_valid", 257, 12, 1, seed=2)
+    net = networks.build("cnn_separator_valid", 257, 9, 1, seed=2)
+    longer = networks.build("cnn_separator_valid", 257, 12, 1, seed=2)
     place = next(i for i, layer in enumerate(net.layers) if isinstance(layer, keras.layers.Flatten)) - 1
     short, long = (keras.Model(each.inputs, each.layers[place].output) for each in (net, longer))
     x = np.random.default_rng(0).uniform(0, 1, (1, 257, 12, 1)).astype(np.float32)
@@ -185,20 +185,20 @@ def test_initial_weights_are_glorot_normal(nets):
 
 
 def test_same_seed_same_weights():
-    first, again, other = (models.build("cnn_separator", 257, 9, 1, seed=seed).get_weights() for seed in (4, 4, 5))
+    first, again, other = (networks.build("cnn_separator", 257, 9, 1, seed=seed).get_weights() for seed in (4, 4, 5))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     kernels = [index for index, weight in enumerate(first) if weight.ndim > 1]
     assert not any(np.array_equal(first[index], other[index]) for index in kernels)
     # Two layers of one shape don't start from the same numbers.
-    net = models.build("vad", 257, 25, 1, seed=4)
+    net = networks.build("vad", 257, 25, 1, seed=4)
     kernels = [weight for weight in net.get_weights() if weight.shape == (3, 3, 16, 16)]
     assert len(kernels) == 3 and len({kernel.tobytes() for kernel in kernels}) == 3
 
 
 def test_input_gain_multiplies_the_input():
     x = np.random.default_rng(0).uniform(0, 0.01, (2, 257, 9, 1)).astype(np.float32)
-    plain = models.build("cnn_separator", 257, 9, 1, seed=4)
-    gained = models.build("cnn_separator", 257, 9, 1, input_gain=100.0, seed=4)
+    plain = networks.build("cnn_separator", 257, 9, 1, seed=4)
+    gained = networks.build("cnn_separator", 257, 9, 1, input_gain=100.0, seed=4)
     np.testing.assert_allclose(np.asarray(gained(x)), np.asarray(plain(100 * x)), rtol=1e-4, atol=1e-5)
     assert not np.allclose(np.asarray(gained(x)), np.asarray(plain(x)), atol=1e-3)
 
@@ -208,7 +208,7 @@ def test_input_gain_multiplies_the_input():
     ("vad", 25, (3, 1))])
 def test_output_is_logits_of_the_label_s_shape(name, label_width, shape):
     width = 25 if name == "vad" else 9
-    net = models.build(name, 257, width, label_width, seed=2)
+    net = networks.build(name, 257, width, label_width, seed=2)
     out = np.asarray(net(np.random.default_rng(0).normal(0, 30, (3, 257, width, 1)).astype(np.float32)))
     assert out.shape == shape
     assert out.min() < -0.5 and out.max() > 1.5 or name == "vad"          # neither cut at 0 nor at 1
@@ -216,7 +216,7 @@ def test_output_is_logits_of_the_label_s_shape(name, label_width, shape):
 
 def test_an_unknown_network_is_refused():
     with pytest.raises(ModelError, match="unet.*cnn_separator"):
-        models.build("unet", 257, 9, 1)
+        networks.build("unet", 257, 9, 1)
 
 
 # The archive
@@ -224,7 +224,7 @@ def test_an_unknown_network_is_refused():
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A small deep net (it has every kind of layer) with random batch norm terms, and where it is saved."""
-    net = models.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=3)
+    net = networks.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=3)
     random = np.random.default_rng(1)
     net.set_weights([weight if weight.ndim > 1 else random.uniform(0.5, 1.5, weight.shape)
                      for weight in net.get_weights()])
@@ -253,7 +253,7 @@ def test_the_archive_has_no_date_and_no_optimiser(saved, tmp_path):
         assert {item.date_time for item in packed.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert json.loads(packed.read("metadata.json"))["date_saved"] == ""
         assert not json.loads(packed.read("config.json")).get("compile_config")
-    trained = models.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=8)
+    trained = networks.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=8)
     trained.compile("adam", "binary_crossentropy")
     trained.optimizer.build(trained.trainable_variables)
     trained.set_weights(net.get_weights())
@@ -266,8 +266,8 @@ def test_the_archive_has_no_date_and_no_optimiser(saved, tmp_path):
 
 def test_the_same_weights_are_the_same_bytes_whatever_was_built_before(saved, tmp_path):
     folder, net = saved
-    models.build("vad", 257, 25, 1)
-    twin = models.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=3)
+    networks.build("vad", 257, 25, 1)
+    twin = networks.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=3)
     twin.set_weights(net.get_weights())
     archive.save(tmp_path / "twin", twin, {"answer": 42})
     for name in (archive.MODEL, archive.CARD):
@@ -335,9 +335,9 @@ archive.save(root / "trained", trained, card)
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_same_model_runs_and_trains_on_torch(saved, tiny_set, small, tmp_path):
-    from svs import extraction
-    from svs.dataset import Dataset
-    from svs.files import Scratch
+    from svs.data.dataset import Dataset
+    from svs.features import extraction
+    from svs.runtime.files import Scratch
 
     folder, net = saved
     extract = small.extract.model_copy(update={"modes": ("SVS",)})

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from svs import separators
-from svs.audio import ArraySource, WavSource, resample
-from svs.channels import in_pairs
-from svs.chunking import chunks, separate_to
+from svs.audio.convert import resample
+from svs.audio.sources import ArraySource, WavSource
+from svs.config.schema import OpenUnmixOptions, resolve
+from svs.data.synthetic import write_stempeg_song
 from svs.errors import ModelError, SettingsError, UnavailableError
 from svs.separators import openunmix
-from svs.settings import OpenUnmixOptions, resolve
-from svs.synth import write_stempeg_song
+from svs.separators.base import in_pairs
+from svs.separators.chunking import chunks, separate_to
 
 torch = pytest.importorskip("torch")
 RATE = 44100

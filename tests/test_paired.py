@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from test_summary import NAN, write
 
-from svs.paired import COLUMNS, against_published, median_difference, outcome, standing
-from svs.summary import published_table, second_table
+from svs.evaluation.paired import COLUMNS, against_published, median_difference, outcome, standing
+from svs.evaluation.tables import published_table, second_table
 
 
 def test_median_and_counts():

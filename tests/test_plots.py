@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from svs import plots
-from svs import settings as parameters
-from svs.audio import ArraySource
+from svs.audio.sources import ArraySource
+from svs.config import schema
 from svs.errors import DataError
+from svs.figures import networks, spectrograms, style, training
+from svs.figures import scores as figure_scores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MEDIANS = {"ours": 3.0, "mixture": -5.0, "oracle_ibm": 8.0, "better": 5.0}
@@ -83,14 +84,14 @@ def test_the_same_input_is_the_same_bytes_in_every_process(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_other_input_is_other_bytes(tmp_path, suffix):
-    plots.save(plots.sdr_boxplot(scores(), "a note"), tmp_path / f"a.{suffix}")
-    plots.save(plots.sdr_boxplot(scores({**MEDIANS, "ours": 3.5}), "a note"), tmp_path / f"b.{suffix}")
+    style.save(figure_scores.sdr_boxplot(scores(), "a note"), tmp_path / f"a.{suffix}")
+    style.save(figure_scores.sdr_boxplot(scores({**MEDIANS, "ours": 3.5}), "a note"), tmp_path / f"b.{suffix}")
     assert (tmp_path / f"a.{suffix}").read_bytes() != (tmp_path / f"b.{suffix}").read_bytes()
 
 
 def test_saving_closes_the_figure_and_leaves_no_litter(tmp_path):
     figure, _ = plt.subplots()
-    plots.save(figure, tmp_path / "new" / "a.png")
+    style.save(figure, tmp_path / "new" / "a.png")
     assert not plt.fignum_exists(figure.number)
     assert [item.name for item in (tmp_path / "new").iterdir()] == ["a.png"]
 
@@ -99,7 +100,7 @@ def test_saving_closes_the_figure_and_leaves_no_litter(tmp_path):
 
 
 def test_boxes_are_sorted_by_the_median_of_the_vocals():
-    figure = plots.sdr_boxplot(scores(), "scored: everything")
+    figure = figure_scores.sdr_boxplot(scores(), "scored: everything")
     vocals, accompaniment = figure.axes
     assert (vocals.get_title(loc="left"), accompaniment.get_title(loc="left")) == ("vocals", "accompaniment")
     ticks = [label.get_text() for label in vocals.get_yticklabels()]
@@ -113,7 +114,7 @@ def test_boxes_are_sorted_by_the_median_of_the_vocals():
 
 @pytest.mark.parametrize(("index", "gap"), [(0, 0.0), (1, 6.0)])
 def test_boxes_show_the_medians_of_their_target(index, gap):
-    axis = plots.sdr_boxplot(scores(), "").axes[index]
+    axis = figure_scores.sdr_boxplot(scores(), "").axes[index]
     medians = [line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1
                and len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
     for method in MEDIANS.values():
@@ -124,30 +125,30 @@ def test_boxes_show_the_medians_of_their_target(index, gap):
 
 @pytest.mark.parametrize(("index", "gap"), [(0, 0.0), (1, 6.0)])
 def test_floor_and_ceiling_are_marked(index, gap):
-    axis = plots.sdr_boxplot(scores(), "").axes[index]
+    axis = figure_scores.sdr_boxplot(scores(), "").axes[index]
     dashed = sorted(line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--")
     assert dashed == [-5.0 + gap, 8.0 + gap]
     marks = {item.get_text(): item.xy[0] for item in axis.texts}
     assert marks == {"floor": -5.0 + gap, "ceiling": 8.0 + gap}
-    grey = matplotlib.colors.to_rgb(plots.LIMIT)
+    grey = matplotlib.colors.to_rgb(style.LIMIT)
     colours = [box.get_facecolor()[:3] for box in axis.patches]
     assert [np.allclose(colour, grey, atol=0.15) for colour in colours] == [True, False, False, True]
 
 
 def test_no_marks_without_floor_and_ceiling():
-    axis = plots.sdr_boxplot(scores({"ours": 1.0, "theirs": 2.0}), "").axes[0]
+    axis = figure_scores.sdr_boxplot(scores({"ours": 1.0, "theirs": 2.0}), "").axes[0]
     assert not axis.texts and all(line.get_linestyle() != "--" for line in axis.lines)
 
 
 def test_a_track_without_a_score_is_left_out_of_the_box():
     table = scores()
     table.loc[(table["method"] == "ours") & (table["track"] == "t0"), "SDR"] = np.nan
-    ticks = [label.get_text() for label in plots.sdr_boxplot(table, "").axes[0].get_yticklabels()]
+    ticks = [label.get_text() for label in figure_scores.sdr_boxplot(table, "").axes[0].get_yticklabels()]
     assert "ours  3.50" in ticks
 
 
 def test_training_curves():
-    figure = plots.training_curves({"a": curve(3, 1, 2), "b": curve(5, 4)}, {"a": 0.5})
+    figure = training.training_curves({"a": curve(3, 1, 2), "b": curve(5, 4)}, {"a": 0.5})
     first, second = figure.axes
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["a", "b"]
     losses = {line.get_label(): list(line.get_ydata()) for line in first.lines}
@@ -161,7 +162,7 @@ def test_training_curves():
 
 def test_a_picture_has_axes_in_seconds_and_hertz(settings):
     settings = settings.plots.model_copy(update={"picture_seconds": 2.0, "picture_max_frequency": 8000.0})
-    figure = plots.separation_picture("a song", tone(1000), tone(1000), {"ours": tone(1000), "none": tone(0)}, settings)
+    figure = spectrograms.separation_picture("a song", tone(1000), tone(1000), {"ours": tone(1000), "none": tone(0)}, settings)
     titles = [axis.get_title(loc="left") for axis in figure.axes[:6]]
     assert titles == ["mixture", "true vocals", "ours: mask", "ours: vocals", "none: mask", "none: vocals"]
     panels = np.array(figure.axes[:6]).reshape(3, 2)
@@ -192,7 +193,7 @@ def test_a_picture_has_axes_in_seconds_and_hertz(settings):
 
 
 def test_a_picture_of_a_track_shorter_than_the_passage(settings):
-    figure = plots.separation_picture("short", tone(500, seconds=0.5), tone(500, seconds=0.5), {}, settings.plots)
+    figure = spectrograms.separation_picture("short", tone(500, seconds=0.5), tone(500, seconds=0.5), {}, settings.plots)
     assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == ["mixture", "true vocals"]
 
 
@@ -200,13 +201,13 @@ def test_a_picture_of_a_track_shorter_than_the_passage(settings):
     ("cnn_separator", "CCPDCCPDEDE"), ("cnn_deep_separator", "CCNPCNCNPEDEDE"), ("vad", "CCPDCCPDEDE"),
     ("cnn_deep_separator_valid", "CCNPCNCNPEDEDE")])
 def test_a_network_has_one_box_for_each_visible_layer(tmp_path, name, boxes):
-    from svs.models import archive, build
+    from svs.networks import archive, build
 
     model = build(name, 257, 9, 1, input_gain=100.0)
     archive.save(tmp_path / name, model, {})
-    axis = plots.network(tmp_path / name / "model.keras").axes[0]
+    axis = networks.network(tmp_path / name / "model.keras").axes[0]
     kinds = {"C": "Conv2D", "P": "MaxPooling2D", "D": "Dropout", "E": "Dense", "N": "BatchNormalization"}
-    drawn = [next((kind for kind, colour in plots._COLOURS.items()
+    drawn = [next((kind for kind, colour in networks._COLOURS.items()
                    if matplotlib.colors.to_rgba(colour) == box.get_facecolor()), None)
              for box in sorted(axis.patches, key=lambda box: box.get_x())]
     assert drawn == [None, *(kinds[letter] for letter in boxes), None]      # between input and mask
@@ -224,14 +225,14 @@ def test_a_network_has_one_box_for_each_visible_layer(tmp_path, name, boxes):
 
 @pytest.mark.parametrize(("u_nets", "full_band"), [(1, 0), (0, 1), (2, 3)])
 def test_of_a_net_of_passages_one_member_of_each_kind_is_drawn(tmp_path, u_nets, full_band):
-    from svs.models import archive, unet_separator
+    from svs.networks import archive, unet_separator
 
-    size = parameters.load(REPOSITORY / "params.yaml").train["unet_separator"].network
+    size = schema.load(REPOSITORY / "params.yaml").train["unet_separator"].network
     size = size.model_copy(update={"members": u_nets, "channels": 6, "growth": 2, "levels": 2,
                                    "full_band": size.full_band.model_copy(update={
                                        "members": full_band, "channels": 24, "bottleneck": 8, "blocks": 3})})
     archive.save(tmp_path / "net", unet_separator.build(320, size, np.zeros(320), np.ones(320), seed=1), {})
-    axis = plots.network(tmp_path / "net" / "model.keras").axes[0]
+    axis = networks.network(tmp_path / "net" / "model.keras").axes[0]
     levels, blocks = 5 * bool(u_nets), 5 * bool(full_band)       # down twice and up again; first, three blocks, last
     assert len(axis.patches) == levels + blocks
     assert len({(box.get_x(), box.get_y()) for box in axis.patches}) == levels + blocks
@@ -251,4 +252,4 @@ def test_what_is_no_network(tmp_path):
     (tmp_path / "text.keras").write_text("no archive")
     for name in ("text", "missing"):
         with pytest.raises(DataError, match=rf"{name}\.keras: expected a \.keras archive .*train it with `dvc repro`"):
-            plots.network(tmp_path / f"{name}.keras")
+            networks.network(tmp_path / f"{name}.keras")

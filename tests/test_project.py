@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from command import REPOSITORY, project
 
+from svs.config.project import find_project
 from svs.errors import SettingsError
-from svs.project import find
 
 
 @pytest.fixture
@@ -16,19 +16,19 @@ def home(tmp_path, monkeypatch):
 
 
 def test_the_folder_given(home, monkeypatch):
-    assert find(home).home == home
+    assert find_project(home).home == home
     monkeypatch.chdir(home.parent)
-    assert find("home").home == home
+    assert find_project("home").home == home
     monkeypatch.setenv("HOME", str(home.parent))
-    assert find("~/home").home == home
-    assert find(home).path("models/x") == home / "models" / "x"
+    assert find_project("~/home").home == home
+    assert find_project(home).path("models/x") == home / "models" / "x"
 
 
 def test_the_environment(home, tmp_path, monkeypatch):
     monkeypatch.setenv("SVS_PROJECT", str(home))
-    assert find().home == home
+    assert find_project().home == home
     other = project(tmp_path / "other")
-    assert find(other).home == other
+    assert find_project(other).home == other
 
 
 def test_the_working_directory_and_those_above(home, monkeypatch):
@@ -36,29 +36,29 @@ def test_the_working_directory_and_those_above(home, monkeypatch):
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     # Parameters alone are anybody's: a checkout has the pipeline beside them.
-    assert find().home == REPOSITORY
+    assert find_project().home == REPOSITORY
     (home / "dvc.yaml").touch()
-    assert find().home == home
+    assert find_project().home == home
 
 
 def test_the_checkout_that_svs_is_from(tmp_path, monkeypatch):
     monkeypatch.delenv("SVS_PROJECT", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert find().home == REPOSITORY
+    assert find_project().home == REPOSITORY
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
 def test_no_project(name, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SettingsError, match=f"{name}: expected a folder that holds params.yaml"):
-        find(tmp_path / name)
+        find_project(tmp_path / name)
     monkeypatch.setenv("SVS_PROJECT", str(tmp_path / name))
     with pytest.raises(SettingsError, match=f"{name}: expected a folder that holds params.yaml"):
-        find()
+        find_project()
 
 
 def test_overrides(home):
-    came = find(home, ["separate.mixture.share=0.5", "separate.common.chunk = 12.5", "profile=full",
+    came = find_project(home, ["separate.mixture.share=0.5", "separate.common.chunk = 12.5", "profile=full",
                        "separate.repet_sim.variant=librosa", "methods.openunmix=some where",
                        "separate.mixture.share=0.75"]).settings
     assert (came.separate.mixture.share, came.separate.common.chunk, came.profile) == (0.75, 12.5, "full")
@@ -67,7 +67,7 @@ def test_overrides(home):
 
 def test_a_profile_is_laid_over_an_override(home):
     """What a profile says itself is changed there."""
-    assert find(home, ["profiles.tiny.vad.epochs=3"]).settings.vad.epochs == 3
+    assert find_project(home, ["profiles.tiny.vad.epochs=3"]).settings.vad.epochs == 3
 
 
 @pytest.mark.parametrize("override, match", [
@@ -77,5 +77,5 @@ def test_a_profile_is_laid_over_an_override(home):
     ("separate.mixture=2", r"separate\.mixture: "), ("separate=1", "separate: "), ("profile=none", "profile: 'none'")])
 def test_impossible_overrides(override, match, home):
     with pytest.raises(SettingsError, match=match) as caught:
-        find(home, [override])
+        find_project(home, [override])
     assert "\n" not in str(caught.value)

@@ -9,14 +9,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from svs import synth
-from svs.audio import ArraySource, SumSource, WavSource
-from svs.chunking import chunks
-from svs.scores import MEASURES, TARGETS
-from svs.scoring import score_sources
+from svs.audio.sources import ArraySource, SumSource, WavSource
+from svs.config.schema import Representation
+from svs.data import synthetic
+from svs.evaluation.museval_json import MEASURES
+from svs.evaluation.score import score_sources
+from svs.separators.chunking import chunks
 from svs.separators.mixture import Mixture
 from svs.separators.oracle_ibm import OracleIBM
-from svs.settings import Representation
+from svs.stems import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,8 +50,8 @@ def test_oracle_above_nets_above_floor(committed, which, target):
 def test_floor_and_ceiling_of_the_real_song_come_out_again(committed, settings, tmp_path):
     """Scores that depend on no training: the same to 0.01 dB on any machine."""
     folder = tmp_path / "song"
-    name = synth.write_stempeg_song(folder)
-    stems = {stem: WavSource(folder / f"{stem}.wav") for stem in (*synth.STEMS, "mixture")}
+    name = synthetic.write_stempeg_song(folder)
+    stems = {stem: WavSource(folder / f"{stem}.wav") for stem in (*synthetic.STEMS, "mixture")}
     references = {"vocals": stems["vocals"],
                   "accompaniment": SumSource([stems[stem] for stem in ("drums", "bass", "other")])}
     mixture = stems["mixture"]

@@ -20,14 +20,19 @@ import yaml
 from test_webpage import SWITCHES, _chromium
 from typer.testing import CliRunner
 
-from svs import availability, dataset, media, paths, synth
-from svs.audio import write_wav
+from svs.audio import decode
+from svs.audio.sources import write_wav
 from svs.cli.options import app
+from svs.config import paths
+from svs.config.schema import Settings, merge, resolve
+from svs.data import inspection, locate, synthetic
 from svs.errors import DataError
-from svs.report import content, listening, page
+from svs.evaluation.museval_json import MEASURES
+from svs.report import content, listening
+from svs.report import page as report_page
 from svs.report.build import build
-from svs.scores import MEASURES, TARGETS
-from svs.settings import Settings, merge, resolve
+from svs.runtime import unavailable
+from svs.stems import TARGETS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 44100
@@ -48,8 +53,8 @@ class Home:
         (folder / "params.yaml").write_text(yaml.safe_dump(raw))
         (folder / "dvc.yaml").touch()
         self.settings: Settings = resolve(raw)
-        place, validation = dataset.locate(self.settings.download, self.settings.seed, folder / paths.DATASETS)
-        self.manifest = dataset.inspect(self.settings.download, self.settings.seed, place, validation)
+        place, validation = locate.locate(self.settings.download, self.settings.seed, folder / paths.DATASETS)
+        self.manifest = inspection.inspect(self.settings.download, self.settings.seed, place, validation)
         self.manifest.save(folder / paths.MANIFEST)
         self.tracks = self.manifest.split("test")
         for track in self.tracks:
@@ -130,7 +135,7 @@ def html_of(home: Home, audio: str = "none") -> str:
     passages = [listening.Passage(track.name, f"tracks/{number:02d}", track.seconds, 0.0, track.seconds,
                                   listening.allowed(audio, home.manifest.dataset, track.name), 11025.0)
                 for number, track in enumerate(home.tracks, start=1)]
-    return page.render(content.gather(home.folder, home.settings), passages, home.settings)
+    return report_page.render(content.gather(home.folder, home.settings), passages, home.settings)
 
 
 # Files
@@ -146,7 +151,7 @@ def test_the_same_input_gives_the_same_bytes(home: Home, report: Path, tmp_path:
 
 def made(home: Home, folder: Path, audible: bool, **report) -> listening.Passage:
     """The first track of a home, by one method."""
-    data = dataset.opened(home.settings, home.folder / paths.MANIFEST, home.folder / paths.DATASETS)
+    data = locate.open_dataset(home.settings, home.folder / paths.MANIFEST, home.folder / paths.DATASETS)
     return listening.make(listening.Job(1, home.tracks[0], audible), data=data, methods=["hpss"], folder=folder,
                           estimates=home.folder / paths.ESTIMATES, plots=home.settings.plots,
                           report=home.settings.report.model_copy(update=report))
@@ -158,13 +163,13 @@ def test_a_passage_of_a_long_track_is_its_middle_at_its_true_level(home: Home, t
     original, _ = sf.read(home.folder / paths.ESTIMATES / "hpss/test" / home.tracks[0].name / "vocals.wav",
                           dtype="float32")
     expected = original[round(1.25 * RATE):round(2.75 * RATE)]
-    with media.opened(tmp_path / "tracks/01/hpss.vocals.mp3") as recording:
+    with decode.open_recording(tmp_path / "tracks/01/hpss.vocals.mp3") as recording:
         heard = recording.read(0, recording.samples)
     assert len(heard) == pytest.approx(len(expected), abs=1)
     assert np.corrcoef(heard[:len(expected)].ravel(), expected.ravel())[0, 1] > 0.97
     level = 10 * np.log10(np.mean(heard.astype(float) ** 2) / np.mean(expected.astype(float) ** 2))
     assert abs(level) < 0.15
-    html = page.render(content.gather(home.folder, home.settings), [passage], home.settings)
+    html = report_page.render(content.gather(home.folder, home.settings), [passage], home.settings)
     assert "0:04, here 0:01.2 to 0:02.8" in html
 
 
@@ -179,7 +184,7 @@ def test_whose_audio_goes_into_it(home: Home, audio: str, heard: list[bool]):
 
 
 def test_songs_of_other_data_sets_are_not_generated_whatever_they_are_called():
-    name = f"{synth.ARTIST} - Test 01"
+    name = f"{synthetic.ARTIST} - Test 01"
     assert listening.allowed("generated", "tiny", name) and not listening.allowed("generated", "full", name)
 
 
@@ -190,7 +195,7 @@ def test_without_audio_there_are_pictures_alone(home: Home, tmp_path: Path):
 
 
 def test_pictures_show_levels_and_shares(settings: Settings):
-    from svs.audio import ArraySource
+    from svs.audio.sources import ArraySource
 
     tone = (0.5 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)).astype(np.float32)
     mixed = listening.levels(ArraySource(tone, RATE), settings.plots)
@@ -246,8 +251,8 @@ def test_methods_and_published_systems_that_are_absent_are_named_with_the_reason
     data.mkdir()
     shutil.copytree(copied.folder.parent / "home/metrics", data / "unused")
     copied.manifest.save(copied.folder / paths.MANIFEST)
-    availability.record(copied.folder / paths.ESTIMATES / "hpss", "hpss", "its weights <are> elsewhere")
-    availability.record(copied.folder / paths.PUBLISHED, "published systems", "SVS_OFFLINE is set")
+    unavailable.record(copied.folder / paths.ESTIMATES / "hpss", "hpss", "its weights <are> elsewhere")
+    unavailable.record(copied.folder / paths.PUBLISHED, "published systems", "SVS_OFFLINE is set")
     for name in ("scores.csv", "scores_seed.csv", "frames.csv"):
         table = pd.read_csv(copied.folder / "metrics" / name)
         table = table[table["method"] != "hpss"] if "method" in table else table.drop(columns="hpss")
@@ -265,7 +270,7 @@ def test_whatever_a_track_is_called_it_is_text(tmp_path: Path):
     folder = tmp_path / "music"
     name = EVIL.replace("</script>", "")        # a slash can't be in the name of a folder
     for subset, track in (("train", "a"), ("train", "b"), ("test", name), ("test", "NA")):
-        synth.write_song(folder / subset / track, synth.song(1, 2.0), RATE)
+        synthetic.write_song(folder / subset / track, synthetic.song(1, 2.0), RATE)
     home = Home(tmp_path / "home", profile="full", profiles={"full": {"download": {"path": str(folder)}}})
     index = home.build(tmp_path / "report", passage=1.0)
     html = index.read_text()
@@ -336,7 +341,7 @@ def test_the_commit_is_the_last_that_results_follow_from(tmp_path: Path):
 
 @pytest.mark.parametrize(("seconds", "text"), [(6.08, "0:06.1"), (5.0, "0:05"), (205.3, "3:25"), (59.96, "1:00")])
 def test_clock(seconds: float, text: str):
-    assert page.clock(seconds) == text
+    assert report_page.clock(seconds) == text
 
 
 # In a browser

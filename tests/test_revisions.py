@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from svs import bsseval, plots, revisions, summary
 from svs.errors import DataError, GateError
-from svs.files import write_text
-from svs.paired import median_difference
-from svs.scores import BSSEVAL, MEASURES, museval_json
+from svs.evaluation import bsseval, revisions, tables
+from svs.evaluation.museval_json import BSSEVAL, MEASURES, museval_json
+from svs.evaluation.paired import median_difference
+from svs.figures import scores as figure_scores
+from svs.runtime.files import write_text
 from tests import command
 
 SEED = 20
@@ -39,7 +40,7 @@ def table(**methods) -> pd.DataFrame:
 def kept(folder: Path, scores: pd.DataFrame) -> None:
     path = folder / revisions.SCORES
     path.parent.mkdir(parents=True, exist_ok=True)
-    summary.write_table(path, scores)
+    tables.write_table(path, scores)
 
 
 def committed(folder: Path, scores: pd.DataFrame | None, message: str = "scores") -> None:
@@ -69,9 +70,9 @@ TRACKS = 4
 
 def measured(folder: Path, leaks: dict[str, float]) -> pd.DataFrame:
     """Score estimates of `ours` and `other`, in which so much of the accompaniment leaks into the vocals."""
-    from svs import settings
+    from svs.config import schema
 
-    parameters = settings.load(command.REPOSITORY / "params.yaml").score
+    parameters = schema.load(command.REPOSITORY / "params.yaml").score
     for number in range(TRACKS):
         vocals = command.music(1.0, channels=1, seed=number) * np.float32(0.5)
         accompaniment = command.music(1.0, channels=1, seed=100 + number)[::-1]
@@ -82,7 +83,7 @@ def measured(folder: Path, leaks: dict[str, float]) -> pd.DataFrame:
                 scores = dict(zip(MEASURES, bsseval.evaluate(references, estimates), strict=True))
             name = f"song {number}"
             write_text(folder / method / BSSEVAL / "test" / f"{name}.json", museval_json(name, scores, parameters))
-    return summary.gather(folder, list(leaks), BSSEVAL)
+    return tables.gather(folder, list(leaks), BSSEVAL)
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +285,7 @@ def test_markdown_leaves_names_as_they_are():
 
 def test_the_figure_has_a_box_for_each_revision():
     before, after = table(ours=[1.0, 2.0, 3.0], gone=[0.0] * 3), table(ours=[2.0, 4.0, 6.0], come=[1.0] * 3)
-    figure = plots.revisions_boxplot(("main", before), ("branch", after), "a note")
+    figure = figure_scores.revisions_boxplot(("main", before), ("branch", after), "a note")
     try:
         axis = figure.axes[0]
         assert [label.get_text() for label in axis.get_yticklabels()] == \
@@ -298,7 +299,7 @@ def test_the_figure_has_a_box_for_each_revision():
 
 
 def test_the_figure_tells_two_revisions_of_one_name_apart():
-    figure = plots.revisions_boxplot(("x", table(ours=[1.0, 2.0])), ("x", table(ours=[1.0, 2.0])), "")
+    figure = figure_scores.revisions_boxplot(("x", table(ours=[1.0, 2.0])), ("x", table(ours=[1.0, 2.0])), "")
     try:
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x (before)", "x (after)"]
     finally:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from svs import media, running
+from svs.audio import ffmpeg
 from svs.errors import DataError, FetchError, ModelError, SettingsError, SVSError
-from svs.running import each_in_parallel, single_threaded
-from svs.worker import Worker
+from svs.runtime import parallel
+from svs.runtime import process as runtime_process
+from svs.runtime.parallel import each_in_parallel, single_threaded
+from svs.runtime.worker import Worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -29,7 +31,7 @@ def _work(item):
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    monkeypatch.setattr(running, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
 
 
 def test_order_processes_and_threads(two_cores, monkeypatch):
@@ -67,7 +69,7 @@ def test_threads_are_restored_after_an_error(monkeypatch):
 
 
 def run(body, preexec_fn=None, **environment):
-    script = f"from svs import errors\nfrom svs.running import log, main\ndef work(*arguments):\n    {body}\n" \
+    script = f"from svs import errors\nfrom svs.runtime.process import log, main\ndef work(*arguments):\n    {body}\n" \
              "main(work, 'one', 2)\nprint('after')\n"
     return subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True,
                           env={**os.environ, **environment}, preexec_fn=preexec_fn)
@@ -117,15 +119,15 @@ def _signalled_while_it_starts(monkeypatch, name):
 
 
 @pytest.mark.parametrize(("name", "raised"), [
-    ("SIGTERM", running.Terminated), ("SIGHUP", running.Terminated), ("SIGINT", KeyboardInterrupt)])
+    ("SIGTERM", runtime_process.Terminated), ("SIGHUP", runtime_process.Terminated), ("SIGINT", KeyboardInterrupt)])
 @pytest.mark.parametrize("kind", ["ffmpeg", "worker"])
 def test_a_program_that_is_just_starting_is_ended_too(kind, name, raised, monkeypatch):
     number = getattr(signal, name)
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     started = _signalled_while_it_starts(monkeypatch, name)
-    with pytest.raises(raised) as caught, running._terminable():
+    with pytest.raises(raised) as caught, runtime_process._terminable():
         if kind == "ffmpeg":
-            media._Running(["-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"], stdin=subprocess.DEVNULL)
+            ffmpeg.Running(["-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"], stdin=subprocess.DEVNULL)
         else:
             Worker("a worker", ["sleep", "60"])
     assert raised is KeyboardInterrupt or caught.value.code == 128 + number
@@ -139,7 +141,7 @@ def test_a_signal_counts_more_than_a_program_that_cannot_start(monkeypatch):
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(subprocess, "Popen", fail)
-    with pytest.raises(running.Terminated), running._terminable():
+    with pytest.raises(runtime_process.Terminated), runtime_process._terminable():
         Worker("a worker", ["no-such-program"])
 
 

@@ -10,14 +10,17 @@ import museval
 import numpy as np
 import pytest
 
-from svs.audio import ArraySource, WavSource, write_wav
-from svs.dataset import ACCOMPANIMENT, STREAMS, Dataset, Manifest, Track, inspect, musdb_tracks
+from svs.audio.sources import ArraySource, WavSource, write_wav
+from svs.config.schema import Passage
+from svs.data.dataset import Dataset, Manifest, Track
+from svs.data.inspection import inspect
+from svs.data.musdb import musdb_tracks
+from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
-from svs.scores import MEASURES, PROTOCOLS, SEED, TARGETS, museval_json, read_scores
-from svs.scoring import evaluate, leak, score_method, score_sources
-from svs.settings import Passage
-from svs.summary import leak_metrics
-from svs.synth import write_stempeg_song
+from svs.evaluation.museval_json import MEASURES, PROTOCOLS, SEED, museval_json, read_scores
+from svs.evaluation.score import evaluate, leak, score_method, score_sources
+from svs.evaluation.tables import leak_metrics
+from svs.stems import ACCOMPANIMENT, STREAMS, TARGETS
 
 RATE = 8000          # of the noise: scores don't depend on it, time does
 
@@ -236,7 +239,7 @@ def sources(seconds: float, kind=Watched) -> tuple[dict, dict]:
 @pytest.mark.parametrize("seconds, first, last", [(33, 30, 33), (93, 30, 90), (30, 0, 30), (5, 0, 5)])
 def test_passage_of_the_seed_s_protocol(settings, monkeypatch, seconds, first, last):
     """What is read, and what reaches museval; the scoring itself would take a minute here."""
-    from svs import scoring
+    from svs.evaluation import score
 
     seen = {}
 
@@ -244,7 +247,7 @@ def test_passage_of_the_seed_s_protocol(settings, monkeypatch, seconds, first, l
         seen.update(references=references, estimates=estimates, window=window, hop=hop)
         return {}
 
-    monkeypatch.setattr(scoring, "evaluate", remember)
+    monkeypatch.setattr(score, "evaluate", remember)
     references, estimates = sources(seconds)
     score_sources(references, estimates, settings.score, SEED)
     for source in (*references.values(), *estimates.values()):

@@ -6,17 +6,18 @@ import keras
 import numpy as np
 import pytest
 
-from svs import models, separators
-from svs.audio import WavSource, resample
-from svs.dataset import ACCOMPANIMENT
+from svs import networks, separators
+from svs.audio.convert import resample
+from svs.audio.sources import WavSource
+from svs.config.schema import CNNOptions, Representation
+from svs.data.synthetic import write_stempeg_song
+from svs.dsp.stft import magnitude, stft
 from svs.errors import DataError, ModelError, SettingsError
-from svs.models import archive
+from svs.networks import archive
+from svs.separators.cnn import NetworkSeparator
 from svs.separators.mixture import Mixture
-from svs.separators.network import NetworkSeparator
 from svs.separators.oracle_ibm import OracleIBM
-from svs.settings import CNNOptions, Representation
-from svs.spectral import magnitude, stft
-from svs.synth import write_stempeg_song
+from svs.stems import ACCOMPANIMENT
 
 BINS = 257
 HALF_RATE = Representation(sample_rate=22050, frame_size=512, win_length=512, hop_length=256)
@@ -40,7 +41,7 @@ def nets(tmp_path_factory):
     root = tmp_path_factory.mktemp("nets")
     folders = {}
     for width, name in ((1, "cnn_separator"), (9, "cnn_deep_separator")):
-        net = models.build(name, BINS, 9, width, input_gain=100.0, seed=width)
+        net = networks.build(name, BINS, 9, width, input_gain=100.0, seed=width)
         weights = net.get_weights()
         weights[-2] = weights[-2] * (4 if width == 1 else 40)
         net.set_weights(weights)
@@ -109,7 +110,7 @@ def test_the_size_of_a_batch_changes_nothing(nets, song, batch_size):
 
 def constant(folder, logit: float, label_width=1):
     """A net that says one logit everywhere."""
-    net = models.build("cnn_separator", BINS, 9, label_width, input_gain=100.0, seed=0)
+    net = networks.build("cnn_separator", BINS, 9, label_width, input_gain=100.0, seed=0)
     weights = [np.zeros_like(weight) for weight in net.get_weights()]
     weights[-1][:] = logit
     net.set_weights(weights)
@@ -181,7 +182,7 @@ def test_more_frames_between_predictions_than_the_net_predicts_is_refused(nets):
 
 
 def test_a_net_that_does_not_fit_its_card_is_refused(tmp_path):
-    net = models.build("cnn_separator", 193, 9, 1, seed=0)
+    net = networks.build("cnn_separator", 193, 9, 1, seed=0)
     with pytest.raises(ModelError, match="its card says"):
         NetworkSeparator("net", save(tmp_path, net, 1), options())
 

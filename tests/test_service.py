@@ -11,10 +11,10 @@ import pytest
 from command import music, project, wav
 
 import svs
-from svs import service
 from svs.errors import DataError, ModelError, SettingsError, UnavailableError
-from svs.models import archive
-from svs.service import Order
+from svs.networks import archive
+from svs.services import recordings
+from svs.services.recordings import Order
 
 NEAR = ("separate.repet_sim.reach=5", "separate.knn_median.reach=5")
 REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256, "width": 9}
@@ -124,13 +124,13 @@ def test_impossible_orders(changes, match):
 
 
 def test_methods_that_cannot_run_are_left_out(home, tmp_path):
-    from svs.project import find
+    from svs.config.project import find_project
 
-    some = service.Service(find(home), Order(("cnn_deep_separator", "mixture", "mixture"), tmp_path))
+    some = recordings.Service(find_project(home), Order(("cnn_deep_separator", "mixture", "mixture"), tmp_path))
     assert some.methods == ["mixture"] and list(some.unavailable) == ["cnn_deep_separator"]
     assert "no such model" in some.unavailable["cnn_deep_separator"]
     with pytest.raises((ModelError, UnavailableError), match="no such model"):
-        service.Service(find(home), Order(("cnn_deep_separator",), tmp_path))
+        recordings.Service(find_project(home), Order(("cnn_deep_separator",), tmp_path))
 
 
 # -- names of folders
@@ -144,13 +144,13 @@ def test_methods_that_cannot_run_are_left_out(home, tmp_path):
     ([".hidden", "...wav", "..wav", "no suffix"], [".hidden", "...wav", "..wav", "no suffix"])])
 def test_names_of_songs(paths, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert service.song_names([Path(path) for path in paths]) == names
-    assert service.song_names([tmp_path / path for path in paths]) == names
+    assert recordings.song_names([Path(path) for path in paths]) == names
+    assert recordings.song_names([tmp_path / path for path in paths]) == names
 
 
 def test_long_names_stay_apart_and_fit(tmp_path):
     ends = ["a" * 250, "a" * 249 + "b", "歌" * 83, "歌" * 82 + "é"]
-    names = service.song_names([tmp_path / f"{end}.wav" for end in ends])
+    names = recordings.song_names([tmp_path / f"{end}.wav" for end in ends])
     assert len(set(names)) == 4 and all(len(name.encode()) <= 200 for name in names)
     for name in names:
         (tmp_path / name).mkdir()
@@ -162,34 +162,34 @@ def test_results_are_no_recordings(tmp_path, monkeypatch):
         wav(tmp_path / name, music(0.01))
     (tmp_path / "out/a/hpss/result.json").write_text("{}")
     expected = ["a.wav", "out/a/hpss/other.wav", "stems/vocals.wav"]
-    assert list(map(str, service.recordings(["."]))) == expected
-    assert list(map(str, service.recordings(["**/*.wav"]))) == expected
+    assert list(map(str, recordings.recordings(["."]))) == expected
+    assert list(map(str, recordings.recordings(["**/*.wav"]))) == expected
     named = "out/a/hpss/vocals.wav"
-    assert list(map(str, service.recordings([named, "a.wav"]))) == ["a.wav", named]
+    assert list(map(str, recordings.recordings([named, "a.wav"]))) == ["a.wav", named]
     with pytest.raises(DataError, match="found only what svs separated before"):
-        service.recordings(["out/a/hpss/voc*.wav"])
+        recordings.recordings(["out/a/hpss/voc*.wav"])
 
 
 # -- one run at a time
 
 def test_only_one_run_at_a_time(tmp_path):
     output = tmp_path / "deep" / "out"
-    with service.only_one(output):
+    with recordings.only_one(output):
         assert output.is_dir() and os.listdir(output) == []
-        with pytest.raises(DataError, match="another run of svs is writing there"), service.only_one(output):
+        with pytest.raises(DataError, match="another run of svs is writing there"), recordings.only_one(output):
             pass
-        with service.only_one(tmp_path / "other"):
+        with recordings.only_one(tmp_path / "other"):
             pass
         (output / "result").touch()
-    with service.only_one(output):
+    with recordings.only_one(output):
         pass
     assert os.listdir(output) == ["result"]
 
 
 def test_an_output_in_which_nothing_came_goes_away_again(tmp_path):
-    with pytest.raises(ZeroDivisionError), service.only_one(tmp_path / "new"):
+    with pytest.raises(ZeroDivisionError), recordings.only_one(tmp_path / "new"):
         1 / 0       # noqa: B018
     (tmp_path / "old").mkdir()
-    with service.only_one(tmp_path / "old"):
+    with recordings.only_one(tmp_path / "old"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["old"]

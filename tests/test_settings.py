@@ -10,8 +10,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from svs.config.schema import load, merge, resolve
 from svs.errors import SettingsError
-from svs.settings import load, merge, resolve
 
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 RAW = yaml.safe_load(PARAMS.read_text())
@@ -171,7 +171,7 @@ def test_data_sets_need_a_source(change, says):
 
 def test_a_model_needs_its_training():
     assert "models.unet: the group train.unet is missing" in refusal(changed(
-        ("models.unet", {"store": "data/excerpts.zarr/svs", "reader": "svs/excerpts.py", "code": "svs/models/layers.py",
+        ("models.unet", {"store": "data/excerpts.zarr/svs", "reader": "svs/training/excerpts.py", "code": "svs/networks/layers.py",
                          "start": "svs/models/unet.py"})))
 
 

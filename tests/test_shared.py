@@ -11,12 +11,12 @@ import pytest
 import stempeg
 import torch
 
-from svs import models
-from svs.models import archive, shared
-from svs.separators.network import NetworkSeparator
-from svs.settings import CNNOptions, Representation
-from svs.spectral import magnitude, stft
-from svs.windows import predictions
+from svs import networks
+from svs.config.schema import CNNOptions, Representation
+from svs.dsp.stft import magnitude, stft
+from svs.networks import archive, streaming
+from svs.networks.windows import predictions
+from svs.separators.cnn import NetworkSeparator
 
 FULL = Representation(sample_rate=44100, frame_size=4096, win_length=2048, hop_length=512)
 SMALL = Representation(sample_rate=44100, frame_size=512, win_length=512, hop_length=128)
@@ -47,7 +47,7 @@ def net(tmp_path_factory):
     def make(name, representation=SMALL):
         key = name, representation.bins
         if key not in made:
-            built = models.build(name, representation.bins, 9, LABELS[name], input_gain=100.0, seed=1)
+            built = networks.build(name, representation.bins, 9, LABELS[name], input_gain=100.0, seed=1)
             made[key] = saved(root / f"{name}-{representation.bins}", built, LABELS[name], representation)
         return made[key]
 
@@ -83,7 +83,7 @@ def windows(folder, spectrum, width=9, hop=1):
 def test_both_nets_of_full_size_at_both_ends_of_a_song(name, net, song):
     spectrum = magnitude(stft(song, FULL), FULL)
     folder = net(name, FULL)
-    evaluation, _ = shared.load(folder)
+    evaluation, _ = streaming.load(folder)
     whole = evaluation(spectrum[:, :200], 16)
     assert whole.dtype == np.float32 and whole.shape == (2049, 200)
     # Windows around frame 0, and at the end of the song, where silence follows.
@@ -98,7 +98,7 @@ def test_both_nets_of_full_size_at_both_ends_of_a_song(name, net, song):
 @pytest.mark.parametrize("block", [1, 2, 3, 16, 64])
 def test_any_length_in_blocks_of_any_size(name, frames, block, net, song):
     spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1000 + frames]
-    evaluation, _ = shared.load(net(name))
+    evaluation, _ = streaming.load(net(name))
     np.testing.assert_allclose(evaluation(spectrum, block), windows(net(name), spectrum), atol=1e-5)
 
 
@@ -106,9 +106,9 @@ def test_any_length_in_blocks_of_any_size(name, frames, block, net, song):
 def test_without_the_operators_of_onednn(name, hop, net, song, monkeypatch):
     """As on a GPU, or on a processor for which torch is built without them."""
     spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1040]
-    with_them, _ = shared.load(net(name), hop)
-    monkeypatch.setattr(shared, "_ONEDNN", False)
-    without, _ = shared.load(net(name), hop)
+    with_them, _ = streaming.load(net(name), hop)
+    monkeypatch.setattr(streaming, "_ONEDNN", False)
+    without, _ = streaming.load(net(name), hop)
     came = without(spectrum, 16)
     np.testing.assert_allclose(came, windows(net(name), spectrum, hop=hop), atol=1e-5)
     np.testing.assert_allclose(came, with_them(spectrum, 16), atol=1e-5)
@@ -116,7 +116,7 @@ def test_without_the_operators_of_onednn(name, hop, net, song, monkeypatch):
 
 def test_this_torch_has_the_operators_of_onednn():
     """They are not documented: a version that calls them otherwise would separate more slowly, unnoticed."""
-    assert torch.backends.mkldnn.is_available() == shared._ONEDNN
+    assert torch.backends.mkldnn.is_available() == streaming._ONEDNN
 
 
 @pytest.mark.parametrize("hop", [2, 3, 4, 5, 8, 9])
@@ -125,7 +125,7 @@ def test_this_torch_has_the_operators_of_onednn():
 def test_windows_that_are_several_frames_apart(hop, frames, block, net, song):
     spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1000 + frames]
     folder = net("cnn_deep_separator")
-    evaluation, _ = shared.load(folder, hop)
+    evaluation, _ = streaming.load(folder, hop)
     np.testing.assert_allclose(evaluation(spectrum, block), windows(folder, spectrum, hop=hop), atol=1e-5)
 
 
@@ -133,14 +133,14 @@ def test_windows_that_are_several_frames_apart(hop, frames, block, net, song):
 def test_a_net_of_full_size_several_frames_apart(hop, net, song):
     spectrum = magnitude(stft(song, FULL), FULL)[:, :40]
     folder = net("cnn_deep_separator", FULL)
-    came = shared.load(folder, hop)[0](spectrum, 16)
+    came = streaming.load(folder, hop)[0](spectrum, 16)
     np.testing.assert_allclose(came, windows(folder, spectrum, hop=hop), atol=1e-5)
     assert came.std() > 0.01, "the net says next to nothing"
 
 
 def test_a_hop_beyond_the_label_is_refused(net):
-    with pytest.raises(shared.Unshareable, match="every 2 frames 1 are predicted"):
-        shared.load(net("cnn_separator_valid"), 2)
+    with pytest.raises(streaming.Unshareable, match="every 2 frames 1 are predicted"):
+        streaming.load(net("cnn_separator_valid"), 2)
 
 
 @pytest.mark.slow
@@ -165,11 +165,11 @@ def options(**changes) -> CNNOptions:
 
 def test_the_same_bytes_in_each_run_and_after_another_song(net, song):
     spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1100]
-    evaluation, _ = shared.load(net("cnn_deep_separator"))
+    evaluation, _ = streaming.load(net("cnn_deep_separator"))
     first = evaluation(spectrum, 16)
     evaluation(spectrum[:, ::-1], 7)
     np.testing.assert_array_equal(evaluation(spectrum, 16), first)
-    np.testing.assert_array_equal(shared.load(net("cnn_deep_separator"))[0](spectrum, 16), first)
+    np.testing.assert_array_equal(streaming.load(net("cnn_deep_separator"))[0](spectrum, 16), first)
 
 
 def family(kernels, *, width=7, label_width=3, pools=(), normalised=(), activation=True, bias=True, same=True):
@@ -206,7 +206,7 @@ def test_any_net_of_the_family(made, tmp_path):
     spectrum = np.random.default_rng(0).uniform(0, 1, (33, 25)).astype(np.float32)
     for hop in range(1, made["label_width"] + 1):
         expected = windows(folder, spectrum, made["width"], hop)
-        evaluation, _ = shared.load(folder, hop)
+        evaluation, _ = streaming.load(folder, hop)
         for block in (1, 4, 32):
             np.testing.assert_allclose(evaluation(spectrum, block), expected, atol=1e-5)
 
@@ -216,7 +216,7 @@ def test_any_net_of_the_family(made, tmp_path):
     ("cnn_separator_valid", 1, 60.9), ("cnn_deep_separator", 3, 94.5), ("cnn_deep_separator", 9, 51.0)])
 def test_arithmetic(name, hop, millions, net):
     """`facts`: 163.6 and 200.1 million; the first convolution shares no products here and multiplies with zeros too."""
-    assert shared.load(net(name, FULL), hop)[0].multiply_adds / 1e6 == pytest.approx(millions, abs=0.1)
+    assert streaming.load(net(name, FULL), hop)[0].multiply_adds / 1e6 == pytest.approx(millions, abs=0.1)
 
 
 def stranger(kind):
@@ -253,15 +253,15 @@ def test_another_net_goes_window_by_window(kind, tmp_path):
     label_width = 9 if kind == "reshape" else 1
     archive.save(tmp_path / "net", stranger(kind),
                  {"representation": {**SMALL.model_dump(), "width": 9}, "label_width": label_width})
-    with pytest.raises(shared.Unshareable):
-        shared.load(tmp_path / "net")
+    with pytest.raises(streaming.Unshareable):
+        streaming.load(tmp_path / "net")
     spectrum = np.random.default_rng(0).uniform(0, 0.1, (257, 11)).astype(np.float32)
     came = NetworkSeparator("net", tmp_path / "net", options()).mask(spectrum)
     np.testing.assert_allclose(came, windows(tmp_path / "net", spectrum), atol=1e-6)
 
 
 def test_it_needs_no_keras(net):
-    code = ("import sys; from svs.models import shared; shared.load(sys.argv[1]); "
+    code = ("import sys; from svs.networks import shared; shared.load(sys.argv[1]); "
             "assert not {'keras', 'tensorflow'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code, net("cnn_separator")], check=True)
 
@@ -270,15 +270,15 @@ def test_it_needs_no_keras(net):
 @pytest.mark.parametrize("hop", [1, 3, 9])
 def test_parts_of_a_spectrogram_make_the_whole(net, song, part, hop, monkeypatch):
     spectrum = magnitude(stft(song[:128 * 300], SMALL), SMALL)
-    evaluation, _ = shared.load(net("cnn_deep_separator"), hop)
+    evaluation, _ = streaming.load(net("cnn_deep_separator"), hop)
     whole = evaluation(spectrum, 16)
-    monkeypatch.setattr(shared, "PART", part)
+    monkeypatch.setattr(streaming, "PART", part)
     np.testing.assert_allclose(evaluation(spectrum, 16), whole, atol=1e-6)
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_cores(net, song, monkeypatch):
     spectrum = magnitude(stft(song[:128 * 1200], SMALL), SMALL)
-    evaluation, _ = shared.load(net("cnn_separator"))
+    evaluation, _ = streaming.load(net("cnn_separator"))
     several = evaluation(spectrum, 16)
-    monkeypatch.setattr(shared, "cores", lambda: 1)
+    monkeypatch.setattr(streaming, "cores", lambda: 1)
     assert evaluation(spectrum, 16).tobytes() == several.tobytes()

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from command import music, project
 
-from svs import models, singing, vocal_activity
-from svs.audio import ArraySource, resample
+from svs import networks
+from svs.audio.convert import resample
+from svs.audio.sources import ArraySource
+from svs.config.project import find_project
+from svs.dsp.stft import magnitude, stft
 from svs.errors import DataError, ModelError
-from svs.models import archive
-from svs.project import find
-from svs.singing import Activity, Detector
-from svs.spectral import magnitude, stft
+from svs.networks import archive
+from svs.services import vad as vad_results
+from svs.vad import detector as vad_detector
+from svs.vad import evaluate
+from svs.vad.detector import Activity, Detector
 
 WIDTH = 25
 REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
@@ -21,12 +25,12 @@ REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "h
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     folder = project(tmp_path_factory.mktemp("project"))
-    net = models.build("vad", 257, WIDTH, 1, input_gain=100.0, seed=4)
+    net = networks.build("vad", 257, WIDTH, 1, input_gain=100.0, seed=4)
     weights = net.get_weights()
     weights[-2] = weights[-2] * 30
     net.set_weights(weights)
     archive.save(folder / "models" / "vad", net, {"representation": {**REPRESENTATION, "width": WIDTH}})
-    return find(folder)
+    return find_project(folder)
 
 
 def activity(probability, threshold=0.5, smoothing=1, hop=0.1, seconds=None):
@@ -59,10 +63,10 @@ def test_blocks_give_what_the_whole_gives(rate, channels, seconds, here, monkeyp
     detector = Detector(here)
     same = resample(audio.mean(axis=1), rate, 22050)
     representation = here.settings.extract.vad.model_copy(update=REPRESENTATION)
-    expected = vocal_activity.probabilities(model, magnitude(stft(same, representation), representation), WIDTH)
+    expected = evaluate.probabilities(model, magnitude(stft(same, representation), representation), WIDTH)
     assert expected.max() - expected.min() > 0.1
     for block in (17, 64, 4096):
-        monkeypatch.setattr(singing, "_BLOCK", block)
+        monkeypatch.setattr(vad_detector, "_BLOCK", block)
         came = detector.listen(ArraySource(audio, rate))
         np.testing.assert_allclose(came.probability, expected, atol=1e-4)
         assert came.seconds == pytest.approx(seconds) and len(came.times) == len(expected)
@@ -86,23 +90,23 @@ def test_the_threshold(here, tmp_path):
         (here.home / "metrics" / "vad.json").unlink()
         (here.home / "metrics").rmdir()
     with pytest.raises(ModelError, match="no such model"):
-        Detector(find(project(tmp_path / "empty")))
+        Detector(find_project(project(tmp_path / "empty")))
 
 
 def test_saved(tmp_path, here):
     detector = Detector(here)
     (tmp_path / "a.wav").write_bytes(b"x")
-    wanted = singing.request(tmp_path / "a.wav", 10.0, None, detector)
+    wanted = vad_results.request(tmp_path / "a.wav", 10.0, None, detector)
     folder = tmp_path / "out" / "a"
-    assert not singing.finished(folder, wanted, overwrite=False)
-    singing.save(folder, activity([1, 0, 0.5, 0.75, 0]), wanted)
+    assert not vad_results.finished(folder, wanted, overwrite=False)
+    vad_results.save(folder, activity([1, 0, 0.5, 0.75, 0]), wanted)
     assert (folder / "segments.csv").read_text() == (
         "start,end,probability\n10.000,10.050,1.0000\n10.150,10.350,0.6250\n")
-    assert singing.finished(folder, wanted, overwrite=False) and not singing.finished(folder, wanted, overwrite=True)
+    assert vad_results.finished(folder, wanted, overwrite=False) and not vad_results.finished(folder, wanted, overwrite=True)
     with pytest.raises(DataError, match="its threshold, start differ.*--overwrite|its start, threshold differ"):
-        singing.finished(folder, {**wanted, "start": 0.0, "threshold": 0.1}, overwrite=False)
-    singing.save(folder, activity([0, 0]), wanted)
+        vad_results.finished(folder, {**wanted, "start": 0.0, "threshold": 0.1}, overwrite=False)
+    vad_results.save(folder, activity([0, 0]), wanted)
     assert (folder / "segments.csv").read_text() == "start,end,probability\n"
     (folder / "vad.json").unlink()
     with pytest.raises(DataError, match="another result"):          # somebody's own file of that name
-        singing.finished(folder, wanted, overwrite=False)
+        vad_results.finished(folder, wanted, overwrite=False)

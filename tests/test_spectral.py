@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from svs.settings import Representation
-from svs.spectral import HAMMING, blocks, frames, istft, magnitude, stft, window_sum
+from svs.config.schema import Representation
+from svs.dsp.stft import HAMMING, blocks, frames, istft, magnitude, stft, window_sum
 
 FEW = examples(deadline=None, max_examples=30, database=None, derandomize=True)
 # (frame, window, hop): the seed's two transforms, and smaller ones with every ratio that settings allow.

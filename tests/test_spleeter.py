@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 from svs import separators
-from svs.audio import ArraySource, WavSource, resample
-from svs.chunking import chunks
+from svs.audio.convert import resample
+from svs.audio.sources import ArraySource, WavSource
+from svs.config.schema import Settings
+from svs.data.synthetic import write_stempeg_song
 from svs.errors import SVSError, UnavailableError
+from svs.runtime.worker import Worker
 from svs.separators import spleeter
-from svs.settings import Settings
-from svs.synth import write_stempeg_song
-from svs.worker import Worker
+from svs.separators.chunking import chunks
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {"checkpoint": b'model_checkpoint_path: "model"\nall_model_checkpoint_paths: "model"\n',
@@ -228,7 +229,7 @@ def test_a_damaged_archive_is_refused(tmp_path, damage):
 # The worker
 
 def python(tmp_path: Path, body: str) -> list[str]:
-    """A command that runs `body`, after the frames of bytes of svs/spleeter_worker.py."""
+    """A command that runs `body`, after the frames of bytes of svs/separators/spleeter_worker.py."""
     path = tmp_path / "program.py"
     source = (ROOT / "svs" / "spleeter_worker.py").read_text().split("def network(")[0]
     path.write_text(source + "\n" + body)
@@ -333,7 +334,7 @@ def test_a_forgotten_worker_ends(tmp_path):
 
 
 def test_a_worker_that_won_t_end_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("svs.worker._PATIENCE", 0.3)
+    monkeypatch.setattr("svs.runtime.worker._PATIENCE", 0.3)
     body = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ECHO + "\ntime.sleep(60)"
     worker = Worker("spleeter", python(tmp_path, body))
     worker.close()

@@ -12,11 +12,11 @@ import pytest
 import soundfile
 import zarr
 
-from svs import activity, extraction, shards, store
-from svs.audio import WavSource
-from svs.dataset import Dataset
+from svs.audio.sources import WavSource
+from svs.data.dataset import Dataset
 from svs.errors import DataError
-from svs.files import Scratch
+from svs.features import extraction, shards, singing_labels, store
+from svs.runtime.files import Scratch
 
 
 def extracted(tiny_set, extract, root: Path, **options) -> tuple[Path, dict]:
@@ -112,9 +112,9 @@ def test_voice_activity_arrays(tiny_set, small, made):
         label = spectrograms.array(track.name, "label")[:]
         assert len(label) == len(came)
         vocals = WavSource(folder / track.subset / track.name / "vocals.wav")
-        np.testing.assert_array_equal(label, activity.labels(activity.levels(vocals, vad), vad)[:len(label)])
+        np.testing.assert_array_equal(label, singing_labels.labels(singing_labels.levels(vocals, vad), vad)[:len(label)])
         seen |= set(label.tolist())
-    assert {activity.SINGING, activity.SILENT} <= seen <= {1, 0, -1}
+    assert {singing_labels.SINGING, singing_labels.SILENT} <= seen <= {1, 0, -1}
 
 
 def test_layout_is_zarr_v3_with_one_shard_an_array(tiny_set, small, made):

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from svs.errors import DataError
-from svs.scores import MEASURES, museval_json, read_scores
-from svs.summary import best, gather, method_metrics, ranking, track_table, write_table
+from svs.evaluation.museval_json import MEASURES, museval_json, read_scores
+from svs.evaluation.tables import best, gather, method_metrics, ranking, track_table, write_table
 
 NAN = float("nan")
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import stempeg
 
-from svs import synth
+from svs.data import synthetic
 from svs.errors import DataError, SettingsError
 
 SEEDS = (1, 2, 3, 4)
@@ -20,12 +20,12 @@ FILES = ["bass.wav", "drums.wav", "mixture.wav", "other.wav", "vocals.wav"]
 
 @pytest.fixture(scope="module")
 def songs():
-    return [synth.song(seed, SECONDS) for seed in SEEDS]
+    return [synthetic.song(seed, SECONDS) for seed in SEEDS]
 
 
 @pytest.fixture
 def stems():
-    return synth.song(1, 2.0)
+    return synthetic.song(1, 2.0)
 
 
 def floats(stem):
@@ -60,7 +60,7 @@ def pitch_track(voice):
     alike *= size / (size - np.arange(size // 2))
     energy = alike[:, 0]
     alike /= np.maximum(energy, 1e-12)[:, None]
-    low, high = synth.RATE // 800, synth.RATE // 70
+    low, high = synthetic.RATE // 800, synthetic.RATE // 70
     clarity = np.where(energy > 1e-6, alike[:, low:high].max(axis=1), 0)
     # The first peak that is nearly the best one is the pitch, not its octave.
     inner = alike[:, low:high]
@@ -72,7 +72,7 @@ def pitch_track(voice):
     left, top, right = (alike[rows, lag + move] for move in (-1, 0, 1))
     bend = left - 2 * top + right
     shift = np.where(bend < 0, (left - right) / np.where(bend < 0, 2 * bend, 1), 0)
-    return synth.RATE / (lag + shift), clarity
+    return synthetic.RATE / (lag + shift), clarity
 
 
 def vibratos(hertz, clarity):
@@ -95,28 +95,28 @@ def vibratos(hertz, clarity):
 
 
 def test_a_seed_gives_one_song_and_another_seed_another():
-    first, again, other = (synth.song(seed, 2.0) for seed in (7, 7, 8))
-    assert tuple(first) == synth.STEMS
-    for name in synth.STEMS:
+    first, again, other = (synthetic.song(seed, 2.0) for seed in (7, 7, 8))
+    assert tuple(first) == synthetic.STEMS
+    for name in synthetic.STEMS:
         assert first[name].tobytes() == again[name].tobytes()
         assert first[name].tobytes() != other[name].tobytes()
 
 
 def test_global_random_state_is_neither_read_nor_moved():
     np.random.seed(1)
-    first = synth.song(7, 2.0)
+    first = synthetic.song(7, 2.0)
     drawn = np.random.random()
     np.random.seed(1)
     assert drawn == np.random.random()
     np.random.seed(2)
-    assert np.array_equal(first["vocals"], synth.song(7, 2.0)["vocals"])
+    assert np.array_equal(first["vocals"], synthetic.song(7, 2.0)["vocals"])
 
 
 @pytest.mark.parametrize(
     ("seconds", "rate"), [(2.0, 44100), (2.5004, 22050), (3.0, 48000), (2.0, 16000)]
 )
 def test_shape_and_type_follow_length_and_rate(seconds, rate):
-    for stem in synth.song(0, seconds, rate).values():
+    for stem in synthetic.song(0, seconds, rate).values():
         assert stem.dtype == np.int16
         assert stem.shape == (round(seconds * rate), 2)
         assert stem.any()
@@ -127,12 +127,12 @@ def test_shape_and_type_follow_length_and_rate(seconds, rate):
 )
 def test_impossible_songs_are_refused(seconds, rate):
     with pytest.raises(SettingsError, match="a song takes at least"):
-        synth.song(0, seconds, rate)
+        synthetic.song(0, seconds, rate)
 
 
 def test_ten_seconds_take_less_than_a_second_and_a_half():
     began = time.process_time()
-    synth.song(11, 10.0)
+    synthetic.song(11, 10.0)
     assert time.process_time() - began < 1.5
 
 
@@ -147,7 +147,7 @@ def test_the_mixture_has_headroom_and_no_stem_an_offset(songs):
 def test_the_voice_rests_in_exact_silence_and_sings_most_of_the_time(songs):
     for stems in songs:
         silent = ~stems["vocals"].any(axis=1)
-        assert longest_run(silent) >= synth.RATE
+        assert longest_run(silent) >= synthetic.RATE
         assert 0.52 < 1 - silent.mean() < 0.78
 
 
@@ -155,8 +155,8 @@ def test_phrases_fade_out_without_a_click(songs):
     for stems in songs:
         voice = floats(stems["vocals"])[:, 0]
         sounding = np.flatnonzero(voice)
-        until_next = np.diff(sounding, append=len(voice) + synth.RATE)
-        ends = sounding[until_next > synth.RATE // 2]
+        until_next = np.diff(sounding, append=len(voice) + synthetic.RATE)
+        ends = sounding[until_next > synthetic.RATE // 2]
         assert len(ends) >= 2
         for end in ends:
             last = voice[max(end - 10, 0) : end + 1]
@@ -166,10 +166,10 @@ def test_phrases_fade_out_without_a_click(songs):
 def test_eight_seconds_rest_for_a_second_and_five_are_mostly_sung():
     for seed in range(3):
         for seconds in (8.0, 9.0):  # one long phrase, two short ones
-            silent = ~synth.song(seed, seconds, 16000)["vocals"].any(axis=1)
+            silent = ~synthetic.song(seed, seconds, 16000)["vocals"].any(axis=1)
             assert longest_run(silent) >= 16000
-        vocals = synth.song(seed, 5.0)["vocals"].any(axis=1)
-        sung = vocals.reshape(5, synth.RATE).mean(axis=1) > 0.1
+        vocals = synthetic.song(seed, 5.0)["vocals"].any(axis=1)
+        sung = vocals.reshape(5, synthetic.RATE).mean(axis=1) > 0.1
         assert sung.sum() >= 3
 
 
@@ -200,7 +200,7 @@ def test_voice_and_accompaniment_are_about_as_loud(songs):
 
 
 def test_the_voice_lies_where_voices_lie(songs):
-    frequencies = np.fft.rfftfreq(round(SECONDS * synth.RATE), 1 / synth.RATE)
+    frequencies = np.fft.rfftfreq(round(SECONDS * synthetic.RATE), 1 / synthetic.RATE)
     voiced = (frequencies > 200) & (frequencies < 5000)
     shares = []
     for stems in songs:
@@ -229,9 +229,9 @@ def test_the_voice_is_sung_with_vibrato(songs):
 
 def test_noise_and_steady_tones_would_not_pass_for_singing():
     rng = np.random.default_rng(0)
-    _, clarity = pitch_track(0.1 * rng.standard_normal(2 * synth.RATE))
+    _, clarity = pitch_track(0.1 * rng.standard_normal(2 * synthetic.RATE))
     assert np.mean(clarity > 0.85) < 0.05
-    tone = 0.1 * np.sin(2 * np.pi * 220 * np.arange(2 * synth.RATE) / synth.RATE)
+    tone = 0.1 * np.sin(2 * np.pi * 220 * np.arange(2 * synthetic.RATE) / synthetic.RATE)
     hertz, clarity = pitch_track(tone)
     assert np.allclose(hertz, 220, rtol=1e-3)
     assert vibratos(hertz, clarity)[:, 1].max() < 0.05
@@ -251,7 +251,7 @@ def test_the_vowels_change_under_the_voice(songs):
 
 def test_a_written_song_is_five_files_that_add_up(tmp_path, stems):
     folder = tmp_path / "deep" / "Someone - Something"
-    synth.write_song(folder, stems, 44100)
+    synthetic.write_song(folder, stems, 44100)
     assert sorted(file.name for file in folder.iterdir()) == FILES
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
     read = {}
@@ -262,7 +262,7 @@ def test_a_written_song_is_five_files_that_add_up(tmp_path, stems):
         read[file.stem] = soundfile.read(file, dtype="int16")[0].astype(np.int32)
     for name, stem in stems.items():
         assert np.array_equal(read[name], stem)
-    assert np.array_equal(read["mixture"], sum(read[name] for name in synth.STEMS))
+    assert np.array_equal(read["mixture"], sum(read[name] for name in synthetic.STEMS))
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
@@ -282,14 +282,14 @@ def test_an_interrupted_write_leaves_what_was_there(
         written.append(file)
         write(file, *args, **options)
 
-    monkeypatch.setattr(synth.soundfile, "write", fail_on_third)
+    monkeypatch.setattr(synthetic.soundfile, "write", fail_on_third)
     with pytest.raises(type(failure)):
-        synth.write_song(folder, stems, 44100)
+        synthetic.write_song(folder, stems, 44100)
     assert len(written) == 2
     assert folder.exists() == existed
     assert len(list(tmp_path.iterdir())) == existed
     monkeypatch.undo()
-    synth.write_song(folder, stems, 44100)
+    synthetic.write_song(folder, stems, 44100)
     assert sorted(file.name for file in folder.iterdir()) == FILES
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -300,14 +300,14 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path, stems, monkeypa
     def die(*args, **options):
         raise OSError
 
-    monkeypatch.setattr(synth.soundfile, "write", die)
+    monkeypatch.setattr(synthetic.soundfile, "write", die)
     with monkeypatch.context() as killed:
-        killed.setattr(synth.shutil, "rmtree", lambda *args, **options: None)
+        killed.setattr(synthetic.shutil, "rmtree", lambda *args, **options: None)
         with pytest.raises(OSError):
-            synth.write_song(folder, stems, 44100)
+            synthetic.write_song(folder, stems, 44100)
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.undo()
-    synth.write_song(folder, stems, 44100)
+    synthetic.write_song(folder, stems, 44100)
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -319,7 +319,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path, stems, monkeypa
         (lambda stems: stems.update(bass=stems["bass"] / 2), "bass should be int16"),
         (
             lambda stems: stems.update(
-                {name: np.full_like(stems[name], 9000) for name in synth.STEMS}
+                {name: np.full_like(stems[name], 9000) for name in synthetic.STEMS}
             ),
             "the sum of the stems clips",
         ),
@@ -328,17 +328,17 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path, stems, monkeypa
 def test_stems_that_make_no_mixture_are_refused(tmp_path, stems, change, message):
     change(stems)
     with pytest.raises(DataError, match=message):
-        synth.write_song(tmp_path / "track", stems, 44100)
+        synthetic.write_song(tmp_path / "track", stems, 44100)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_real_song_is_what_stempeg_reads(tmp_path):
     folder = tmp_path / "song"
-    assert synth.write_stempeg_song(folder) == "The Easton Ellises - Falcon 69"
+    assert synthetic.write_stempeg_song(folder) == "The Easton Ellises - Falcon 69"
     assert sorted(file.name for file in folder.iterdir()) == FILES
     streams, rate = stempeg.read_stems(stempeg.example_stem_path())
     expected = np.clip(np.rint(streams * 32768), -32768, 32767)
-    for name, stream in zip(("mixture", *synth.STEMS), expected, strict=True):
+    for name, stream in zip(("mixture", *synthetic.STEMS), expected, strict=True):
         samples, file_rate = soundfile.read(folder / f"{name}.wav", dtype="int16")
         assert file_rate == rate == 44100
         assert np.array_equal(samples, stream)
@@ -353,7 +353,7 @@ def test_a_real_song_that_cannot_be_decoded_is_a_data_error(tmp_path, monkeypatc
     broken.write_bytes(b"not a film" * 100)
     monkeypatch.setattr(stempeg, "example_stem_path", lambda: str(broken))
     with pytest.raises(DataError, match="Invalid data found") as caught:
-        synth.write_stempeg_song(tmp_path / "out" / "song")
+        synthetic.write_stempeg_song(tmp_path / "out" / "song")
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "out").iterdir())
 
@@ -368,7 +368,7 @@ def test_a_real_song_with_uneven_streams_is_a_data_error(tmp_path, monkeypatch):
     subprocess.run([*command, "-c:a", "aac", uneven], check=True)
     monkeypatch.setattr(stempeg, "example_stem_path", lambda: str(uneven))
     with pytest.raises(DataError, match="equally long"):
-        synth.write_stempeg_song(tmp_path / "out" / "song")
+        synthetic.write_stempeg_song(tmp_path / "out" / "song")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -376,7 +376,7 @@ def test_without_ffmpeg_the_real_song_is_a_data_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shutil.which("ffmpeg") is None
     with pytest.raises(DataError, match="ffmpeg is needed"):
-        synth.write_stempeg_song(tmp_path / "song")
+        synthetic.write_stempeg_song(tmp_path / "song")
 
 
 def dataset(root, **changes):
@@ -388,7 +388,7 @@ def dataset(root, **changes):
         "train_seconds": 2.0,
         "test_seconds": 2.5,
     }
-    return synth.write_dataset(root, **(settings | changes))
+    return synthetic.write_dataset(root, **(settings | changes))
 
 
 def test_musdb_reads_the_data_set(tmp_path):
@@ -416,7 +416,7 @@ def test_musdb_reads_the_data_set(tmp_path):
     mixture = track.audio
     assert track.rate == 44100
     assert mixture.shape == (round(2.5 * 44100), 2)
-    total = sum(track.sources[stem].audio for stem in synth.STEMS)
+    total = sum(track.sources[stem].audio for stem in synthetic.STEMS)
     assert np.array_equal(mixture, total)
 
 

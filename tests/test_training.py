@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 import zarr
 
-from svs import extraction, models, training
-from svs.dataset import Dataset
+from svs import networks
+from svs.config.schema import Draw, Training
+from svs.data.dataset import Dataset
 from svs.errors import ModelError
-from svs.excerpts import VALID, Batches
-from svs.files import Scratch
-from svs.models import archive, shared
-from svs.settings import Draw, Training
+from svs.features import extraction
+from svs.networks import archive, streaming
+from svs.runtime.files import Scratch
+from svs.training import loop, on_excerpts
+from svs.training.excerpts import VALID, Batches
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # So small a step that no float32 weight moves: training looks, but does not touch.
@@ -43,7 +45,7 @@ def options(**changes) -> Training:
 
 def train(store: Path, root: Path, changes: dict | None = None, *, name="cnn_separator", mode="SVS", seed=1, **more):
     group = store / ("vad" if mode == "VAD" else "svs")
-    return training.train(name, group, mode, options(**(changes or {})), seed, Scratch(root, name, "a"), **more)
+    return on_excerpts.train(name, group, mode, options(**(changes or {})), seed, Scratch(root, name, "a"), **more)
 
 
 def losses(curve: Path) -> np.ndarray:
@@ -68,15 +70,15 @@ def validation_loss(model: keras.Model, group: Path, mode: str, settings: Traini
 # The loss
 
 def test_entropy_floor():
-    assert training.entropy_floor(0) == 0
-    assert training.entropy_floor(0.02) == pytest.approx(0.0980, abs=5e-5)
+    assert on_excerpts.entropy_floor(0) == 0
+    assert on_excerpts.entropy_floor(0.02) == pytest.approx(0.0980, abs=5e-5)
     # The lowest that any logit reaches against a label of that smoothing.
     logits = np.linspace(-12, 12, 100_001)
     for smoothing in (0.02, 0.1, 0.3):
         lowest = min(cross_entropy(np.array([logit]), np.ones(1), smoothing) for logit in logits[::20])
-        assert training.entropy_floor(smoothing) == pytest.approx(lowest, abs=1e-5)
+        assert on_excerpts.entropy_floor(smoothing) == pytest.approx(lowest, abs=1e-5)
         assert cross_entropy(np.array([np.log((1 - smoothing) / smoothing)]), np.ones(1), smoothing) == \
-            pytest.approx(training.entropy_floor(smoothing))
+            pytest.approx(on_excerpts.entropy_floor(smoothing))
 
 
 @pytest.mark.parametrize("smoothing, logit, expected", [
@@ -95,7 +97,7 @@ def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expe
     root.attrs.put({"index": {"SVS": [["a", "train", 4, 35, 1], ["b", "valid", 4, 35, 1]]},
                     "representation": {"sample_rate": 8000, "frame_size": 512, "win_length": 512, "hop_length": 256,
                                        "width": 9}})
-    net = models.build("cnn_separator", 257, 9, 1, input_gain=100.0, seed=0)
+    net = networks.build("cnn_separator", 257, 9, 1, input_gain=100.0, seed=0)
     weights = [np.zeros_like(weight) for weight in net.get_weights()]
     weights[-1][:] = logit
     net.set_weights(weights)
@@ -104,7 +106,7 @@ def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expe
                     initial=tmp_path / "start")
     assert card["val_loss"] == pytest.approx(expected, abs=2e-5)
     assert card["loss"] == pytest.approx(expected, abs=2e-5)
-    assert card["val_loss_floor"] == pytest.approx(training.entropy_floor(smoothing))
+    assert card["val_loss_floor"] == pytest.approx(on_excerpts.entropy_floor(smoothing))
 
 
 # What training does
@@ -175,7 +177,7 @@ def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
     ours = validation_loss(model, store / "svs", "SVS", options(**changes), 1)
     assert ours == pytest.approx(card["val_loss"], rel=0.01)
     archive.save(tmp_path / "saved", model, card)
-    evaluation, _ = shared.load(tmp_path / "saved")
+    evaluation, _ = streaming.load(tmp_path / "saved")
     assert evaluation.window == (257, 9)
     # Interrupted after an epoch: the scale of the loss goes on as well.
     train(store, tmp_path / "resumed", changes | {"epochs": 1}, curve=tmp_path / "resumed.csv")
@@ -194,7 +196,7 @@ def test_weights_that_are_not_finite_are_a_model_error_and_not_kept(tmp_path):
     net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     net.compile("adam", "mse")
     net.optimizer.build(net.trainable_variables)
-    checkpoint = training.Checkpoint(tmp_path / "state.npz", 1, tmp_path / "curve.csv", None)
+    checkpoint = loop.Checkpoint(tmp_path / "state.npz", 1, tmp_path / "curve.csv", None)
     checkpoint.set_model(net)
     checkpoint.on_epoch_end(0, {"loss": 2.0, "val_loss": 2.0})
     before = (tmp_path / "state.npz").read_bytes()
@@ -262,9 +264,9 @@ def test_a_missing_or_damaged_start_is_refused(store, tmp_path):
 def test_metrics_of_a_card():
     card = {"model": "cnn_deep_separator", "mode": "SVS", "val_loss": 0.5, "loss": 0.4, "best_epoch": 2, "epochs": 3,
             "val_loss_floor": 0.098}
-    assert training.metrics(card) == {"val_loss": 0.5, "loss": 0.4, "best_epoch": 2, "epochs": 3,
+    assert loop.metrics(card) == {"val_loss": 0.5, "loss": 0.4, "best_epoch": 2, "epochs": 3,
                                       "val_loss_floor": 0.098, "val_loss_of_the_seed": 0.4285}
-    assert training.metrics(card | {"mode": "DAE", "val_loss_floor": None}) == {
+    assert loop.metrics(card | {"mode": "DAE", "val_loss_floor": None}) == {
         "val_loss": 0.5, "loss": 0.4, "best_epoch": 2, "epochs": 3}
 
 

@@ -12,15 +12,21 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
-from svs import chunking, extraction, mix_training, mixing, project, separators, synth
-from svs.audio import ArraySource, WavSource
-from svs.dataset import ACCOMPANIMENT, Dataset, Manifest
+from svs import separators
+from svs.audio.sources import ArraySource, WavSource
+from svs.config import project
+from svs.config.schema import MixTraining, UNet, UNetOptions
+from svs.data import synthetic
+from svs.data.dataset import Dataset, Manifest
 from svs.errors import DataError, ModelError, SettingsError
-from svs.files import Scratch
-from svs.models import archive, unet_separator
+from svs.features import extraction
+from svs.features.store import Stems
+from svs.networks import archive, unet_separator
+from svs.runtime.files import Scratch
+from svs.separators import chunking
 from svs.separators.unet_separator import UNetSeparator
-from svs.settings import MixTraining, UNet, UNetOptions
-from svs.store import Stems
+from svs.stems import ACCOMPANIMENT
+from svs.training import mixtures, on_mixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 44100
@@ -53,7 +59,7 @@ def stems(store) -> Stems:
 def train(store: Path, root: Path, seed=1, **changes):
     """One net of each kind, small: most of a test's time is what TensorFlow needs to prepare the step."""
     changes = {"network": NETWORK | {"members": 1, "levels": 1}} | changes
-    return mix_training.train_on_mixes("unet_separator", store, options(**changes), seed, Scratch(root, "unet", "a"),
+    return on_mixtures.train_on_mixes("unet_separator", store, options(**changes), seed, Scratch(root, "unet", "a"),
                                        curve=root / "curve.csv")
 
 
@@ -107,19 +113,19 @@ def test_a_test_track_among_the_training_tracks_is_refused(tiny_set, small, tmp_
 # Mixtures
 
 def test_a_mixture_depends_on_seed_epoch_and_number_alone(stems):
-    mixes = mixing.Mixes(stems, ("train",), options(), 1)
-    again = mixing.Mixes(stems, ("train",), options(batch_size=2), 1)
+    mixes = mixtures.Mixes(stems, ("train",), options(), 1)
+    again = mixtures.Mixes(stems, ("train",), options(batch_size=2), 1)
     first = mixes.mix(0, 3)
     again.mix(5, 7)
     for ours, theirs in zip(first, again.mix(0, 3), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    for other in (mixes.mix(1, 3), mixes.mix(0, 4), mixing.Mixes(stems, ("train",), options(), 2).mix(0, 3)):
+    for other in (mixes.mix(1, 3), mixes.mix(0, 4), mixtures.Mixes(stems, ("train",), options(), 2).mix(0, 3)):
         assert not np.array_equal(first[0], other[0])
 
 
 def test_songs_as_they_are(stems):
     """Without mixing, vocals and accompaniment are of one place in one song."""
-    mixes = mixing.Mixes(stems, ("train",), options(other_song=0.0), 1)
+    mixes = mixtures.Mixes(stems, ("train",), options(other_song=0.0), 1)
     for number in range(5):
         vocals, accompaniment = mixes.mix(0, number)
         assert vocals.shape == accompaniment.shape == (31 * 512, 2)
@@ -129,7 +135,7 @@ def test_songs_as_they_are(stems):
 
 def test_accompaniments_of_other_songs(stems):
     """Of one place in one song, as they were recorded."""
-    mixes = mixing.Mixes(stems, ("train",), options(other_song=1.0), 1)
+    mixes = mixtures.Mixes(stems, ("train",), options(other_song=1.0), 1)
     apart = 0
     for number in range(5):
         vocals, accompaniment = mixes.mix(0, number)
@@ -151,20 +157,20 @@ def _places(stems: Stems, passage: np.ndarray, names: Iterable[str]) -> list[tup
 
 
 def test_passages_are_the_songs_one_after_the_other(stems):
-    passages = mixing.Passages(stems, ("valid",), options())
+    passages = mixtures.Passages(stems, ("valid",), options())
     track, = stems.tracks("valid")
     assert passages.passages == stems.samples(track) // (31 * 512)
     x, y = passages[0]
     length = 31 * 512
     mixture = sum(stems.read(track, stem, length, 2 * length) for stem in ("vocals", *ACCOMPANIMENT))
     vocals = stems.read(track, "vocals", length, 2 * length)
-    np.testing.assert_allclose(x[1], np.log(np.abs(mixing.spectra(mixture, options())) + 1e-5), atol=1e-4)
-    np.testing.assert_allclose(y[1, ..., 2], np.abs(mixing.spectra(vocals, options())) ** 2, atol=1e-7)
+    np.testing.assert_allclose(x[1], np.log(np.abs(mixtures.spectra(mixture, options())) + 1e-5), atol=1e-4)
+    np.testing.assert_allclose(y[1, ..., 2], np.abs(mixtures.spectra(vocals, options())) ** 2, atol=1e-7)
 
 
 def test_too_short_songs_are_refused(stems):
     with pytest.raises(DataError, match="as long as a passage"):
-        mixing.Mixes(stems, ("train",), options(frames=4096), 1)
+        mixtures.Mixes(stems, ("train",), options(frames=4096), 1)
 
 
 # The loss
@@ -174,8 +180,8 @@ def test_the_loss_is_the_energy_of_the_error_beside_the_mixture():
     rng = np.random.default_rng(0)
     vocals, rest = (rng.standard_normal((1, 31 * 512, 2)).astype(np.float32) for _ in range(2))
     settings = options()
-    x, y = mixing.targets(vocals + rest, vocals, settings)
-    mixed, sung = (mixing.spectra(audio, settings) for audio in (vocals + rest, vocals))
+    x, y = mixtures.targets(vocals + rest, vocals, settings)
+    mixed, sung = (mixtures.spectra(audio, settings) for audio in (vocals + rest, vocals))
     logits = rng.standard_normal(mixed.shape).astype(np.float32)
     error = np.abs(sung - mixed / (1 + np.exp(-logits.astype(np.float64)))) ** 2
     expected = []
@@ -183,7 +189,7 @@ def test_the_loss_is_the_energy_of_the_error_beside_the_mixture():
         part = slice(first, first + 16)
         whole = (np.abs(mixed[:, part]) ** 2).sum()
         expected.append(10 * np.log10((error[:, part].sum() + 1e-3 * whole) / whole))
-    loss = mix_training.ErrorToMixture(16, -30.0)
+    loss = on_mixtures.ErrorToMixture(16, -30.0)
     assert float(loss(y, logits)) == pytest.approx(np.mean(expected), abs=1e-4)
     other = rng.standard_normal(mixed.shape).astype(np.float32)
     together = np.concatenate([logits, other], axis=-1)          # two members: the mean of their losses
@@ -196,8 +202,8 @@ def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
     rng = np.random.default_rng(0)
     sound = rng.standard_normal((1, 31 * 512, 2)).astype(np.float32)
     vocals = sound if rest == 0.0 else np.zeros_like(sound)
-    x, y = mixing.targets(sound, vocals, options())
-    loss = mix_training.ErrorToMixture(32, -30.0)(y, np.full_like(x, logit))
+    x, y = mixtures.targets(sound, vocals, options())
+    loss = on_mixtures.ErrorToMixture(32, -30.0)(y, np.full_like(x, logit))
     assert float(loss) == pytest.approx(expected, abs=2e-3)
 
 
@@ -328,8 +334,8 @@ def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monke
         if epoch == 1:
             raise KeyboardInterrupt
 
-    kept = mix_training.Checkpoint.on_epoch_end
-    monkeypatch.setattr(mix_training.Checkpoint, "on_epoch_end", stop)
+    kept = on_mixtures.Checkpoint.on_epoch_end
+    monkeypatch.setattr(on_mixtures.Checkpoint, "on_epoch_end", stop)
     with pytest.raises(KeyboardInterrupt):
         train(store, tmp_path / "killed", epochs=3)
     monkeypatch.undo()
@@ -347,7 +353,7 @@ def test_a_step_whose_gradient_is_not_finite_is_left_out(precision):
         return keras.ops.mean(keras.ops.square(predicted - 1) + keras.ops.sqrt(1 - bad + 0 * predicted))
 
     net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    net.compile(mix_training.optimizer(0.1, precision), loss)
+    net.compile(on_mixtures.optimizer(0.1, precision), loss)
     x, well, bad = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32), np.ones((4, 1), np.float32)
 
     def after(y: np.ndarray) -> np.ndarray:
@@ -371,7 +377,7 @@ def test_all_songs_keep_the_last_epoch(store, tmp_path):
 ])
 def test_impossible_settings_are_named(laid, told):
     with pytest.raises(SettingsError, match=f"unet_separator.*{told}"):
-        project.find(ROOT, ["train.unet_separator.network.levels=3", f"train.unet_separator.{laid}"])
+        project.find_project(ROOT, ["train.unet_separator.network.levels=3", f"train.unet_separator.{laid}"])
 
 
 def test_stems_at_another_rate_are_refused(store, tmp_path):
@@ -395,7 +401,7 @@ def folder(network, tmp_path_factory) -> Path:
 def song(tmp_path_factory) -> np.ndarray:
     """Stereo audio (samples, 2) of 6 s."""
     root = tmp_path_factory.mktemp("song")
-    synth.write_dataset(root, seed=3, train=1, valid=0, test=1, train_seconds=2.0, test_seconds=6.0, real_song=False)
+    synthetic.write_dataset(root, seed=3, train=1, valid=0, test=1, train_seconds=2.0, test_seconds=6.0, real_song=False)
     track = musdb.DB(root=root, is_wav=True, subsets="test")[0]
     return track.audio.astype(np.float32)
 
@@ -503,7 +509,7 @@ def test_pitches_that_the_net_can_not_hear_are_refused(fine, folder):
 @pytest.mark.parametrize("laid", ["[]", "[7]", "[0, high]"])
 def test_impossible_pitches_are_named(laid):
     with pytest.raises(SettingsError, match="separate.unet_separator.semitones"):
-        project.find(ROOT, [f"separate.unet_separator.semitones={laid}"])
+        project.find_project(ROOT, [f"separate.unet_separator.semitones={laid}"])
 
 
 def test_silence_stays_silent(folder):
@@ -513,9 +519,9 @@ def test_silence_stays_silent(folder):
 @pytest.mark.skipif("SVS_UNET" not in os.environ, reason="no net trained on real music; name its folder with SVS_UNET")
 def test_a_net_trained_on_real_music_separates_a_real_song(tmp_path):
     """On a song of MUSDB18's test set, which it has never heard: far above the floor, in vocals and accompaniment."""
-    name = synth.write_stempeg_song(tmp_path / "song")
+    name = synthetic.write_stempeg_song(tmp_path / "song")
     assert name
-    stems = {stem: WavSource(tmp_path / "song" / f"{stem}.wav") for stem in (*synth.STEMS, "mixture")}
+    stems = {stem: WavSource(tmp_path / "song" / f"{stem}.wav") for stem in (*synthetic.STEMS, "mixture")}
     audio = {stem: source.read(0, source.samples) for stem, source in stems.items()}
     separator = UNetSeparator(Path(os.environ["SVS_UNET"]))
     vocals = separator.vocals(audio["mixture"], stems["mixture"].rate)

@@ -7,11 +7,15 @@ import shutil
 import numpy as np
 import pytest
 
-from svs import activity, models, vocal_activity
-from svs.audio import WavSource, resample, write_wav
-from svs.dataset import Dataset, inspect
-from svs.models import archive
-from svs.spectral import magnitude, stft
+from svs import networks
+from svs.audio.convert import resample
+from svs.audio.sources import WavSource, write_wav
+from svs.data.dataset import Dataset
+from svs.data.inspection import inspect
+from svs.dsp.stft import magnitude, stft
+from svs.features import singing_labels
+from svs.networks import archive
+from svs.vad import evaluate
 
 WIDTH = 25
 
@@ -19,7 +23,7 @@ WIDTH = 25
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
     """An untrained net whose last layer is turned up, so that it says different things; and where it is saved."""
-    made = models.build("vad", 257, WIDTH, 1, input_gain=100.0, seed=4)
+    made = networks.build("vad", 257, WIDTH, 1, input_gain=100.0, seed=4)
     weights = made.get_weights()
     weights[-2] = weights[-2] * 3
     made.set_weights(weights)
@@ -54,7 +58,7 @@ def test_probabilities_are_those_of_each_window_alone(net, frames):
     model, _ = net
     spectrum = np.abs(np.random.default_rng(frames).normal(0, 0.01, (257, frames))).astype(np.float32)
     spectrum *= np.linspace(0.1, 5, frames, dtype=np.float32)
-    came = vocal_activity.probabilities(model, spectrum, WIDTH)
+    came = evaluate.probabilities(model, spectrum, WIDTH)
     assert came.shape == (frames,)
     padded = np.concatenate([np.zeros((257, 12)), spectrum, np.zeros((257, 12))], axis=1).astype(np.float32)
     for frame in sorted({0, frames // 3, frames // 2, 254 % frames, 255 % frames, frames - 1}):
@@ -70,10 +74,10 @@ def expected(model, dataset, settings, split):
         folder = dataset.folder / track.subset / track.name
         mixture, vocals = (WavSource(folder / f"{name}.wav") for name in ("mixture", "vocals"))
         audio = resample(mixture.read(0, mixture.samples).mean(axis=1), mixture.rate, settings.sample_rate)
-        label = activity.labels(activity.levels(vocals, settings), settings)
-        said = vocal_activity.probabilities(model, magnitude(stft(audio, settings), settings), WIDTH)
+        label = singing_labels.labels(singing_labels.levels(vocals, settings), settings)
+        said = evaluate.probabilities(model, magnitude(stft(audio, settings), settings), WIDTH)
         for one, probability in zip(label, said, strict=False):
-            if one != activity.UNSURE:
+            if one != singing_labels.UNSURE:
                 truth.append(one)
                 score.append(probability)
     return np.array(truth), np.array(score)
@@ -82,7 +86,7 @@ def expected(model, dataset, settings, split):
 def test_metrics_are_those_of_the_test_tracks(net, two_of_each, small):
     model, folder = net
     dataset, _ = two_of_each
-    came = vocal_activity.evaluate(folder, dataset, small.extract.vad)
+    came = evaluate.evaluate(folder, dataset, small.extract.vad)
     truth, score = expected(model, dataset, small.extract.vad, "test")
     assert 0 < truth.mean() < 1
     assert came["frames"] == len(truth) and came["singing"] == pytest.approx(truth.mean())
@@ -101,7 +105,7 @@ def test_metrics_are_those_of_the_test_tracks(net, two_of_each, small):
 def test_the_threshold_is_the_best_on_the_validation_tracks(net, two_of_each, small):
     model, folder = net
     dataset, _ = two_of_each
-    threshold = vocal_activity.evaluate(folder, dataset, small.extract.vad)["threshold"]
+    threshold = evaluate.evaluate(folder, dataset, small.extract.vad)["threshold"]
     truth, score = expected(model, dataset, small.extract.vad, "valid")
     assert 0 < truth.mean() < 1
 
@@ -115,7 +119,7 @@ def test_the_threshold_is_the_best_on_the_validation_tracks(net, two_of_each, sm
 def test_the_threshold_is_tuned_on_validation_tracks_only(net, two_of_each, small, settings, tmp_path, changed):
     _, folder = net
     dataset, names = two_of_each
-    before = vocal_activity.evaluate(folder, dataset, small.extract.vad)
+    before = evaluate.evaluate(folder, dataset, small.extract.vad)
     shutil.copytree(dataset.folder, tmp_path / "music")
     for track in dataset.manifest.split(changed):
         place = tmp_path / "music" / track.subset / track.name
@@ -123,6 +127,6 @@ def test_the_threshold_is_tuned_on_validation_tracks_only(net, two_of_each, smal
         # The voice is where it was not: every label turns.
         write_wav(place / "vocals.wav", source.read(0, source.samples)[::-1], source.rate)
     other = Dataset(tmp_path / "music", inspect(settings.download, 1, tmp_path / "music", names))
-    after = vocal_activity.evaluate(folder, other, small.extract.vad)
+    after = evaluate.evaluate(folder, other, small.extract.vad)
     assert (after["threshold"] == before["threshold"]) == (changed == "test")
     assert (after["net"]["auroc"] == before["net"]["auroc"]) == (changed == "valid")

@@ -25,11 +25,12 @@ import soundfile as sf
 import stempeg
 from command import project as project_without_nets
 
-from svs import separators, service
+from svs import separators
+from svs.app import guard, markup, server, work
+from svs.app.work import Desk, Limits, Method, Piece, Progress, Wish
+from svs.config.project import Project, find_project
 from svs.errors import SettingsError, SVSError, UnavailableError
-from svs.project import Project, find
-from svs.webpage import guard, markup, server, work
-from svs.webpage.work import Desk, Limits, Method, Piece, Progress, Wish
+from svs.services import recordings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 44100
@@ -53,13 +54,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project() -> Project:
-    return find(REPOSITORY)
+    return find_project(REPOSITORY)
 
 
 @pytest.fixture
 def desk(project: Project, tmp_path: Path, monkeypatch):
     """A desk that does not stop to draw."""
-    monkeypatch.setattr(service.Service, "_draw", lambda self, path, *_: path.write_bytes(b"a picture"))
+    monkeypatch.setattr(recordings.Service, "_draw", lambda self, path, *_: path.write_bytes(b"a picture"))
     desk = Desk(project, Limits(0.1), tmp_path / "results")
     yield desk
     desk.close()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from svs import fetch, weights
+from svs.data import download, pretrained
+from svs.data.pretrained import Remote, cache, find_weights
 from svs.errors import UnavailableError
-from svs.weights import Remote, cache, find
 
 CONTENT = random.Random(7).randbytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -76,7 +76,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(download, "BACKOFF_S", 0.0)
     monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "cache"))
     monkeypatch.delenv("SVS_OFFLINE", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -89,7 +89,7 @@ def names(folder: Path) -> set[str]:
 
 def unavailable(*args, **kwargs) -> str:
     with pytest.raises(UnavailableError) as error:
-        find(*args, **kwargs)
+        find_weights(*args, **kwargs)
     text = str(error.value)
     assert "\n" not in text and len(text) < 800
     return text
@@ -98,13 +98,13 @@ def unavailable(*args, **kwargs) -> str:
 @pytest.mark.parametrize("digits", [8, 11, 64])
 def test_downloaded_once(server, tmp_path, digits):
     remote = Remote("net.pth", server.url, DIGEST[:digits])
-    path, = find("method", [remote], tmp_path / "own")
+    path, = find_weights("method", [remote], tmp_path / "own")
     assert path == tmp_path / "cache" / "method" / "net.pth" and path.read_bytes() == CONTENT
     assert names(path.parent) == {"net.pth"} and not (tmp_path / "own").exists()
     asked = server.asked
     server.close()
-    assert find("method", [remote], tmp_path / "own") == [path]
-    assert find("method", [remote], tmp_path / "own", download=False) == [path]
+    assert find_weights("method", [remote], tmp_path / "own") == [path]
+    assert find_weights("method", [remote], tmp_path / "own", download=False) == [path]
     assert server.asked == asked == 2
 
 
@@ -116,12 +116,12 @@ def test_another_file_than_published(server, tmp_path, digits):
     assert names(tmp_path / "cache" / "method") == set()
     server.content = b"now the right one"
     right = Remote("net.pth", server.url, hashlib.sha256(server.content).hexdigest()[:digits])
-    assert find("method", [right], tmp_path)[0].read_bytes() == server.content
+    assert find_weights("method", [right], tmp_path)[0].read_bytes() == server.content
 
 
 def test_continues_after_a_break(server, tmp_path):
     server.cuts = [200_000]
-    path, = find("method", [Remote("net.pth", server.url, DIGEST[:8])], tmp_path)
+    path, = find_weights("method", [Remote("net.pth", server.url, DIGEST[:8])], tmp_path)
     assert path.read_bytes() == CONTENT
     assert (200_000, 100_000) in server.taken
 
@@ -130,10 +130,10 @@ def test_continues_in_the_next_run(server, tmp_path, monkeypatch):
     remote = Remote("net.pth", server.url, DIGEST[:8])
     server.cuts = [200_000]
     with monkeypatch.context() as patch:
-        patch.setattr(fetch, "RETRIES", 0)
+        patch.setattr(download, "RETRIES", 0)
         assert "broke off" in unavailable("method", [remote], tmp_path)
     assert not (tmp_path / "cache" / "method" / "net.pth").exists()
-    assert find("method", [remote], tmp_path)[0].read_bytes() == CONTENT
+    assert find_weights("method", [remote], tmp_path)[0].read_bytes() == CONTENT
     assert (200_000, 100_000) in server.taken
 
 
@@ -150,7 +150,7 @@ def test_nobody_there(tmp_path):
 
 
 def test_a_server_that_says_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "REACH_S", 0.5)
+    monkeypatch.setattr(pretrained, "REACH_S", 0.5)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -161,7 +161,7 @@ def test_a_server_that_says_nothing(tmp_path, monkeypatch):
 
 
 def test_a_name_that_takes_long_to_look_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "REACH_S", 0.3)
+    monkeypatch.setattr(pretrained, "REACH_S", 0.3)
 
     def slow(*_, **__):
         time.sleep(2)
@@ -176,7 +176,7 @@ def test_a_name_that_takes_long_to_look_up(tmp_path, monkeypatch):
 def test_a_name_that_is_unknown(tmp_path):
     start = time.monotonic()
     text = unavailable("method", [Remote("net.pth", "http://weights.invalid/net.pth", DIGEST)], tmp_path)
-    assert "could not be downloaded" in text and time.monotonic() - start < weights.REACH_S + 2
+    assert "could not be downloaded" in text and time.monotonic() - start < pretrained.REACH_S + 2
 
 
 @pytest.mark.parametrize("status", [403, 404, 503])
@@ -193,20 +193,20 @@ def test_without_trying(server, tmp_path, monkeypatch, switch):
     assert ("SVS_OFFLINE" in text) == (switch == "variable") and server.asked == 0
     assert not (tmp_path / "cache").exists()
     monkeypatch.setenv("SVS_OFFLINE", "0")
-    assert find("method", [Remote("net.pth", server.url, DIGEST)], tmp_path)
+    assert find_weights("method", [Remote("net.pth", server.url, DIGEST)], tmp_path)
 
 
 def test_a_persons_own_file_comes_first_and_may_be_another(server, tmp_path, caplog):
     remote = Remote("net.pth", server.url, DIGEST[:8])
-    find("method", [remote], tmp_path / "own")
+    find_weights("method", [remote], tmp_path / "own")
     own = tmp_path / "own" / "net.pth"
     own.parent.mkdir()
     own.write_bytes(CONTENT)
     with caplog.at_level(logging.INFO, logger="svs"):
-        assert find("method", [remote], own.parent) == [own]
+        assert find_weights("method", [remote], own.parent) == [own]
         assert not caplog.messages
         own.write_bytes(b"trained at home")
-        assert find("method", [remote], own.parent) == [own]
+        assert find_weights("method", [remote], own.parent) == [own]
     assert len(caplog.messages) == 1 and "is not the published file" in caplog.text and str(own) in caplog.text
 
 
@@ -214,7 +214,7 @@ def test_each_file_from_where_it_is(server, tmp_path):
     files = [Remote(name, server.url, DIGEST[:8]) for name in ("a.pth", "b.pth")]
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "b.pth").write_bytes(CONTENT)
-    assert find("method", files, tmp_path / "own") == [tmp_path / "cache" / "method" / "a.pth",
+    assert find_weights("method", files, tmp_path / "own") == [tmp_path / "cache" / "method" / "a.pth",
                                                        tmp_path / "own" / "b.pth"]
 
 
@@ -225,7 +225,7 @@ def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
 
 
 def _found(remote, folder, answers):
-    answers.put(hashlib.sha256(find("method", [remote], folder)[0].read_bytes()).hexdigest())
+    answers.put(hashlib.sha256(find_weights("method", [remote], folder)[0].read_bytes()).hexdigest())
 
 
 def test_processes_that_want_the_same_file_wait_for_each_other(server, tmp_path):

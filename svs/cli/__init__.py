@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from typer.exceptions import Abort, TyperException
 
-from svs.cli import doctor, report, revisions, separate, tools, vad, voice, web
+from svs.cli import doctor, extract, methods, report, revisions, score, separate, train, vad, voice, web
 from svs.cli.options import app
 from svs.errors import SettingsError
-from svs.running import main as run
+from svs.runtime.process import main as run
 
-__all__ = ["doctor", "main", "report", "revisions", "separate", "tools", "vad", "voice", "web"]
+__all__ = ["doctor", "extract", "main", "methods", "report", "revisions", "score", "separate", "train", "vad",
+           "voice", "web"]
 
 # What `svs -h` shows, in its order.
 _PANELS = {

@@ -19,12 +19,12 @@ def doctor(
     verbose: options.Verbose = False,
 ) -> None:
     """What is installed and what is missing; exit code 1 where a method of params.yaml can't run."""
-    from svs import doctor as library
+    from svs.services import doctor as service_doctor
 
-    found = library.checks(project, full=full)
+    found = service_doctor.checks(project, full=full)
     if json:
-        print(library.as_json(found))
+        print(service_doctor.as_json(found))
     elif not quiet:
-        print(library.as_text(found))
+        print(service_doctor.as_text(found))
     if any(check.fatal for check in found):
         raise typer.Exit(1)

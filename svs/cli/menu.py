@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import questionary
 
-from svs.cli.separate import Request
+from svs.cli.request import Request
 from svs.errors import SVSError
 
 if TYPE_CHECKING:
-    from svs.project import Project
+    from svs.config.project import Project
 
 _FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
 
@@ -25,13 +25,16 @@ def ask(given: Request) -> Request:
     KeyboardInterrupt
         The person left.
     """
-    from svs import dataset, doctor, paths, project, separators
-    from svs.settings import NETS
+    from svs import separators
+    from svs.config import paths, project
+    from svs.config.schema import NETS
+    from svs.data import inspection, locate
+    from svs.services import doctor
 
-    here = project.find(given.project, given.all_overrides())
+    here = project.find_project(given.project, given.all_overrides())
     try:
-        folder = given.musdb or dataset.present(here.settings, here.path(paths.DATASETS))
-        tracks = dataset.list_test_tracks(folder)
+        folder = given.musdb or locate.locate_present(here.settings, here.path(paths.DATASETS))
+        tracks = inspection.list_test_tracks(folder)
     except SVSError as error:
         tracks = []
         questionary.print(f"no test tracks to choose from: {error}", style="fg:ansiyellow")
@@ -63,9 +66,9 @@ def ask(given: Request) -> Request:
 
 def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Choice:
     """A method; a net of ours that is not trained can't be chosen.  (Weights of others are fetched when needed.)"""
-    from svs import doctor
-    from svs.models import ON_MIXES
-    from svs.settings import NETS
+    from svs.config.schema import NETS
+    from svs.networks import ON_MIXES
+    from svs.services import doctor
 
     untrained = name in (*NETS, *ON_MIXES) and not doctor.method(name, here).ok
     return questionary.Choice(f"{name}: {text}", name, checked=ticked and not untrained,

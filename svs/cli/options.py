@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import svs
-from svs.running import log
+from svs.runtime.process import log
 
 app = typer.Typer(
     name="svs", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",

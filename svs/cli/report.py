@@ -28,12 +28,12 @@ def report(
 
     It opens from disk, asks for nothing from anywhere, and can be put on any web server.
     """
-    from svs import project as projects
-    from svs import settings
+    from svs.config import project as config_project
+    from svs.config import schema
     from svs.report.build import build
 
-    here = projects.find(project, overrides or [])
-    chosen = settings.changed(here.settings.report, "report", audio=audio)
+    here = config_project.find_project(project, overrides or [])
+    chosen = schema.changed(here.settings.report, "report", audio=audio)
     built = build(here.home, here.settings.model_copy(update={"report": chosen}), output)
     if not quiet:
         print(built.index)

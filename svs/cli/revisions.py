@@ -24,20 +24,21 @@ def compare(
     verbose: options.Verbose = False,
 ) -> None:
     """How every method's SDR changed since REV, track by track: the median with its interval."""
-    from svs import files, revisions
-    from svs import project as projects
+    from svs.config import project as config_project
+    from svs.evaluation import revisions
+    from svs.runtime import files
 
-    here = projects.find(project)
+    here = config_project.find_project(project)
     before, after = revisions.committed(against, here.home), revisions.workspace(here.home)
     found = revisions.compare(before, after, here.settings.seed)
     if not quiet:
         print(revisions.as_markdown(found).rstrip() if markdown else revisions.as_text(found))
     if output is not None:
-        from svs import plots
+        from svs.figures import scores, style
 
         files.write_text(output / "compare.md", revisions.as_markdown(found))
         note = "points are tracks; beside the names the medians of the vocals, before and after"
-        plots.save(plots.revisions_boxplot((before.name, before.table), (after.name, after.table), note),
+        style.save(scores.revisions_boxplot((before.name, before.table), (after.name, after.table), note),
                    output / "compare.png")
 
 
@@ -53,10 +54,10 @@ def gate(
     verbose: options.Verbose = False,
 ) -> None:
     """Exit code 7 where a method's SDR fell since REV: by more than the tolerance, its interval below zero."""
-    from svs import project as projects
-    from svs import revisions
+    from svs.config import project as config_project
+    from svs.evaluation import revisions
 
-    here = projects.find(project)
+    here = config_project.find_project(project)
     found = revisions.compare(revisions.committed(against, here.home), revisions.workspace(here.home),
                               here.settings.seed)
     passed = revisions.gate(found, here.settings.gate.tolerance if tolerance is None else tolerance,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,73 +13,18 @@ import typer
 
 from svs.cli import options
 from svs.cli.options import app
+from svs.cli.request import DEFAULT_OUTPUT, Request, split_methods
 from svs.errors import DataError, SettingsError, SVSError
-from svs.running import log
-from svs.scores import TARGETS
+from svs.runtime.process import log
+from svs.stems import TARGETS
 
 if TYPE_CHECKING:
-    from svs.project import Project
-    from svs.service import Order, Result, Song
+    from svs.config.project import Project
+    from svs.services.recordings import Order, Result, Song
 
 DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"       # svs.separators.PREFERRED
-DEFAULT_OUTPUT = Path("separated")
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"      # a track of MUSDB18 is measured when it is opened
-
-
-@dataclass
-class Request:
-    """What `svs separate` is asked for, by flags or by the menu."""
-
-    songs: list[str] = field(default_factory=list)
-    tracks: list[str] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)         # none: the best that is trained here
-    output: Path = DEFAULT_OUTPUT
-    start: float = 0.0
-    duration: float | None = None
-    codec: str = "wav"
-    wiener: bool = False
-    hpss: bool = False
-    reference: Path | None = None
-    musdb: Path | None = None
-    weights: Path | None = None
-    overwrite: bool = False
-    picture: bool = True
-    project: Path | None = None
-    overrides: list[str] = field(default_factory=list)
-
-    def command(self) -> str:
-        """The command line that asks for the same."""
-        words = ["svs", "separate", *(song if not song.startswith("-") else f"./{song}" for song in self.songs)]
-        for flag, values in (("--track", self.tracks), ("--method", self.methods)):
-            words += [word for value in values for word in (flag, value)]
-        words += ["--output", str(self.output)]
-        for flag, value in (("--start", self.start or None), ("--duration", self.duration),
-                            ("--format", self.codec if self.codec != "wav" else None), ("--reference", self.reference),
-                            ("--musdb", self.musdb), ("--weights", self.weights), ("--project", self.project)):
-            words += [] if value is None else [flag, f"{value:.10g}" if isinstance(value, float) else str(value)]
-        words += [flag for flag, on in (("--wiener", self.wiener), ("--hpss", self.hpss),
-                                        ("--overwrite", self.overwrite), ("--no-picture", not self.picture)) if on]
-        words += [word for override in self.overrides for word in ("--set", override)]
-        return shlex.join(words)
-
-    def all_overrides(self) -> list[str]:
-        """--wiener, --hpss and --weights as parameters, and those of --set."""
-        from svs.settings import NETS
-
-        laid = [f"separate.{method}.{key}={value}" for key, value, on in
-                (("wiener", "1", self.wiener), ("hpss", "true", self.hpss)) if on for method in NETS]
-        if self.weights is not None:
-            folder = self.weights.expanduser().resolve()
-            laid += [f"methods.{method}={_quoted(folder)}" for method in ("openunmix", "spleeter")]
-        return [*laid, *self.overrides]
-
-
-def _quoted(path: Path) -> str:
-    """A path as a string of YAML."""
-    import json
-
-    return json.dumps(str(path), ensure_ascii=False)
 
 
 @app.command()
@@ -130,47 +74,41 @@ def separate(
         raise typer.Exit(code)
 
 
-def split_methods(given: Sequence[str] | None) -> list[str]:
-    """Methods of `--method a --method b,c`, each once."""
-    names = [name.strip() for text in given or () for name in text.split(",")]
-    if not all(names):
-        raise SettingsError(f"--method {','.join(given)!r}: expected names of methods; `svs methods` lists them")
-    return list(dict.fromkeys(names))
-
-
 def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     """Do what is asked, calling the two files `names`; returns the exit code."""
-    from svs import project, separators, service
-    from svs.settings import NETS
+    from svs import separators
+    from svs.config import project as config_project
+    from svs.config.schema import NETS
+    from svs.services import recordings
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
-    here = project.find(request.project, request.all_overrides())
+    here = config_project.find_project(request.project, request.all_overrides())
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home)])
         log.info("by %s, the best that is trained here; --method chooses another", request.methods[0])
     blind = [method for method in request.methods if method in separators.ORACLES]
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")
-    order = service.Order(tuple(request.methods), request.output, request.start, request.duration, request.codec,
+    order = recordings.Order(tuple(request.methods), request.output, request.start, request.duration, request.codec,
                           request.overwrite, request.picture, names)
-    found = service.recordings(request.songs) if request.songs else []
+    found = recordings.recordings(request.songs) if request.songs else []
     if request.reference is not None and len(found) != 1:
         raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(found)}")
     if (request.wiener or request.hpss) and not set(request.methods) & set(NETS):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(NETS))
-    jobs = [*zip(found, service.song_names(found), strict=True), *((track, None) for track in request.tracks)]
-    with options.resumable(), service.only_one(request.output):
+    jobs = [*zip(found, recordings.song_names(found), strict=True), *((track, None) for track in request.tracks)]
+    with options.resumable(), recordings.only_one(request.output):
         return _each(here, order, request, jobs)
 
 
 def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path | str, str | None]]) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from svs import service
-    from svs.running import bar
+    from svs.runtime.progress import bar
+    from svs.services import recordings
 
-    worker = service.Service(here, order)
+    worker = recordings.Service(here, order)
     failed: list[tuple[str, str, SVSError]] = []        # recording; method, or nothing for all of them; why
     lengths = [_seconds(path, order) if name is not None else 0.0 for path, name in jobs]
     total = sum(lengths) * len(worker.methods)
@@ -182,7 +120,7 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
             try:
                 with ExitStack() as stack:
                     song = stack.enter_context(
-                        service.opened(path, name, order, request.reference) if name is not None
+                        recordings.open_song(path, name, order, request.reference) if name is not None
                         else open_track(here, request.musdb, path, order))
                     if getattr(song.mixture, "silent", False):
                         log.warning("%s: digitally silent throughout", path)
@@ -211,10 +149,10 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
 
 def _seconds(path: Path, order: Order) -> float:
     """About how long the passage of a recording is; 0 where it can't be told (separating it will say why)."""
-    from svs import media
+    from svs.audio import decode
 
     try:
-        whole = media.probe(path).seconds or 0.0
+        whole = decode.probe(path).seconds or 0.0
     except SVSError:
         return 0.0
     rest = max(0.0, whole - order.start)
@@ -224,12 +162,14 @@ def _seconds(path: Path, order: Order) -> float:
 @contextmanager
 def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> Iterator[Song]:
     """A test track of MUSDB18, with its true stems, as a song."""
-    from svs import dataset, paths
-    from svs.audio import PassageSource, passage
-    from svs.service import Song
+    from svs.audio.convert import passage
+    from svs.audio.sources import PassageSource
+    from svs.config import paths
+    from svs.data import inspection, locate
+    from svs.services.recordings import Song
 
-    folder = musdb if musdb is not None else dataset.present(here.settings, here.path(paths.DATASETS))
-    with dataset.open_test_track(folder, name) as (title, sources):
+    folder = musdb if musdb is not None else locate.locate_present(here.settings, here.path(paths.DATASETS))
+    with inspection.open_test_track(folder, name) as (title, sources):
         first, last = passage(sources["mixture"], order.start, order.duration)
         if first >= last:
             mixture = sources["mixture"]
@@ -255,14 +195,15 @@ def _summarise(output: Path, results: list[Result]) -> None:
     scored = {result.method: result.scores for result in results if result.scores is not None}
     if not scored:
         return
-    from svs import plots, summary
+    from svs.evaluation import tables
+    from svs.figures import scores, style
 
     folder = output / results[0].song
-    frames = summary.frame_table(scored)
-    summary.write_table(folder / "scores.csv", frames)
+    frames = tables.frame_table(scored)
+    tables.write_table(folder / "scores.csv", frames)
     if not frames["SDR"].notna().any():
         log.warning("%s: there is no second in which both parts sound, so there is no score", results[0].song)
         return
-    plots.save(plots.measures_boxplot(frames, results[0].song), folder / "scores.png")
+    style.save(scores.measures_boxplot(frames, results[0].song), folder / "scores.png")
     print(f"\n{results[0].song}: BSS Eval v4, median over {frames['frame'].nunique()} frames of one second, in dB")
-    print(summary.frame_medians(frames))
+    print(tables.frame_medians(frames))

@@ -11,7 +11,7 @@ import typer
 from svs.cli import options
 from svs.cli.options import app
 from svs.errors import SVSError
-from svs.running import log
+from svs.runtime.process import log
 
 
 @app.command()
@@ -31,30 +31,34 @@ def vad(
     verbose: options.Verbose = False,
 ) -> None:
     """Where somebody sings, by the voice activity net: OUTPUT/SONG/{segments.csv,activity.png}."""
-    from svs import media, plots, service, singing
-    from svs import project as projects
-    from svs.running import bar
+    from svs.audio import decode
+    from svs.config import project as config_project
+    from svs.figures import spectrograms
+    from svs.runtime.progress import bar
+    from svs.services import recordings
+    from svs.services import vad as vad_results
+    from svs.vad import detector as vad_detector
 
-    here = projects.find(project, overrides or ())
-    found = service.recordings(songs)
-    names = service.song_names(found)
+    here = config_project.find_project(project, overrides or ())
+    found = recordings.recordings(songs)
+    names = recordings.song_names(found)
     failed: list[tuple[Path, SVSError]] = []
-    with options.resumable(), service.only_one(output):
-        detector = singing.Detector(here, threshold)
+    with options.resumable(), recordings.only_one(output):
+        detector = vad_detector.Detector(here, threshold)
         with bar(total=len(found), unit="song", desc="vad") as moving:
             for path, name in zip(found, names, strict=True):
                 try:
                     folder = output / name
-                    media.probe(path)       # says why where it can't be read
-                    request = singing.request(path, start, duration, detector)
-                    if singing.finished(folder, request, overwrite):
+                    decode.probe(path)       # says why where it can't be read
+                    request = vad_results.request(path, start, duration, detector)
+                    if vad_results.finished(folder, request, overwrite):
                         log.info("%s (was there already)", folder)
                         continue
-                    with media.opened(path, start, duration) as recording:
+                    with decode.open_recording(path, start, duration) as recording:
                         activity = detector.listen(recording)
-                        figure = plots.activity_picture(name, recording, activity, here.settings.plots, start) \
+                        figure = spectrograms.activity_picture(name, recording, activity, here.settings.plots, start) \
                             if picture else None
-                    singing.save(folder, activity, request, figure)
+                    vad_results.save(folder, activity, request, figure)
                     log.info("%s: %d segments, %.1f of %.1f s", folder, len(activity.segments()),
                              activity.sung(), activity.seconds)
                 except SVSError as error:

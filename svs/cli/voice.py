@@ -41,7 +41,7 @@ def _command(name: str, what: str) -> None:
         quiet: options.Quiet = False,
         verbose: options.Verbose = False,
     ) -> None:
-        from svs.service import ENHANCED
+        from svs.services.recordings import ENHANCED
 
         methods = split_methods(method or ["repet_sim"])
         if unknown := [each for each in methods if each not in _METHODS]:

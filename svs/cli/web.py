@@ -25,9 +25,9 @@ def serve(
 
     Nothing is fetched from outside and nothing is sent.
     """
-    from svs.webpage import server
+    from svs.app import server
 
     server.require()
-    from svs import project as projects
+    from svs.config import project as config_project
 
-    server.serve(projects.find(project, overrides or []), host=host, port=port, minutes=max_minutes, show=open_)
+    server.serve(config_project.find_project(project, overrides or []), host=host, port=port, minutes=max_minutes, show=open_)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from svs import availability, dataset, paths
+from svs.config import paths
+from svs.config.schema import Settings
+from svs.data import locate
 from svs.errors import DataError
-from svs.files import written
-from svs.report import content, listening, page
-from svs.running import each_in_parallel
-from svs.settings import Settings
+from svs.report import content, listening
+from svs.report import page as report_page
+from svs.runtime import unavailable
+from svs.runtime.files import written
+from svs.runtime.parallel import each_in_parallel
 
 log = logging.getLogger("svs")
 
@@ -53,17 +56,17 @@ def build(home: Path, settings: Settings, folder: Path) -> Built:
     if folder.exists() and not (folder / INDEX).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: expected no such folder, an empty one or an old report; choose another")
     gathered = content.gather(home, settings)
-    data = dataset.opened(settings, home / paths.MANIFEST, home / paths.DATASETS)
+    data = locate.open_dataset(settings, home / paths.MANIFEST, home / paths.DATASETS)
     tracks = data.manifest.split("test")
     here = [method.name for method in gathered.methods if method.here
-            and not availability.reason(home / paths.ESTIMATES / method.name)]
+            and not unavailable.reason(home / paths.ESTIMATES / method.name)]
     jobs = [listening.Job(number, track, listening.allowed(settings.report.audio, data.manifest.dataset, track.name))
             for number, track in enumerate(tracks, start=1)]
     with written(folder) as temporary:
         make = partial(listening.make, data=data, estimates=home / paths.ESTIMATES, methods=here, folder=temporary,
                        report=settings.report, plots=settings.plots)
         passages = each_in_parallel(make, jobs, unit="track", desc="report", threads=True)
-        html = page.render(gathered, passages, settings)
+        html = report_page.render(gathered, passages, settings)
         (temporary / INDEX).write_text(html, encoding="utf-8")
         sizes = {path: path.stat().st_size for path in temporary.rglob("*") if path.is_file()}
         shown = sizes.pop(temporary / INDEX)

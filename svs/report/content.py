@@ -13,15 +13,18 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from svs import availability, paths
-from svs.dataset import Manifest
+from svs.config import paths
+from svs.config.schema import Settings
+from svs.data.dataset import Manifest
 from svs.errors import DataError
-from svs.files import read_json
-from svs.published import FLOOR, ORACLES, OUTPERFORMED, SEED_VAL_LOSS
-from svs.scores import BSSEVAL, MEASURES, SEED, TARGETS
+from svs.evaluation.museval_json import BSSEVAL, MEASURES, SEED
+from svs.evaluation.sisec18 import FLOOR, ORACLES, OUTPERFORMED
+from svs.networks import DISSERTATION_VAL_LOSS
+from svs.runtime import unavailable
+from svs.runtime.files import read_json
 from svs.separators import ORACLES as CEILINGS
 from svs.separators import REGISTRY
-from svs.settings import Settings
+from svs.stems import TARGETS
 
 OURS, PUBLISHED = "ours", "published"       # kinds of methods, beside these two that mark the ends of the scale
 BOTTOM, TOP = "floor", "ceiling"
@@ -108,7 +111,7 @@ def gather(home: Path, settings: Settings) -> Content:
     published = _table(metrics / "published.csv", _SCORES)
     frames = _table(metrics / "frames.csv", ("track", "target", "second"))
     absent = {method: reason for method in settings.methods
-              if (reason := availability.reason(Path(home) / paths.ESTIMATES / method))}
+              if (reason := unavailable.reason(Path(home) / paths.ESTIMATES / method))}
     names = list(dict.fromkeys(tables[BSSEVAL]["method"]))
     tables[BSSEVAL] = pd.concat([tables[BSSEVAL], published], ignore_index=True) if len(published) \
         else tables[BSSEVAL]
@@ -120,12 +123,12 @@ def gather(home: Path, settings: Settings) -> Content:
         methods=[*map(_method, names), *map(_system, dict.fromkeys(published["method"]))],
         absent=absent,
         unpublished=None if len(published) else
-        availability.reason(Path(home) / paths.PUBLISHED) or "metrics/published.csv names none",
+        unavailable.reason(Path(home) / paths.PUBLISHED) or "metrics/published.csv names none",
         tracks=tracks,
         scores={protocol: _by_method(table, tracks) for protocol, table in tables.items()},
         frames={str(track): _seconds(rows, names) for track, rows in frames.groupby("track", sort=False)},
         paired=_table(metrics / "paired.csv", _PAIRED).astype(dict.fromkeys(("tracks", "wins", "ties", "losses"), int)),
-        curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", SEED_VAL_LOSS.get(name)) for name in trainings},
+        curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", DISSERTATION_VAL_LOSS.get(name)) for name in trainings},
         trainings={name: read_json(metrics / "training" / f"{name}.json") for name in trainings},
         activity=read_json(metrics / "vad.json"),
     )

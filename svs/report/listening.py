@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps, image
 
-from svs import synth
-from svs.audio import PassageSource, Source, WavSource, mono
-from svs.dataset import Dataset, Track
-from svs.files import written
-from svs.media import encode
-from svs.scores import TARGETS
-from svs.settings import Plots, Report
+from svs.audio.convert import mono
+from svs.audio.encode import encode
+from svs.audio.sources import PassageSource, Source, WavSource
+from svs.config.schema import Plots, Report
+from svs.data import synthetic
+from svs.data.dataset import Dataset, Track
+from svs.runtime.files import written
+from svs.stems import TARGETS
 
 COLUMNS, ROWS = 900, 180        # of a picture's spectrogram; the mask of as many stands below it
 LOWEST = 60.0                   # Hz
@@ -65,7 +66,7 @@ class Passage:
 
 def allowed(audio: str, name: str, track: str) -> bool:
     """May the audio of a track of data set `name` go into a report of `audio` (all, generated, none)?"""
-    return audio == "all" or (audio == "generated" and name == "tiny" and synth.is_generated(track))
+    return audio == "all" or (audio == "generated" and name == "tiny" and synthetic.is_generated(track))
 
 
 def make(job: Job, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path, report: Report,

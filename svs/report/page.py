@@ -19,11 +19,12 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from svs.config.schema import MixTraining, Settings
+from svs.evaluation.museval_json import BSSEVAL, MEASURES
 from svs.report import content
 from svs.report.content import Content, Method
 from svs.report.listening import LOWEST, Passage
-from svs.scores import BSSEVAL, MEASURES, TARGETS
-from svs.settings import MixTraining, Settings
+from svs.stems import TARGETS
 
 _HERE = Path(__file__).parent
 _ICON = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" '

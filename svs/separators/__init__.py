@@ -1,7 +1,7 @@
 """Separation methods by name.
 
 A method is one file here with `build(settings, needs)` that returns a
-`Separator`, one group of options in `svs.settings.Separate`, and one line under
+`Separator`, one group of options in `svs.config.schema.Separate`, and one line under
 `methods` in `params.yaml`.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from svs.config.schema import Settings
 from svs.errors import ModelError, SettingsError
 from svs.separators.base import Separator
-from svs.settings import Settings
 
 # Each method, and in a few words what it is (shown by `svs methods`).
 REGISTRY = {

@@ -9,10 +9,10 @@ from math import gcd, lcm
 
 import numpy as np
 
-from svs.audio import resample
-from svs.running import cores
-from svs.settings import Representation
-from svs.spectral import istft, stft
+from svs.audio.convert import resample
+from svs.config.schema import Representation
+from svs.dsp.stft import istft, stft
+from svs.runtime.parallel import cores
 
 _LONGEST_STEP = 8.0        # s; 8 kHz and 44.1 kHz meet every 5.12 s
 
@@ -21,7 +21,7 @@ class Separator(ABC):
     """A method that estimates the vocals of a mixture.
 
     The accompaniment is always the mixture less the vocals, so the two sum to
-    the mixture.  `svs.chunking` hands a song over in chunks: they begin on
+    the mixture.  `svs.separators.chunking` hands a song over in chunks: they begin on
     multiples of `alignment` and have `context` samples more on either side,
     which are thrown away.
     """
@@ -157,3 +157,29 @@ def _fit(audio: np.ndarray, samples: int) -> np.ndarray:
     if len(audio) >= samples:
         return audio[:samples]
     return np.pad(audio, ((0, samples - len(audio)), (0, 0)))
+
+
+def in_pairs(function: Callable[[np.ndarray], np.ndarray], mixture: np.ndarray) -> np.ndarray:
+    """Apply a function of stereo audio to pairs of channels.
+
+    Of an odd number of channels the last is doubled, and the mean of its two
+    estimates taken.
+
+    Parameters
+    ----------
+    function : callable
+        From float32 (samples, 2) to float32 (samples, 2).
+    mixture : float32 (samples, channels)
+
+    Returns
+    -------
+    float32 (samples, channels)
+    """
+    estimates = []
+    for first in range(0, mixture.shape[1], 2):
+        pair = mixture[:, first:first + 2]
+        if pair.shape[1] == 2:
+            estimates.append(function(pair))
+        else:
+            estimates.append(function(np.repeat(pair, 2, axis=1)).mean(axis=1, keepdims=True, dtype=np.float32))
+    return np.concatenate(estimates, axis=1)

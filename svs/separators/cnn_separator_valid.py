@@ -1,11 +1,11 @@
-"""The mask predicted by `svs.models.cnn_separator_valid`, trained by this repository."""
+"""The mask predicted by `svs.networks.cnn_separator_valid`, trained by this repository."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from svs.separators.network import NetworkSeparator
-from svs.settings import Settings
+from svs.config.schema import Settings
+from svs.separators.cnn import NetworkSeparator
 
 
 def build(settings: Settings, needs: Path) -> NetworkSeparator:

@@ -20,10 +20,10 @@ import librosa
 import numpy as np
 import scipy.ndimage
 
+from svs.config.schema import HpssOptions, HpssPass, Representation, Settings
+from svs.dsp.stft import istft, stft
 from svs.separators.base import Separator
-from svs.settings import HpssOptions, HpssPass, Representation, Settings
-from svs.similarity import cutoff_bin, padded, power_of_two
-from svs.spectral import istft, stft
+from svs.separators.repetition import cutoff_bin, padded, power_of_two
 
 
 class Hpss(Separator):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from svs.config.schema import KnnMedianOptions, Representation, Settings
 from svs.separators.base import Separator
-from svs.settings import KnnMedianOptions, Representation, Settings
-from svs.similarity import RepetitionSeparator, power_of_two, windows
+from svs.separators.repetition import RepetitionSeparator, power_of_two, windows
 
 
 class KnnMedian(RepetitionSeparator):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from svs.config.schema import Settings
 from svs.separators.base import Separator
-from svs.settings import Settings
 
 
 class Mixture(Separator):

@@ -23,12 +23,11 @@ from types import ModuleType
 
 import numpy as np
 
-from svs import weights
-from svs.audio import resample
-from svs.channels import in_pairs
+from svs.audio.convert import resample
+from svs.config.schema import OpenUnmixOptions, Representation, Settings
+from svs.data import pretrained
 from svs.errors import ModelError
-from svs.separators.base import MaskSeparator
-from svs.settings import OpenUnmixOptions, Representation, Settings
+from svs.separators.base import MaskSeparator, in_pairs
 
 # Record on Zenodo, and a file for each target, what we call vocals first.  The digits in a
 # name are the first of the file's sha256, as in all files of PyTorch's hub.
@@ -43,13 +42,13 @@ _BYGONE = ("sample_rate", "stft.window", "transform.0.window")
 _NOUGHT = 1e-20
 
 
-def remotes(model: str) -> dict[str, weights.Remote]:
+def remotes(model: str) -> dict[str, pretrained.Remote]:
     """The files of a model's weights by target, as published."""
     record, names = RECORDS[model]
     files = {}
     for name in names:
         target, digits = re.fullmatch(r"([a-z]+)[-_]([0-9a-f]{8})\.pth", name).groups()
-        files[target] = weights.Remote(name, f"https://zenodo.org/records/{record}/files/{name}", digits)
+        files[target] = pretrained.Remote(name, f"https://zenodo.org/records/{record}/files/{name}", digits)
     return files
 
 
@@ -75,7 +74,7 @@ class OpenUnmix(MaskSeparator):
         files = remotes(options.model)
         if options.targets == "vocals":
             files = dict(list(files.items())[:1])
-        paths = weights.find(self.name, list(files.values()), folder)
+        paths = pretrained.find_weights(self.name, list(files.values()), folder)
         package = _package()
         separator = getattr(package, options.model)(targets=list(files), pretrained=False)
         for network, path in zip(separator.target_models.values(), paths, strict=True):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from svs.masks import ideal_binary_mask
+from svs.config.schema import Representation, Settings
+from svs.dsp.masks import ideal_binary_mask
 from svs.separators.base import MaskSeparator
-from svs.settings import Representation, Settings
 
 
 class OracleIBM(MaskSeparator):

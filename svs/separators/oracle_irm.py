@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from svs.masks import ideal_ratio_mask
+from svs.config.schema import RatioOptions, Representation, Settings
+from svs.dsp.masks import ideal_ratio_mask
 from svs.separators.base import MaskSeparator
-from svs.settings import RatioOptions, Representation, Settings
 
 
 class OracleIRM(MaskSeparator):

@@ -19,10 +19,10 @@ from pathlib import Path
 import librosa
 import numpy as np
 
+from svs.config.schema import RepetSimAuthors, RepetSimLibrosa, Representation, Settings
+from svs.dsp.stft import HAMMING, stft
 from svs.separators.base import Separator
-from svs.settings import RepetSimAuthors, RepetSimLibrosa, Representation, Settings
-from svs.similarity import RepetitionSeparator, padded, peaks, power_of_two, unit, windows
-from svs.spectral import HAMMING, stft
+from svs.separators.repetition import RepetitionSeparator, padded, peaks, power_of_two, unit, windows
 
 _EPSILON = np.finfo(np.float64).eps
 _DIGITS = 10     # of a similarity: identical frames tie whichever way a product was summed

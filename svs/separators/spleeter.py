@@ -2,7 +2,7 @@
 
 Spleeter's pins exclude ours, so it lives in an environment of its own, made on
 demand by `tools/spleeter.sh`.  Its network answers from a process there
-(`svs.spleeter_worker`), which loads the checkpoint once.
+(`svs.separators.spleeter_worker`), which loads the checkpoint once.
 
 The network sees a song in segments of 512 frames (11.9 s) and nothing beyond
 a segment, so where segments begin is part of the estimate.  Here they begin
@@ -30,18 +30,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from svs import weights
-from svs.audio import resample
-from svs.channels import in_pairs
+from svs.audio.convert import resample
+from svs.config.paths import PACKAGE
+from svs.config.schema import Settings, SpleeterOptions
+from svs.data import pretrained
 from svs.errors import SVSError, UnavailableError
-from svs.files import PACKAGE, sha256, written
-from svs.running import unbroken
-from svs.separators.base import Separator
-from svs.settings import Settings, SpleeterOptions
-from svs.worker import Worker
+from svs.runtime.files import sha256, written
+from svs.runtime.process import unbroken
+from svs.runtime.worker import Worker
+from svs.separators.base import Separator, in_pairs
 
 # The checksum is spleeter's own (its tests compare it with the release's checksum.json).
-ARCHIVE = weights.Remote("2stems.tar.gz", "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz",
+ARCHIVE = pretrained.Remote("2stems.tar.gz", "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz",
                          "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692")
 _LARGEST = 1 << 30         # bytes that an archive may unpack to; Deezer's: 80 MB
 _MEMBERS = 100
@@ -62,7 +62,7 @@ class Spleeter(Separator):
     """Parameters
     ----------
     worker : Worker
-        The network (`svs.spleeter_worker`); ended with this object.
+        The network (`svs.separators.spleeter_worker`); ended with this object.
     """
 
     name = "spleeter"
@@ -199,8 +199,8 @@ def find(folder: Path) -> Path:
         return checkpoint(folder / "2stems")
     if any(next(folder.glob(pattern), None) for pattern in ("checkpoint", "*.index", "*.data-*-of-*")):
         return checkpoint(folder)
-    archive, = weights.find(Spleeter.name, [ARCHIVE], folder)
-    unpacked = weights.cache() / Spleeter.name / f"2stems-{sha256([archive])[:16]}"
+    archive, = pretrained.find_weights(Spleeter.name, [ARCHIVE], folder)
+    unpacked = pretrained.cache() / Spleeter.name / f"2stems-{sha256([archive])[:16]}"
     with contextlib.suppress(UnavailableError):
         return checkpoint(unpacked)
     try:
@@ -314,7 +314,7 @@ def build(settings: Settings, needs: Path) -> Spleeter:
     model = find(needs).absolute()
     python = environment(options)
     try:
-        worker = Worker("spleeter", [str(python), "-I", str(PACKAGE / "spleeter_worker.py"), str(model),
+        worker = Worker("spleeter", [str(python), "-I", str(PACKAGE / "separators" / "spleeter_worker.py"), str(model),
                                      repr(options.separation_exponent), options.mask_extension],
                         environment=_FRUGAL)
     except SVSError as error:

@@ -1,4 +1,4 @@
-"""The stereo mask predicted by `svs.models.unet_separator`, trained by this repository."""
+"""The stereo mask predicted by `svs.networks.unet_separator`, trained by this repository."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit
 
+from svs.config.schema import Representation, Settings
+from svs.dsp.stft import log_magnitude, magnitude
 from svs.errors import ModelError, SettingsError
 from svs.separators.base import MaskSeparator, Mean, Separator
-from svs.settings import Representation, Settings
-from svs.spectral import log_magnitude, magnitude
 
 _PIECE = 256           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
@@ -34,7 +34,7 @@ class UNetSeparator(MaskSeparator):
     uses_all_cores = True
 
     def __init__(self, folder: Path):
-        from svs.models.archive import load  # Keras takes seconds to import
+        from svs.networks.archive import load  # Keras takes seconds to import
 
         self._model, card = load(folder)
         try:

@@ -1,0 +1,1 @@
+"""Parameters, the project folder, and where everything lies."""

@@ -1,0 +1,1 @@
+"""Data sets: get one, list its tracks, open a track; pretrained weights."""

@@ -1,0 +1,152 @@
+"""MUSDB18 on disk: find its folder, list its tracks, inspect them, decode `.stem.mp4` files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from svs.audio.sources import WavSource
+from svs.errors import DataError
+from svs.stems import STREAMS
+
+SUFFIX = ".stem.mp4"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A track as found on disk, before anybody looked into it."""
+
+    name: str
+    subset: str
+    path: Path       # the .stem.mp4, or the folder of wav files
+
+    @property
+    def is_stem(self) -> bool:
+        return self.path.name.endswith(SUFFIX)
+
+    def files(self) -> list[Path]:
+        return [self.path] if self.is_stem else [self.path / f"{name}.wav" for name in STREAMS]
+
+
+def with_subsets(folder: Path) -> Path:
+    """The folder itself, or the only folder in it, that holds train/ and test/."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; "
+                        "there is no such folder")
+    for place in (folder, *sorted(item for item in folder.iterdir() if item.is_dir())):
+        if (place / "train").is_dir() and (place / "test").is_dir():
+            return place
+    found = ", ".join(sorted(item.name for item in folder.iterdir())[:5]) or "nothing"
+    raise DataError(f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; found {found}")
+
+
+def candidates(folder: Path) -> list[Candidate]:
+    found = []
+    for subset in ("train", "test"):
+        for item in sorted((folder / subset).iterdir()):
+            if item.name.endswith(SUFFIX) and item.is_file():
+                found.append(Candidate(item.name.removesuffix(SUFFIX), subset, item))
+            elif item.is_dir():
+                found.append(Candidate(item.name, subset, item))
+    if not found:
+        raise DataError(f"{folder}: no tracks; expected train/*{SUFFIX} or train/<track>/mixture.wav")
+    if len({candidate.is_stem for candidate in found}) == 2:
+        raise DataError(f"{folder}: holds {SUFFIX} files and wav folders together; musdb reads one kind: separate them")
+    return found
+
+
+@contextmanager
+def decoded(candidate: Candidate, names: Sequence[str], samples: int | None = None) -> Iterator[dict[str, Path]]:
+    """Wav files of the named streams, of `samples` samples where that is known; temporary ones where they had to be
+    decoded."""
+    if not candidate.is_stem:
+        yield {name: candidate.path / f"{name}.wav" for name in names}
+        return
+    with tempfile.TemporaryDirectory(prefix="svs-") as folder:
+        yield decode_stems(candidate.path, names, Path(folder), samples)
+
+
+def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | None = None) -> dict[str, Path]:
+    """Decode streams of a `.stem.mp4` into 16-bit wav files in `folder` (as musdb does).
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        Of `STREAMS`.
+    folder : Path
+    samples : int, optional
+        What each stream gave when the file was inspected.  Without it, ffprobe
+        is asked for the streams first, which takes as long as decoding seconds
+        of them.
+
+    Raises
+    ------
+    DataError
+        The file is truncated or has other streams than MUSDB18's five, or there is no ffmpeg.
+    """
+    if samples is None:
+        seconds, expected = _probed(path)
+    else:
+        seconds, expected = samples / 44100 * len(names), [samples] * len(STREAMS)
+    wavs = {name: folder / f"{name}.wav" for name in names}
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-xerror", "-i", str(path)]
+    for name, wav in wavs.items():
+        command += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
+    try:
+        done = subprocess.run(command, capture_output=True)
+    except FileNotFoundError:
+        raise DataError(f"{path.name}: decoding it needs ffmpeg; run `make setup`") from None
+    if done.returncode and b"No space left" in done.stderr:
+        raise DataError(f"{folder}: the disk is full; {path.name} needs about "
+                        f"{seconds * 0.18:.0f} MB to be decoded; free some space "
+                        "or set TMPDIR to another disk")
+    if done.returncode:
+        raise DataError(f"ffmpeg can't decode {path.name} ({_last_line(done.stderr)}): it is truncated or damaged")
+    for name, wav in wavs.items():
+        wanted, came = expected[STREAMS.index(name)], WavSource(wav).samples
+        if came < wanted - 2048:        # AAC frames are 1024 samples; an edit list may cut up to two
+            raise DataError(f"{path.name} is truncated: {name} has {came} of {wanted} samples")
+    return wavs
+
+
+def _probed(path: Path) -> tuple[float, list[int]]:
+    """Seconds of all streams together, and samples of each, as ffprobe says.
+
+    Raises
+    ------
+    DataError
+        As `decode_stems`.
+    """
+    try:
+        import stempeg  # at import it looks for ffmpeg and ffprobe
+    except RuntimeError as error:
+        raise DataError(f"{path.name}: decoding it needs ffmpeg and ffprobe ({error}); run `make setup`") from None
+    try:
+        info = stempeg.Info(str(path))
+    except Exception as error:          # ffmpeg-python raises its own Error, which hides ffprobe's words
+        reason = getattr(error, "stderr", b"") or b""
+        raise DataError(f"ffprobe can't read {path.name} ({_last_line(reason)}): it is truncated or no mp4") from None
+    if info.nb_audio_streams != len(STREAMS):
+        raise DataError(f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), "
+                        f"{path.name} has {info.nb_audio_streams}")
+    return sum(info.duration_streams), [info.samples(index) for index in range(len(STREAMS))]
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "no message"
+
+
+def musdb_tracks(folder: Path, subset: str | None = None) -> list:
+    """The tracks of a folder through the real `musdb` reader (`musdb.DB`)."""
+    import musdb
+
+    is_wav = not any(Path(folder).glob(f"*/*{SUFFIX}"))
+    return list(musdb.DB(root=os.fspath(folder), is_wav=is_wav, subsets=subset or ["train", "test"]))

@@ -1,0 +1,125 @@
+"""Short-time Fourier transforms and their magnitudes.
+
+Frame t of a signal is centred on sample t * hop (librosa's `center=True`,
+zero padding).  A signal of n samples has 1 + n // hop frames.  Magnitudes are
+divided by the sum of the window, so a full-scale sine has 0.5 (Lin et al.
+2018); complex spectrograms are left unscaled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft
+
+from svs.config.schema import Representation
+
+HANN, HAMMING = 0.5, 0.54
+
+_BLOCK = 32      # frames transformed at a time: what they need stays in the cache
+
+_FLOOR = 1e-5        # of magnitudes whose logarithm is taken
+
+
+def frames(samples: int, representation: Representation) -> int:
+    """Number of frames of a signal of `samples` samples."""
+    return 1 + samples // representation.hop_length
+
+
+def stft(audio: np.ndarray, representation: Representation, alpha: float = HANN) -> np.ndarray:
+    """Complex spectrogram of real audio.
+
+    Parameters
+    ----------
+    audio : float32 (samples,) or (channels, samples)
+    representation : Representation
+    alpha : float
+        Of the window, alpha - (1 - alpha) cos: `HANN` or `HAMMING`.
+
+    Returns
+    -------
+    complex64 (..., bins, frames)
+    """
+    size = representation.frame_size
+    audio = np.asarray(audio, dtype=np.float32)
+    padded = np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(size // 2, size // 2)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[..., ::representation.hop_length, :]
+    window = _window(representation, alpha)
+    spectrum = np.empty((*windows.shape[:-1], representation.bins), dtype=np.complex64)
+    for first in range(0, windows.shape[-2], _BLOCK):
+        block = (..., slice(first, first + _BLOCK), slice(None))
+        spectrum[block] = fft.rfft(windows[block] * window)
+    return spectrum.swapaxes(-1, -2)
+
+
+def istft(spectrogram: np.ndarray, representation: Representation, samples: int) -> np.ndarray:
+    """Audio of `samples` samples from a complex spectrogram (..., bins, frames).
+
+    Frames are windowed again and added up, and the sum is divided by that of
+    the squared windows: the least squares estimate (Griffin & Lim 1984).
+    """
+    size, hop = representation.frame_size, representation.hop_length
+    window = _window(representation)
+    total = min(spectrogram.shape[-1], -(-(samples + 2 * (size // 2)) // hop))
+    length = max((total - 1) * hop + size, size // 2 + samples)
+    audio = np.zeros((*spectrogram.shape[:-2], length), dtype=np.float32)
+    weight = np.zeros(length, dtype=np.float32)
+    for first in range(0, total, _BLOCK):
+        pieces = fft.irfft(spectrogram[..., first:min(first + _BLOCK, total)].swapaxes(-1, -2), n=size) * window
+        for index in range(pieces.shape[-2]):
+            place = slice((first + index) * hop, (first + index) * hop + size)
+            audio[..., place] += pieces[..., index, :]
+            weight[place] += window**2
+    audio, weight = (array[..., size // 2:size // 2 + samples] for array in (audio, weight))
+    heard = weight > np.finfo(np.float32).tiny
+    audio[..., heard] /= weight[heard]
+    return audio
+
+
+def _cosine(length: int, alpha: float = HANN) -> np.ndarray:
+    """Periodic Hann or Hamming window, float64 (length,)."""
+    return alpha + (1 - alpha) * np.cos(np.linspace(-np.pi, np.pi, length + 1)[:-1])
+
+
+def _window(representation: Representation, alpha: float = HANN) -> np.ndarray:
+    """Hann or Hamming window in the middle of a frame, float64 (frame_size,)."""
+    before = (representation.frame_size - representation.win_length) // 2
+    after = representation.frame_size - representation.win_length - before
+    return np.pad(_cosine(representation.win_length, alpha), (before, after))
+
+
+def window_sum(representation: Representation) -> float:
+    """Sum of the Hann window: what magnitudes are divided by."""
+    return float(_cosine(representation.win_length).sum())
+
+
+def magnitude(spectrogram: np.ndarray, representation: Representation) -> np.ndarray:
+    """Scaled magnitudes (a full-scale sine is 0.5) of a complex spectrogram."""
+    return np.abs(spectrogram) * np.float32(1 / window_sum(representation))
+
+
+def log_magnitude(magnitudes: np.ndarray) -> np.ndarray:
+    """Natural logarithm of scaled magnitudes, with a floor 94 dB below a full-scale sine."""
+    return np.log(magnitudes + np.float32(_FLOOR))
+
+
+def blocks(samples: int, representation: Representation, frames_per_block: int):
+    """Cut a signal into blocks whose frames equal those of the whole signal.
+
+    Yields
+    ------
+    first, last : int
+        Frames [first, last) of the whole signal that the block gives.
+    start, stop : int
+        Samples to read (`start` is a multiple of the hop).
+    skip : int
+        Frames of the block's own STFT before `first`.
+    """
+    total = frames(samples, representation)
+    hop = representation.hop_length
+    margin = -(-representation.frame_size // 2 // hop)
+    for first in range(0, total, frames_per_block):
+        last = min(first + frames_per_block, total)
+        skip = min(margin, first)
+        start = (first - skip) * hop
+        stop = samples if last == total else min((last - 1 + margin) * hop + 1, samples)
+        yield first, last, start, stop, skip

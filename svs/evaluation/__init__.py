@@ -1,0 +1,1 @@
+"""Scores: BSS Eval v4, tables, paired comparisons, published systems, revisions."""

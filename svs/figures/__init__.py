@@ -1,0 +1,1 @@
+"""Figures: boxplots of scores, training curves, spectrograms, networks."""

@@ -1,0 +1,59 @@
+"""Trained networks on disk: a folder with `model.keras` and `model.json`."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from svs.errors import ModelError
+from svs.runtime.files import read_json, write_json, written
+from svs.runtime.process import quietly
+
+with quietly():
+    import keras
+
+MODEL, CARD = "model.keras", "model.json"
+_DATE = (1980, 1, 1, 0, 0, 0)        # of every member of the archive: the earliest that zip knows
+
+
+def save(folder: Path, model: keras.Model, card: dict) -> None:
+    """Write `model.keras` and `model.json` into a folder that appears whole.
+
+    The archive is packed anew without dates, so that the same weights are the
+    same bytes.
+    """
+    with written(folder) as temporary:
+        temporary.mkdir()
+        raw = temporary / "raw.keras"
+        # The optimiser and its state are not part of what a trained network is.
+        bare = type(model).from_config(model.get_config())      # clone_model would compile it again
+        bare.set_weights(model.get_weights())
+        bare.save(raw)
+        with zipfile.ZipFile(raw) as old, zipfile.ZipFile(temporary / MODEL, "w") as new:
+            for name in sorted(old.namelist()):
+                content = old.read(name)
+                if name == "metadata.json":
+                    content = json.dumps({"keras_version": keras.__version__, "date_saved": ""}).encode()
+                new.writestr(zipfile.ZipInfo(name, _DATE), content)
+        raw.unlink()
+        write_json(temporary / CARD, card)
+
+
+def load(folder: Path) -> tuple[keras.Model, dict]:
+    """The network and card that `save` wrote.
+
+    Raises
+    ------
+    ModelError
+        Something is missing or damaged.
+    """
+    path = Path(folder) / MODEL
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model; train it with `dvc repro`")
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: not a model that Keras {keras.__version__} can load "
+                         f"({' '.join(str(error).split())[:200]}); train it again") from None
+    return model, read_json(Path(folder) / CARD)

@@ -1,0 +1,20 @@
+"""CNN_deep_separator: the seed's larger net, which predicts the mask of all frames of the excerpt.
+
+14,733,961 parameters for excerpts of 2049 x 9.  It is first trained as an
+autoencoder of vocals; all of those weights start the training on masks.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from svs.networks.layers import Stack
+
+
+def build(bins: int, width: int, label_width: int, *, input_gain: float, seed: int) -> keras.Model:
+    """See `svs.networks.build`.  Batch normalisation after convolutions 2, 3 and 4."""
+    return (Stack(bins, width, input_gain, seed)
+            .conv(32, (12, 3)).conv(16, (12, 3), normalised=True).pool((12, 1))
+            .conv(64, (12, 3), normalised=True).conv(16, (12, 3), normalised=True).pool((12, 1))
+            .flatten().dense(2048).dropout(0.5).dense(512).dropout(0.5)
+            .output((bins, label_width), "cnn_deep_separator"))

@@ -1,0 +1,19 @@
+"""CNN_separator: the seed's smaller net, which predicts the mask of the centre frame.
+
+3,246,353 parameters for excerpts of 2049 x 9 and a label of one frame.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from svs.networks.layers import Stack
+
+
+def build(bins: int, width: int, label_width: int, *, input_gain: float, seed: int) -> keras.Model:
+    """See `svs.networks.build`.  The last convolution has twice the deep net's filters; no batch normalisation."""
+    return (Stack(bins, width, input_gain, seed)
+            .conv(32, (12, 3)).conv(16, (12, 3)).pool((12, 1)).dropout(0.25)
+            .conv(64, (12, 3)).conv(32, (12, 3)).pool((12, 1)).dropout(0.25)
+            .flatten().dense(512).dropout(0.5)
+            .output((bins, label_width), "cnn_separator"))

@@ -1,0 +1,84 @@
+"""What the seed's networks are made of (`facts`: Lin et al. 2018 and the dissertation).
+
+Kernels are (frequency x time), stride 1, SAME padding; pooling is over
+frequency only.  Initialisation is Glorot (Xavier) normal, said explicitly.
+Ours, not the seed's: a stack that is VALID in time loses frames - 1 columns at
+each convolution instead of padding them, so that what a column holds depends on
+its frames alone, and overlapping windows share everything (`svs.networks.streaming`).
+"""
+
+from __future__ import annotations
+
+import keras
+
+SLOPE = 0.3          # of LeakyReLU: Keras 2's default, which the seed used
+_NAMED = ("gain", "logits", "mask_logits")
+
+
+class Stack:
+    """Layers added one after another, each initialised from its own seed.
+
+    Parameters
+    ----------
+    bins, width : int
+        Of an excerpt.
+    input_gain : float
+        Factor on the magnitudes before the first layer.
+    seed : int
+    valid_in_time : bool
+        Convolutions are padded over frequency only.
+    """
+
+    def __init__(self, bins: int, width: int, input_gain: float, seed: int, *, valid_in_time: bool = False):
+        self._seed, self._layers, self._valid = seed, 0, valid_in_time
+        self.input = keras.Input((bins, width, 1), name="magnitude")
+        self._tensor = self.input if input_gain == 1.0 else keras.layers.Rescaling(input_gain, name="gain")(self.input)
+
+    def _next_seed(self) -> int:
+        self._seed += 1
+        return self._seed
+
+    def _add(self, layer: keras.Layer) -> Stack:
+        if layer.name not in _NAMED:
+            # Keras numbers the layers of a process: the same net, built second, would have other names and bytes.
+            self._layers += 1
+            layer.name = f"{type(layer).__name__.lower()}_{self._layers}"
+        self._tensor = layer(self._tensor)
+        return self
+
+    def conv(self, filters: int, kernel: tuple[int, int], *, normalised: bool = False) -> Stack:
+        if self._valid:
+            # Over frequency as SAME pads it.
+            self._add(keras.layers.ZeroPadding2D((((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0))))
+        self._add(keras.layers.Conv2D(filters, kernel, padding="valid" if self._valid else "same",
+                                      kernel_initializer=keras.initializers.GlorotNormal(self._next_seed())))
+        if normalised:
+            self._add(keras.layers.BatchNormalization())
+        return self._add(keras.layers.LeakyReLU(negative_slope=SLOPE))
+
+    def pool(self, size: tuple[int, int]) -> Stack:
+        return self._add(keras.layers.MaxPooling2D(size))
+
+    def dropout(self, rate: float) -> Stack:
+        return self._add(keras.layers.Dropout(rate, seed=self._next_seed()))
+
+    def flatten(self) -> Stack:
+        return self._add(keras.layers.Flatten())
+
+    def dense(self, units: int) -> Stack:
+        self._logits(units)
+        return self._add(keras.layers.LeakyReLU(negative_slope=SLOPE))
+
+    def _logits(self, units: int, name: str | None = None) -> Stack:
+        return self._add(keras.layers.Dense(units, name=name,
+                                            kernel_initializer=keras.initializers.GlorotNormal(self._next_seed())))
+
+    def output(self, shape: tuple[int, ...], name: str) -> keras.Model:
+        """The model, with logits of `shape` as its output."""
+        units = 1
+        for size in shape:
+            units *= size
+        self._logits(units, name="logits")
+        if len(shape) > 1:
+            self._add(keras.layers.Reshape(shape, name="mask_logits"))
+        return keras.Model(self.input, self._tensor, name=name)

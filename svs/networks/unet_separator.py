@@ -1,0 +1,179 @@
+"""The U-Net separator: a stereo mask over whole passages, from frequency bands folded into channels.
+
+The seed's nets see nine frames in mono; this one sees all of a passage in
+stereo.  What it is made of, and where from:
+
+- log magnitudes, each bin standardised (open-unmix, Stöter et al. 2019);
+- neighbouring bins folded into channels, so that convolutions run over a short
+  frequency axis with many channels, which is what a CPU multiplies fast, and
+  the resolution stays (subband nets: Liu et al. 2020);
+- blocks of convolutions over time and frequency, each followed by two dense
+  layers along the frequency axis, shared by all frames and channels (TFC-TDF,
+  Choi et al. 2020), as residuals whose last layer starts small, which spares
+  batch normalisation (Zhang et al. 2019, "Fixup");
+- a U-Net over time and frequency, whose skips are added;
+- beside it, where wanted, nets of another kind: all bins at once in a few hundred
+  channels, then dilated convolutions over time in residual blocks (temporal
+  convolutions, Lea et al. 2017, as in Conv-TasNet, Luo & Mesgarani 2019).  They
+  know a bin by its place, the U-Net by its surroundings, so they err elsewhere,
+  and the mean of their masks errs less.
+
+It is convolutional along time: passages may have any number of frames that is a
+multiple of `frames_multiple`, and a frame's mask depends on `context` frames on
+either side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import keras
+import numpy as np
+
+from svs.config.schema import FullBand, UNet
+
+_SMALL = 0.08            # variance of a residual's last layer: a fifth of He's deviation
+
+
+def frames_multiple(settings: UNet) -> int:
+    """What the number of frames of a passage must be a multiple of."""
+    return 2 ** settings.levels
+
+
+def context(settings: UNet) -> int:
+    """Frames on either side that the mask of a frame depends on."""
+    full_band = 2 ** settings.full_band.blocks - 1 if settings.full_band.members else 0
+    if not settings.members:
+        return full_band
+    reach, stride = 0, 1
+    for _ in range(settings.levels):
+        # The block on the way down, the one on the way up, and the resampling between them.
+        reach += 2 * settings.blocks * settings.convolutions * stride + 2 * stride
+        stride *= 2
+    return max(full_band, reach + settings.blocks * settings.convolutions * stride)
+
+
+def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *, seed: int) -> keras.Model:
+    """An untrained network.
+
+    Parameters
+    ----------
+    bins : int
+        A multiple of `settings.fold` times 2 to the number of levels (`svs.config.schema.MixTraining.bins`).
+    settings : UNet
+    mean, deviation : float (bins,)
+        Of the training songs' log magnitudes (`svs.dsp.stft.log_magnitude`).
+    seed : int
+
+    Returns
+    -------
+    keras.Model
+        From log magnitudes (n, frames, bins, 2) to logits of the members' masks (n, frames, bins, 2 x members),
+        the U-Nets' first.
+    """
+    net = _Builder(seed)
+    level = keras.Input((None, bins, 2), name="log_magnitude")
+    # In float32 whatever the rest computes with: levels reach over 90 dB.
+    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised",
+                                       dtype="float32")(level)
+    heard = keras.layers.Reshape((-1, bins // settings.fold, 2 * settings.fold), name="folded")(heard)
+    members = [net.u_net(heard, settings) for _ in range(settings.members)]
+    members += [net.full_band(heard, settings.full_band) for _ in range(settings.full_band.members)]
+    x = members[0] if len(members) == 1 else keras.layers.Concatenate(name="members")(members)
+    logits = keras.layers.Permute((1, 2, 4, 3), name="by_bin")(keras.layers.Reshape(
+        (-1, bins // settings.fold, 2 * len(members), settings.fold), name="unfolded")(x))
+    logits = keras.layers.Reshape((-1, bins, 2 * len(members)), name="mask_logits")(logits)
+    return keras.Model(level, logits, name="unet_separator")
+
+
+class _Builder:
+    """Layers by their order: each initialised from its own seed, and named so that a second net has the same names.
+
+    A name begins with that of the member: `unet1`, `unet2`, ..., `fullband1`, ...
+    """
+
+    def __init__(self, seed: int):
+        self._seed, self._count, self._member = seed, 0, ""
+        self._members: Counter[str] = Counter()
+
+    def begin(self, kind: str) -> None:
+        self._members[kind] += 1
+        self._member = f"{kind}{self._members[kind]}"
+
+    def he(self, variance: float = 2.0) -> keras.initializers.Initializer:
+        self._seed += 1
+        return keras.initializers.VarianceScaling(variance, "fan_in", "truncated_normal", seed=self._seed)
+
+    def named(self, layer: keras.Layer) -> keras.Layer:
+        self._count += 1
+        layer.name = f"{self._member}_{type(layer).__name__.lower()}_{self._count}"
+        return layer
+
+    def convolution(self, x: keras.KerasTensor, channels: int, size: int, *, stride: int = 1,
+                    activation: str | None = "relu", variance: float = 2.0) -> keras.KerasTensor:
+        return self.named(keras.layers.Conv2D(channels, size, strides=stride, padding="same", activation=activation,
+                                              kernel_initializer=self.he(variance)))(x)
+
+    def dropout(self, x: keras.KerasTensor, kind: type[keras.layers.Dropout],
+                settings: UNet) -> keras.KerasTensor:
+        if not settings.dropout:
+            return x
+        self._seed += 1
+        return self.named(kind(settings.dropout, seed=self._seed))(x)
+
+    def dense(self, x: keras.KerasTensor, channels: int, *, activation: str | None = "relu",
+              variance: float = 2.0) -> keras.KerasTensor:
+        return self.named(keras.layers.Dense(channels, activation=activation,
+                                             kernel_initializer=self.he(variance)))(x)
+
+    def full_band(self, heard: keras.KerasTensor, settings: FullBand) -> keras.KerasTensor:
+        """One full-band net, from folded bins to the folded logits of both channels."""
+        self.begin("fullband")
+        places, width = heard.shape[2:]
+        x = self.dense(self.named(keras.layers.Reshape((-1, places * width)))(heard), settings.channels)
+        for block in range(settings.blocks):
+            y = self.dense(x, settings.bottleneck)
+            y = self.named(keras.layers.Conv1D(settings.bottleneck, 3, dilation_rate=2 ** block, padding="same",
+                                               activation="relu", kernel_initializer=self.he()))(y)
+            y = self.dense(y, settings.channels, activation=None, variance=_SMALL)
+            x = self.named(keras.layers.Activation("relu"))(self.named(keras.layers.Add())([x, y]))
+        x = self.dense(x, places * width, activation=None, variance=_SMALL)
+        return self.named(keras.layers.Reshape((-1, places, width)))(x)
+
+    def u_net(self, heard: keras.KerasTensor, settings: UNet) -> keras.KerasTensor:
+        """One U-Net, from folded bins to the folded logits of both channels."""
+        self.begin("unet")
+        channels, skips = settings.channels, []
+        x = self.convolution(heard, channels, 1)
+        for _ in range(settings.levels):
+            x = self.block(x, channels, settings)
+            skips.append(x)
+            channels += settings.growth
+            x = self.convolution(x, channels, 2, stride=2)
+        x = self.block(x, channels, settings)
+        for skip in reversed(skips):
+            channels -= settings.growth
+            x = self.named(keras.layers.Conv2DTranspose(channels, 2, strides=2, padding="same", activation="relu",
+                                                        kernel_initializer=self.he()))(x)
+            x = self.block(self.named(keras.layers.Add())([x, skip]), channels, settings)
+        x = self.named(keras.layers.Concatenate())([x, heard])
+        x = self.convolution(x, 2 * channels, 1)
+        return self.convolution(x, 2 * settings.fold, 1, activation=None)
+
+    def block(self, x: keras.KerasTensor, channels: int, settings: UNet) -> keras.KerasTensor:
+        """Convolutions over time and frequency, then dense layers over frequency; both added to what came in."""
+        for _ in range(settings.blocks):
+            y = x
+            for number in range(1, settings.convolutions + 1):
+                last = number == settings.convolutions
+                y = self.convolution(y, channels, 3, activation=None if last else "relu",
+                                     variance=_SMALL if last else 2.0)
+                if not last:
+                    y = self.dropout(y, keras.layers.SpatialDropout2D, settings)
+            x = self.named(keras.layers.Activation("relu"))(self.named(keras.layers.Add())([x, y]))
+        length = x.shape[2]
+        y = self.named(keras.layers.Permute((1, 3, 2)))(x)
+        y = self.dense(y, max(16, length // settings.bottleneck))
+        y = self.dropout(y, keras.layers.Dropout, settings)
+        y = self.dense(y, length, activation=None, variance=_SMALL)
+        return self.named(keras.layers.Add())([x, self.named(keras.layers.Permute((1, 3, 2)))(y)])

@@ -1,0 +1,1 @@
+"""How code runs: processes and signals, progress, parallel work, files."""

@@ -1,0 +1,215 @@
+"""Files that appear whole or not at all, and fingerprints of what they depend on."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from svs.config.paths import PACKAGE
+from svs.errors import DataError
+
+_HOST = re.sub(r"[^\w-]", "-", platform.node())[:40]
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`; renamed onto it when the block succeeds.
+
+    Works for files and folders (a folder replaces an existing one).  When the
+    block raises, the temporary file or folder is removed and `path` is left as
+    it was.
+
+    Raises
+    ------
+    DataError
+        The disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    holder = path.parent / f".{_short(path.name)}.{os.getpid()}@{_HOST}.unfinished"
+    holder.mkdir()
+    temporary = holder / path.name
+    try:
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            # A folder can't be renamed onto a full one: the old one goes aside first.
+            os.replace(path, holder / "replaced")
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(path.parent).free / 2**20
+            raise DataError(f"{path}: the disk is full ({free:.0f} MiB free); free some space and run again") from error
+        raise
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _short(name: str) -> str:
+    """As much of a name as leaves room for more in the 255 bytes of a file's name."""
+    return name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a killed process of this machine left of an earlier try to write `path`."""
+    # Whether a process of another machine that shares the disk still lives can't be known here.
+    ours = re.compile(rf"\.{re.escape(_short(path.name))}\.(\d+)@{re.escape(_HOST)}\.unfinished")
+    for holder in path.parent.glob(f".{glob.escape(_short(path.name))}.*.unfinished"):
+        match = ours.fullmatch(holder.name)
+        if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
+            shutil.rmtree(holder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:      # somebody else's, so it lives
+        return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):        # no such file system, or it ended just now
+        return True
+    return state not in ("Z", "X")       # killed, and not yet collected by its parent
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) under `path`, whole or not at all."""
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON with sorted keys, whole or not at all; NaN becomes null."""
+    write_text(path, json.dumps(_finite(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    DataError
+        The file is missing or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro`") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def sha256(paths: Iterable[Path]) -> str:
+    """Hash of the contents of files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def files_below(path: Path) -> list[Path]:
+    """All files below a folder in a fixed order (or the file itself).
+
+    Raises
+    ------
+    DataError
+        There is nothing of that name.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; run `dvc repro` first")
+    return [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+
+
+def fingerprint(*parts: Any, inputs: Iterable[Path] = ()) -> str:
+    """A short name for "these parameters, these inputs, this code".
+
+    Parameters
+    ----------
+    *parts
+        Anything with a stable `repr` (settings, names).
+    inputs : paths
+        Files and folders whose contents count.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(part).encode())
+    for root in (PACKAGE, *map(Path, inputs)):
+        for file in files_below(root):
+            if root == PACKAGE and file.suffix != ".py":
+                continue
+            digest.update(str(file.relative_to(root)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def publish(source: Path, target: Path) -> None:
+    """Copy a finished folder to its final name, where it appears whole, replacing an older one."""
+    with written(target) as temporary:
+        link_tree(source, temporary)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Copy a folder by hard links where the disk has them, into one that may be there already.
+
+    What a killed process has left half-written (`written`) stays behind.
+    """
+    shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns(".*.unfinished"))
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+class Scratch:
+    """A folder that an interrupted run leaves and the next one continues from.
+
+    It is named by a fingerprint, so a run with other parameters, inputs or code
+    never finds it.  `done` removes it, and with it what other fingerprints of
+    the same work left behind.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of all scratch.
+    work : str
+        What is being done; one run of one work at a time.
+    name : str
+        The fingerprint.
+    """
+
+    def __init__(self, root: Path, work: str, name: str):
+        self._siblings = Path(root) / work
+        self.path = self._siblings / name
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def done(self) -> None:
+        shutil.rmtree(self._siblings, ignore_errors=True)

@@ -1,0 +1,141 @@
+"""Separation by a trained network that predicts the mask, as both of the seed's methods do.
+
+Windows of `width` frames slide over the spectrogram; the centre frame of each
+prediction is kept (the seed: overlap of 8 of 9 frames); what overlapping
+windows have in common is computed once (`svs.networks.streaming`).  A net that
+predicts all its frames may slide by more than one: predictions that overlap are
+averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from svs.config.schema import CNNOptions, Representation
+from svs.dsp.masks import gated
+from svs.dsp.stft import magnitude
+from svs.errors import ModelError, SettingsError
+from svs.networks.windows import predictions
+from svs.runtime.process import log
+from svs.separators.base import MaskSeparator
+
+if TYPE_CHECKING:
+    import keras
+
+    from svs.networks.streaming import Evaluation
+
+_HPSS_KERNEL = 31      # frames and bins of librosa's median filters
+
+
+class NetworkSeparator(MaskSeparator):
+    """Parameters
+    ----------
+    name : str
+    folder : Path
+        The trained model.
+    options : CNNOptions
+
+    Raises
+    ------
+    ModelError
+        The model is missing or damaged.
+    SettingsError
+        `hop` is more than the frames that the net predicts.
+    """
+
+    uses_all_cores = True
+
+    def __init__(self, name: str, folder: Path, options: CNNOptions):
+        self.name = name
+        self._shared, self._model, card = _load(folder, options.hop)
+        spectral = dict(card["representation"])
+        self._width, self._label_width = int(spectral.pop("width")), int(card["label_width"])
+        self._options = options
+        if options.hop > self._label_width:
+            raise SettingsError(f"separate.{name}.hop: {options.hop} frames, but the net predicts {self._label_width}; "
+                                f"choose 1 to {self._label_width}")
+        context = self._width // 2 + (self._label_width if options.hop > 1 else 0)
+        super().__init__(Representation(**spectral), context + (_HPSS_KERNEL if options.hpss else 0), options.hop)
+        shape = self._shared.window if self._shared else tuple(self._model.input_shape[1:3])
+        if shape != (self.representation.bins, self._width):
+            raise ModelError(f"{folder}: the net takes {shape}, its card says "
+                             f"{(self.representation.bins, self._width)}; train it again")
+
+    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+        heard = mixture.mean(axis=0, keepdims=True) if self._options.channels == "shared" else mixture
+        mask = np.stack([self.mask(magnitude(channel, self.representation)) for channel in heard])
+        mask = gated(mask, self._options.gate, hard=self._options.mask == "hard")
+        filtered = self._options.wiener > 0
+        vocals = self._wiener(np.broadcast_to(mask, mixture.shape), mixture) if filtered else mixture * mask
+        return self._harmonic(vocals) if self._options.hpss else vocals
+
+    def mask(self, spectrum: np.ndarray) -> np.ndarray:
+        """Probability that each bin is vocals.
+
+        Parameters
+        ----------
+        spectrum : float32 (bins, frames)
+            Scaled magnitudes (`svs.dsp.stft.magnitude`).
+
+        Returns
+        -------
+        float32 (bins, frames)
+        """
+        if self._shared:
+            return self._shared(spectrum, self._options.batch_size)
+        frames, hop = spectrum.shape[1], self._options.hop
+        reach = self._label_width // 2 if hop > 1 else 0
+        middle = self._label_width // 2
+        # Silence after the end, so that the last window is a hop after the one before it.
+        spectrum = np.pad(spectrum, ((0, 0), (0, -frames % hop)))
+        centres = np.arange(hop // 2, spectrum.shape[1], hop)
+        total = np.zeros((spectrum.shape[0], spectrum.shape[1] + 2 * reach), dtype=np.float32)
+        count = np.zeros(total.shape[1], dtype=np.float32)
+        for chosen, probability in predictions(self._model, spectrum, self._width, centres, self._options.batch_size):
+            for prediction, centre in zip(probability, chosen, strict=True):
+                # Column c of `total` is frame c - reach: predictions may reach over either end.
+                total[:, centre:centre + 2 * reach + 1] += prediction[:, middle - reach:middle + reach + 1]
+                count[centre:centre + 2 * reach + 1] += 1
+        kept = slice(reach, reach + frames)
+        return total[:, kept] / count[kept]
+
+    def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+        """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) from the masked magnitudes.
+
+        Its spatial covariances are estimated chunk by chunk, so a chunked
+        estimate differs from that of the whole song.
+        """
+        import norbert
+
+        x = mixture.transpose(2, 1, 0).astype(np.complex128)       # frames, bins, channels; a copy: norbert rescales it
+        share = mask.transpose(2, 1, 0)
+        level = np.abs(x)
+        sources = np.stack([share * level, (1 - share) * level], axis=-1)
+        filtered = norbert.wiener(sources, x, iterations=self._options.wiener, use_softmask=True)
+        return filtered[..., 0].transpose(2, 1, 0).astype(np.complex64)
+
+    @staticmethod
+    def _harmonic(vocals: np.ndarray) -> np.ndarray:
+        """The harmonic part (median filtering, Fitzgerald 2010): what percussion leaked is dropped."""
+        import librosa
+
+        mask, _ = librosa.decompose.hpss(np.abs(vocals), kernel_size=_HPSS_KERNEL, power=2.0, margin=1.0, mask=True)
+        return vocals * mask
+
+
+def _load(folder: Path, hop: int) -> tuple[Evaluation | None, keras.Model | None, dict]:
+    """The net as an evaluation of whole spectrograms, or as the model for windows, and its card."""
+    from svs.networks import streaming  # torch takes seconds to import
+
+    try:
+        evaluation, card = streaming.load(folder, hop)
+        return evaluation, None, card
+    except streaming.Unshareable as reason:
+        log.debug("%s: window by window (%s)", folder, reason)
+    from svs.networks.archive import load  # as Keras does
+
+    return None, *load(folder)

@@ -1,0 +1,1 @@
+"""What a person asks for: separate recordings, compare methods on test tracks, check the installation."""

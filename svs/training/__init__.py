@@ -1,0 +1,1 @@
+"""Training: the loop, batches of excerpts, batches of mixtures."""
