@@ -35,8 +35,8 @@ from benchmarks.leak import energies
 from benchmarks.oracle_ceiling import sdr
 from svs.audio.sources import ArraySource
 from svs.config import paths, project, schema
-from svs.config.schema import MixTraining, merge
-from svs.data import locate
+from svs.config.schema import MixtureTraining, merge
+from svs.data import dataset
 from svs.data.dataset import Dataset, Track
 from svs.dsp.stft import magnitude
 from svs.evaluation.paired import median_difference
@@ -133,18 +133,18 @@ def dealt(store: Path, parts: int, part: int, work: Path) -> Path:
 class Trainings:
     """What all trainings of a run of this benchmark have in common."""
 
-    base: MixTraining
+    base: MixtureTraining
     net: str                     # of NETS
     batches: int
     work: Path
 
-    def options(self, variant: Variant) -> MixTraining:
+    def options(self, variant: Variant) -> MixtureTraining:
         # One net, and never on the songs that it is judged by, whatever the profile's last training does.
         laid = merge(self.base.model_dump(), {
             "songs": [split for split in self.base.songs if split != "valid"], "keep": "last",
             "network": NETS[self.net]})
         laid = merge(laid, variant.train)
-        return MixTraining.model_validate(
+        return MixtureTraining.model_validate(
             laid | {"mixes": self.batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS})
 
     def done(self, name: str, variant: Variant, seed: int, part: int) -> tuple[Path, float]:
@@ -201,7 +201,7 @@ def run(arguments: list[str]) -> None:
     if unknown := set(options.variants) - set(VARIANTS):
         parser.error(f"{', '.join(sorted(unknown))}: expected {', '.join(VARIANTS)}")
     parameters = schema.load()
-    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split("valid")
     options.work.mkdir(parents=True, exist_ok=True)
     log.info("%d validation tracks, %d batches a training", len(tracks), options.batches)

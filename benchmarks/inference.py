@@ -32,7 +32,7 @@ from svs import networks
 from svs.config import schema
 from svs.config.schema import CNNOptions
 from svs.networks import archive
-from svs.networks.windows import predictions
+from svs.networks.archive import predictions
 from svs.runtime.files import write_json
 from svs.runtime.parallel import cores
 from svs.runtime.process import log, main

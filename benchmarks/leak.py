@@ -20,7 +20,7 @@ import numpy as np
 
 from svs import separators
 from svs.config import paths, schema
-from svs.data import locate
+from svs.data import dataset
 from svs.data.dataset import Dataset, Track
 from svs.runtime import files
 from svs.runtime.process import log, main
@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
     parameters = schema.load()
-    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split(options.split)
     methods = options.methods or [name for name in parameters.methods if name not in separators.ORACLES]
     log.info("accompaniments of %d tracks (%s)", len(tracks), options.split)

@@ -1,7 +1,7 @@
 """Stage `extract`: spectrograms, masks and labels of the training tracks into one zarr store."""
 
 from svs.config import paths, schema
-from svs.data import locate
+from svs.data import dataset
 from svs.features import extraction
 from svs.runtime import files
 from svs.runtime.process import log, main
@@ -11,7 +11,7 @@ from svs.runtime.progress import log_parameters
 def run() -> None:
     parameters = schema.load()
     log_parameters(extract=parameters.extract)
-    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, "extract",
                             files.fingerprint(parameters.extract, inputs=[paths.MANIFEST]))
     counts = extraction.extract(data, parameters.extract, paths.STORE, scratch)

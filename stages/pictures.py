@@ -3,7 +3,7 @@
 from functools import partial
 
 from svs.config import paths, schema
-from svs.data import locate
+from svs.data import dataset
 from svs.figures import networks, spectrograms, style
 from svs.runtime import unavailable
 from svs.runtime.parallel import each_in_parallel
@@ -12,7 +12,7 @@ from svs.runtime.process import log, main
 
 def run() -> None:
     parameters = schema.load()
-    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split("test")
     methods = [method for method in parameters.methods if not unavailable.reason(paths.ESTIMATES / method)]
     for model in parameters.models:

@@ -5,7 +5,7 @@ import pandas as pd
 from svs.config import paths, schema
 from svs.figures import scores as figure_scores
 from svs.figures import style, training
-from svs.networks import DISSERTATION_VAL_LOSS
+from svs.runtime import files
 from svs.runtime.process import log, main
 
 
@@ -24,7 +24,10 @@ def run() -> None:
         style.save(figure_scores.sdr_boxplot(seed, as_the_seed), paths.PLOTS / f"sdr_boxplot_seed.{suffix}")
     style.save(figure_scores.measures_boxplot(scores, f"BSS Eval v4, {data}"), paths.PLOTS / "measures_boxplot.png")
     curves = {name: pd.read_csv(paths.CURVES / f"{name}.csv") for name in ("autoencoder", *parameters.models, "vad")}
-    style.save(training.training_curves(curves, DISSERTATION_VAL_LOSS), paths.PLOTS / "training_curves.png")
+    results = {name: files.read_json(paths.METRICS / "training" / f"{name}.json") for name in curves}
+    published = {name: result["val_loss_of_the_seed"] for name, result in results.items()
+                 if "val_loss_of_the_seed" in result}
+    style.save(training.training_curves(curves, published), paths.PLOTS / "training_curves.png")
     log.info("boxplots and training curves in %s/", paths.PLOTS)
 
 

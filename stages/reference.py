@@ -1,7 +1,7 @@
 """Stage `reference`: the scores that SiSEC18 published, on the seconds that ours are scored on."""
 
 from svs.config import paths, schema
-from svs.data import locate
+from svs.data import dataset
 from svs.errors import UnavailableError
 from svs.evaluation import sisec18, tables
 from svs.runtime import unavailable
@@ -14,7 +14,7 @@ def run() -> None:
     log_parameters(reference=parameters.reference)
     try:
         path = sisec18.located(parameters.reference)
-        data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+        data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
         places = sisec18.bring_in(data, path, parameters.reference, parameters.score, paths.PUBLISHED)
     except UnavailableError as error:
         # The rest of the pipeline goes on, and says that they are left out.

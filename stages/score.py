@@ -3,7 +3,7 @@
 import sys
 
 from svs.config import paths, schema
-from svs.data import locate
+from svs.data import dataset
 from svs.evaluation import museval_json, score, tables
 from svs.runtime import files, unavailable
 from svs.runtime.process import log, main
@@ -20,7 +20,7 @@ def run(method: str) -> None:
         for folder in (paths.METRICS, paths.METRICS / museval_json.SEED):
             files.write_json(folder / f"{method}.json", tables.NO_METRICS)
         return
-    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, f"score-{method}",
                             files.fingerprint(parameters.score, inputs=[paths.MANIFEST, separated]))
     score.score_method(data, separated, parameters.score, scratch.path, method)

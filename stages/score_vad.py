@@ -3,7 +3,7 @@
 from functools import partial
 
 from svs.config import paths, schema
-from svs.data import locate
+from svs.data import dataset
 from svs.runtime import files
 from svs.runtime.process import log, main
 from svs.runtime.progress import log_parameters, progress
@@ -14,7 +14,7 @@ def run() -> None:
 
     parameters = schema.load()
     log_parameters(vad=parameters.extract.vad)
-    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     metrics = evaluate.evaluate(paths.VAD, data, parameters.extract.vad,
                                       partial(progress, unit="track", desc="vad"))
     files.write_json(paths.METRICS / "vad.json", metrics)

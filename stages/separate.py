@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from svs.config import paths, schema
-from svs.data import locate
+from svs.data import dataset
 from svs.errors import UnavailableError
 from svs.runtime import files, unavailable
 from svs.runtime.process import log, main
@@ -14,15 +14,16 @@ from svs.runtime.progress import log_parameters
 
 def run(method: str) -> None:
     from svs import separators
-    from svs.services import estimates
+    from svs.separators import estimates
 
     parameters = schema.load()
-    options = parameters.separate.of(method)
+    separators.validate(parameters)
+    options = separators.options(method, parameters)
     log_parameters(separate={method: options}, common=parameters.separate.common)
-    data = locate.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     scratch = files.Scratch(paths.SCRATCH, f"separate-{method}",
                             files.fingerprint(method, options, parameters.separate.common,
-                                              inputs=[paths.MANIFEST, parameters.methods[method]]))
+                                              inputs=[paths.MANIFEST, parameters.methods[method].needs]))
     try:
         separator = separators.build(method, parameters)
     except UnavailableError as error:

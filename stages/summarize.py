@@ -4,7 +4,7 @@ from svs import separators
 from svs.config import paths, schema
 from svs.evaluation import museval_json, paired
 from svs.evaluation import tables as evaluation_tables
-from svs.evaluation.sisec18 import OUTPERFORMED
+from svs.evaluation.published import OUTPERFORMED
 from svs.runtime import unavailable
 from svs.runtime.process import log, main
 
@@ -28,7 +28,7 @@ def run() -> None:
     evaluation_tables.write_table(paths.METRICS / "paired.csv", comparison)
     if systems:
         ours = tables[museval_json.BSSEVAL]
-        best = evaluation_tables.best([method for method in methods if method not in separators.ORACLES], ours)
+        best = evaluation_tables.best([method for method in methods if method not in separators.of_kind(separators.Kind.ORACLE)], ours)
         log.info("beside the systems of SiSEC18 on the same seconds, medians over tracks in dB\n%s",
                  paired.standing(ours, published, comparison, best))
         log.info("the systems that the dissertation names: vocals SDR of ours less theirs, median over tracks in dB "

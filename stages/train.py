@@ -9,16 +9,18 @@ from svs.runtime.progress import log_parameters
 
 
 def run(name: str) -> None:
+    from svs import networks
     from svs.networks import archive
     from svs.training import loop, on_excerpts, on_mixtures
 
     parameters = schema.load()
-    options, source = parameters.train[name], parameters.models[name]
+    networks.validate(parameters)
+    options, source = networks.training(name, parameters), parameters.models[name]
     log_parameters(train={name: options}, models={name: source}, seed=parameters.seed)
     scratch = files.Scratch(paths.SCRATCH, f"train-{name}",
                             files.fingerprint(options, parameters.seed, inputs=[source.store, source.start]))
     kept = {"curve": paths.CURVES / f"{name}.csv", "logs": paths.LOGS / name}
-    if isinstance(options, schema.MixTraining):
+    if isinstance(options, schema.MixtureTraining):
         model, card = on_mixtures.train_on_mixes(name, source.store, options, parameters.seed, scratch, **kept)
     else:
         model, card = on_excerpts.train(name, source.store, "SVS", options, parameters.seed, scratch,

@@ -29,7 +29,7 @@ def separate(audio: np.ndarray, rate: int, method: str | None = None, *,
     rate : int
         Hz, 1,000 to 768,000.
     method : str, optional
-        A name in `svs.separators.REGISTRY`; the default is the best of our nets that is trained
+        A name in `svs.separators.methods`; the default is the best of our nets that is trained
         (`svs.separators.default`).
     references : mapping of str to float array, optional
         The true `vocals` and `accompaniment` of the same shape, for oracles.

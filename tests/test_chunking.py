@@ -7,6 +7,7 @@ import tracemalloc
 import keras
 import numpy as np
 import pytest
+from svs.separators.oracle_ibm import OracleIBM
 
 from svs.audio.convert import resample
 from svs.audio.sources import ArraySource, WavSource
@@ -17,7 +18,6 @@ from svs.networks import archive
 from svs.separators.chunking import chunks, separate_to
 from svs.separators.cnn import NetworkSeparator
 from svs.separators.mixture import Mixture
-from svs.separators.oracle_ibm import OracleIBM
 from svs.stems import ACCOMPANIMENT
 
 REPRESENTATIONS = {

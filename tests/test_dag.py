@@ -8,60 +8,71 @@ from pathlib import Path
 import pytest
 import yaml
 
-from svs.networks import ON_MIXES
-from svs.separators import REGISTRY
+from svs.networks import networks
+from svs.separators import methods
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in DAG.items()}
+WIRING = yaml.safe_load((ROOT / "wiring.yaml").read_text())
 
-PARAMETERS = yaml.safe_load((ROOT / "params.yaml").read_text())
-
-# Modules without science: a change in them changes how a stage runs, not what it computes.
-# (settings: its values are tracked as parameters; audio: reading and writing samples;
-# devices: what a batch is spread over; fanout: where tracks are worked on; weights: finding files;
-# worker: pipes to another environment.)
-PLUMBING = {"svs", "svs.audio.sources", "svs.runtime.unavailable", "svs.training.devices", "svs.errors", "svs.runtime.cluster", "svs.runtime.files",
-            "svs.networks", "svs.config.paths", "svs.evaluation.sisec18", "svs.report", "svs.runtime.process", "svs.evaluation.museval_json", "svs.separators",
-            "svs.config.schema", "svs.data.pretrained", "svs.runtime.worker"}
-
-# What else a stage imports only to find its data, not to compute with.
-READING = {"svs.data.dataset": {"download"}, "svs.data.download": {"download"}, "svs.data.synthetic": {"download"},
-           # The names of methods come with the registry, and it with these.
-           "svs.separators.base": {"separate"}, "svs.dsp.stft": {"extract", "separate", "score", "score_vad"},
-           "svs.networks.archive": {"pretrain", "train", "train_vad"},
-           "svs.features.store": {"extract", "pretrain", "train", "train_vad"}}
+# Code that changes how a stage runs, not what it computes: parameters (their values are tracked), processes, files and
+# errors, and names.  The look of a figure is tracked by the figures' stages alone.
+EXEMPT = ("svs/__init__.py", "svs/config/", "svs/runtime/", "svs/errors.py", "svs/stems.py")
 
 
-def imported(module: str) -> set[str]:
-    """The svs modules that a module imports by name."""
-    path = ROOT / (module.replace(".", "/") + ".py")
-    if not path.exists():
-        path = ROOT / module.replace(".", "/") / "__init__.py"
-    found = set()
-    tree = ast.parse(path.read_text())
+def path_of(module: str) -> str | None:
+    """The file of a module, relative to the repository."""
+    for path in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py"):
+        if (ROOT / path).is_file():
+            return path
+    return None
+
+
+def imported(path: str) -> set[str]:
+    """Files below svs/ that a file imports by name, wherever in it."""
+    tree = ast.parse((ROOT / path).read_text())
     # What is imported for the types alone does not run.
     tree.body = [node for node in tree.body
                  if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    modules = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "svs"}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "svs":
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                is_module = (ROOT / (name.replace(".", "/") + ".py")).exists() or \
-                    (ROOT / name.replace(".", "/") / "__init__.py").exists()
-                found.add(name if is_module else node.module)
-    return found
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found = {path_of(module) for module in modules if module.split(".")[0] == "svs"} - {None}
+    return {file for file in found if not empty(file)}
 
 
-def closure(module: str) -> set[str]:
-    seen, waiting = set(), [module]
+def empty(path: str) -> bool:
+    """Whether a package's `__init__.py` holds nothing but its docstring."""
+    return path.endswith("__init__.py") and len(ast.parse((ROOT / path).read_text()).body) <= 1
+
+
+def closure(*paths: str, without: tuple[str, ...] = ()) -> set[str]:
+    """Everything that files import, and what that imports, but for what is exempt."""
+    seen, waiting = set(paths), list(paths)
     while waiting:
-        for found in imported(waiting.pop()) - seen:
-            seen.add(found)
-            waiting.append(found)
+        for found in imported(waiting.pop()) - seen - set(without):
+            if not found.startswith(EXEMPT):
+                seen.add(found)
+                waiting.append(found)
     return seen
+
+
+def declared(stage: str, **item: str) -> set[str]:
+    """Code that a stage depends on, for one line of wiring.yaml."""
+    found = set()
+    for dep in STAGES[stage]["deps"]:
+        for key, value in item.items():
+            dep = dep.replace("${item." + key + "}", str(value))
+        found.add(dep)
+    return {dep for dep in found if dep.endswith(".py")}
+
+
+def undeclared(code: set[str], deps: set[str]) -> set[str]:
+    return {path for path in code if path not in deps and not any(path.startswith(f"{dep}/") for dep in deps)}
 
 
 def test_every_stage_is_the_script_of_its_name():
@@ -71,45 +82,42 @@ def test_every_stage_is_the_script_of_its_name():
         assert stage["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name != "train"])
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in ("train", "separate")])
 def test_a_stage_depends_on_the_code_that_it_runs(name):
-    declared = {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
-    assert f"stages/{name}.py" in declared
-    modules = closure(f"stages.{name}")
-    # What the registries import by name.
-    registered = {"pretrain": ["svs.networks.cnn_deep_separator"], "train_vad": ["svs.networks.vad"]}
-    for module in registered.get(name, []):
-        modules |= closure(module)
-        assert module.replace(".", "/") + ".py" in declared
-    undeclared(name, modules, declared)
+    # What a registry imports by name.
+    named = {"pretrain": ["svs/networks/cnn_deep_separator.py"], "train_vad": ["svs/networks/vad.py"]}
+    # A training on excerpts runs nothing of one on mixtures.
+    code = closure(f"stages/{name}.py", *named.get(name, []))
+    assert not undeclared(code, declared(name)), "a change of these would not run the stage again"
+    assert not declared(name) - code, "the stage runs nothing of these"
 
 
-@pytest.mark.parametrize("model", PARAMETERS["train"])
+@pytest.mark.parametrize("model", WIRING["models"])
 def test_a_training_depends_on_the_code_that_it_runs(model):
-    # What params.yaml doesn't list is trained by a line like cnn_separator's.
-    source = PARAMETERS["models"].get(model, PARAMETERS["models"]["cnn_separator"])
-    # Nets are trained on excerpts or on mixtures, and nothing of the other kind is run.
-    excerpts, mixes = {"svs.training.excerpts", "svs.networks.layers"}, {"svs.training.mixtures", "svs.training.on_mixtures"}
-    other = excerpts if model in ON_MIXES else mixes
-    assert "svs/models/${key}.py" in STAGES["train"]["deps"]
-    declared = {*STAGES["train"]["deps"], *source.values(), f"svs/models/{model}.py"}
-    undeclared("train", (closure("stages.train") | closure(f"svs.networks.{model}")) - other, declared)
+    wiring = WIRING["models"][model]
+    other = {True: "svs/training/on_excerpts.py", False: "svs/training/on_mixtures.py"}[networks()[model].on_mixtures]
+    code = closure("stages/train.py", f"svs/networks/{wiring['code']}.py", without=(other,))
+    assert not undeclared(code, declared("train", **wiring))
+    assert not declared("train", **wiring) - code
 
 
-@pytest.mark.parametrize("method", REGISTRY)
+@pytest.mark.parametrize("method", WIRING["methods"])
 def test_a_method_depends_on_the_code_that_it_runs(method):
-    declared = {dep for dep in STAGES["separate"]["deps"] if dep.endswith(".py")} | {f"svs/separators/{method}.py"}
-    # What a method waits for may be code.
-    declared.add(str(PARAMETERS["methods"].get(method)))
-    undeclared("separate", closure(f"svs.separators.{method}"), declared)
+    wiring = WIRING["methods"][method]
+    code = closure("stages/separate.py", f"svs/separators/{wiring['code']}.py")
+    assert not undeclared(code, declared("separate", **wiring))
+    assert not declared("separate", **wiring) - code
 
 
-def undeclared(name, modules, declared):
-    for module in modules - PLUMBING:
-        if module in READING and name not in READING[module]:
-            continue
-        path = module.replace(".", "/") + ".py"
-        assert path in declared, f"stage {name} runs {path}, but a change in it would not run the stage again"
+def test_wiring_names_what_there_is():
+    assert set(WIRING["methods"]) <= set(methods())
+    assert set(WIRING["models"]) <= set(networks())
+
+
+def test_an_exemption_is_used():
+    every = {found for name in STAGES for found in imported(f"stages/{name}.py")}
+    for exempt in EXEMPT[1:3]:
+        assert any(path.startswith(exempt) for path in every), exempt
 
 
 @pytest.mark.parametrize("name", STAGES)

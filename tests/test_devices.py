@@ -16,8 +16,9 @@ from svs.config.schema import Draw
 from svs.data.dataset import Dataset
 from svs.errors import DataError, SettingsError
 from svs.features import extraction
+from svs.runtime import devices
 from svs.runtime.files import Scratch
-from svs.training import devices, loop
+from svs.training import loop
 from svs.training.excerpts import TRAIN, VALID, Batches
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ from svs.runtime import cluster as runtime_cluster
 from svs.runtime import parallel
 from svs.runtime.cluster import over_tracks
 from svs.runtime.files import Scratch
-from svs.services import estimates
+from svs.separators import estimates
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 METHODS = ("cnn_separator", "hpss", "repet_sim", "oracle_irm")

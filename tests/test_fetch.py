@@ -1,4 +1,4 @@
-"""Tests of svs.data.download against a server on this machine."""
+"""Tests of svs.runtime.download against a server on this machine."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from svs.data import download as data_download
-from svs.data.download import download, unpack
 from svs.errors import FetchError
+from svs.runtime import download as data_download
+from svs.runtime.download import download, unpack
 
 MIB = 1 << 20
 CONTENT = bytes(os.urandom(4 * MIB + 123))
@@ -214,7 +214,7 @@ def test_continues_in_a_second_call(
 
 def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from svs.data.download import download;"
+        "import sys, pathlib; from svs.runtime.download import download;"
         "download(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]))"
     )
     command = [sys.executable, "-c", script, server.url, md5(CONTENT), str(tmp_path)]

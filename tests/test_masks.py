@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from svs.config.schema import Representation
-from svs.dsp.masks import gated, ideal_binary_mask
+from svs.dsp.masks import ideal_binary_mask
 from svs.dsp.stft import istft, stft
+from svs.separators.cnn import gated
 
 FEW = examples(deadline=None, max_examples=40, database=None, derandomize=True)
 MAGNITUDES = arrays.arrays(np.float32, (4, 5), elements=st.floats(0, 4, width=32))

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from svs.separators.oracle_ibm import OracleIBM
 
 from svs import separators
 from svs.audio.convert import resample
@@ -24,7 +25,6 @@ from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
 from svs.separators import hpss, repetition
 from svs.separators.chunking import chunks, separate_to
 from svs.separators.mixture import Mixture
-from svs.separators.oracle_ibm import OracleIBM
 from svs.separators.repet_sim import RepetSim, RepetSimLibrosaVariant
 from svs.stems import ACCOMPANIMENT
 

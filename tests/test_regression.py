@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from svs.separators.oracle_ibm import OracleIBM
 
 from svs.audio.sources import ArraySource, SumSource, WavSource
 from svs.config.schema import Representation
@@ -16,7 +17,6 @@ from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.score import score_sources
 from svs.separators.chunking import chunks
 from svs.separators.mixture import Mixture
-from svs.separators.oracle_ibm import OracleIBM
 from svs.stems import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,7 +25,7 @@ from svs.audio.sources import write_wav
 from svs.cli.options import app
 from svs.config import paths
 from svs.config.schema import Settings, merge, resolve
-from svs.data import inspection, locate, synthetic
+from svs.data import dataset, inspection, locate, synthetic
 from svs.errors import DataError
 from svs.evaluation.museval_json import MEASURES
 from svs.report import content, listening
@@ -151,7 +151,7 @@ def test_the_same_input_gives_the_same_bytes(home: Home, report: Path, tmp_path:
 
 def made(home: Home, folder: Path, audible: bool, **report) -> listening.Passage:
     """The first track of a home, by one method."""
-    data = locate.open_dataset(home.settings, home.folder / paths.MANIFEST, home.folder / paths.DATASETS)
+    data = dataset.open_dataset(home.settings, home.folder / paths.MANIFEST, home.folder / paths.DATASETS)
     return listening.make(listening.Job(1, home.tracks[0], audible), data=data, methods=["hpss"], folder=folder,
                           estimates=home.folder / paths.ESTIMATES, plots=home.settings.plots,
                           report=home.settings.report.model_copy(update=report))

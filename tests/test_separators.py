@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from svs.separators.oracle_ibm import OracleIBM
 
 from svs import networks, separators
 from svs.audio.convert import resample
@@ -16,7 +17,6 @@ from svs.errors import DataError, ModelError, SettingsError
 from svs.networks import archive
 from svs.separators.cnn import NetworkSeparator
 from svs.separators.mixture import Mixture
-from svs.separators.oracle_ibm import OracleIBM
 from svs.stems import ACCOMPANIMENT
 
 BINS = 257

@@ -15,7 +15,7 @@ from svs import networks
 from svs.config.schema import CNNOptions, Representation
 from svs.dsp.stft import magnitude, stft
 from svs.networks import archive, streaming
-from svs.networks.windows import predictions
+from svs.networks.archive import predictions
 from svs.separators.cnn import NetworkSeparator
 
 FULL = Representation(sample_rate=44100, frame_size=4096, win_length=2048, hop_length=512)

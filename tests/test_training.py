@@ -1,4 +1,4 @@
-"""Training: the right loss from the right start, the best weights kept, the same bytes always, even after a kill."""
+"""ExcerptTraining: the right loss from the right start, the best weights kept, the same bytes always, even after a kill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import zarr
 
 from svs import networks
-from svs.config.schema import Draw, Training
+from svs.config.schema import Draw
 from svs.data.dataset import Dataset
 from svs.errors import ModelError
 from svs.features import extraction
@@ -37,10 +37,10 @@ def store(tiny_set, small, tmp_path_factory) -> Path:
     return root / "store"
 
 
-def options(**changes) -> Training:
+def options(**changes) -> ExcerptTraining:
     base = dict(epochs=3, batch_size=16, learning_rate=1e-3, label_smoothing=0.02, input_gain=100.0, patience=100,
                 label_width=1, excerpts=Draw(per_track=40, valid_per_track=16, start_point=0.0, stop_point=None))
-    return Training(**(base | changes))
+    return ExcerptTraining(**(base | changes))
 
 
 def train(store: Path, root: Path, changes: dict | None = None, *, name="cnn_separator", mode="SVS", seed=1, **more):
@@ -61,7 +61,7 @@ def cross_entropy(logits: np.ndarray, label: np.ndarray, smoothing: float) -> fl
     return float(np.mean(np.logaddexp(0, logits) - target * logits))
 
 
-def validation_loss(model: keras.Model, group: Path, mode: str, settings: Training, seed: int) -> float:
+def validation_loss(model: keras.Model, group: Path, mode: str, settings: ExcerptTraining, seed: int) -> float:
     made = Batches(group, mode, VALID, settings.excerpts, settings.batch_size, settings.label_width, seed)
     x, y = zip(*(made[index] for index in range(len(made))), strict=True)
     return cross_entropy(model.predict_on_batch(np.concatenate(x)), np.concatenate(y), settings.label_smoothing)
@@ -278,17 +278,17 @@ from pathlib import Path
 from svs import training
 from svs.files import Scratch
 from svs.models import archive, shared
-from svs.settings import Training
+from svs.settings import ExcerptTraining
 name, mode, store, root, options, seed, initial = sys.argv[1:]
 root = Path(root)
-model, card = training.train(name, Path(store), mode, Training.model_validate_json(options), int(seed),
+model, card = training.train(name, Path(store), mode, ExcerptTraining.model_validate_json(options), int(seed),
                              Scratch(root, "scratch", "a"), curve=root / "curve.csv", logs=root / "logs",
                              initial=Path(initial) if initial else None)
 archive.save(root / "model", model, card)
 """
 
 
-def start(store: Path, root: Path, settings: Training, *, seed=1, name="cnn_deep_separator", initial="") \
+def start(store: Path, root: Path, settings: ExcerptTraining, *, seed=1, name="cnn_deep_separator", initial="") \
         -> subprocess.Popen:
     root.mkdir(exist_ok=True)
     command = [sys.executable, "-c", RUN, name, "SVS", store / "svs", root, settings.model_dump_json(), str(seed),

@@ -15,7 +15,7 @@ from benchmarks import ablation
 from svs import separators
 from svs.audio.sources import ArraySource, WavSource
 from svs.config import project
-from svs.config.schema import MixTraining, UNet, UNetOptions
+from svs.config.schema import MixtureTraining, UNet, UNetOptions
 from svs.data import synthetic
 from svs.data.dataset import Dataset, Manifest
 from svs.errors import DataError, ModelError, SettingsError
@@ -36,11 +36,11 @@ NETWORK = {"members": 2, "max_frequency": 16000.0, "fold": 4, "channels": 6, "gr
            "full_band": {"members": 1, "channels": 24, "bottleneck": 8, "blocks": 3}}
 
 
-def options(**changes) -> MixTraining:
+def options(**changes) -> MixtureTraining:
     base = dict(epochs=2, mixes=8, batch_size=4, frames=32, learning_rate=2e-3, warm_up=2, patience=10,
                 loss_floor=-30.0, songs=("train",), keep="best", representation=REPRESENTATION, network=NETWORK,
                 other_song=0.7)
-    return MixTraining(**(base | changes))
+    return MixtureTraining(**(base | changes))
 
 
 @pytest.fixture(scope="module")

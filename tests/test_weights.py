@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from svs.data import download, pretrained
 from svs.data.pretrained import Remote, cache, find_weights
 from svs.errors import UnavailableError
+from svs.runtime import download, pretrained
 
 CONTENT = random.Random(7).randbytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

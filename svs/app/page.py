@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from svs import separators
 from svs.app import markup, work
 from svs.app.work import Desk, Method, Piece, Run, Wish
 from svs.errors import SVSError
-from svs.separators import PREFERRED
 
 WAITING = 16  # visitors who may wait for their turn
 POLL = 0.25        # s between looks at a run
@@ -110,7 +110,7 @@ def build(desk: Desk) -> gr.Blocks:
 
 def _tick(method: Method, chosen: bool) -> gr.Checkbox:
     if method.missing is None:
-        info = f"{method.text}. Recommended." if chosen and method.name in PREFERRED else method.text
+        info = f"{method.text}. Recommended." if chosen and method.name in separators.recommended() else method.text
         return gr.Checkbox(chosen, label=method.name, info=info, elem_id=f"svs-method-{method.name}",
                            elem_classes="svs-method")
     why = f"{method.missing[:1].upper()}{method.missing[1:]}"

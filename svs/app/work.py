@@ -15,7 +15,6 @@ from threading import Event, Lock, Thread
 from svs import separators
 from svs.audio import decode, encode
 from svs.config.project import Project
-from svs.config.schema import NETS
 from svs.errors import DataError, SettingsError, SVSError
 from svs.services.recordings import PICTURE, Order, Result, Service, open_song
 
@@ -41,8 +40,8 @@ class Method:
 
 def methods(project: Project) -> list[Method]:
     """All methods but the oracles, looked at without loading one."""
-    return [Method(name, _sentence(text), _missing(name, project))
-            for name, text in separators.REGISTRY.items() if name not in separators.ORACLES]
+    return [Method(name, _sentence(known.about), _missing(name, project))
+            for name, known in separators.methods().items() if known.kind is not separators.Kind.ORACLE]
 
 
 def _sentence(text: str) -> str:
@@ -53,7 +52,7 @@ def _sentence(text: str) -> str:
 def default(offered: Sequence[Method]) -> list[str]:
     """What is chosen to begin with: the best of our nets, or where none is trained something that needs no training."""
     here = [method.name for method in offered if method.missing is None]
-    return [name for name in (*separators.PREFERRED, "repet_sim", *here) if name in here][:1]
+    return [name for name in (*separators.recommended(), "repet_sim", *here) if name in here][:1]
 
 
 def _missing(name: str, project: Project) -> str | None:
@@ -134,7 +133,7 @@ class Wish:
         """The project with the filters of the form laid over the nets' parameters."""
         over = {"wiener": min(max(int(self.wiener), 0), WIENER), "hpss": bool(self.hpss)}
         separate = project.settings.separate
-        separate = separate.model_copy(update={net: separate.of(net).model_copy(update=over) for net in NETS})
+        separate = separate.model_copy(update={"cnn": {**separate.of("cnn"), **over}})
         return replace(project, settings=project.settings.model_copy(update={"separate": separate}))
 
 

@@ -27,7 +27,6 @@ def ask(given: Request) -> Request:
     """
     from svs import separators
     from svs.config import paths, project
-    from svs.config.schema import NETS
     from svs.data import inspection, locate
     from svs.services import doctor
 
@@ -45,19 +44,19 @@ def ask(given: Request) -> Request:
     else:
         path = questionary.path("Path of the recording", validate=_exists).unsafe_ask().strip()
         songs = [str(Path(path).expanduser())]
-    oracles = separators.ORACLES if source == _FILE and given.reference is None else ()
+    oracles = separators.of_kind(separators.Kind.ORACLE) if source == _FILE and given.reference is None else ()
     # What needs no training, where none of our nets is trained.
     ticked = given.methods or [doctor.default(here) or "repet_sim"]
     methods = questionary.checkbox(
         "Methods (space to choose)", validate=lambda picked: bool(picked) or "choose at least one",
-        choices=[_choice(name, text, here, name in ticked)
-                 for name, text in separators.REGISTRY.items() if name not in oracles]).unsafe_ask()
+        choices=[_choice(name, method.about, here, name in ticked)
+                 for name, method in separators.methods().items() if name not in oracles]).unsafe_ask()
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
     duration = questionary.text("Duration in seconds (empty: to the end)", validate=_seconds_or_nothing,
                                 default="" if given.duration is None else f"{given.duration:.10g}").unsafe_ask()
     output = questionary.path("Folder of the results", default=str(given.output), only_directories=True).unsafe_ask()
     wiener = given.wiener
-    if set(methods) & set(NETS):
+    if set(methods) & set(separators.of_group("cnn")):
         wiener = questionary.confirm("Wiener filter after our nets?", default=given.wiener).unsafe_ask()
     return replace(given, songs=songs, tracks=chosen, methods=methods, start=float(start),
                    duration=float(duration) if duration.strip() else None, output=Path(output).expanduser(),
@@ -66,11 +65,10 @@ def ask(given: Request) -> Request:
 
 def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Choice:
     """A method; a net of ours that is not trained can't be chosen.  (Weights of others are fetched when needed.)"""
-    from svs.config.schema import NETS
-    from svs.networks import ON_MIXES
+    from svs import separators
     from svs.services import doctor
 
-    untrained = name in (*NETS, *ON_MIXES) and not doctor.method(name, here).ok
+    untrained = separators.find_method(name).kind is separators.Kind.NET and not doctor.method(name, here).ok
     return questionary.Choice(f"{name}: {text}", name, checked=ticked and not untrained,
                               disabled="not trained" if untrained else None)
 

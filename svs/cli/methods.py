@@ -27,11 +27,11 @@ def methods(
     from svs.services import doctor
 
     here = config_project.find_project(project, Request(weights=weights, overrides=list(overrides or ())).all_overrides())
-    states = {method: doctor.method(method, here) for method in separators.REGISTRY}
+    states = {method: doctor.method(method, here) for method in separators.methods()}
     column = max(map(len, states))
     chosen = doctor.default(here)
     for method, check in states.items():
         word = " (the default)" if method == chosen else ""
-        print(f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.REGISTRY[method]}{word}")
+        print(f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.find_method(method).about}{word}")
         if check.advice:
             print(f"{'':<{column}}           {check.advice}")

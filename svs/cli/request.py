@@ -54,13 +54,11 @@ class Request:
 
     def all_overrides(self) -> list[str]:
         """--wiener, --hpss and --weights as parameters, and those of --set."""
-        from svs.config.schema import NETS
-
-        laid = [f"separate.{method}.{key}={value}" for key, value, on in
-                (("wiener", "1", self.wiener), ("hpss", "true", self.hpss)) if on for method in NETS]
+        laid = [f"separate.cnn.{key}={value}" for key, value, on in
+                (("wiener", "1", self.wiener), ("hpss", "true", self.hpss)) if on]
         if self.weights is not None:
             folder = self.weights.expanduser().resolve()
-            laid += [f"methods.{method}={_quoted(folder)}" for method in ("openunmix", "spleeter")]
+            laid += [f"methods.{method}.needs={_quoted(folder)}" for method in ("openunmix", "spleeter")]
         return [*laid, *self.overrides]
 
 

@@ -69,9 +69,9 @@ def score(
     wanted = split_methods(methods) if methods else []
     if estimates is None and not wanted:
         raise SettingsError("name one method or more (`svs methods` lists them), or --estimates")
-    unknown = [method for method in wanted if method not in separators.REGISTRY] if estimates is None else []
+    unknown = [method for method in wanted if method not in separators.methods()] if estimates is None else []
     if unknown:
-        raise SettingsError(f"{unknown[0]}: no such method; expected one of {', '.join(separators.REGISTRY)}")
+        raise SettingsError(f"{unknown[0]}: no such method; expected one of {', '.join(separators.methods())}")
     folders = _estimates(estimates, wanted, output) if estimates is not None else \
         {method: output / method for method in wanted}
     with options.resumable():

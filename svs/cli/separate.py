@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from svs.config.project import Project
     from svs.services.recordings import Order, Result, Song
 
-DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"       # svs.separators.PREFERRED
+DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"       # svs.separators.recommended
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"      # a track of MUSDB18 is measured when it is opened
 
@@ -78,7 +78,6 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     """Do what is asked, calling the two files `names`; returns the exit code."""
     from svs import separators
     from svs.config import project as config_project
-    from svs.config.schema import NETS
     from svs.services import recordings
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
@@ -87,7 +86,7 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home)])
         log.info("by %s, the best that is trained here; --method chooses another", request.methods[0])
-    blind = [method for method in request.methods if method in separators.ORACLES]
+    blind = [method for method in request.methods if separators.find_method(method).kind is separators.Kind.ORACLE]
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")
     order = recordings.Order(tuple(request.methods), request.output, request.start, request.duration, request.codec,
@@ -95,8 +94,9 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     found = recordings.recordings(request.songs) if request.songs else []
     if request.reference is not None and len(found) != 1:
         raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(found)}")
-    if (request.wiener or request.hpss) and not set(request.methods) & set(NETS):
-        log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(NETS))
+    nets = separators.of_group("cnn")
+    if (request.wiener or request.hpss) and not set(request.methods) & set(nets):
+        log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
     jobs = [*zip(found, recordings.song_names(found), strict=True), *((track, None) for track in request.tracks)]
     with options.resumable(), recordings.only_one(request.output):
         return _each(here, order, request, jobs)

@@ -22,7 +22,6 @@ from svs.errors import DataError, ModelError, SettingsError
 
 if TYPE_CHECKING:
     from svs.config.project import Project
-    from svs.config.schema import AnyTraining
     from svs.features.store import Default, Stems
     from svs.runtime.files import Scratch
 
@@ -65,6 +64,7 @@ def train(
     after the last whole epoch.  Parameters are those of params.yaml (train.NETWORK, pretrain or vad), then what the
     store was made with, then --set, then the options here.
     """
+    from svs import networks
     from svs.config import paths
     from svs.config import project as config_project
     from svs.features import store as feature_store
@@ -85,7 +85,7 @@ def train(
     if mode == "MIX":
         refuse_excerpt_options(label_width=label_width, init=init)
         given["mixes"] = mixes
-        batch = batch_size or _trainable(config_project.find_project(project), network).batch_size
+        batch = batch_size or networks.training(network, config_project.find_project(project).settings).batch_size
         store_says = _of_the_stems(kept, section, Stems(group), batch)
     else:
         if mixes is not None:
@@ -99,7 +99,7 @@ def train(
             *([] if seed is None else [f"seed={seed}"])]
     here = config_project.find_project(project, laid)
     settings = here.settings
-    training = {"DAE": settings.pretrain, "VAD": settings.vad}.get(mode) or _trainable(here, network)
+    training = {"DAE": settings.pretrain, "VAD": settings.vad}.get(mode) or networks.training(network, settings)
     if mode != "MIX":
         training = training.model_copy(update={"label_width": None if mode == "VAD" else
                                                checked_label_width(mode, training.label_width, width)})
@@ -117,24 +117,19 @@ def train(
         print(_how_to_use(here, out, network, mode))
 
 
-def _trainable(here: Project, network: str) -> AnyTraining:
-    if network not in here.settings.train:
-        raise SettingsError(f"train.{network}: params.yaml has no such group; add it")
-    return here.settings.train[network]
-
-
 def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
-    from svs.networks import ON_MIXES, REGISTRY
+    """The network of a training: the one given, or the one of the training's name, or the one that suits its mode."""
+    from svs.networks import networks
 
-    every = (*REGISTRY, *ON_MIXES)
+    every = networks()
     if given is None:
-        suits = {"DAE": "cnn_deep_separator", "VAD": "vad", "MIX": ON_MIXES[0]}.get(
+        suits = {"DAE": "cnn_deep_separator", "VAD": "vad", "MIX": "unet_separator"}.get(
             mode, "cnn_separator" if label == 1 else "cnn_deep_separator")
         given = name.casefold() if name.casefold() in every else suits
     if given not in every:
         raise SettingsError(f"--network {given}: no such network; expected one of {', '.join(every)}")
-    own = {"VAD": ("vad",), "MIX": ON_MIXES}         # networks that have a mode to themselves
-    suit = own.get(mode, tuple(one for one in every if not any(one in names for names in own.values())))
+    suit = [one for one, network in every.items()
+            if (one == "vad", network.on_mixtures) == (mode == "VAD", mode == "MIX")]
     if given not in suit:
         raise SettingsError(f"the network {given} can't be trained in mode {mode}, which has {', '.join(suit)}; choose "
                             "another --network, mode or name")
@@ -198,5 +193,5 @@ def _how_to_use(here: Project, out: Path, network: str, mode: str) -> str:
         at_home = out.resolve() == here.path(paths.VAD).resolve()
         return "use it: svs vad SONG" if at_home else f"`svs vad` takes it from {here.path(paths.VAD)}; copy it there"
     wanted = here.path(separators.needs(network, here.settings))
-    word = "" if out.resolve() == wanted.resolve() else f" -S methods.{network}={out.resolve()}"
+    word = "" if out.resolve() == wanted.resolve() else f" -S methods.{network}.needs={out.resolve()}"
     return f"use it: svs separate SONG -m {network}{word}"

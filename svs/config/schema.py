@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from svs.errors import SettingsError
 
@@ -25,21 +25,24 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
-class _Group(BaseModel):
+WIRING = "wiring.yaml"          # beside params.yaml: what the stages are wired to
+
+
+class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Group = TypeVar("Group", bound=_Group)
+AnyGroup = TypeVar("AnyGroup", bound=Group)
 
 
-class Archive(_Group):
+class Archive(Group):
     """An archive to download, and the checksum that its publisher gives."""
 
     url: Annotated[str, Field(pattern=r"^https?://")]
     checksum: Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
 
 
-class Tiny(_Group):
+class Tiny(Group):
     """The generated data set: number of tracks of each split, and seconds of a track."""
 
     train: Positive
@@ -50,7 +53,7 @@ class Tiny(_Group):
     real_song: bool
 
 
-class Download(_Group):
+class Download(Group):
     """Which data set, where from, and what to do with tracks that are not as they should be."""
 
     dataset: Literal["tiny", "sample", "full"]
@@ -72,7 +75,7 @@ class Download(_Group):
         return self
 
 
-class Representation(_Group):
+class Representation(Group):
     """A short-time Fourier transform: rate in Hz, the rest in samples."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=192000)]
@@ -92,22 +95,6 @@ class Representation(_Group):
     @property
     def bins(self) -> int:
         return self.frame_size // 2 + 1
-
-    def tuned(self, semitones: float) -> Representation:
-        """The transform in which a song is seen this much higher than it is: longer frames, as many to a second.
-
-        Each partial falls into the bin of one that is higher by `semitones`
-        (to the nearest length that is a multiple of 1/64 of the frame: an FFT
-        is fast at those).
-
-        Raises
-        ------
-        ValueError
-            The frame is too short for its hop.
-        """
-        shares = round(64 * 2 ** (semitones / 12))
-        return Representation(sample_rate=self.sample_rate, frame_size=shares * self.frame_size // 64,
-                              win_length=shares * self.win_length // 64, hop_length=self.hop_length)
 
 
 class Excerpts(Representation):
@@ -139,7 +126,7 @@ class VADExcerpts(Excerpts):
     margin: Annotated[float, Field(ge=0)]
 
 
-class Store(_Group):
+class Store(Group):
     """How spectrograms are kept on disk."""
 
     dtype: Literal["float16", "float32"]
@@ -147,13 +134,13 @@ class Store(_Group):
     compression: Annotated[int, Field(ge=1, le=19)]
 
 
-class StemsKept(_Group):
+class StemsKept(Group):
     """Audio of the stems, of which training mixtures are made: Hz."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=192000)]
 
 
-class Extract(_Group):
+class Extract(Group):
     """The seed's preprocess_data_tool, and the stems themselves for nets that are trained on mixes."""
 
     modes: tuple[Literal["SVS", "DAE", "VAD", "MIX"], ...]
@@ -163,7 +150,7 @@ class Extract(_Group):
     stems: StemsKept
 
 
-class Draw(_Group):
+class Draw(Group):
     """How many excerpts of each track a training draws, and from where."""
 
     per_track: Positive
@@ -178,8 +165,8 @@ class Draw(_Group):
         return self
 
 
-class Training(_Group):
-    """One training: Adam's learning rate, epochs, excerpts in a batch."""
+class ExcerptTraining(Group):
+    """One training on excerpts: Adam's learning rate, epochs, excerpts in a batch."""
 
     epochs: Positive
     batch_size: Positive
@@ -192,39 +179,11 @@ class Training(_Group):
     excerpts: Draw
 
 
-class FullBand(_Group):
-    """Size of the nets that see all bins at once: nets, channels, layers."""
+class MixtureTraining(Group):
+    """One training on mixtures that are made while it runs.
 
-    members: Annotated[int, Field(ge=0, le=8)]
-    channels: Positive
-    bottleneck: Positive
-    blocks: Annotated[int, Field(ge=1, le=8)]
-
-
-class UNet(_Group):
-    """Size of the U-Nets, and of the full-band nets beside them: nets, Hz, bins, layers."""
-
-    members: Annotated[int, Field(ge=0, le=8)]
-    max_frequency: Annotated[float, Field(gt=0)]
-    fold: Positive
-    channels: Positive
-    growth: Count
-    levels: Annotated[int, Field(ge=1, le=6)]
-    blocks: Positive
-    convolutions: Positive
-    bottleneck: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    full_band: FullBand
-
-    @model_validator(mode="after")
-    def _some(self) -> UNet:
-        if not self.members + self.full_band.members:
-            raise ValueError("members 0 and full_band.members 0: expected one net at least")
-        return self
-
-
-class MixTraining(_Group):
-    """A training on mixtures that are made while it runs."""
+    A network of mixtures extends it by its own size (`network`), and gives `bins`, `frames_multiple` and `context`.
+    """
 
     epochs: Positive
     mixes: Positive
@@ -239,13 +198,9 @@ class MixTraining(_Group):
     precision: Precision = "float32"
     representation: Representation
     other_song: Share
-    network: UNet
 
     @model_validator(mode="after")
-    def _even(self) -> MixTraining:
-        multiple = 2 ** self.network.levels
-        if self.frames % multiple:
-            raise ValueError(f"frames {self.frames}: expected a multiple of {multiple} ({self.network.levels} levels)")
+    def _fits(self) -> MixtureTraining:
         if self.mixes % self.batch_size:
             raise ValueError(f"mixes {self.mixes}: expected a multiple of the batch_size, {self.batch_size}")
         if "train" not in self.songs or len(set(self.songs)) != len(self.songs):
@@ -256,186 +211,54 @@ class MixTraining(_Group):
 
     @property
     def bins(self) -> int:
-        """Bins from 0 Hz up that the network takes and masks: those below `max_frequency`, as many as fold."""
-        multiple = self.network.fold * 2 ** self.network.levels
-        there = self.representation.bins
-        wanted = min(there, int(self.network.max_frequency * self.representation.frame_size
-                                / self.representation.sample_rate) + 1)
-        return min(-(-wanted // multiple), there // multiple) * multiple
+        """Bins from 0 Hz up that the network takes and masks."""
+        raise NotImplementedError
+
+    @property
+    def frames_multiple(self) -> int:
+        """The number of frames of a passage is a multiple of this."""
+        raise NotImplementedError
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that the mask of a frame depends on."""
+        raise NotImplementedError
 
 
-def _kind_of_training(given: Any) -> str:
-    """Whether a training is on excerpts or on mixtures: the latter says `other_song`."""
-    mixed = isinstance(given, MixTraining) or isinstance(given, dict) and "other_song" in given
-    return "mixes" if mixed else "excerpts"
+class MethodWiring(Group):
+    """What a method's stage waits for: a trained network, weights, the store, or code."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    needs: Path
 
 
-AnyTraining = Annotated[Annotated[Training, Tag("excerpts")] | Annotated[MixTraining, Tag("mixes")],
-                        Discriminator(_kind_of_training)]
+class ModelWiring(Group):
+    """What a training reads (a group of the store), and what it starts from: a trained model, or code."""
 
-
-class ModelSource(_Group):
-    """What a training is made of: a group of the store, what reads it, more code, and its start (a model or code)."""
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     store: Path
-    reader: Path
-    code: Path
     start: Path
 
 
-class UNetOptions(_Group):
-    """The U-Net's mask is taken as it is."""
-
-    semitones: Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
-
-
-class CNNOptions(_Group):
-    """What a trained network's mask goes through on its way to audio."""
-
-    gate: Annotated[float, Field(ge=0, lt=1)]
-    mask: Literal["soft", "hard"]
-    channels: Literal["shared", "each"]
-    hop: Annotated[int, Field(ge=1)]
-    batch_size: Positive
-    hpss: bool
-    wiener: Count
-
-
-class OracleOptions(_Group):
-    channels: Literal["shared", "each"]
-
-
-class RatioOptions(_Group):
-    """Oracle ratio mask."""
-
-    channels: Literal["shared", "each"]
-    power: Annotated[float, Field(gt=0, le=4)]
-
-
-class MixtureOptions(_Group):
-    share: Share
-
-
-class RepetSimAuthors(_Group):
-    """REPET-SIM by its authors: seconds, cosine similarity, frames, Hz."""
-
-    window: Annotated[float, Field(ge=0.005, le=0.3)]
-    threshold: Annotated[float, Field(ge=0, le=1)]
-    distance: PositiveSeconds
-    number: Positive
-    cutoff: Annotated[float, Field(ge=0)]
-
-
-class RepetSimLibrosa(_Group):
-    """REPET-SIM in librosa's gallery: seconds, windows over a sample, seconds, exponent, factor."""
-
-    window: Annotated[float, Field(ge=0.005, le=0.3)]
-    overlap: Literal[2, 4, 8]
-    width: PositiveSeconds
-    keep: Literal["earliest", "nearest"]
-    power: Annotated[float, Field(gt=0, le=8)]
-    margin: Annotated[float, Field(ge=1)]
-
-
-class RepetSimOptions(_Group):
-    """REPET-SIM: which variant, how far it looks, and the parameters of both."""
-
-    variant: Literal["authors", "librosa"]
-    reach: Annotated[float, Field(ge=1, le=600)]
-    authors: RepetSimAuthors
-    librosa: RepetSimLibrosa
-
-
-class KnnMedianOptions(_Group):
-    """Nearest neighbours and median filtering."""
-
-    reach: Annotated[float, Field(ge=1, le=600)]
-    window: Annotated[float, Field(ge=0.005, le=0.3)]
-    overlap: Literal[2, 4, 8]
-    neighbours: Positive
-    tolerance: Annotated[float, Field(gt=0)]
-    cutoff: Annotated[float, Field(ge=0)]
-
-
-class HpssPass(_Group):
-    """One pass of median filtering: seconds, windows over a sample, frames, bins, exponent, factor."""
-
-    window: Annotated[float, Field(ge=0.005, le=0.6)]
-    overlap: Literal[2, 4, 8]
-    frames: Annotated[int, Field(ge=3, le=999)]
-    bins: Annotated[int, Field(ge=3, le=999)]
-    power: Annotated[float, Field(gt=0, le=8)]
-    margin: Annotated[float, Field(ge=1)]
-
-
-class HpssTwoStage(_Group):
-    long: HpssPass
-    short: HpssPass
-
-
-class HpssOptions(_Group):
-    """Harmonic/percussive separation by median filtering: which variant, Hz, and the parameters of both."""
-
-    variant: Literal["two_stage", "harmonic"]
-    cutoff: Annotated[float, Field(ge=0)]
-    two_stage: HpssTwoStage
-    harmonic: HpssPass
-
-
-class OpenUnmixOptions(_Group):
-    """Open-unmix: which of its authors' models, its Wiener filter, and what a chunk sees of the song around it."""
-
-    model: Literal["umx", "umxhq", "umxl", "umxse"]
-    targets: Literal["vocals", "all"]
-    niter: Count
-    wiener_window: Annotated[float, Field(ge=0.1, le=60)]
-    context: Annotated[float, Field(ge=0, le=60)]
-
-
-class SpleeterOptions(_Group):
-    """Spleeter, 2 stems: where it lives, and how its two spectrograms become a mask."""
-
-    environment: Path
-    install: bool
-    separation_exponent: Annotated[float, Field(gt=0, le=8)]
-    mask_extension: Literal["zeros", "average"]
-
-
-class SeparateCommon(_Group):
+class SeparateCommon(Group):
     chunk: Annotated[float, Field(ge=2)]
 
 
-class Separate(_Group):
-    """Options of every method, and what all of them share."""
+class Separate(Group):
+    """What all methods share, and the options of each by its name (`svs.separators.options` parses them)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     common: SeparateCommon
-    cnn_separator: CNNOptions
-    cnn_deep_separator: CNNOptions
-    unet_separator: UNetOptions
-    cnn_separator_valid: CNNOptions
-    cnn_deep_separator_valid: CNNOptions
-    repet_sim: RepetSimOptions
-    knn_median: KnnMedianOptions
-    hpss: HpssOptions
-    openunmix: OpenUnmixOptions
-    spleeter: SpleeterOptions
-    oracle_ibm: OracleOptions
-    oracle_irm: RatioOptions
-    mixture: MixtureOptions
 
-    def of(self, method: str) -> BaseModel:
-        try:
-            return getattr(self, method)
-        except AttributeError:
-            raise SettingsError(f"separate.{method}: no options for this method; expected one of "
-                                + ", ".join(sorted(set(type(self).model_fields) - {"common"}))) from None
+    def of(self, method: str) -> Any:
+        """The options of a method as they stand in params.yaml."""
+        return (self.model_extra or {}).get(method, {})
 
 
-# The methods that are nets trained here.
-NETS = tuple(name for name, options in Separate.model_fields.items() if options.annotation is CNNOptions)
-
-
-class Passage(_Group):
+class Passage(Group):
     start: Seconds
     duration: PositiveSeconds | None
 
@@ -444,7 +267,7 @@ class SeedProtocol(Representation):
     passage: Passage
 
 
-class Score(_Group):
+class Score(Group):
     """BSS Eval v4: seconds of a frame and between frames, and what is scored."""
 
     engine: Literal["fast", "museval"]
@@ -454,7 +277,7 @@ class Score(_Group):
     seed_protocol: SeedProtocol
 
 
-class Reference(_Group):
+class Reference(Group):
     """Published scores to stand beside ours: where from, and how closely a track must agree with the published one."""
 
     source: Literal["none", "sisec18"]
@@ -464,20 +287,20 @@ class Reference(_Group):
     tolerance: Annotated[float, Field(gt=0)]
 
 
-class Gate(_Group):
+class Gate(Group):
     """When scores count as worse: dB."""
 
     tolerance: Annotated[float, Field(ge=0)]
 
 
-class Plots(_Group):
+class Plots(Group):
     picture_seconds: PositiveSeconds
     picture_max_frequency: Annotated[float, Field(gt=0)]
     picture_frame_size: Annotated[int, Field(ge=64, le=65536)]
     dynamic_range: Annotated[float, Field(gt=0)]
 
 
-class Report(_Group):
+class Report(Group):
     """The report: seconds of a passage, kbit/s of its audio, and which tracks can be heard."""
 
     passage: Annotated[float, Field(ge=1, le=600)]
@@ -485,36 +308,24 @@ class Report(_Group):
     audio: Literal["all", "generated", "none"]
 
 
-class Settings(_Group):
+class Settings(Group):
     """Everything in `params.yaml`, with the chosen profile merged in."""
 
     profile: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    methods: dict[str, Path]
-    models: dict[str, ModelSource]
+    methods: dict[str, MethodWiring]
+    models: dict[str, ModelWiring]
     download: Download
     extract: Extract
-    pretrain: Training
-    train: dict[str, AnyTraining]
-    vad: Training
+    pretrain: ExcerptTraining
+    train: dict[str, Any]
+    vad: ExcerptTraining
     separate: Separate
     score: Score
     reference: Reference
     gate: Gate
     plots: Plots
     report: Report
-
-    @model_validator(mode="after")
-    def _known(self) -> Settings:
-        for model in self.models:
-            if model not in self.train:
-                raise ValueError(f"models.{model}: the group train.{model} is missing")
-        for model, training in self.train.items():
-            width = training.label_width if isinstance(training, Training) else None
-            if width is not None and (width > self.extract.svs.width or width % 2 == 0):
-                raise ValueError(f"train.{model}.label_width: expected an odd number of frames up to the excerpt's "
-                                 f"{self.extract.svs.width} (extract.svs.width), got {width}")
-        return self
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -550,13 +361,40 @@ def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Setti
     if name not in list(profiles):      # by equality: what YAML gives may not be hashable
         raise SettingsError(f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles))) or 'none'}; "
                             "add it under `profiles` or choose one of these")
+    given = merge(merge(raw, profiles[name] or {}), dict(over or {}))
+    shared = given["train"].get("excerpts", {}) if isinstance(given.get("train"), dict) else {}
+    for group in ("pretrain", "vad"):
+        given[group] = merge(shared, given.get(group))
     try:
-        return Settings.model_validate(merge(merge(raw, profiles[name] or {}), dict(over or {})))
+        return Settings.model_validate(given)
     except ValidationError as error:
         raise SettingsError(f"params.yaml, profile {name}: " + _told(error)) from None
 
 
-def changed(group: Group, name: str, **values: Any) -> Group:
+def parsed(group: type[AnyGroup], name: str, given: Any) -> AnyGroup:
+    """A part of the parameters as a typed group.
+
+    Parameters
+    ----------
+    group : a subclass of `Group`
+    name : str
+        The key of the part, for messages: `separate.hpss`.
+    given : mapping, or a group that is parsed already
+
+    Raises
+    ------
+    SettingsError
+        An unknown key, or an impossible value.
+    """
+    if isinstance(given, group):
+        return given
+    try:
+        return group.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError(_told(error, name)) from None
+
+
+def changed(group: AnyGroup, name: str, **values: Any) -> AnyGroup:
     """A group with other values, validated anew; `None` leaves a value as it is.
 
     Parameters
@@ -575,16 +413,14 @@ def changed(group: Group, name: str, **values: Any) -> Group:
     try:
         return type(group).model_validate({**group.model_dump(), **given})
     except ValidationError as error:
-        raise SettingsError(f"{name}: {_told(error)}") from None
+        raise SettingsError(_told(error, name)) from None
 
 
-def _told(error: ValidationError) -> str:
-    """Every problem in a few words, with the key that it is about."""
+def _told(error: ValidationError, name: str = "") -> str:
+    """Every problem in a few words, with the key that it is about; `name` is the key of the whole."""
     lines = []
     for problem in error.errors():
-        # Pydantic names the kind of training after its name.
-        where = [str(part) for part in problem["loc"]]
-        key = ".".join(where[:2] + where[3:] if where[:1] == ["train"] else where)
+        key = ".".join([*([name] if name else []), *map(str, problem["loc"])])
         message = problem["msg"].removeprefix("Value error, ")
         came = problem.get("input")
         came = "" if problem["type"] in ("missing", "value_error") or isinstance(came, dict) else f" (got {came!r})"
@@ -593,15 +429,23 @@ def _told(error: ValidationError) -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of `params.yaml` as it stands, profiles and all.
+    """The content of `params.yaml` as it stands, profiles and all, with the methods and models of `wiring.yaml`.
 
     Raises
     ------
     SettingsError
-        The file is missing or is not YAML.
+        A file is missing or is not YAML.
     """
+    content = _read_yaml(path)
+    if isinstance(content, dict):
+        wiring = _read_yaml(path.with_name(WIRING))
+        content = {"methods": wiring["methods"], "models": wiring["models"], **content}
+    return content
+
+
+def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; run from the root of the repository") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -10,16 +10,21 @@ give the samples `musdb` gives.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from svs.audio.sources import Source, SumSource, WavSource
-from svs.data.musdb import SUFFIX, Candidate, decoded
+from svs.config.schema import Settings
+from svs.data.musdb import SUFFIX, Candidate, decoded, with_subsets
 from svs.errors import DataError
 from svs.runtime.files import read_json, sha256, write_json
 from svs.stems import ACCOMPANIMENT, STREAMS
+
+SILENT = 1e-4        # peak (-80 dBFS) below which vocals are silent
 
 
 @dataclass(frozen=True)
@@ -130,3 +135,26 @@ def open_sources(candidate: Candidate, names: Sequence[str], samples: int) -> It
         yield {name: sources[name] for name in names}
 
 
+def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
+    """The data set that a manifest describes.  Where its audio is missing, it is generated or downloaded again.
+
+    Parameters
+    ----------
+    settings : Settings
+    manifest : Path
+    root : Path
+        Where generated and downloaded sets are kept.
+
+    Raises
+    ------
+    DataError
+        The audio is missing and can't be had.
+    """
+    folder = settings.download.path or root / settings.download.dataset
+    if not folder.is_dir():
+        # In a process of its own: no result depends on how the audio came here, as checksums are compared.
+        done = subprocess.run([sys.executable, "-m", "svs.data.locate"])
+        if done.returncode:
+            raise DataError(f"{folder}: the audio of the data set is missing and could not be brought back (see above); "
+                            "run `dvc repro --force download`")
+    return Dataset(with_subsets(folder), Manifest.load(manifest))

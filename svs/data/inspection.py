@@ -15,7 +15,7 @@ import numpy as np
 
 from svs.audio.sources import Source, WavSource
 from svs.config.schema import Download
-from svs.data.dataset import Manifest, Track, open_sources
+from svs.data.dataset import SILENT, Manifest, Track, open_sources
 from svs.data.musdb import Candidate, candidates, decoded, with_subsets
 from svs.errors import DataError
 from svs.runtime.files import sha256
@@ -25,7 +25,6 @@ from svs.stems import STREAMS
 log = logging.getLogger("svs")
 
 
-SILENT = 1e-4                                               # peak (-80 dBFS) below which vocals are silent
 _BLOCK = 1 << 20                                            # samples inspected at a time
 
 

@@ -7,11 +7,12 @@ import json
 from functools import partial
 from pathlib import Path
 
+from svs.config import paths, schema
 from svs.config.schema import Download, Settings
-from svs.data.dataset import Dataset, Manifest
-from svs.data.download import download, unpack
 from svs.data.musdb import with_subsets
 from svs.errors import DataError
+from svs.runtime import process
+from svs.runtime.download import download, unpack
 from svs.runtime.files import read_json, write_json, written
 from svs.runtime.progress import progress
 
@@ -88,8 +89,10 @@ def locate_given(folder: Path) -> tuple[Path, list[str]]:
     return place, read_json(stamp)["validation"] if stamp.is_file() else []
 
 
-def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
-    """The data set that a manifest describes, generated or downloaded again where its audio is missing."""
-    folder, _ = locate(settings.download, settings.seed, root)
-    return Dataset(folder, Manifest.load(manifest))
+def _main() -> None:
+    parameters = schema.load()
+    locate(parameters.download, parameters.seed, paths.DATASETS)
 
+
+if __name__ == "__main__":
+    process.main(_main)

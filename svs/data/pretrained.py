@@ -19,8 +19,8 @@ from pathlib import Path
 import pooch
 import requests
 
-from svs.data import download as data_download
 from svs.errors import FetchError, UnavailableError
+from svs.runtime import download as data_download
 from svs.runtime.files import sha256
 
 try:

@@ -50,9 +50,3 @@ def ideal_ratio_mask(vocals: np.ndarray, accompaniment: np.ndarray, power: float
     vocals, accompaniment = (vocals / louder) ** np.float32(power), (accompaniment / louder) ** np.float32(power)
     total = vocals + accompaniment
     return np.divide(vocals, total, out=np.zeros_like(total), where=total > 0)
-
-
-def gated(mask: np.ndarray, gate: float, *, hard: bool = False) -> np.ndarray:
-    """Values up to `gate` set to 0; the rest kept (soft) or set to 1 (hard)."""
-    kept = mask > gate
-    return kept.astype(mask.dtype) if hard else np.where(kept, mask, mask.dtype.type(0))

@@ -123,3 +123,37 @@ def blocks(samples: int, representation: Representation, frames_per_block: int):
         start = (first - skip) * hop
         stop = samples if last == total else min((last - 1 + margin) * hop + 1, samples)
         yield first, last, start, stop, skip
+
+
+def tuned(representation: Representation, semitones: float) -> Representation:
+    """The transform in which a song is seen this much higher than it is: longer frames, as many to a second.
+
+    Each partial falls into the bin of one that is higher by `semitones` (to the nearest length that is a multiple of
+    1/64 of the frame: an FFT is fast at those).
+
+    Raises
+    ------
+    ValueError
+        The frame is too short for its hop.
+    """
+    shares = round(64 * 2 ** (semitones / 12))
+    return Representation(sample_rate=representation.sample_rate,
+                          frame_size=shares * representation.frame_size // 64,
+                          win_length=shares * representation.win_length // 64,
+                          hop_length=representation.hop_length)
+
+
+def power_of_two(seconds: float, rate: int) -> int:
+    """Samples of a window of about `seconds`: the power of two nearest on a logarithmic scale."""
+    return 2 ** round(np.log2(seconds * rate))
+
+
+def padded(audio: np.ndarray, samples: int) -> np.ndarray:
+    """`audio` (samples, ...) with zeros behind, at least `samples` long: librosa warns of less than a window."""
+    missing = samples - len(audio)
+    return audio if missing <= 0 else np.pad(audio, [(0, missing)] + [(0, 0)] * (audio.ndim - 1))
+
+
+def cutoff_bin(cutoff: float, representation: Representation) -> int:
+    """The highest bin that `cutoff` (Hz) leaves to the accompaniment."""
+    return min(round(cutoff * representation.frame_size / representation.sample_rate), representation.bins - 1)

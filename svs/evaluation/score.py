@@ -24,8 +24,7 @@ import numpy as np
 from svs.audio.convert import mono, passage, resample
 from svs.audio.sources import Source, WavSource
 from svs.config.schema import Representation, Score
-from svs.data.dataset import Dataset, Track
-from svs.data.inspection import SILENT
+from svs.data.dataset import SILENT, Dataset, Track
 from svs.dsp.stft import istft, stft
 from svs.errors import DataError
 from svs.evaluation import bsseval
@@ -116,7 +115,7 @@ def leak(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[
     Parameters
     ----------
     vocals : Source
-        The true ones; a second of them counts as silent below a peak of `svs.data.inspection.SILENT`.
+        The true ones; a second of them counts as silent below a peak of `svs.data.dataset.SILENT`.
     estimates : dict of str to Source
         `vocals` and `accompaniment`, which sum to the mixture.
     settings : Score

@@ -34,11 +34,12 @@ import pooch
 
 from svs.audio.convert import passage
 from svs.config.schema import Reference, Score
-from svs.data import download
 from svs.data.dataset import Dataset, Track
 from svs.data.pretrained import reach
 from svs.errors import DataError, FetchError, UnavailableError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES
+from svs.evaluation.published import FLOOR
+from svs.runtime import download
 from svs.runtime.files import write_json, write_text, written
 from svs.runtime.parallel import each_in_parallel
 from svs.runtime.progress import progress
@@ -46,12 +47,6 @@ from svs.stems import TARGETS
 
 log = logging.getLogger("svs")
 
-# SiSEC18's submissions (Stöter, Liutkus & Ito 2018) that are no systems of their own: masks made from the true
-# sources, and the mixture.
-ORACLES = ("IRM2", "MWF", "IRM1", "IBM2", "IBM1")
-FLOOR = "MIX"
-# Those that the dissertation says it outperformed.
-OUTPERFORMED = ("HPLP", "HPSS", "REP1", "REP2", "RPCA", "MELO", "RGT2", "STL2", "HEL1", "WK")
 
 ALIGNMENT = "alignment.csv"
 SHARES = {"vocals": 0.25, "accompaniment": 0.75}    # of the mixture in MIX: one stem of four, three of four

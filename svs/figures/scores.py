@@ -8,16 +8,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from svs.evaluation.museval_json import MEASURES
-from svs.evaluation.sisec18 import FLOOR as PUBLISHED_FLOOR
-from svs.evaluation.sisec18 import ORACLES as PUBLISHED_CEILINGS
+from svs.evaluation.published import FLOOR as PUBLISHED_FLOOR
+from svs.evaluation.published import ORACLES as PUBLISHED_CEILINGS
 from svs.figures.style import INK, LIMIT, MUTED, OURS, STYLE, THEIRS, drawable
+from svs.separators import Kind, of_kind
 from svs.stems import TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-FLOOR, CEILINGS = "mixture", ("oracle_ibm", "oracle_irm")
 BEYOND = 60        # dB above which a ratio tells of the arithmetic, not of the separation
 
 
@@ -46,7 +46,8 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
         table = pd.concat([table, published], ignore_index=True)
     vocals = table[table["target"] == "vocals"]
     order = list(vocals.groupby("method")["SDR"].median().sort_values(ascending=False).index)
-    limits = {FLOOR, *CEILINGS} | ({PUBLISHED_FLOOR, *PUBLISHED_CEILINGS} & set(theirs))
+    floors, ceilings = of_kind(Kind.FLOOR), of_kind(Kind.ORACLE)
+    limits = {*floors, *ceilings} | ({PUBLISHED_FLOOR, *PUBLISHED_CEILINGS} & set(theirs))
     palette = {method: LIMIT if method in limits else THEIRS if method in theirs else OURS for method in order}
     height = 1.6 + (0.55 if len(order) < 15 else 0.3) * len(order)
     with plt.rc_context(STYLE):
@@ -58,7 +59,7 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
             sns.stripplot(rows, x="SDR", y="method", order=order, color=INK, size=3.5 if len(order) < 15 else 2.2,
                           alpha=0.55, jitter=False, ax=axis)
             medians = rows.groupby("method")["SDR"].median()
-            for method, name in ((FLOOR, "floor"), (CEILINGS[0], "ceiling")):
+            for method, name in ((floors[0], "floor"), (ceilings[0], "ceiling")):
                 if method in medians:
                     axis.axvline(medians[method], color=MUTED, linestyle="--", linewidth=1, zorder=0)
                     axis.annotate(name, (medians[method], 1.0), xycoords=("data", "axes fraction"), ha="center",

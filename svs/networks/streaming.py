@@ -74,7 +74,7 @@ _ONEDNN = torch.backends.mkldnn.is_available() and all(
 
 
 class Unshareable(Exception):
-    """The network is not of the family that is evaluated here; `svs.networks.windows` takes any."""
+    """The network is not of the family that is evaluated here; `svs.networks.archive` takes any."""
 
 
 @dataclass

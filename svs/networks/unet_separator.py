@@ -19,48 +19,109 @@ stereo.  What it is made of, and where from:
   and the mean of their masks errs less.
 
 It is convolutional along time: passages may have any number of frames that is a
-multiple of `frames_multiple`, and a frame's mask depends on `context` frames on
+multiple of `Options.frames_multiple`, and a frame's mask depends on `Options.context` frames on
 either side.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING, Annotated
 
-import keras
 import numpy as np
+from pydantic import Field, model_validator
 
-from svs.config.schema import FullBand, UNet
+from svs.config.schema import Count, Group, MixtureTraining, Positive
+from svs.networks import Network
+
+if TYPE_CHECKING:
+    import keras
 
 _SMALL = 0.08            # variance of a residual's last layer: a fifth of He's deviation
 
 
-def frames_multiple(settings: UNet) -> int:
-    """What the number of frames of a passage must be a multiple of."""
-    return 2 ** settings.levels
+class FullBand(Group):
+    """Size of the nets that see all bins at once: nets, channels, layers."""
+
+    members: Annotated[int, Field(ge=0, le=8)]
+    channels: Positive
+    bottleneck: Positive
+    blocks: Annotated[int, Field(ge=1, le=8)]
 
 
-def context(settings: UNet) -> int:
-    """Frames on either side that the mask of a frame depends on."""
-    full_band = 2 ** settings.full_band.blocks - 1 if settings.full_band.members else 0
-    if not settings.members:
-        return full_band
-    reach, stride = 0, 1
-    for _ in range(settings.levels):
-        # The block on the way down, the one on the way up, and the resampling between them.
-        reach += 2 * settings.blocks * settings.convolutions * stride + 2 * stride
-        stride *= 2
-    return max(full_band, reach + settings.blocks * settings.convolutions * stride)
+class Size(Group):
+    """Size of the U-Nets, and of the full-band nets beside them: nets, Hz, bins, layers."""
+
+    members: Annotated[int, Field(ge=0, le=8)]
+    max_frequency: Annotated[float, Field(gt=0)]
+    fold: Positive
+    channels: Positive
+    growth: Count
+    levels: Annotated[int, Field(ge=1, le=6)]
+    blocks: Positive
+    convolutions: Positive
+    bottleneck: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    full_band: FullBand
+
+    @model_validator(mode="after")
+    def _some(self) -> Size:
+        if not self.members + self.full_band.members:
+            raise ValueError("members 0 and full_band.members 0: expected one net at least")
+        return self
+
+    @property
+    def context(self) -> int:
+        """Frames on either side that the mask of a frame depends on."""
+        full_band = 2 ** self.full_band.blocks - 1 if self.full_band.members else 0
+        if not self.members:
+            return full_band
+        reach, stride = 0, 1
+        for _ in range(self.levels):
+            # The block on the way down, the one on the way up, and the resampling between them.
+            reach += 2 * self.blocks * self.convolutions * stride + 2 * stride
+            stride *= 2
+        return max(full_band, reach + self.blocks * self.convolutions * stride)
 
 
-def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *, seed: int) -> keras.Model:
+class Options(MixtureTraining):
+    """A training of the U-Net separator."""
+
+    network: Size
+
+    @model_validator(mode="after")
+    def _even(self) -> Options:
+        if self.frames % self.frames_multiple:
+            raise ValueError(f"frames {self.frames}: expected a multiple of {self.frames_multiple} "
+                             f"({self.network.levels} levels)")
+        return self
+
+    @property
+    def bins(self) -> int:
+        """Bins from 0 Hz up that the network takes and masks: those below `max_frequency`, as many as fold."""
+        multiple = self.network.fold * 2 ** self.network.levels
+        there = self.representation.bins
+        wanted = min(there, int(self.network.max_frequency * self.representation.frame_size
+                                / self.representation.sample_rate) + 1)
+        return min(-(-wanted // multiple), there // multiple) * multiple
+
+    @property
+    def frames_multiple(self) -> int:
+        return 2 ** self.network.levels
+
+    @property
+    def context(self) -> int:
+        return self.network.context
+
+
+def build(bins: int, settings: Size, mean: np.ndarray, deviation: np.ndarray, *, seed: int) -> keras.Model:
     """An untrained network.
 
     Parameters
     ----------
     bins : int
-        A multiple of `settings.fold` times 2 to the number of levels (`svs.config.schema.MixTraining.bins`).
-    settings : UNet
+        A multiple of `settings.fold` times 2 to the number of levels (`Options.bins`).
+    settings : Size
     mean, deviation : float (bins,)
         Of the training songs' log magnitudes (`svs.dsp.stft.log_magnitude`).
     seed : int
@@ -71,6 +132,8 @@ def build(bins: int, settings: UNet, mean: np.ndarray, deviation: np.ndarray, *,
         From log magnitudes (n, frames, bins, 2) to logits of the members' masks (n, frames, bins, 2 x members),
         the U-Nets' first.
     """
+    import keras  # it takes seconds
+
     net = _Builder(seed)
     level = keras.Input((None, bins, 2), name="log_magnitude")
     # In float32 whatever the rest computes with: levels reach over 90 dB.
@@ -93,7 +156,9 @@ class _Builder:
     """
 
     def __init__(self, seed: int):
-        self._seed, self._count, self._member = seed, 0, ""
+        import keras
+
+        self._keras, self._seed, self._count, self._member = keras, seed, 0, ""
         self._members: Counter[str] = Counter()
 
     def begin(self, kind: str) -> None:
@@ -102,7 +167,7 @@ class _Builder:
 
     def he(self, variance: float = 2.0) -> keras.initializers.Initializer:
         self._seed += 1
-        return keras.initializers.VarianceScaling(variance, "fan_in", "truncated_normal", seed=self._seed)
+        return self._keras.initializers.VarianceScaling(variance, "fan_in", "truncated_normal", seed=self._seed)
 
     def named(self, layer: keras.Layer) -> keras.Layer:
         self._count += 1
@@ -111,11 +176,11 @@ class _Builder:
 
     def convolution(self, x: keras.KerasTensor, channels: int, size: int, *, stride: int = 1,
                     activation: str | None = "relu", variance: float = 2.0) -> keras.KerasTensor:
-        return self.named(keras.layers.Conv2D(channels, size, strides=stride, padding="same", activation=activation,
+        return self.named(self._keras.layers.Conv2D(channels, size, strides=stride, padding="same", activation=activation,
                                               kernel_initializer=self.he(variance)))(x)
 
     def dropout(self, x: keras.KerasTensor, kind: type[keras.layers.Dropout],
-                settings: UNet) -> keras.KerasTensor:
+                settings: Size) -> keras.KerasTensor:
         if not settings.dropout:
             return x
         self._seed += 1
@@ -123,24 +188,24 @@ class _Builder:
 
     def dense(self, x: keras.KerasTensor, channels: int, *, activation: str | None = "relu",
               variance: float = 2.0) -> keras.KerasTensor:
-        return self.named(keras.layers.Dense(channels, activation=activation,
+        return self.named(self._keras.layers.Dense(channels, activation=activation,
                                              kernel_initializer=self.he(variance)))(x)
 
     def full_band(self, heard: keras.KerasTensor, settings: FullBand) -> keras.KerasTensor:
         """One full-band net, from folded bins to the folded logits of both channels."""
         self.begin("fullband")
         places, width = heard.shape[2:]
-        x = self.dense(self.named(keras.layers.Reshape((-1, places * width)))(heard), settings.channels)
+        x = self.dense(self.named(self._keras.layers.Reshape((-1, places * width)))(heard), settings.channels)
         for block in range(settings.blocks):
             y = self.dense(x, settings.bottleneck)
-            y = self.named(keras.layers.Conv1D(settings.bottleneck, 3, dilation_rate=2 ** block, padding="same",
+            y = self.named(self._keras.layers.Conv1D(settings.bottleneck, 3, dilation_rate=2 ** block, padding="same",
                                                activation="relu", kernel_initializer=self.he()))(y)
             y = self.dense(y, settings.channels, activation=None, variance=_SMALL)
-            x = self.named(keras.layers.Activation("relu"))(self.named(keras.layers.Add())([x, y]))
+            x = self.named(self._keras.layers.Activation("relu"))(self.named(self._keras.layers.Add())([x, y]))
         x = self.dense(x, places * width, activation=None, variance=_SMALL)
-        return self.named(keras.layers.Reshape((-1, places, width)))(x)
+        return self.named(self._keras.layers.Reshape((-1, places, width)))(x)
 
-    def u_net(self, heard: keras.KerasTensor, settings: UNet) -> keras.KerasTensor:
+    def u_net(self, heard: keras.KerasTensor, settings: Size) -> keras.KerasTensor:
         """One U-Net, from folded bins to the folded logits of both channels."""
         self.begin("unet")
         channels, skips = settings.channels, []
@@ -153,14 +218,14 @@ class _Builder:
         x = self.block(x, channels, settings)
         for skip in reversed(skips):
             channels -= settings.growth
-            x = self.named(keras.layers.Conv2DTranspose(channels, 2, strides=2, padding="same", activation="relu",
+            x = self.named(self._keras.layers.Conv2DTranspose(channels, 2, strides=2, padding="same", activation="relu",
                                                         kernel_initializer=self.he()))(x)
-            x = self.block(self.named(keras.layers.Add())([x, skip]), channels, settings)
-        x = self.named(keras.layers.Concatenate())([x, heard])
+            x = self.block(self.named(self._keras.layers.Add())([x, skip]), channels, settings)
+        x = self.named(self._keras.layers.Concatenate())([x, heard])
         x = self.convolution(x, 2 * channels, 1)
         return self.convolution(x, 2 * settings.fold, 1, activation=None)
 
-    def block(self, x: keras.KerasTensor, channels: int, settings: UNet) -> keras.KerasTensor:
+    def block(self, x: keras.KerasTensor, channels: int, settings: Size) -> keras.KerasTensor:
         """Convolutions over time and frequency, then dense layers over frequency; both added to what came in."""
         for _ in range(settings.blocks):
             y = x
@@ -169,11 +234,15 @@ class _Builder:
                 y = self.convolution(y, channels, 3, activation=None if last else "relu",
                                      variance=_SMALL if last else 2.0)
                 if not last:
-                    y = self.dropout(y, keras.layers.SpatialDropout2D, settings)
-            x = self.named(keras.layers.Activation("relu"))(self.named(keras.layers.Add())([x, y]))
+                    y = self.dropout(y, self._keras.layers.SpatialDropout2D, settings)
+            x = self.named(self._keras.layers.Activation("relu"))(self.named(self._keras.layers.Add())([x, y]))
         length = x.shape[2]
-        y = self.named(keras.layers.Permute((1, 3, 2)))(x)
+        y = self.named(self._keras.layers.Permute((1, 3, 2)))(x)
         y = self.dense(y, max(16, length // settings.bottleneck))
-        y = self.dropout(y, keras.layers.Dropout, settings)
+        y = self.dropout(y, self._keras.layers.Dropout, settings)
         y = self.dense(y, length, activation=None, variance=_SMALL)
-        return self.named(keras.layers.Add())([x, self.named(keras.layers.Permute((1, 3, 2)))(y)])
+        return self.named(self._keras.layers.Add())([x, self.named(self._keras.layers.Permute((1, 3, 2)))(y)])
+
+
+NETWORKS = {"unet_separator": Network(build, "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures", Options,
+                                      recommended=2)}

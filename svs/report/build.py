@@ -9,7 +9,7 @@ from pathlib import Path
 
 from svs.config import paths
 from svs.config.schema import Settings
-from svs.data import locate
+from svs.data import dataset
 from svs.errors import DataError
 from svs.report import content, listening
 from svs.report import page as report_page
@@ -56,7 +56,7 @@ def build(home: Path, settings: Settings, folder: Path) -> Built:
     if folder.exists() and not (folder / INDEX).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: expected no such folder, an empty one or an old report; choose another")
     gathered = content.gather(home, settings)
-    data = locate.open_dataset(settings, home / paths.MANIFEST, home / paths.DATASETS)
+    data = dataset.open_dataset(settings, home / paths.MANIFEST, home / paths.DATASETS)
     tracks = data.manifest.split("test")
     here = [method.name for method in gathered.methods if method.here
             and not unavailable.reason(home / paths.ESTIMATES / method.name)]

@@ -13,17 +13,16 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
+from svs import separators
 from svs.config import paths
 from svs.config.schema import Settings
 from svs.data.dataset import Manifest
 from svs.errors import DataError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES, SEED
-from svs.evaluation.sisec18 import FLOOR, ORACLES, OUTPERFORMED
-from svs.networks import DISSERTATION_VAL_LOSS
+from svs.evaluation.published import FLOOR, ORACLES, OUTPERFORMED
 from svs.runtime import unavailable
 from svs.runtime.files import read_json
-from svs.separators import ORACLES as CEILINGS
-from svs.separators import REGISTRY
+from svs.separators import Kind
 from svs.stems import TARGETS
 
 OURS, PUBLISHED = "ours", "published"       # kinds of methods, beside these two that mark the ends of the scale
@@ -118,6 +117,7 @@ def gather(home: Path, settings: Settings) -> Content:
     manifest = Manifest.load(Path(home) / paths.MANIFEST)
     tracks = list(dict.fromkeys([*(track.name for track in manifest.split("test")), *tables[BSSEVAL]["track"]]))
     trainings = [_TRAININGS[0], *settings.models, *_TRAININGS[1:]]
+    results = {name: read_json(metrics / "training" / f"{name}.json") for name in trainings}
     return Content(
         commit=commit(home), manifest=manifest,
         methods=[*map(_method, names), *map(_system, dict.fromkeys(published["method"]))],
@@ -128,8 +128,9 @@ def gather(home: Path, settings: Settings) -> Content:
         scores={protocol: _by_method(table, tracks) for protocol, table in tables.items()},
         frames={str(track): _seconds(rows, names) for track, rows in frames.groupby("track", sort=False)},
         paired=_table(metrics / "paired.csv", _PAIRED).astype(dict.fromkeys(("tracks", "wins", "ties", "losses"), int)),
-        curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", DISSERTATION_VAL_LOSS.get(name)) for name in trainings},
-        trainings={name: read_json(metrics / "training" / f"{name}.json") for name in trainings},
+        curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", results[name].get("val_loss_of_the_seed"))
+                for name in trainings},
+        trainings=results,
         activity=read_json(metrics / "vad.json"),
     )
 
@@ -151,8 +152,9 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _method(name: str) -> Method:
-    kind = BOTTOM if name == "mixture" else TOP if name in CEILINGS else OURS
-    return Method(name, kind, True, REGISTRY.get(name, ""))
+    known = separators.methods().get(name)
+    kind = {Kind.FLOOR: BOTTOM, Kind.ORACLE: TOP}.get(known.kind, OURS) if known else OURS
+    return Method(name, kind, True, known.about if known else "")
 
 
 def _system(name: str) -> Method:

@@ -19,11 +19,13 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from svs.config.schema import MixTraining, Settings
+from svs import networks
+from svs.config.schema import MixtureTraining, Settings
 from svs.evaluation.museval_json import BSSEVAL, MEASURES
 from svs.report import content
 from svs.report.content import Content, Method
 from svs.report.listening import LOWEST, Passage
+from svs.separators import Kind, find_method, of_kind, options
 from svs.stems import TARGETS
 
 _HERE = Path(__file__).parent
@@ -98,7 +100,7 @@ def _summary(gathered: Content) -> list[tuple[Method, float | None]]:
     """The best method of ours between the floor and the ceiling (a binary mask), with their median SDR of vocals."""
     best: dict[str, tuple[Method, float | None]] = {}
     for method, values in medians(gathered):
-        if method.here and (method.kind != content.TOP or method.name == content.CEILINGS[0]):
+        if method.here and (method.kind != content.TOP or method.name == of_kind(Kind.ORACLE)[0]):
             best.setdefault(method.kind, (method, values["vocals"]["SDR"]))
     return [best[kind] for kind in (content.BOTTOM, content.OURS, content.TOP) if kind in best]
 
@@ -138,11 +140,12 @@ def _paired(gathered: Content) -> list[dict[str, Any]]:
 
 
 def _trainings(gathered: Content, settings: Settings) -> list[dict[str, Any]]:
-    groups = {"autoencoder": settings.pretrain, **settings.train, "vad": settings.vad}
+    groups = {"autoencoder": settings.pretrain, **{name: networks.training(name, settings) for name in settings.models},
+              "vad": settings.vad}
     rows = []
     for name, result in gathered.trainings.items():
         group = groups[name]
-        mixes = isinstance(group, MixTraining)
+        mixes = isinstance(group, MixtureTraining)
         rows.append({"name": name, "epochs": group.epochs, "batch": group.batch_size, "rate": group.learning_rate,
                      "smoothing": None if mixes else group.label_smoothing,
                      "excerpts": f"{group.mixes} mixtures an epoch" if mixes else group.excerpts.per_track,
@@ -154,8 +157,7 @@ def _trainings(gathered: Content, settings: Settings) -> list[dict[str, Any]]:
 def _options(gathered: Content, settings: Settings) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Methods that take part: name, what it is, options."""
     names = [*(method.name for method in gathered.methods if method.here), *gathered.absent]
-    texts = content.REGISTRY
-    return [(name, texts.get(name, ""), list(content.flat(settings.separate.of(name)))) for name in names]
+    return [(name, find_method(name).about, list(content.flat(options(name, settings)))) for name in names]
 
 
 def _counts(gathered: Content) -> dict[str, int]:
@@ -166,7 +168,7 @@ def _charts(gathered: Content) -> dict[str, Any]:
     return {"targets": TARGETS, "measures": MEASURES, "protocols": content.PROTOCOLS, "tracks": gathered.tracks,
             "methods": [{"name": method.name, "kind": method.kind, "here": method.here, "text": method.text}
                         for method in gathered.methods],
-            "limits": [["mixture", content.BOTTOM], [content.CEILINGS[0], content.TOP]],
+            "limits": [[of_kind(Kind.FLOOR)[0], content.BOTTOM], [of_kind(Kind.ORACLE)[0], content.TOP]],
             "scores": gathered.scores, "curves": gathered.curves}
 
 

@@ -1,38 +1,93 @@
 """Separation methods by name.
 
-A method is one file here with `build(settings, needs)` that returns a
-`Separator`, one group of options in `svs.config.schema.Separate`, and one line under
-`methods` in `params.yaml`.
+A method is one file in this folder: its options, a `Separator`, and `METHODS`, which names what it offers.  Every such
+file is found by itself, and every network of `svs.networks` that predicts a mask is a method as well.  A line in
+`wiring.yaml` gives a method its stages in the pipeline.
 """
 
 from __future__ import annotations
 
+import pkgutil
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from svs.config.schema import Settings
+from svs.config.schema import Group, Settings, merge, parsed
 from svs.errors import ModelError, SettingsError
-from svs.separators.base import Separator
+from svs.networks import Network, networks
+from svs.separators.method import Kind, Method
 
-# Each method, and in a few words what it is (shown by `svs methods`).
-REGISTRY = {
-    "unet_separator": "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures",
-    "cnn_separator": "CNN that predicts the centre frame of the ideal binary mask, trained here",
-    "cnn_deep_separator": "deeper CNN, pretrained as an autoencoder, predicting nine frames, trained here",
-    "cnn_separator_valid": "cnn_separator without padding in time: an eighth of the work",
-    "cnn_deep_separator_valid": "cnn_deep_separator without padding in time, predicting the centre frame",
-    "repet_sim": "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)",
-    "knn_median": "nearest neighbours and median filtering (Fitzgerald 2012)",
-    "hpss": "harmonic/percussive median filtering at two resolutions (Fitzgerald & Gainza 2010)",
-    "openunmix": "open-unmix: bidirectional LSTM, pretrained on MUSDB18 (umx, umxhq, umxl) or speech (umxse)",
-    "spleeter": "spleeter 2 stems: U-Net, pretrained by Deezer",
-    "oracle_ibm": "ceiling: the true binary mask",
-    "oracle_irm": "ceiling: the true ratio mask",
-    "mixture": "floor: a fixed share of the mixture",
-}
-# Which one is meant where none is named: the first that is trained.
-PREFERRED = ("unet_separator", "cnn_separator")
-ORACLES = ("oracle_ibm", "oracle_irm")       # they are given the true stems
+if TYPE_CHECKING:
+    from svs.separators.base import Separator
+
+
+@cache
+def methods() -> dict[str, Method]:
+    """Every method, by kind and in the order of its file."""
+    found = {name: _of_a_network(network) for name, network in networks().items() if network.about}
+    for module in pkgutil.iter_modules(__path__):
+        if module.name != "spleeter_worker":        # a program for another environment
+            found |= getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
+    kinds = list(Kind)
+    return dict(sorted(found.items(), key=lambda item: (kinds.index(item[1].kind), -item[1].recommended)))
+
+
+def _of_a_network(network: Network) -> Method:
+    code = import_module(f"{__name__}.{'unet_separator' if network.on_mixtures else 'cnn'}")
+    return Method(Kind.NET, network.about, code.Options, code.build, "" if network.on_mixtures else "cnn",
+                  network.recommended)
+
+
+def of_kind(*kinds: Kind) -> tuple[str, ...]:
+    """Names of the methods of some kinds."""
+    return tuple(name for name, method in methods().items() if method.kind in kinds)
+
+
+def of_group(group: str) -> tuple[str, ...]:
+    """Names of the methods that share a group of parameters."""
+    return tuple(name for name, method in methods().items() if method.group == group)
+
+
+def find_method(name: str) -> Method:
+    """The method of a name.
+
+    Raises
+    ------
+    SettingsError
+        There is none.
+    """
+    if name not in methods():
+        raise SettingsError(f"{name}: no such method; expected one of {', '.join(methods())}")
+    return methods()[name]
+
+
+def options(name: str, settings: Settings) -> Group:
+    """The options of a method, validated.
+
+    Raises
+    ------
+    SettingsError
+        There is no such method, an option is unknown, or its value is impossible.
+    """
+    method, given = find_method(name), settings.separate.of(name)
+    if method.group and isinstance(given, dict):
+        given = merge(settings.separate.of(method.group), given)
+    return parsed(method.options, f"separate.{name}", given)
+
+
+def validate(settings: Settings) -> None:
+    """Check the options of all methods, so that a mistake is told before anything runs.
+
+    Raises
+    ------
+    SettingsError
+        As `options`; or a group of `separate` belongs to no method.
+    """
+    shared = {method.group for method in methods().values()}
+    for name in settings.separate.model_extra or {}:
+        if name not in shared:
+            options(name, settings)
 
 
 def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
@@ -41,7 +96,7 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     Parameters
     ----------
     name : str
-        One of `REGISTRY`.
+        One of `methods`.
     settings : Settings
         `methods` says what each method needs (`models/NAME` where it has no line there).
     home : Path
@@ -50,34 +105,38 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     Raises
     ------
     SettingsError
-        There is no method of that name.
+        There is no method of that name, or its options are impossible.
     ModelError
         It needs a trained model that is not there.
     UnavailableError
         It needs pretrained weights, or an environment, that can't be had.
     """
-    if name not in REGISTRY:
-        raise SettingsError(f"methods.{name}: no such method; expected one of {', '.join(REGISTRY)}")
-    return import_module(f"svs.separators.{name}").build(settings, home / needs(name, settings))
+    return find_method(name).build(name, options(name, settings), home / needs(name, settings), settings)
 
 
 def default(settings: Settings, home: Path = Path()) -> str:
-    """The method where none is named: the best of our nets that is trained.
+    """The method where none is named: the most recommended net that is trained.
 
     Raises
     ------
     ModelError
         Not one of them is.
     """
-    for name in PREFERRED:
+    preferred = recommended()
+    for name in preferred:
         if (home / needs(name, settings) / "model.keras").is_file():
             return name
-    raise ModelError(f"neither {' nor '.join(PREFERRED)} is trained in {home.resolve()}: `dvc repro "
-                     f"train@{PREFERRED[0]}` trains it; or name a method that needs no training: --method repet_sim")
+    raise ModelError(f"neither {' nor '.join(preferred)} is trained in {home.resolve()}: `dvc repro "
+                     f"train@{preferred[0]}` trains it; or name a method that needs no training: --method repet_sim")
+
+
+def recommended() -> tuple[str, ...]:
+    """The methods that are taken where none is named, the best one first."""
+    return tuple(name for name, method in methods().items() if method.recommended)
 
 
 def needs(name: str, settings: Settings) -> Path:
     """What a method waits for: a trained model, weights, the store, or just its own code."""
     if name in settings.methods:
-        return settings.methods[name]
-    return Path("models/weights" if name in ("openunmix", "spleeter") else "models") / name
+        return settings.methods[name].needs
+    return Path("models/weights" if name in of_kind(Kind.PRETRAINED) else "models") / name

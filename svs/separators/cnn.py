@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from svs.config.schema import CNNOptions, Representation
-from svs.dsp.masks import gated
+from svs.config.schema import Representation
 from svs.dsp.stft import magnitude
 from svs.errors import ModelError, SettingsError
-from svs.networks.windows import predictions
+from svs.networks.archive import predictions
 from svs.runtime.process import log
 from svs.separators.base import MaskSeparator
 
@@ -29,15 +28,32 @@ if TYPE_CHECKING:
     from svs.networks.streaming import Evaluation
 
 _HPSS_KERNEL = 31      # frames and bins of librosa's median filters
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from svs.config.schema import Count, Group, Positive, Settings
 
 
-class NetworkSeparator(MaskSeparator):
+class Options(Group):
+    """What a trained network's mask goes through on its way to audio."""
+
+    gate: Annotated[float, Field(ge=0, lt=1)]
+    mask: Literal["soft", "hard"]
+    channels: Literal["shared", "each"]
+    hop: Annotated[int, Field(ge=1)]
+    batch_size: Positive
+    hpss: bool
+    wiener: Count
+
+
+class CNNSeparator(MaskSeparator):
     """Parameters
     ----------
     name : str
     folder : Path
         The trained model.
-    options : CNNOptions
+    options : Options
 
     Raises
     ------
@@ -49,7 +65,7 @@ class NetworkSeparator(MaskSeparator):
 
     uses_all_cores = True
 
-    def __init__(self, name: str, folder: Path, options: CNNOptions):
+    def __init__(self, name: str, folder: Path, options: Options):
         self.name = name
         self._shared, self._model, card = _load(folder, options.hop)
         spectral = dict(card["representation"])
@@ -139,3 +155,13 @@ def _load(folder: Path, hop: int) -> tuple[Evaluation | None, keras.Model | None
     from svs.networks.archive import load  # as Keras does
 
     return None, *load(folder)
+
+
+def gated(mask: np.ndarray, gate: float, *, hard: bool = False) -> np.ndarray:
+    """Values up to `gate` set to 0; the rest kept (soft) or set to 1 (hard)."""
+    kept = mask > gate
+    return kept.astype(mask.dtype) if hard else np.where(kept, mask, mask.dtype.type(0))
+
+
+def build(name: str, options: Options, needs: Path, settings: Settings) -> CNNSeparator:
+    return CNNSeparator(name, needs, options)

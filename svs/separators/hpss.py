@@ -15,15 +15,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import librosa
 import numpy as np
 import scipy.ndimage
+from pydantic import Field
 
-from svs.config.schema import HpssOptions, HpssPass, Representation, Settings
-from svs.dsp.stft import istft, stft
+from svs.config.schema import Group, Representation, Settings
+from svs.dsp.stft import cutoff_bin, istft, padded, power_of_two, stft
 from svs.separators.base import Separator
-from svs.separators.repetition import cutoff_bin, padded, power_of_two
+from svs.separators.method import Kind, Method
+
+
+class Pass(Group):
+    """One pass of median filtering: seconds, windows over a sample, frames, bins, exponent, factor."""
+
+    window: Annotated[float, Field(ge=0.005, le=0.6)]
+    overlap: Literal[2, 4, 8]
+    frames: Annotated[int, Field(ge=3, le=999)]
+    bins: Annotated[int, Field(ge=3, le=999)]
+    power: Annotated[float, Field(gt=0, le=8)]
+    margin: Annotated[float, Field(ge=1)]
+
+
+class TwoStage(Group):
+    long: Pass
+    short: Pass
+
+
+class Options(Group):
+    """Harmonic/percussive separation by median filtering: which variant, Hz, and the parameters of both."""
+
+    variant: Literal["two_stage", "harmonic"]
+    cutoff: Annotated[float, Field(ge=0)]
+    two_stage: TwoStage
+    harmonic: Pass
 
 
 class Hpss(Separator):
@@ -31,9 +58,9 @@ class Hpss(Separator):
 
     name = "hpss"
 
-    def __init__(self, options: HpssOptions):
+    def __init__(self, options: Options):
         self._cutoff = options.cutoff
-        self._passes: list[tuple[HpssPass, str]] = [(options.harmonic, "harmonic")]
+        self._passes: list[tuple[Pass, str]] = [(options.harmonic, "harmonic")]
         if options.variant == "two_stage":
             self._passes = [(options.two_stage.long, "percussive"), (options.two_stage.short, "harmonic")]
 
@@ -65,7 +92,7 @@ class Hpss(Separator):
         return vocals
 
 
-def mask(spectrum: np.ndarray, options: HpssPass, part: str) -> np.ndarray:
+def mask(spectrum: np.ndarray, options: Pass, part: str) -> np.ndarray:
     """The mask of the `harmonic` or `percussive` part of magnitudes (bins, frames).
 
     That of `librosa.decompose.hpss`, in a tenth of the time: scipy filters one
@@ -85,10 +112,14 @@ def median_rows(values: np.ndarray, size: int) -> np.ndarray:
     return filtered.reshape(padded_rows.shape)[:, before:before + values.shape[1]]
 
 
-def _representation(options: HpssPass, rate: int) -> Representation:
+def _representation(options: Pass, rate: int) -> Representation:
     size = power_of_two(options.window, rate)
     return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // options.overlap)
 
 
-def build(settings: Settings, needs: Path) -> Separator:
-    return Hpss(settings.separate.hpss)
+def build(name: str, options: Options, needs: Path, settings: Settings) -> Hpss:
+    return Hpss(options)
+
+
+METHODS = {"hpss": Method(Kind.CLASSICAL, "harmonic/percussive median filtering at two resolutions (Fitzgerald & Gainza "
+                          "2010)", Options, build)}

@@ -7,12 +7,26 @@ Irish Signals and Systems Conference 2012.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from svs.config.schema import KnnMedianOptions, Representation, Settings
-from svs.separators.base import Separator
-from svs.separators.repetition import RepetitionSeparator, power_of_two, windows
+from svs.config.schema import Group, Positive, Representation, Settings
+from svs.dsp.stft import power_of_two
+from svs.separators.method import Kind, Method
+from svs.separators.repetition import RepetitionSeparator, windows
+
+
+class Options(Group):
+    """Nearest neighbours and median filtering."""
+
+    reach: Annotated[float, Field(ge=1, le=600)]
+    window: Annotated[float, Field(ge=0.005, le=0.3)]
+    overlap: Literal[2, 4, 8]
+    neighbours: Positive
+    tolerance: Annotated[float, Field(gt=0)]
+    cutoff: Annotated[float, Field(ge=0)]
 
 
 class KnnMedian(RepetitionSeparator):
@@ -27,7 +41,7 @@ class KnnMedian(RepetitionSeparator):
 
     name = "knn_median"
 
-    def __init__(self, options: KnnMedianOptions):
+    def __init__(self, options: Options):
         super().__init__(options.reach, options.cutoff)
         self._options = options
 
@@ -56,5 +70,8 @@ class KnnMedian(RepetitionSeparator):
         return -np.expm1(-0.5 * (np.maximum(above, 0) / np.float32(self._options.tolerance)) ** 2)
 
 
-def build(settings: Settings, needs: Path) -> Separator:
-    return KnnMedian(settings.separate.knn_median)
+def build(name: str, options: Options, needs: Path, settings: Settings) -> KnnMedian:
+    return KnnMedian(options)
+
+
+METHODS = {"knn_median": Method(Kind.CLASSICAL, "nearest neighbours and median filtering (Fitzgerald 2012)", Options, build)}

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from svs.config.schema import Settings
+from svs.config.schema import Group, Settings, Share
 from svs.separators.base import Separator
+from svs.separators.method import Kind, Method
+
+
+class Options(Group):
+    share: Share
 
 
 class Mixture(Separator):
@@ -32,5 +37,8 @@ class Mixture(Separator):
         return mixture * self._share
 
 
-def build(settings: Settings, needs: Path) -> Mixture:
-    return Mixture(settings.separate.mixture.share)
+def build(name: str, options: Options, needs: Path, settings: Settings) -> Mixture:
+    return Mixture(options.share)
+
+
+METHODS = {"mixture": Method(Kind.FLOOR, "floor: a fixed share of the mixture", Options, build)}

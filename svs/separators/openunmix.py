@@ -24,7 +24,7 @@ from types import ModuleType
 import numpy as np
 
 from svs.audio.convert import resample
-from svs.config.schema import OpenUnmixOptions, Representation, Settings
+from svs.config.schema import Representation, Settings
 from svs.data import pretrained
 from svs.errors import ModelError
 from svs.separators.base import MaskSeparator, in_pairs
@@ -40,6 +40,22 @@ RECORDS = {
 # Buffers that the networks of 2019 still had, and their files have.
 _BYGONE = ("sample_rate", "stft.window", "transform.0.window")
 _NOUGHT = 1e-20
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from svs.config.schema import Count, Group
+from svs.separators.method import Kind, Method
+
+
+class Options(Group):
+    """Open-unmix: which of its authors' models, its Wiener filter, and what a chunk sees of the song around it."""
+
+    model: Literal["umx", "umxhq", "umxl", "umxse"]
+    targets: Literal["vocals", "all"]
+    niter: Count
+    wiener_window: Annotated[float, Field(ge=0.1, le=60)]
+    context: Annotated[float, Field(ge=0, le=60)]
 
 
 def remotes(model: str) -> dict[str, pretrained.Remote]:
@@ -55,7 +71,7 @@ def remotes(model: str) -> dict[str, pretrained.Remote]:
 class OpenUnmix(MaskSeparator):
     """Parameters
     ----------
-    options : OpenUnmixOptions
+    options : Options
     folder : Path
         Weights that a person supplied.
 
@@ -70,7 +86,7 @@ class OpenUnmix(MaskSeparator):
     name = "openunmix"
     uses_all_cores = True
 
-    def __init__(self, options: OpenUnmixOptions, folder: Path):
+    def __init__(self, options: Options, folder: Path):
         files = remotes(options.model)
         if options.targets == "vocals":
             files = dict(list(files.items())[:1])
@@ -178,5 +194,9 @@ def _fill(network, path: Path, model: str) -> None:
         raise ModelError(f"{path}: these are no weights of {model} ({problem[:150]}); {advice}") from None
 
 
-def build(settings: Settings, needs: Path) -> OpenUnmix:
-    return OpenUnmix(settings.separate.openunmix, needs)
+def build(name: str, options: Options, needs: Path, settings: Settings) -> OpenUnmix:
+    return OpenUnmix(options, needs)
+
+
+METHODS = {"openunmix": Method(Kind.PRETRAINED, "open-unmix: bidirectional LSTM, pretrained on MUSDB18 (umx, umxhq, umxl) or "
+                               "speech (umxse)", Options, build)}

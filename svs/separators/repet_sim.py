@@ -19,13 +19,49 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from svs.config.schema import RepetSimAuthors, RepetSimLibrosa, Representation, Settings
-from svs.dsp.stft import HAMMING, stft
+from svs.config.schema import Representation, Settings
+from svs.dsp.stft import HAMMING, padded, power_of_two, stft
 from svs.separators.base import Separator
-from svs.separators.repetition import RepetitionSeparator, padded, peaks, power_of_two, unit, windows
+from svs.separators.repetition import RepetitionSeparator, peaks, unit, windows
 
 _EPSILON = np.finfo(np.float64).eps
 _DIGITS = 10     # of a similarity: identical frames tie whichever way a product was summed
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from svs.config.schema import Group, Positive, PositiveSeconds
+from svs.separators.method import Kind, Method
+
+
+class AuthorsOptions(Group):
+    """REPET-SIM by its authors: seconds, cosine similarity, frames, Hz."""
+
+    window: Annotated[float, Field(ge=0.005, le=0.3)]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    distance: PositiveSeconds
+    number: Positive
+    cutoff: Annotated[float, Field(ge=0)]
+
+
+class LibrosaOptions(Group):
+    """REPET-SIM in librosa's gallery: seconds, windows over a sample, seconds, exponent, factor."""
+
+    window: Annotated[float, Field(ge=0.005, le=0.3)]
+    overlap: Literal[2, 4, 8]
+    width: PositiveSeconds
+    keep: Literal["earliest", "nearest"]
+    power: Annotated[float, Field(gt=0, le=8)]
+    margin: Annotated[float, Field(ge=1)]
+
+
+class Options(Group):
+    """REPET-SIM: which variant, how far it looks, and the parameters of both."""
+
+    variant: Literal["authors", "librosa"]
+    reach: Annotated[float, Field(ge=1, le=600)]
+    authors: AuthorsOptions
+    librosa: LibrosaOptions
 
 
 class RepetSim(RepetitionSeparator):
@@ -46,7 +82,7 @@ class RepetSim(RepetitionSeparator):
 
     name = "repet_sim"
 
-    def __init__(self, reach: float, options: RepetSimAuthors):
+    def __init__(self, reach: float, options: AuthorsOptions):
         super().__init__(reach, options.cutoff)
         self._options = options
 
@@ -114,7 +150,7 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
 
     name = "repet_sim"
 
-    def __init__(self, reach: float, options: RepetSimLibrosa):
+    def __init__(self, reach: float, options: LibrosaOptions):
         super().__init__(reach)
         self._options = options
 
@@ -149,8 +185,11 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
         return librosa.util.softmask(mixture - model, self._options.margin * model, power=self._options.power)
 
 
-def build(settings: Settings, needs: Path) -> Separator:
-    options = settings.separate.repet_sim
+def build(name: str, options: Options, needs: Path, settings: Settings) -> Separator:
     if options.variant == "authors":
         return RepetSim(options.reach, options.authors)
     return RepetSimLibrosaVariant(options.reach, options.librosa)
+
+
+METHODS = {"repet_sim": Method(Kind.CLASSICAL, "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's "
+                               "variant)", Options, build)}

@@ -18,26 +18,10 @@ import scipy.ndimage
 import scipy.sparse
 
 from svs.config.schema import Representation
-from svs.dsp.stft import istft, stft
+from svs.dsp.stft import cutoff_bin, istft, padded, stft
 from svs.separators.base import Separator
 
 _BLOCK = 64      # frames whose similarities to all others are held at a time
-
-
-def power_of_two(seconds: float, rate: int) -> int:
-    """Samples of a window of about `seconds`: the power of two nearest on a logarithmic scale."""
-    return 2 ** round(np.log2(seconds * rate))
-
-
-def padded(audio: np.ndarray, samples: int) -> np.ndarray:
-    """`audio` (samples, ...) with zeros behind, at least `samples` long: librosa warns of less than a window."""
-    missing = samples - len(audio)
-    return audio if missing <= 0 else np.pad(audio, [(0, missing)] + [(0, 0)] * (audio.ndim - 1))
-
-
-def cutoff_bin(cutoff: float, representation: Representation) -> int:
-    """The highest bin that `cutoff` (Hz) leaves to the accompaniment."""
-    return min(round(cutoff * representation.frame_size / representation.sample_rate), representation.bins - 1)
 
 
 def median(values: np.ndarray, axis: int = 0) -> np.ndarray:

@@ -32,7 +32,7 @@ import numpy as np
 
 from svs.audio.convert import resample
 from svs.config.paths import PACKAGE
-from svs.config.schema import Settings, SpleeterOptions
+from svs.config.schema import Settings
 from svs.data import pretrained
 from svs.errors import SVSError, UnavailableError
 from svs.runtime.files import sha256, written
@@ -56,6 +56,21 @@ _ROUNDING = 1e-5           # of full scale
 # What glibc's malloc gives back to the system at once, so that the worker holds 80 MB less; elsewhere it says nothing.
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
 _DIED_AWAY = RATE // 20    # samples (50 ms) after which the resampling filter has died away
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from svs.config.schema import Group
+from svs.separators.method import Kind, Method
+
+
+class Options(Group):
+    """Spleeter, 2 stems: where it lives, and how its two spectrograms become a mask."""
+
+    environment: Path
+    install: bool
+    separation_exponent: Annotated[float, Field(gt=0, le=8)]
+    mask_extension: Literal["zeros", "average"]
 
 
 class Spleeter(Separator):
@@ -262,12 +277,12 @@ def unpack(archive: Path, folder: Path) -> None:
 
 # The environment
 
-def environment(options: SpleeterOptions, root: Path = PACKAGE.parent) -> Path:
+def environment(options: Options, root: Path = PACKAGE.parent) -> Path:
     """The Python of spleeter's own environment, made if it is missing.
 
     Parameters
     ----------
-    options : SpleeterOptions
+    options : Options
     root : Path
         The repository: a relative `environment` lies there, and so does `tools/spleeter.sh`.
 
@@ -309,14 +324,16 @@ def environment(options: SpleeterOptions, root: Path = PACKAGE.parent) -> Path:
     return python
 
 
-def build(settings: Settings, needs: Path) -> Spleeter:
-    options = settings.separate.spleeter
+def build(name: str, options: Options, needs: Path, settings: Settings) -> Spleeter:
     model = find(needs).absolute()
     python = environment(options)
+    program = PACKAGE / "separators" / "spleeter_worker.py"
     try:
-        worker = Worker("spleeter", [str(python), "-I", str(PACKAGE / "separators" / "spleeter_worker.py"), str(model),
-                                     repr(options.separation_exponent), options.mask_extension],
-                        environment=_FRUGAL)
+        worker = Worker("spleeter", [str(python), "-I", str(program), str(model), repr(options.separation_exponent),
+                                     options.mask_extension], environment=_FRUGAL)
     except SVSError as error:
         raise UnavailableError(f"{error} (while it loaded {model})") from None
     return Spleeter(worker)
+
+
+METHODS = {"spleeter": Method(Kind.PRETRAINED, "spleeter 2 stems: U-Net, pretrained by Deezer", Options, build)}

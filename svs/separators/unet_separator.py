@@ -10,17 +10,29 @@ import numpy as np
 from scipy.special import expit
 
 from svs.config.schema import Representation, Settings
-from svs.dsp.stft import log_magnitude, magnitude
+from svs.dsp.stft import log_magnitude, magnitude, tuned
 from svs.errors import ModelError, SettingsError
 from svs.separators.base import MaskSeparator, Mean, Separator
 
 _PIECE = 256           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
 _TOP = 8               # highest bins that the network masks, whose mean stands for all above
+from typing import Annotated
+
+from pydantic import Field
+
+from svs.config.schema import Group
+
+
+class Options(Group):
+    """The U-Net's mask is taken as it is."""
+
+    semitones: Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
 
 
 class UNetSeparator(MaskSeparator):
     """Parameters
     ----------
+    name : str
     folder : Path
         The trained model.
 
@@ -30,10 +42,10 @@ class UNetSeparator(MaskSeparator):
         The model is missing, damaged, or of another kind.
     """
 
-    name = "unet_separator"
     uses_all_cores = True
 
-    def __init__(self, folder: Path):
+    def __init__(self, name: str, folder: Path):
+        self.name = name
         from svs.networks.archive import load  # Keras takes seconds to import
 
         self._model, card = load(folder)
@@ -52,7 +64,7 @@ class UNetSeparator(MaskSeparator):
         super().__init__(representation, context, self._multiple)
 
     def tuned(self, semitones: float) -> UNetSeparator:
-        """The same net, which hears every song this much higher than it is (`Representation.tuned`).
+        """The same net, which hears every song this much higher than it is (`svs.dsp.stft.tuned`).
 
         Raises
         ------
@@ -62,7 +74,7 @@ class UNetSeparator(MaskSeparator):
         told = f"separate.{self.name}.semitones: {semitones:g} does not go with this net"
         other = copy(self)
         try:
-            other.representation = self.representation.tuned(semitones)
+            other.representation = tuned(self.representation, semitones)
         except ValueError as error:
             raise SettingsError(f"{told}: {error}") from None
         if other.representation.bins < self._bins:
@@ -109,6 +121,6 @@ class UNetSeparator(MaskSeparator):
             yield expit(predicted).reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 
 
-def build(settings: Settings, needs: Path) -> Separator:
-    net = UNetSeparator(needs)
-    return Mean([net.tuned(semitones) for semitones in settings.separate.unet_separator.semitones])
+def build(name: str, options: Options, needs: Path, settings: Settings) -> Separator:
+    net = UNetSeparator(name, needs)
+    return Mean([net.tuned(semitones) for semitones in options.semitones])

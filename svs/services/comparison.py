@@ -139,8 +139,8 @@ def _place(folder: Path, track: Track) -> Path:
 def _request(separator: Separator, project: Project, track: Track) -> dict[str, Any]:
     settings, method = project.settings, separator.name
     needs = project.path(separators.needs(method, settings))
-    oracle = method in separators.ORACLES
-    request = {"method": method, "track": track.sha256, "options": settings.separate.of(method).model_dump(mode="json"),
+    oracle = separators.find_method(method).kind is separators.Kind.ORACLE
+    request = {"method": method, "track": track.sha256, "options": separators.options(method, settings).model_dump(mode="json"),
                "chunk": settings.separate.common.chunk}
     # Of a trained net or a folder of weights what it holds; an oracle has the spectrogram of the nets.
     request["model"] = sha256(files_below(needs)) if needs.is_dir() and not oracle else None

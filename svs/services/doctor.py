@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import svs
-from svs.config import paths
+from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
 
@@ -261,28 +261,27 @@ def model(folder: Path, command: str) -> tuple[str, str, str]:
 
 
 def _methods() -> tuple[str, ...]:
-    from svs.separators import REGISTRY
+    from svs import separators
 
-    return tuple(REGISTRY)
+    return tuple(separators.methods())
 
 
 def method(name: str, project: Project) -> Check:
     """Whether a separation method can run here; no network is loaded and nothing is downloaded."""
     from svs import separators
-    from svs.config.schema import NETS
-    from svs.networks import ON_MIXES
+    from svs.separators import Kind
 
     settings = project.settings
     needs = project.path(separators.needs(name, settings))
     look: Callable[[], tuple[str, str, str]] = {
-        **{net: lambda: _of_ours(name, project, needs) for net in (*NETS, *ON_MIXES)},
+        **{net: lambda: _of_ours(name, project, needs) for net in separators.of_kind(Kind.NET)},
         "openunmix": lambda: _openunmix(project, needs), "spleeter": lambda: _spleeter(project, needs),
     }.get(name, lambda: (OK, "", ""))
     try:
         state, found, advice = look()
     except ImportError as error:
         state, found, advice = MISSING, str(error), "`make setup` installs what is missing"
-    if name in separators.ORACLES:
+    if separators.find_method(name).kind is Kind.ORACLE:
         found = "with the true stems: `svs score`, or `svs separate` with --track or --reference"
     if name == default(project):
         found = f"the default of `svs separate`: {found}"
@@ -302,15 +301,16 @@ def default(project: Project) -> str | None:
 def _of_ours(name: str, project: Project, folder: Path) -> tuple[str, str, str]:
     state, found, advice = model(folder, f"dvc repro train@{name}")
     if state != OK and name not in project.settings.models:
-        advice = f"add its lines under `models` and `methods` in {paths.PARAMS}, then {advice}"
+        advice = f"add its lines under `models` and `methods` in {schema.WIRING}, then {advice}"
     return state, found, advice
 
 
 def _openunmix(project: Project, folder: Path) -> tuple[str, str, str]:
+    from svs import separators
     from svs.data import pretrained
     from svs.separators import openunmix
 
-    options = project.settings.separate.openunmix
+    options = separators.options("openunmix", project.settings)
     files = list(openunmix.remotes(options.model).values())
     files = files[:1] if options.targets == "vocals" else files
     try:
@@ -321,9 +321,10 @@ def _openunmix(project: Project, folder: Path) -> tuple[str, str, str]:
 
 
 def _spleeter(project: Project, folder: Path) -> tuple[str, str, str]:
+    from svs import separators
     from svs.separators import spleeter
 
-    options = project.settings.separate.spleeter
+    options = separators.options("spleeter", project.settings)
     problems: list[tuple[str, str, str]] = []
     try:
         with _offline():

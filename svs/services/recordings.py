@@ -47,7 +47,7 @@ class Order:
     Parameters
     ----------
     methods : tuple of str
-        Names in `svs.separators.REGISTRY`.
+        Names in `svs.separators.methods`.
     output : Path
     start, duration : float
         Passage in seconds; `duration` None: to the end.
@@ -72,8 +72,7 @@ class Order:
 
     def __post_init__(self) -> None:
         for method in self.methods:
-            if method not in separators.REGISTRY:
-                raise SettingsError(f"{method}: no such method; expected one of {', '.join(separators.REGISTRY)}")
+            separators.find_method(method)
         if self.codec not in encode.FORMATS:
             raise SettingsError(f"{self.codec}: no such format; expected one of {', '.join(encode.FORMATS)}")
         if not (np.isfinite(self.start) and self.start >= 0):
@@ -270,10 +269,10 @@ class Service:
         settings = self.project.settings
         needs = self.project.path(separators.needs(method, settings))
         # Of a folder of weights or a trained net what it holds; of a store (oracles) its parameters are enough.
-        model = sha256(files_below(needs)) if needs.is_dir() and method not in separators.ORACLES else None
+        model = sha256(files_below(needs)) if needs.is_dir() and separators.find_method(method).kind is not separators.Kind.ORACLE else None
         return {"song": dict(song.identity), "method": method, "start": self.order.start,
                 "duration": self.order.duration, "files": self.order.files(), "model": model,
-                "options": settings.separate.of(method).model_dump(mode="json"),
+                "options": separators.options(method, settings).model_dump(mode="json"),
                 "chunk": settings.separate.common.chunk}
 
     def _finished(self, folder: Path, request: Mapping[str, Any]) -> bool:

@@ -16,20 +16,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from svs.config.schema import Precision
 from svs.errors import ModelError
-from svs.networks import DISSERTATION_VAL_LOSS
+from svs.networks import find_network
+from svs.runtime import devices
 from svs.runtime.files import write_text, written
 from svs.runtime.process import quietly
 from svs.runtime.progress import bar
-from svs.training import devices
-from svs.training.excerpts import Batches
 
 with quietly():
     import keras
+
+if TYPE_CHECKING:
+    from svs.training.excerpts import Batches
+    from svs.training.mixtures import Mixes
 
 log = logging.getLogger("svs")
 
@@ -110,7 +114,7 @@ class Checkpoint(keras.callbacks.Callback):
         Told the number of each epoch.
     """
 
-    def __init__(self, path: Path, patience: int, curve: Path | None, batches: Batches):
+    def __init__(self, path: Path, patience: int, curve: Path | None, batches: Batches | Mixes):
         super().__init__()
         self._path, self._patience, self._curve, self._batches = path, patience, curve, batches
         self.history = History()
@@ -205,6 +209,7 @@ def metrics(card: dict) -> dict:
     """What a training is judged by, with the seed's own figure where there is one."""
     wanted = ("val_loss", "loss", "best_epoch", "epochs", "val_loss_floor")
     values = {key: card[key] for key in wanted if card[key] is not None}
-    if card["mode"] == "SVS" and card["model"] in DISSERTATION_VAL_LOSS:
-        values["val_loss_of_the_seed"] = DISSERTATION_VAL_LOSS[card["model"]]
+    published = find_network(card["model"]).dissertation_val_loss
+    if card["mode"] == "SVS" and published is not None:
+        values["val_loss_of_the_seed"] = published
     return values

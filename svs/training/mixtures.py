@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from svs.config.schema import MixTraining, Representation
+from svs.config.schema import MixtureTraining, Representation
 from svs.dsp.stft import log_magnitude, stft, window_sum
 from svs.errors import DataError
 from svs.features.store import Stems
@@ -28,7 +28,7 @@ class Mixes(keras.utils.PyDataset):
     stems : Stems
     split : str or tuple of str
         Whose songs are mixed.
-    settings : MixTraining
+    settings : MixtureTraining
     seed : int
 
     Notes
@@ -37,7 +37,7 @@ class Mixes(keras.utils.PyDataset):
     mixtures, and y float32 (n, frames, bins, 2, 3): see `targets`.
     """
 
-    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixTraining, seed: int):
+    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixtureTraining, seed: int):
         # As in `svs.training.excerpts.Batches`: two threads that read ahead, in order.
         super().__init__(workers=2, max_queue_size=4)
         self._stems, self._settings, self._seed = stems, settings, seed
@@ -84,7 +84,7 @@ class Passages(keras.utils.PyDataset):
     left out; of a song that is shorter than a passage there is none.
     """
 
-    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixTraining):
+    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixtureTraining):
         super().__init__(workers=2, max_queue_size=4)
         self._stems, self._settings = stems, settings
         self._samples = (settings.frames - 1) * settings.representation.hop_length
@@ -111,14 +111,14 @@ class Passages(keras.utils.PyDataset):
         return targets(vocals + sum(stacked(stem) for stem in ACCOMPANIMENT), vocals, self._settings)
 
 
-def spectra(audio: np.ndarray, settings: MixTraining) -> np.ndarray:
+def spectra(audio: np.ndarray, settings: MixtureTraining) -> np.ndarray:
     """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the kept bins."""
     representation: Representation = settings.representation
     spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., :settings.bins, :]
     return np.moveaxis(spectrum, -3, -1).swapaxes(-3, -2) * np.float32(1 / window_sum(representation))
 
 
-def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixTraining) -> tuple[np.ndarray, np.ndarray]:
+def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixtureTraining) -> tuple[np.ndarray, np.ndarray]:
     """What the network sees of mixtures, and what its loss needs to know.
 
     Parameters

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from svs import networks
-from svs.config.schema import Training
+from svs.config.schema import ExcerptTraining
 from svs.errors import ModelError
 from svs.networks.archive import load
+from svs.runtime import devices
 from svs.runtime.files import Scratch, write_text
 from svs.runtime.process import quietly
-from svs.training import devices
 from svs.training.excerpts import TRAIN, VALID, Batches
 from svs.training.loop import Checkpoint, computing_in, fit, make_reproducible, trained_in
 
@@ -30,7 +30,7 @@ def entropy_floor(label_smoothing: float) -> float:
     return 0.0 if p == 0 else float(-p * np.log(p) - (1 - p) * np.log(1 - p))
 
 
-def train(model_name: str, store: Path, mode: str, settings: Training, seed: int, scratch: Scratch, *,
+def train(model_name: str, store: Path, mode: str, settings: ExcerptTraining, seed: int, scratch: Scratch, *,
           initial: Path | None = None, curve: Path | None = None, logs: Path | None = None) -> tuple[keras.Model, dict]:
     """Train a network on the excerpts of a store, and return it with its best weights.
 
@@ -41,7 +41,7 @@ def train(model_name: str, store: Path, mode: str, settings: Training, seed: int
     store : Path
         Group of the store that the mode reads.
     mode : {"SVS", "DAE", "VAD"}
-    settings : Training
+    settings : ExcerptTraining
     seed : int
         Of initial weights, dropout, the draw of excerpts and their order.
     scratch : Scratch

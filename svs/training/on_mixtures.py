@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from svs import networks
-from svs.config.schema import MixTraining, Precision
+from svs.config.schema import MixtureTraining, Precision
 from svs.dsp.stft import log_magnitude
 from svs.errors import DataError
 from svs.features.store import Stems
+from svs.runtime import devices
 from svs.runtime.files import Scratch, write_text
 from svs.runtime.process import log, quietly
-from svs.training import devices
 from svs.training.loop import Checkpoint, computing_in, fit, make_reproducible, trained_in
 from svs.training.mixtures import Mixes, Passages, spectra
 
@@ -71,7 +71,7 @@ class ErrorToMixture(keras.losses.Loss):
         return ops.sum(ops.reshape(sums[:, :count * length], (-1, count, length)), axis=2)
 
 
-def standardisation(stems: Stems, tracks: list[str], settings: MixTraining) -> tuple[np.ndarray, np.ndarray]:
+def standardisation(stems: Stems, tracks: list[str], settings: MixtureTraining) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of the log magnitudes of the songs as they are: float32 (bins,) each."""
     total, squares, count = 0.0, 0.0, 0
     longest = round(60 * stems.rate)         # of each song its first minute will do
@@ -99,7 +99,7 @@ def optimizer(rate: float | keras.optimizers.schedules.LearningRateSchedule,
     return keras.optimizers.LossScaleOptimizer(adam, initial_scale=1.0, dynamic_growth_steps=_NEVER)
 
 
-def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: int, scratch: Scratch, *,
+def train_on_mixes(model_name: str, store: Path, settings: MixtureTraining, seed: int, scratch: Scratch, *,
                    curve: Path | None = None, logs: Path | None = None) -> tuple[keras.Model, dict]:
     """Train a network on mixtures of a store's stems.
 
@@ -124,7 +124,7 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
     strategy = devices.strategy(settings.batch_size)
     batches = Mixes(stems, settings.songs, settings, seed)
     validation = Passages(stems, ("valid",), settings)
-    network = networks.on_mixes(model_name)
+    network = networks.find_network(model_name)
     mean, deviation = standardisation(stems, stems.tracks(*settings.songs), settings)
     steps = len(batches) * settings.epochs
     warm_up = min(settings.warm_up, steps - 1)
@@ -160,8 +160,8 @@ def train_on_mixes(model_name: str, store: Path, settings: MixTraining, seed: in
     card = {
         "model": model_name, "mode": "MIX", "parameters": model.count_params(),
         "representation": representation.model_dump(), "bins": settings.bins,
-        "frames_multiple": network.frames_multiple(settings.network),
-        "context": network.context(settings.network),
+        "frames_multiple": settings.frames_multiple,
+        "context": settings.context,
         "val_loss": history.val_loss[epoch - 1], "loss": history.loss[epoch - 1],
         "best_epoch": epoch, "epochs": history.epochs, "val_loss_floor": None,
         "songs": {split: len(stems.tracks(split)) for split in settings.songs},

@@ -93,7 +93,7 @@ class Detector:
 
     def listen(self, recording: Source) -> Activity:
         """Probability of singing at every frame of a recording, in memory of about 90 kB a second of it."""
-        from svs.networks.windows import predictions
+        from svs.networks.archive import predictions
 
         audio = _at(recording, self._settings.sample_rate)
         total, half = frames(len(audio), self._settings), self._width // 2

@@ -12,8 +12,7 @@ from svs.config.schema import VADExcerpts
 from svs.data.dataset import Dataset
 from svs.dsp.stft import magnitude, stft
 from svs.features import singing_labels
-from svs.networks.archive import load
-from svs.networks.windows import predictions
+from svs.networks.archive import load, predictions
 from svs.vad import metrics
 
 _BATCH = 256

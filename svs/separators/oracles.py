@@ -1,0 +1,69 @@
+"""The ceilings of everything that predicts a mask: the true mask, on the mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from svs.config.schema import Group, Representation, Settings
+from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
+from svs.separators.base import MaskSeparator
+from svs.separators.method import Kind, Method
+
+
+class BinaryOptions(Group):
+    """Oracle binary mask."""
+
+    channels: Literal["shared", "each"]
+
+
+class RatioOptions(BinaryOptions):
+    """Oracle ratio mask."""
+
+    power: Annotated[float, Field(gt=0, le=4)]
+
+
+class Oracle(MaskSeparator):
+    """Parameters
+    ----------
+    name : str
+    representation : Representation
+    mask : callable
+        From vocals and accompaniment, complex64 (channels, bins, frames), to the mask.
+    channels : {"shared", "each"}
+        One mask from the mean of the channels, as the networks are trained on, or one for each.
+    """
+
+    needs_references = True
+
+    def __init__(self, name: str, representation: Representation,
+                 mask: Callable[[np.ndarray, np.ndarray], np.ndarray], channels: str):
+        super().__init__(representation)
+        self.name, self._mask, self._shared = name, mask, channels == "shared"
+
+    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+        vocals, accompaniment = references["vocals"], references["accompaniment"]
+        if self._shared:
+            vocals, accompaniment = (stem.mean(axis=0, keepdims=True) for stem in (vocals, accompaniment))
+        return mixture * self._mask(vocals, accompaniment)
+
+
+# The ceiling of the networks has their spectrogram: that of the store that they are trained on.
+
+def _binary(name: str, options: BinaryOptions, needs: Path, settings: Settings) -> Oracle:
+    return Oracle(name, settings.extract.svs, ideal_binary_mask, options.channels)
+
+
+def _ratio(name: str, options: RatioOptions, needs: Path, settings: Settings) -> Oracle:
+    return Oracle(name, settings.extract.svs,
+                  lambda vocals, rest: ideal_ratio_mask(vocals, rest, options.power), options.channels)
+
+
+METHODS = {
+    "oracle_ibm": Method(Kind.ORACLE, "ceiling: the true binary mask", BinaryOptions, _binary),
+    "oracle_irm": Method(Kind.ORACLE, "ceiling: the true ratio mask", RatioOptions, _ratio),
+}
