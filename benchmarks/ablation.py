@@ -31,8 +31,9 @@ from pathlib import Path
 import norbert
 import numpy as np
 
-from benchmarks.leak import energies
+from benchmarks.bleed import energies
 from benchmarks.oracle_ceiling import sdr
+from svs import networks
 from svs.audio.sources import ArraySource
 from svs.config import paths, project, schema
 from svs.config.schema import MixtureTraining, merge
@@ -50,7 +51,7 @@ from svs.training.on_mixtures import train_on_mixes
 from svs.vad.detector import Detector
 
 BASE = "base"
-NETS = {"u_net": {"members": 1, "full_band": {"members": 0}}, "full_band": {"members": 0, "full_band": {"members": 1}}}
+NETS = {"u_net": {"ensemble": 1, "full_band": {"ensemble": 0}}, "full_band": {"ensemble": 0, "full_band": {"ensemble": 1}}}
 
 
 class WienerFiltered(UNetSeparator):
@@ -67,7 +68,7 @@ class VoiceGated(UNetSeparator):
     """Nothing where the voice activity net (models/vad) hears nobody, faded from frame to frame."""
 
     def __init__(self, folder: Path):
-        super().__init__(folder)
+        super().__init__("unet_separator", folder)
         self._detector = Detector(project.find_project(Path()))
 
     def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
@@ -79,7 +80,7 @@ class VoiceGated(UNetSeparator):
 
 def at_three_pitches(folder: Path) -> Separator:
     """The mean of what a net says of a song as it is, one semitone lower and two higher."""
-    net = UNetSeparator(folder)
+    net = UNetSeparator("unet_separator", folder)
     return Mean([net.tuned(semitones) for semitones in (0.0, -1.0, 2.0)])
 
 
@@ -95,9 +96,9 @@ class Variant:
 
 VARIANTS = {
     BASE: Variant(),
-    "a full-band net instead": Variant({"network": {"members": 0, "full_band": {"members": 1}}}),
-    "a full-band net beside": Variant({"network": {"full_band": {"members": 1}}}),
-    "two of each": Variant({"network": {"members": 2, "full_band": {"members": 2}}}),
+    "a full-band net instead": Variant({"network": {"ensemble": 0, "full_band": {"ensemble": 1}}}),
+    "a full-band net beside": Variant({"network": {"full_band": {"ensemble": 1}}}),
+    "two of each": Variant({"network": {"ensemble": 2, "full_band": {"ensemble": 2}}}),
     "half of the songs": Variant(parts=2),
     "a quarter of the songs": Variant(parts=4),
     "songs as they are": Variant({"other_song": 0.0}),
@@ -206,7 +207,7 @@ def run(arguments: list[str]) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     log.info("%d validation tracks, %d batches a training", len(tracks), options.batches)
     figures: dict[str, dict] = {}
-    trainings = Trainings(parameters.train["unet_separator"], options.net, options.batches, options.work)
+    trainings = Trainings(networks.training("unet_separator", parameters), options.net, options.batches, options.work)
     for name in dict.fromkeys([BASE, *(options.variants or VARIANTS)]):
         variant = VARIANTS[name]
         of = variant.of or name

@@ -7,9 +7,9 @@ the first training tracks, in turns; the seconds are medians of the rounds.
 ffmpeg decodes one track after the other, as a person would call it, and keeps
 one core busy; extraction uses all.  CPU seconds of both, ffmpeg's inside
 extraction included, are shown beside.  Extraction is measured as the pipeline
-does it and without the stems' audio (mode MIX), which the seed did not keep.
+does it and without the stems' audio (mode MIX), which the dissertation did not keep.
 Inspecting the tracks, which `download` does, comes before.  musdb's own reader
-does the same tracks once.  The seed's preprocessing cut 47,850 excerpts of 87
+does the same tracks once.  The dissertation's preprocessing cut 47,850 excerpts of 87
 tracks in 10 h 15 min; the store of those tracks, from which any number of
 excerpts is cut, is extrapolated by the length of the music.
 """
@@ -106,7 +106,7 @@ def measured(folder: Path, tracks: int, rounds: int, store: Path | None = None, 
              "ratio_without_mix": float(np.median(clock[:, 0] / clock[:, 2])),
              "cpu_seconds": dict(zip(("ffmpeg", "whole", "without_mix"), np.median(processor, axis=0).tolist(),
                                      strict=True)),
-             "full_seconds": full, "times_the_seed": SEED_SECONDS / full}
+             "full_seconds": full, "times_the_dissertation": SEED_SECONDS / full}
     return found | ({"musdb_seconds": seconds_of(read_by_musdb, data)[0]} if musdb else {})
 
 
@@ -125,7 +125,7 @@ def run(arguments: list[str]) -> None:
         print(f"{name:28}{seconds:7.2f} s{found['cpu_seconds'][key]:7.2f} s"
               + ("" if suffix is None else f"{found[f'ratio{suffix}']:8.2f}"))
     print(f"{'reading by musdb':28}{found['musdb_seconds']:7.2f} s")
-    print(f"the seed's 87 tracks: {found['full_seconds'] / 60:.0f} min, {found['times_the_seed']:.0f} times as fast")
+    print(f"the dissertation's 87 tracks: {found['full_seconds'] / 60:.0f} min, {found['times_the_dissertation']:.0f} times as fast")
 
 
 if __name__ == "__main__":

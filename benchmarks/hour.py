@@ -36,7 +36,7 @@ from svs.runtime.files import write_json
 from svs.runtime.process import log, main
 
 LIMIT = 1500.0         # MB (of 2^20 bytes)
-METHODS = tuple(name for name in separators.REGISTRY if name not in separators.ORACLES)
+METHODS = tuple(name for name, method in separators.methods().items() if method.kind is not separators.Kind.ORACLE)
 _EVERY = 0.2           # s between looks
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,11 +82,12 @@ def song(folder: Path, minutes: float) -> Path:
 def home(folder: Path, method: str) -> tuple[Path, str]:
     """A project in which the method can run, and whose weights it has there."""
     folder.mkdir(parents=True)
-    shutil.copy(_ROOT / paths.PARAMS, folder)
+    for name in (paths.PARAMS, schema.WIRING):
+        shutil.copy(_ROOT / name, folder)
     needs = separators.needs(method, schema.load(_ROOT / paths.PARAMS))
     there, here = _ROOT / needs, folder / needs
     here.parent.mkdir(parents=True, exist_ok=True)
-    if method in schema.NETS or method in networks.ON_MIXES:
+    if separators.find_method(method).kind is separators.Kind.NET:
         if (there / "model.keras").is_file():
             here.symlink_to(there)
             return folder, "trained"
@@ -105,8 +106,8 @@ def home(folder: Path, method: str) -> tuple[Path, str]:
             here.symlink_to(there)
             return folder, "published"
         here.mkdir()
-        options = schema.load(_ROOT / paths.PARAMS).separate.spleeter
-        subprocess.run([_ROOT / options.environment / "bin" / "python", "-I", _ROOT / "tests" / "spleeter_reference.py",
+        options = separators.options("spleeter", schema.load(_ROOT / paths.PARAMS))
+        subprocess.run([_ROOT / options.environment / "bin" / "python", "-I", _ROOT / "tests" / "helpers" / "spleeter_reference.py",
                         "save", here, "3"], check=True, stderr=subprocess.DEVNULL)
         return folder, "random"
     return folder, "-"
@@ -116,22 +117,22 @@ def random_net(folder: Path, method: str) -> None:
     """One of our nets, untrained."""
     from svs.networks import archive
 
-    if method not in networks.ON_MIXES:
+    if not networks.find_network(method).on_mixtures:
         from benchmarks.inference import BINS, LABELS, WIDTH
 
-        excerpts = schema.load(_ROOT / paths.PARAMS).extract.svs
+        excerpts = schema.load(_ROOT / paths.PARAMS).extract.masks
         net = networks.build(method, BINS, WIDTH, LABELS[method], input_gain=100.0, seed=1)
         archive.save(folder, net, {"representation": excerpts.model_dump(exclude={"voiced_above"}),
                                    "label_width": LABELS[method]})
         return
     content = schema.read(_ROOT / paths.PARAMS)
     content["profile"] = "full"
-    options = schema.resolve(content).train[method]
-    network = networks.on_mixes(method)
+    options = networks.training(method, schema.resolve(content))
+    network = networks.find_network(method)
     level = (np.full(options.bins, value, np.float32) for value in (-6, 3))
     archive.save(folder, network.build(options.bins, options.network, *level, seed=1), {
         "representation": options.representation.model_dump(), "bins": options.bins,
-        "frames_multiple": network.frames_multiple(options.network), "context": network.context(options.network)})
+        "frames_multiple": options.frames_multiple, "context": options.context})
 
 
 def family(root: int) -> list[int]:

@@ -5,7 +5,7 @@
 FOLDER holds the trained nets (models/), by default there are none and all have
 random weights, which take the same time; open-unmix's are always random.  The
 baseline of a net and of its variants (predictions several frames apart,
-convolutions VALID in time) is the seed's net, window after window through
+convolutions VALID in time) is the dissertation's net, window after window through
 `predict_on_batch`, at the batch size that is fastest for it.  Everything is a
 separator that is given the same stereo audio, in this process on the same
 cores, in turns; seconds are medians of the rounds, ratios are medians of the
@@ -28,15 +28,15 @@ from pathlib import Path
 
 import numpy as np
 
-from svs import networks
+from svs import networks, separators
 from svs.config import schema
-from svs.config.schema import CNNOptions
 from svs.networks import archive
 from svs.networks.archive import predictions
 from svs.runtime.files import write_json
 from svs.runtime.parallel import cores
 from svs.runtime.process import log, main
 from svs.separators.cnn import NetworkSeparator
+from svs.separators.cnn import Options as CNNOptions
 
 BINS, WIDTH = 2049, 9
 LABELS = {"cnn_separator": 1, "cnn_separator_valid": 1, "cnn_deep_separator": 9, "cnn_deep_separator_valid": 1}
@@ -74,7 +74,7 @@ def audio(seconds: float) -> np.ndarray:
 
 def random_nets(folder: Path) -> Path:
     """All nets with random weights."""
-    representation = schema.load().extract.svs.model_dump(exclude={"voiced_above"})
+    representation = schema.load().extract.masks.model_dump(exclude={"voiced_above"})
     for name, label_width in LABELS.items():
         archive.save(folder / name, networks.build(name, BINS, WIDTH, label_width, input_gain=100.0, seed=1),
                      {"label_width": label_width, "representation": representation})
@@ -87,7 +87,7 @@ def open_unmix(folder: Path):
 
     from svs.separators import openunmix
 
-    options = schema.load().separate.openunmix
+    options = separators.options("openunmix", schema.load())
     for target, remote in openunmix.remotes(options.model).items():
         network = getattr(openunmix._package(), f"{options.model}_spec")(targets=[target], pretrained=False)[target]
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def rates() -> dict[str, float]:
 
 def baseline(name: str, folder: Path, batches: list[int]) -> Windows:
     """Window after window, with the batch size that is fastest."""
-    options = schema.load().separate.of(name)
+    options = separators.options(name, schema.load())
     found = {batch: Windows(name, folder, options.model_copy(update={"batch_size": batch})) for batch in batches}
     spectrum = np.zeros((BINS, 2 * max(batches)), dtype=np.float32)
     took = {batch: min(seconds_of(each.mask, spectrum) for _ in range(3)) for batch, each in found.items()}
@@ -144,7 +144,7 @@ def deviation(separator: NetworkSeparator, windows: Windows) -> float:
 def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> list[dict]:
     """A row for each net and hop; ratios are times the speed, above 1 is faster."""
     options, song, rows = schema.load().separate, audio(seconds), []
-    frames = RATE / schema.load().extract.svs.hop_length            # of a second
+    frames = RATE / schema.load().extract.masks.hop_length            # of a second
     with tempfile.TemporaryDirectory() as temporary:
         theirs = open_unmix(Path(temporary))
         for family in FAMILIES:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import get_args
 
+from svs import networks
 from svs.config import schema
 from svs.config.schema import Precision
 from svs.runtime.files import Scratch
@@ -29,13 +30,13 @@ NETS = ("cnn_separator", "cnn_deep_separator", "cnn_separator_valid", "cnn_deep_
 
 def trained(store: Path, name: str, precision: Precision, epochs: int, per_track: int, seed: int) -> dict:
     """Validation losses by epoch, and excerpts in a second and in a CPU second, those of validation included."""
-    options = schema.load().train[name]
+    options = networks.training(name, schema.load())
     draw = options.excerpts.model_copy(update={"per_track": per_track, "valid_per_track": per_track})
     options = options.model_copy(update={"epochs": epochs, "batch_size": 16, "precision": precision, "excerpts": draw})
     with tempfile.TemporaryDirectory() as temporary:
         curve = Path(temporary) / "curve.csv"
         start, before = time.perf_counter(), time.process_time()
-        _, card = on_excerpts.train(name, store / "svs", "SVS", options, seed, Scratch(Path(temporary), name, "bench"),
+        _, card = on_excerpts.train(name, store / "masks", "SVS", options, seed, Scratch(Path(temporary), name, "bench"),
                                  curve=curve)
         took, spent = time.perf_counter() - start, time.process_time() - before
         losses = [float(line.split(",")[2]) for line in curve.read_text().splitlines()[1:]]

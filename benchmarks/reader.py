@@ -39,22 +39,22 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 def write_store(folder: Path, tracks: int) -> None:
     """A store of noise: magnitudes that are no numbers of music, but as many."""
-    excerpts = schema.load().extract.svs
+    excerpts = schema.load().extract.masks
     random = np.random.default_rng(0)
     names = [f"{number:04d}" for number in range(tracks)]
     index = [[name, "train", excerpts.width // 2, FRAMES - 1 - excerpts.width // 2, 1] for name in names]
     zarr.open_group(folder, mode="w").require_group("svs").attrs.put(
         {"representation": excerpts.model_dump(), "index": {"SVS": index}})
     for name in names:
-        write_group(folder / "svs" / name)
+        write_group(folder / "masks" / name)
         # Half floats below 1, so none that is infinite or no number.
         mixture = random.integers(0, 0x3C00, (FRAMES, excerpts.bins), dtype=np.uint16).view(np.float16)
-        write_array(folder / "svs" / name / "mixture", mixture, 256, 1)
-        write_array(folder / "svs" / name / "mask", mixture > 0.01, 256, 1)
+        write_array(folder / "masks" / name / "mixture", mixture, 256, 1)
+        write_array(folder / "masks" / name / "mask", mixture > 0.01, 256, 1)
 
 
 def bytes_of_an_excerpt() -> int:
-    excerpts = schema.load().extract.svs
+    excerpts = schema.load().extract.masks
     return excerpts.bins * (2 * excerpts.width + 1)         # the mask's centre frame beside it
 
 
@@ -96,7 +96,7 @@ def read(store: Path, folder: Path, batches: int) -> dict:
     Path("/proc/self/clear_refs").write_text("5")           # the peak begins anew
     before, _ = held()
     start = time.perf_counter()
-    reader = Batches(store / "svs", "SVS", TRAIN, draw, BATCH, 1, 0, folder)
+    reader = Batches(store / "masks", "SVS", TRAIN, draw, BATCH, 1, 0, folder)
     gathering = time.perf_counter() - start
     count = min(batches, len(reader))
     start = time.perf_counter()

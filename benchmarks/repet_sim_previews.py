@@ -51,7 +51,7 @@ def sdr(reference: np.ndarray, estimate: np.ndarray, rate: int) -> list[float]:
 def with_variant(options: Settings, method: str, variant: str | None) -> Settings:
     if variant is None:
         return options
-    group = options.separate.of(method).model_copy(update={"variant": variant})
+    group = separators.options(method, options).model_copy(update={"variant": variant})
     return options.model_copy(update={"separate": options.separate.model_copy(update={method: group})})
 
 

@@ -91,7 +91,7 @@ def measured(folder: Path, count: int, parameters: schema.Settings, place: Path)
     extract(Scratch(place, "warm", "1"))          # compiles, imports
     spent = cost(extract, Scratch(place, "extract", "1"))
     mb, files = size(place / "store")
-    index = sum(len(rows) for group in ("svs", "vad")
+    index = sum(len(rows) for group in ("masks", "vad")
                 for rows in json.loads((place / "store" / group / "zarr.json").read_text())["attributes"]["index"]
                 .values())
     units["extract"] = {"cpu": spent / minutes, "mb": mb / minutes, "files": (files - 3) / count,
@@ -100,7 +100,7 @@ def measured(folder: Path, count: int, parameters: schema.Settings, place: Path)
     units["separate"] = {}
     for method in METHODS:
         separator = separators.build(method, parameters.model_copy(
-            update={"methods": parameters.methods | {method: place / "store" / "svs"}}))
+            update={"methods": parameters.methods | {method: schema.MethodWiring(needs=place / "store" / "masks")}}))
 
         def separate(separator: separators.Separator = separator, method: str = method) -> None:
             for track in tracks:

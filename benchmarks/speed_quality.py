@@ -7,7 +7,7 @@ the working folder, and what is there is not made again: the store, then one net
 after the other (from random weights, same seed, same excerpts, same number of
 steps; no autoencoder), then the vocals' SDR of each validation track by each
 net and hop (BSS Eval v4, median over seconds).  The table holds the median over
-tracks of the differences from the seed's net with windows one frame apart, and
+tracks of the differences from the dissertation's net with windows one frame apart, and
 its bootstrap interval (`svs.evaluation.paired`), beside the speeds of
 `benchmarks.inference` on the same nets (`--rounds 0` leaves those out).
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import inference
+from svs import networks, separators
 from svs.config import project
 from svs.config.schema import Settings
 from svs.data import inspection, locate
@@ -58,7 +59,7 @@ def trained(name: str, work: Path, settings: Settings) -> Path:
     folder = work / name
     if not folder.exists():
         scratch = Scratch(work, f"train-{name}", "state")
-        model, card = on_excerpts.train(name, work / "excerpts.zarr" / "svs", "SVS", settings.train[name], settings.seed,
+        model, card = on_excerpts.train(name, work / "excerpts.zarr" / "masks", "SVS", networks.training(name, settings), settings.seed,
                                      scratch)
         archive.save(folder, model, card)
         scratch.done()
@@ -105,7 +106,7 @@ def run(arguments: list[str]) -> None:
     chosen = [(name, hop) for family in inference.FAMILIES for name, hop in family if name in options.nets]
     for name, hop in chosen:
         if f"{name} {hop}" not in found:
-            which = settings.separate.of(name).model_copy(update={"hop": hop})
+            which = separators.options(name, settings).model_copy(update={"hop": hop})
             found[f"{name} {hop}"] = sdr(data, NetworkSeparator(name, options.work / name, which), settings)
             write_json(place, found)
     everyone = set(options.nets) == set(NETS) and options.rounds
@@ -113,7 +114,7 @@ def run(arguments: list[str]) -> None:
               (inference.measured(options.work, options.rounds, 11.8, [16, 32, 64]) if everyone else [])}
     rows = []
     tracks = [track.name for track in data.manifest.split("valid")]
-    log.info("vocals SDR in dB, median over %d validation tracks; difference from the seed's net, windows one frame "
+    log.info("vocals SDR in dB, median over %d validation tracks; difference from the dissertation's net, windows one frame "
              "apart", len(tracks))
     print(f"{'net':25}{'hop':>4}{'loss':>8}{'SDR':>7}{'difference':>12}{'95 % interval':>18}{'better/tie/worse':>18}"
           f"{'x windows':>11}{'x open-unmix':>14}")

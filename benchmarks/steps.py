@@ -44,8 +44,8 @@ def extraction_rows(music: Path, rounds: int, store: Path) -> Iterator[Row]:
               found["seconds_without_mix"], "s", found["ratio_without_mix"], 0.8)
     yield Row("extraction / reading by musdb", found["musdb_seconds"], found["seconds"], "s",
               found["musdb_seconds"] / found["seconds"], None)
-    yield Row("the seed's 87 tracks, extrapolated / the seed", extraction.SEED_SECONDS / 60, found["full_seconds"] / 60,
-              "min", found["times_the_seed"], None)
+    yield Row("the dissertation's 87 tracks, extrapolated / the dissertation", extraction.SEED_SECONDS / 60, found["full_seconds"] / 60,
+              "min", found["times_the_dissertation"], None)
 
 
 def training_rows(store: Path, rounds: int) -> Iterator[Row]:

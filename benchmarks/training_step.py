@@ -84,14 +84,14 @@ def seconds_of_an_epoch(model: keras.Model, batches: keras.utils.PyDataset) -> f
 
 def measured(store: Path, name: str, rounds: int, steps: int) -> dict:
     """Steps in a second of both, excerpts in a second, and the rate beside the matrix product's."""
-    options = schema.load().train[name]
+    options = networks.training(name, schema.load())
     with tempfile.TemporaryDirectory() as temporary:
         draw = Draw(per_track=100_000, valid_per_track=1, start_point=0.0, stop_point=None)
-        reader = Batches(store / "svs", "SVS", TRAIN, draw, BATCH, LABELS[name], 0)
+        reader = Batches(store / "masks", "SVS", TRAIN, draw, BATCH, LABELS[name], 0)
         tracks = len({track for track, _, _ in reader._excerpts})
         draw = draw.model_copy(update={"per_track": -(-steps * BATCH // tracks)})
         start = time.perf_counter()
-        reader = Batches(store / "svs", "SVS", TRAIN, draw, BATCH, LABELS[name], 0, Path(temporary))
+        reader = Batches(store / "masks", "SVS", TRAIN, draw, BATCH, LABELS[name], 0, Path(temporary))
         gathering = time.perf_counter() - start
         held = Held(reader[0], len(reader))
         model = networks.build(name, reader.bins, reader.width, LABELS[name], input_gain=options.input_gain, seed=0)

@@ -13,7 +13,7 @@ def run() -> None:
     parameters = schema.load()
     options = parameters.pretrain
     log_parameters(pretrain=options, seed=parameters.seed)
-    group = paths.STORE / "svs"
+    group = paths.STORE / "masks"
     scratch = files.Scratch(paths.SCRATCH, "pretrain",
                             files.fingerprint(options, parameters.seed, inputs=[group]))
     model, card = on_excerpts.train("cnn_deep_separator", group, "DAE", options, parameters.seed, scratch,

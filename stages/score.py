@@ -17,7 +17,7 @@ def run(method: str) -> None:
     if reason := unavailable.reason(separated):
         log.warning("%s has no estimates: %s", method, reason)
         unavailable.record(paths.SCORES / method, method, reason)
-        for folder in (paths.METRICS, paths.METRICS / museval_json.SEED):
+        for folder in (paths.METRICS, paths.METRICS / museval_json.DISSERTATION):
             files.write_json(folder / f"{method}.json", tables.NO_METRICS)
         return
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
@@ -26,10 +26,10 @@ def run(method: str) -> None:
     score.score_method(data, separated, parameters.score, scratch.path, method)
     files.publish(scratch.path, paths.SCORES / method)
     scratch.done()
-    for protocol, folder in ((museval_json.BSSEVAL, paths.METRICS), (museval_json.SEED, paths.METRICS / museval_json.SEED)):
+    for protocol, folder in ((museval_json.BSSEVAL, paths.METRICS), (museval_json.DISSERTATION, paths.METRICS / museval_json.DISSERTATION)):
         metrics = tables.method_metrics(tables.track_table(paths.SCORES / method, method, protocol))
         if protocol == museval_json.BSSEVAL:
-            metrics["leak"] = tables.leak_metrics(paths.SCORES / method)
+            metrics["bleed"] = tables.bleed_metrics(paths.SCORES / method)
         files.write_json(folder / f"{method}.json", metrics)
         log.info("%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, protocol,
                  metrics["vocals"]["SDR"]["median"], metrics["accompaniment"]["SDR"]["median"])

@@ -12,13 +12,13 @@ from svs.runtime.process import log, main
 def run() -> None:
     parameters = schema.load()
     methods = list(parameters.methods)      # the list, not the folder: an old method's scores may still lie there
-    leaks = {method: evaluation_tables.leak_metrics(paths.SCORES / method)["level"] for method in methods}
+    bleeds = {method: evaluation_tables.bleed_metrics(paths.SCORES / method)["level"] for method in methods}
     tables = {}
-    for protocol, name in ((museval_json.BSSEVAL, "scores.csv"), (museval_json.SEED, "scores_seed.csv")):
+    for protocol, name in ((museval_json.BSSEVAL, "scores.csv"), (museval_json.DISSERTATION, "scores_dissertation.csv")):
         table = tables[protocol] = evaluation_tables.gather(paths.SCORES, methods, protocol)
         evaluation_tables.write_table(paths.METRICS / name, table)
-        log.info("protocol %s, median over %d tracks in dB (leak: the vocal estimate where nobody sings, beside the "
-                 "mixture)\n%s", protocol, table["track"].nunique(), evaluation_tables.ranking(table, leaks))
+        log.info("protocol %s, median over %d tracks in dB (bleed: the vocal estimate where nobody sings, beside the "
+                 "mixture)\n%s", protocol, table["track"].nunique(), evaluation_tables.ranking(table, bleeds))
     evaluation_tables.write_table(paths.METRICS / "frames.csv", evaluation_tables.second_table(paths.SCORES, methods, parameters.score))
     absent = unavailable.reason(paths.PUBLISHED)
     systems = evaluation_tables.systems(paths.PUBLISHED)

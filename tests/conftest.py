@@ -11,8 +11,8 @@ import pytest
 
 from svs.config import schema
 from svs.data import inspection, locate
+from tests.helpers import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 # A folder of MUSDB18's 7-second previews; beside the repository where nothing else is said.
 PREVIEWS = Path(os.environ.get("SVS_PREVIEWS", REPOSITORY.parent / "shared" / "data" / "musdb18-7"))
 
@@ -56,7 +56,7 @@ def small(settings: schema.Settings) -> schema.Settings:
     """Settings with spectrograms of 257 bins, so that networks are small."""
     representation = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
     extract = settings.extract.model_copy(update={
-        "svs": settings.extract.svs.model_copy(update=representation),
+        "svs": settings.extract.masks.model_copy(update=representation),
         "vad": settings.extract.vad.model_copy(update=representation),
     })
     return settings.model_copy(update={"extract": extract})

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import REPOSITORY
+
 NEEDED = ("sh", "cat", "cksum", "dirname", "id", "printf", "rm", "ln", "chmod", "env")
 
 
@@ -17,8 +18,8 @@ NEEDED = ("sh", "cat", "cksum", "dirname", "id", "printf", "rm", "ln", "chmod", 
 def bare(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A checkout with the setup script alone, and a PATH with nothing but the shell's own tools."""
     (tmp_path / "tools").mkdir()
-    shutil.copy(ROOT / "tools/bootstrap.sh", tmp_path / "tools")
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    shutil.copy(REPOSITORY / "tools/bootstrap.sh", tmp_path / "tools")
+    shutil.copy(REPOSITORY / "requirements.txt", tmp_path)
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in NEEDED:
@@ -93,13 +94,13 @@ def test_complete_environment_is_left_alone_and_a_new_lock_is_installed(bare):
 def test_the_lock_names_every_direct_dependency_and_no_local_build():
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     locked = {line.split("==")[0].replace("_", "-").lower(): line for line in
-              (ROOT / "requirements.txt").read_text().splitlines() if "==" in line and not line.startswith(" ")}
+              (REPOSITORY / "requirements.txt").read_text().splitlines() if "==" in line and not line.startswith(" ")}
     for requirement in (*project["dependencies"], *project["optional-dependencies"]["test"]):
         name = requirement.replace(">", "=").split("=")[0].lower()
         assert name in locked, f"{requirement} is not in requirements.txt; run `make lock`"
         if "==" in requirement:
             assert locked[name] == requirement, "run `make lock`"
     assert not any("+" in line for line in locked.values()), "a local version (+cpu) installs from one index only"
-    assert os.access(ROOT / "tools/bootstrap.sh", os.X_OK)
+    assert os.access(REPOSITORY / "tools/bootstrap.sh", os.X_OK)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import REPOSITORY
+
 PROGRAMS = Path(sys.executable).parent
-FILE = ROOT / ".github/workflows/ci.yml"
+FILE = REPOSITORY / ".github/workflows/ci.yml"
 WORKFLOW = yaml.load(FILE.read_text(), Loader=yaml.BaseLoader)      # BaseLoader: `on` is a word
 JOBS = WORKFLOW["jobs"]
 STEPS = [(job, step) for job, content in JOBS.items() for step in content["steps"]]
@@ -32,7 +33,7 @@ def run(script: str, folder: Path, **environment) -> subprocess.CompletedProcess
 @pytest.mark.parametrize("words", [["zizmor", "--offline", "--no-progress", ".github"],
                                    ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(FILE)]])
 def test_linters_have_nothing_to_say(words):
-    done = subprocess.run([PROGRAMS / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([PROGRAMS / words[0], *words[1:]], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "couldn't parse" not in done.stderr, done.stderr      # zizmor goes on after an expression that is none
 
@@ -81,7 +82,7 @@ def test_what_is_public_holds_generated_audio_only():
     uploads = [item["with"]["path"] for _, item in STEPS if "upload-" in item.get("uses", "")]
     assert uploads.count(folder) == 2       # for whoever looks at the pull request, and for Pages
     assert set(uploads) == {folder, "build/compare", "build/compare/compare.png"}
-    assert (ROOT / ".ci/run").read_text().count("tools/compare.sh \"$against\" build/compare") == 1
+    assert (REPOSITORY / ".ci/run").read_text().count("tools/compare.sh \"$against\" build/compare") == 1
 
 
 def gh(folder: Path, *said: str, code: int = 0) -> str:
@@ -132,7 +133,7 @@ def test_pages_are_published_only_where_they_are_switched_on(tmp_path, said, cod
 
 def test_the_script_falls_back_to_a_revision_that_is_there(tmp_path):
     """Without REV, and without a branch main: HEAD; and a revision that is none stops it."""
-    script = (ROOT / "tools/compare.sh").read_text()
+    script = (REPOSITORY / "tools/compare.sh").read_text()
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/compare.sh").write_text(script)
     programs = tmp_path / "programs"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
 import yaml
 
 from svs.networks import networks
 from svs.separators import methods
+from tests.helpers import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
-DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in DAG.items()}
-WIRING = yaml.safe_load((ROOT / "wiring.yaml").read_text())
+WIRING = yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())
 
 # Code that changes how a stage runs, not what it computes: parameters (their values are tracked), processes, files and
 # errors, and names.  The look of a figure is tracked by the figures' stages alone.
@@ -24,14 +23,14 @@ EXEMPT = ("svs/__init__.py", "svs/config/", "svs/runtime/", "svs/errors.py", "sv
 def path_of(module: str) -> str | None:
     """The file of a module, relative to the repository."""
     for path in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py"):
-        if (ROOT / path).is_file():
+        if (REPOSITORY / path).is_file():
             return path
     return None
 
 
 def imported(path: str) -> set[str]:
     """Files below svs/ that a file imports by name, wherever in it."""
-    tree = ast.parse((ROOT / path).read_text())
+    tree = ast.parse((REPOSITORY / path).read_text())
     # What is imported for the types alone does not run.
     tree.body = [node for node in tree.body
                  if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
@@ -47,7 +46,7 @@ def imported(path: str) -> set[str]:
 
 def empty(path: str) -> bool:
     """Whether a package's `__init__.py` holds nothing but its docstring."""
-    return path.endswith("__init__.py") and len(ast.parse((ROOT / path).read_text()).body) <= 1
+    return path.endswith("__init__.py") and len(ast.parse((REPOSITORY / path).read_text()).body) <= 1
 
 
 def closure(*paths: str, without: tuple[str, ...] = ()) -> set[str]:
@@ -76,7 +75,7 @@ def undeclared(code: set[str], deps: set[str]) -> set[str]:
 
 
 def test_every_stage_is_the_script_of_its_name():
-    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    scripts = {path.stem for path in (REPOSITORY / "stages").glob("*.py")}
     assert scripts == set(STAGES)
     for name, stage in STAGES.items():
         assert stage["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
@@ -130,7 +129,7 @@ def test_a_stage_has_a_dependency_and_no_absolute_path(name):
 
 
 def test_the_library_knows_nothing_of_dvc_or_stages():
-    for path in (ROOT / "svs").rglob("*.py"):
+    for path in (REPOSITORY / "svs").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
                 [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 import stempeg
-from command import REPOSITORY, ffmpeg, project
 
 from benchmarks import hour
-from svs import networks
+from svs import networks, separators
 from svs.config import schema
 from svs.networks import archive
+from tests.helpers.command import REPOSITORY, ffmpeg, project
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +86,7 @@ def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
                                     "unet_separator", "spleeter"])
 def test_memory_of_nets_and_of_all_their_processes(method, recording, tmp_path):
     """With the picture; chunks of 12 s are the shortest that spleeter has."""
-    environment = schema.load(REPOSITORY / "params.yaml").separate.spleeter.environment
+    environment = separators.options("spleeter", schema.load(REPOSITORY / "params.yaml")).environment
     if method == "spleeter" and not (REPOSITORY / environment / ".svs-complete").is_file():
         pytest.skip("no environment of spleeter: make spleeter")
     rows = [hour.measured(method, recording(seconds), seconds / 60, tmp_path / str(seconds),

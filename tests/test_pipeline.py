@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.pipeline import ROOT, call, changed_parameters, commit, dvc, hashes, ran, run_once
+from tests.helpers import REPOSITORY
+from tests.helpers.pipeline import call, changed_parameters, commit, dvc, hashes, ran, run_once
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_comes_out(pipeline):
     scores = pd.read_csv(pipeline / "metrics/scores.csv")
-    methods = list(yaml.safe_load((pipeline / "params.yaml").read_text())["methods"])
+    methods = list(yaml.safe_load((pipeline / "wiring.yaml").read_text())["methods"])
     assert sorted(scores["method"].unique()) == sorted(methods)
     assert len(scores) == len(methods) * 2 * 2      # two test tracks, two targets
     medians = scores[scores["target"] == "vocals"].groupby("method")["SDR"].median()
@@ -45,7 +46,7 @@ def test_the_second_run_does_nothing(pipeline):
     assert call(pipeline, "git", "status", "--porcelain").stdout == "", "a run changed a tracked file"
 
 
-METHODS = tuple(yaml.safe_load((ROOT / "params.yaml").read_text())["methods"])
+METHODS = tuple(yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())["methods"])
 
 
 def everything(*stages: str) -> set[str]:
@@ -62,7 +63,7 @@ TRIGGERS = [
     ("download.on_silent_vocals", "skip", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),
     ("profiles.tiny.download.tiny.test", 3, {"download"}),
-    ("extract.svs.hop_length", 128, {"extract"}),
+    ("extract.masks.hop_length", 128, {"extract"}),
     ("extract.store.compression", 5, {"extract"}),
     ("extract.vad.smoothing", 0.3, {"extract", "score_vad"}),
     ("extract.stems.sample_rate", 22050, {"extract"}),
@@ -90,7 +91,7 @@ TRIGGERS = [
     ("score.engine", "museval", everything("score")),
     ("score.window", 2.0, everything("score", "reference")),
     ("score.hop", 0.5, everything("score", "reference", "summarize")),
-    ("score.seed_protocol.passage.start", 1.0, everything("score")),
+    ("score.dissertation.passage.start", 1.0, everything("score")),
     ("gate.tolerance", 0.7, set()),
     ("reference.tolerance", 0.1, {"reference"}),
     ("plots.dynamic_range", 60.0, {"pictures"}),
@@ -101,7 +102,7 @@ TRIGGERS = [
 
 
 # The report is made with few parameters and says most of them at its top; of a profile, the chosen one's.
-SHOWN = ("extract.svs", "plots", "pretrain", "profiles.tiny", "report", "score.hop", "score.window", "seed", "separate",
+SHOWN = ("extract.masks", "plots", "pretrain", "profiles.tiny", "report", "score.hop", "score.window", "seed", "separate",
          "train", "vad")
 
 
@@ -125,7 +126,7 @@ def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value
 
 
 def test_every_group_of_parameters_has_a_row(pipeline):
-    groups = set(yaml.safe_load((pipeline / "params.yaml").read_text())) - {"profile", "profiles", "methods", "models"}
+    groups = set(yaml.safe_load((pipeline / "params.yaml").read_text())) - {"profile", "profiles"}
     assert groups <= {row[0].split(".")[0] for row in TRIGGERS}
 
 
@@ -159,7 +160,7 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(pipeline):
 
 
 def test_a_method_taken_off_the_list_leaves_the_tables(pipeline):
-    path = pipeline / "params.yaml"
+    path = pipeline / "wiring.yaml"
     before = path.read_text()
     parameters = yaml.safe_load(before)
     del parameters["methods"]["mixture"]
@@ -177,14 +178,17 @@ PRETRAINED = ("openunmix", "spleeter")
 
 def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pipeline, settings, monkeypatch):
     """Open-unmix and spleeter with random weights in their authors' format, in the folders that their stages watch."""
+    from svs import separators
     from svs.separators.spleeter import environment as spleeter_environment
-    from tests import test_openunmix
+    from tests.separators import test_openunmix
 
-    spleeter = spleeter_environment(settings.separate.spleeter)
+    spleeter = spleeter_environment(separators.options("spleeter", settings))
     monkeypatch.setenv("SVS_OFFLINE", "1")
     monkeypatch.setenv("SVS_WEIGHTS", str(pipeline / ".cache" / "weights"))
-    before = (pipeline / "params.yaml").read_text()
-    methods = {method: f"models/weights/{method}" for method in PRETRAINED}
+    before = {name: (pipeline / name).read_text() for name in ("params.yaml", "wiring.yaml")}
+    wired = {"helper": "data/pretrained", "shared": "separate.common"}
+    methods = {method: wired | {"code": method, "reader": f"separators/{method}", "params": f"separate.{method}",
+                                "needs": f"models/weights/{method}"} for method in PRETRAINED}
     try:
         changed_parameters(pipeline, {"methods": methods, "separate": {"spleeter": {
             "environment": str(spleeter.parent.parent)}}})
@@ -200,7 +204,7 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
 
         weights = pipeline / "models/weights"
         test_openunmix.save(weights / "openunmix", "umxhq", {"vocals": test_openunmix.lively("umxhq")})
-        call(pipeline, str(spleeter), "-I", "tests/spleeter_reference.py", "save", str(weights / "spleeter"), "1")
+        call(pipeline, str(spleeter), "-I", "tests/helpers/spleeter_reference.py", "save", str(weights / "spleeter"), "1")
         done = dvc(pipeline, "repro")
         assert set(ran(done)) == {"summarize", "plots", "pictures", "report"} | {
             f"{stage}@{method}" for stage in ("separate", "score") for method in PRETRAINED}
@@ -209,7 +213,8 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
             assert (scored["method"] == method).sum() == 4
             assert json.loads((pipeline / f"metrics/{method}.json").read_text())["tracks"] == 2
     finally:
-        (pipeline / "params.yaml").write_text(before)
+        for name, text in before.items():
+            (pipeline / name).write_text(text)
         call(pipeline, "git", "clean", "-fdq", "metrics", "plots")
         for method in PRETRAINED:
             for file in (pipeline / "models/weights" / method).iterdir():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline import call, changed_parameters, clone, dvc, environment, hashes, ran, run_once
+from tests.helpers.pipeline import call, changed_parameters, clone, dvc, environment, hashes, ran, run_once
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import subprocess
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from svs.separators.oracle_ibm import OracleIBM
 
+from svs import separators
 from svs.audio.sources import ArraySource, SumSource, WavSource
 from svs.config.schema import Representation
 from svs.data import synthetic
@@ -18,14 +18,13 @@ from svs.evaluation.score import score_sources
 from svs.separators.chunking import chunks
 from svs.separators.mixture import Mixture
 from svs.stems import TARGETS
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import REPOSITORY
 
 
 @pytest.fixture(scope="module")
 def committed() -> pd.DataFrame:
     """metrics/scores.csv as it is in Git, whatever a run has written since."""
-    shown = subprocess.run(["git", "show", "HEAD:metrics/scores.csv"], cwd=ROOT, capture_output=True, text=True)
+    shown = subprocess.run(["git", "show", "HEAD:metrics/scores.csv"], cwd=REPOSITORY, capture_output=True, text=True)
     if shown.returncode:
         pytest.skip("not a git checkout with committed metrics/scores.csv")
     return pd.read_csv(io.StringIO(shown.stdout))
@@ -38,7 +37,7 @@ def medians(table: pd.DataFrame, target: str) -> pd.Series:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("which", ["committed", "this run's"])
 def test_oracle_above_nets_above_floor(committed, which, target):
-    path = ROOT / "metrics/scores.csv"
+    path = REPOSITORY / "metrics/scores.csv"
     if which != "committed" and not path.exists():
         pytest.skip("no run yet; make repro")
     median = medians(committed if which == "committed" else pd.read_csv(path), target)
@@ -56,10 +55,10 @@ def test_floor_and_ceiling_of_the_real_song_come_out_again(committed, settings, 
                   "accompaniment": SumSource([stems[stem] for stem in ("drums", "bass", "other")])}
     mixture = stems["mixture"]
     whole = mixture.read(0, mixture.samples)
-    svs = settings.extract.svs
+    svs = settings.extract.masks
     representation = Representation(**{field: getattr(svs, field) for field in Representation.model_fields})
-    for separator in (Mixture(settings.separate.mixture.share),
-                      OracleIBM(representation, settings.separate.oracle_ibm.channels)):
+    for separator in (Mixture(separators.options("mixture", settings).share),
+                      OracleIBM(representation, separators.options("oracle_ibm", settings).channels)):
         (_, vocals), = chunks(separator, mixture, 60.0, references if separator.needs_references else None)
         estimates = {"vocals": ArraySource(vocals, mixture.rate),
                      "accompaniment": ArraySource(whole - vocals, mixture.rate)}

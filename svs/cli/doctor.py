@@ -14,7 +14,7 @@ from svs.cli.options import app
 def doctor(
     full: Annotated[bool, typer.Option("--full", help="Load Keras and torch, and name their devices (10 s).")] = False,
     json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from svs.runtime.files import Scratch
 
-# The seed wrote --frame_size.
+# The dissertation wrote --frame_size.
 UNDERSCORES = {"token_normalize_func": lambda name: name.replace("_", "-")}
 
 

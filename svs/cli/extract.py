@@ -51,23 +51,22 @@ def extract(
     label_width: Annotated[int | None, typer.Option("--label-width", "-ow", help="Frames of a label, odd.",
                                                     show_default="the width")] = None,
     overwrite: options.Overwrite = False,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Training data from MUSDB18: the seed's preprocess_data_tool.
+    """Training data from MUSDB18: the dissertation's preprocess_data_tool.
 
     Whole spectrograms are stored, and an excerpt is cut when a training reads it: ITERATIONS, the start point and the
     label width stay with the store, and `svs train` uses them.  Interrupted, the same command goes on.
     """
-    from svs.config import project as config_project
     from svs.config import schema
     from svs.data import dataset, inspection, locate
     from svs.features import store
 
     mode = checked_mode(mode)
-    here = config_project.find_project(project, overrides or ())
+    here = options.open_project(project, overrides or ())
     group = store.GROUP_OF_MODE[mode]
     cut = {"frame_size": frame_size, "hop_length": hop_length, "win_length": win_length, "width": width}
     if mode == "MIX":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import questionary
 
+from svs.cli import options
 from svs.cli.request import Request
 from svs.errors import SVSError
 
@@ -26,11 +27,11 @@ def ask(given: Request) -> Request:
         The person left.
     """
     from svs import separators
-    from svs.config import paths, project
+    from svs.config import paths
     from svs.data import inspection, locate
     from svs.services import doctor
 
-    here = project.find_project(given.project, given.all_overrides())
+    here = options.open_project(given.project, given.all_overrides())
     try:
         folder = given.musdb or locate.locate_present(here.settings, here.path(paths.DATASETS))
         tracks = inspection.list_test_tracks(folder)

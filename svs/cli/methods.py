@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @app.command()
 def methods(
     weights: options.Weights = None,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -23,10 +23,9 @@ def methods(
     """Every separation method, and whether it can run here."""
     from svs import separators
     from svs.cli.request import Request
-    from svs.config import project as config_project
     from svs.services import doctor
 
-    here = config_project.find_project(project, Request(weights=weights, overrides=list(overrides or ())).all_overrides())
+    here = options.open_project(project, Request(weights=weights, overrides=list(overrides or ())).all_overrides())
     states = {method: doctor.method(method, here) for method in separators.methods()}
     column = max(map(len, states))
     chosen = doctor.default(here)

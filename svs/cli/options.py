@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import svs
 from svs.runtime.process import log
+
+if TYPE_CHECKING:
+    from svs.config.project import Project
 
 app = typer.Typer(
     name="svs", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -40,7 +43,7 @@ def _louder(value: bool) -> bool:
     return value
 
 
-Project = Annotated[Path | None, typer.Option(
+ProjectFolder = Annotated[Path | None, typer.Option(
     "--project", help="Folder of params.yaml and models/ (default: this one or the nearest above; or $SVS_PROJECT).",
     show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option(
@@ -67,3 +70,20 @@ def resumable() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted: run the same command again to continue", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+def open_project(given: Path | None, overrides: Sequence[str] | None = None) -> Project:
+    """The project of a command (`svs.config.project.find_project`), all of its parameters checked.
+
+    Raises
+    ------
+    SettingsError
+        There is none, or a parameter is unknown or impossible.
+    """
+    from svs import networks, separators
+    from svs.config.project import find_project
+
+    project = find_project(given, overrides or ())
+    separators.validate(project.settings)
+    networks.validate(project.settings)
+    return project

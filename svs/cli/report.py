@@ -19,7 +19,7 @@ def report(
         metavar="all|generated|none", show_default="report.audio of params.yaml",
         help="Whose audio goes into it: all test tracks, only songs that svs itself has made (the others' licences "
              "forbid publishing them), or none.")] = None,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -28,11 +28,10 @@ def report(
 
     It opens from disk, asks for nothing from anywhere, and can be put on any web server.
     """
-    from svs.config import project as config_project
     from svs.config import schema
     from svs.report.build import build
 
-    here = config_project.find_project(project, overrides or [])
+    here = options.open_project(project, overrides or [])
     chosen = schema.changed(here.settings.report, "report", audio=audio)
     built = build(here.home, here.settings.model_copy(update={"report": chosen}), output)
     if not quiet:

@@ -19,16 +19,15 @@ def compare(
     output: Annotated[Path | None, typer.Option(
         "--output", "-o", help="Folder for compare.md and compare.png, boxplots of both.", show_default=False)] = None,
     markdown: Annotated[bool, typer.Option("--md", help="Print GitHub's Markdown.")] = False,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """How every method's SDR changed since REV, track by track: the median with its interval."""
-    from svs.config import project as config_project
     from svs.evaluation import revisions
     from svs.runtime import files
 
-    here = config_project.find_project(project)
+    here = options.open_project(project)
     before, after = revisions.committed(against, here.home), revisions.workspace(here.home)
     found = revisions.compare(before, after, here.settings.seed)
     if not quiet:
@@ -49,15 +48,14 @@ def gate(
         min=0.0, help="dB that a method's median paired SDR may fall.", show_default="params.yaml")] = None,
     allow_missing: Annotated[bool, typer.Option(
         "--allow-missing", help="A method may vanish, and a track lose its score.")] = False,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Exit code 7 where a method's SDR fell since REV: by more than the tolerance, its interval below zero."""
-    from svs.config import project as config_project
     from svs.evaluation import revisions
 
-    here = config_project.find_project(project)
+    here = options.open_project(project)
     found = revisions.compare(revisions.committed(against, here.home), revisions.workspace(here.home),
                               here.settings.seed)
     passed = revisions.gate(found, here.settings.gate.tolerance if tolerance is None else tolerance,

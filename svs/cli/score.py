@@ -37,15 +37,15 @@ def score(
     duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds that are scored.",
                                                    show_default="params.yaml")] = None,
     protocol: Annotated[str, typer.Option(
-        help="bsseval (stereo, the whole track) | seed (mono, 22,050 Hz, 60 s from second 30).")] = "bsseval",
+        help="bsseval (stereo, the whole track) | dissertation (mono, 22,050 Hz, 60 s from second 30).")] = "bsseval",
     weights: options.Weights = None,
     overwrite: options.Overwrite = False,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Separate every test track by every METHOD and score it: the seed's test_service.
+    """Separate every test track by every METHOD and score it: the dissertation's test_service.
 
     OUTPUT/METHOD/test/TRACK/{vocals,accompaniment}.wav, OUTPUT/scores/ (museval's JSON), OUTPUT/scores.csv and
     OUTPUT/sdr_boxplot.{png,svg}.  Tracks that are done are skipped.  Whole tracks are separated, whatever passage is
@@ -54,18 +54,17 @@ def score(
     from svs import separators
     from svs.cli.separate import Request, split_methods
     from svs.config import paths
-    from svs.config import project as config_project
     from svs.data import locate
-    from svs.evaluation.museval_json import PROTOCOLS, SEED
+    from svs.evaluation.museval_json import DISSERTATION, PROTOCOLS
     from svs.services import recordings
 
     if protocol not in PROTOCOLS:
         raise SettingsError(f"--protocol {protocol}: expected one of {', '.join(PROTOCOLS)}")
-    passage = "score.seed_protocol.passage" if protocol == SEED else "score.passage"
+    passage = "score.dissertation.passage" if protocol == DISSERTATION else "score.passage"
     laid = [*Request(weights=weights, overrides=list(overrides or ())).all_overrides(),
             *(f"{passage}.{key}={value!r}" for key, value in (("start", start), ("duration", duration))
               if value is not None)]
-    here = config_project.find_project(project, laid)
+    here = options.open_project(project, laid)
     wanted = split_methods(methods) if methods else []
     if estimates is None and not wanted:
         raise SettingsError("name one method or more (`svs methods` lists them), or --estimates")

@@ -51,7 +51,7 @@ def separate(
     weights: options.Weights = None,
     overwrite: options.Overwrite = False,
     picture: options.Picture = True,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -77,12 +77,11 @@ def separate(
 def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     """Do what is asked, calling the two files `names`; returns the exit code."""
     from svs import separators
-    from svs.config import project as config_project
     from svs.services import recordings
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
-    here = config_project.find_project(request.project, request.all_overrides())
+    here = options.open_project(request.project, request.all_overrides())
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home)])
         log.info("by %s, the best that is trained here; --method chooses another", request.methods[0])

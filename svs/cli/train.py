@@ -1,4 +1,4 @@
-"""`svs extract`, `svs train`, `svs score`, `svs methods`: the seed's tools, and what there is to choose from."""
+"""`svs extract`, `svs train`, `svs score`, `svs methods`: the dissertation's tools, and what there is to choose from."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every random draw.",
                                              show_default="params.yaml")] = None,
     overwrite: options.Overwrite = False,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Train a network on a store: the seed's train.py.
+    """Train a network on a store: the dissertation's train.py.
 
     Writes model.keras, model.json, curve.csv and metrics.json into one folder.  Interrupted, the same command goes on
     after the last whole epoch.  Parameters are those of params.yaml (train.NETWORK, pretrain or vad), then what the
@@ -66,7 +66,6 @@ def train(
     """
     from svs import networks
     from svs.config import paths
-    from svs.config import project as config_project
     from svs.features import store as feature_store
     from svs.features.store import Spectrograms, Stems
 
@@ -85,7 +84,7 @@ def train(
     if mode == "MIX":
         refuse_excerpt_options(label_width=label_width, init=init)
         given["mixes"] = mixes
-        batch = batch_size or networks.training(network, config_project.find_project(project).settings).batch_size
+        batch = batch_size or networks.training(network, options.open_project(project).settings).batch_size
         store_says = _of_the_stems(kept, section, Stems(group), batch)
     else:
         if mixes is not None:
@@ -97,7 +96,7 @@ def train(
     laid = [*store_says, *(overrides or ()),
             *(f"{section}.{key}={value!r}" for key, value in given.items() if value is not None),
             *([] if seed is None else [f"seed={seed}"])]
-    here = config_project.find_project(project, laid)
+    here = options.open_project(project, laid)
     settings = here.settings
     training = {"DAE": settings.pretrain, "VAD": settings.vad}.get(mode) or networks.training(network, settings)
     if mode != "MIX":
@@ -139,7 +138,7 @@ def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
 def _of_the_store(kept: Default | None, section: str) -> list[str]:
     """What the store was made with, as parameters."""
     # How wide an excerpt is the store says; whether a label fits into it is looked at later.
-    laid = ["extract.svs.width=999"]
+    laid = ["extract.masks.width=999"]
     if kept is not None:
         laid += [f"{section}.excerpts.per_track={kept.per_track}",
                  f"{section}.excerpts.valid_per_track={kept.valid_per_track}",

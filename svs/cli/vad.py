@@ -25,21 +25,20 @@ def vad(
         show_default=False)] = None,
     overwrite: options.Overwrite = False,
     picture: options.Picture = True,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Where somebody sings, by the voice activity net: OUTPUT/SONG/{segments.csv,activity.png}."""
     from svs.audio import decode
-    from svs.config import project as config_project
     from svs.figures import spectrograms
     from svs.runtime.progress import bar
     from svs.services import recordings
     from svs.services import vad as vad_results
     from svs.vad import detector as vad_detector
 
-    here = config_project.find_project(project, overrides or ())
+    here = options.open_project(project, overrides or ())
     found = recordings.recordings(songs)
     names = recordings.song_names(found)
     failed: list[tuple[Path, SVSError]] = []

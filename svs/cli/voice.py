@@ -36,7 +36,7 @@ def _command(name: str, what: str) -> None:
         weights: options.Weights = None,
         overwrite: options.Overwrite = False,
         picture: options.Picture = True,
-        project: options.Project = None,
+        project: options.ProjectFolder = None,
         overrides: options.Overrides = None,
         quiet: options.Quiet = False,
         verbose: options.Verbose = False,

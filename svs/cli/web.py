@@ -14,7 +14,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; by default only this machine can reach it.")]
     = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port, or the next free one.", min=0, max=65535)] = 7860,
-    project: options.Project = None,
+    project: options.ProjectFolder = None,
     max_minutes: Annotated[float, typer.Option(help="Length of the longest passage that is separated.")] = 15.0,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
     overrides: options.Overrides = None,
@@ -28,6 +28,5 @@ def serve(
     from svs.app import server
 
     server.require()
-    from svs.config import project as config_project
 
-    server.serve(config_project.find_project(project, overrides or []), host=host, port=port, minutes=max_minutes, show=open_)
+    server.serve(options.open_project(project, overrides or []), host=host, port=port, minutes=max_minutes, show=open_)

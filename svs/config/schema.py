@@ -109,7 +109,7 @@ class Excerpts(Representation):
         return self
 
 
-class SVSExcerpts(Excerpts):
+class MaskExcerpts(Excerpts):
     """Spectrograms and masks of the modes SVS and DAE."""
 
     voiced_above: Annotated[float, Field(le=0)]
@@ -141,11 +141,11 @@ class StemsKept(Group):
 
 
 class Extract(Group):
-    """The seed's preprocess_data_tool, and the stems themselves for nets that are trained on mixes."""
+    """The dissertation's preprocess_data_tool, and the stems themselves for nets that are trained on mixes."""
 
     modes: tuple[Literal["SVS", "DAE", "VAD", "MIX"], ...]
     store: Store
-    svs: SVSExcerpts
+    masks: MaskExcerpts
     vad: VADExcerpts
     stems: StemsKept
 
@@ -263,7 +263,7 @@ class Passage(Group):
     duration: PositiveSeconds | None
 
 
-class SeedProtocol(Representation):
+class DissertationProtocol(Representation):
     passage: Passage
 
 
@@ -274,7 +274,7 @@ class Score(Group):
     window: PositiveSeconds
     hop: PositiveSeconds
     passage: Passage
-    seed_protocol: SeedProtocol
+    dissertation: DissertationProtocol
 
 
 class Reference(Group):
@@ -313,8 +313,8 @@ class Settings(Group):
 
     profile: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    methods: dict[str, MethodWiring]
-    models: dict[str, ModelWiring]
+    methods: dict[str, MethodWiring] = {}
+    models: dict[str, ModelWiring] = {}
     download: Download
     extract: Extract
     pretrain: ExcerptTraining
@@ -429,7 +429,7 @@ def _told(error: ValidationError, name: str = "") -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of `params.yaml` as it stands, profiles and all, with the methods and models of `wiring.yaml`.
+    """The content of `params.yaml` as it stands, profiles and all, with methods and models of `wiring.yaml` where it is.
 
     Raises
     ------
@@ -438,8 +438,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     content = _read_yaml(path)
     if isinstance(content, dict):
-        wiring = _read_yaml(path.with_name(WIRING))
-        content = {"methods": wiring["methods"], "models": wiring["models"], **content}
+        wiring = path.with_name(WIRING)
+        found = _read_yaml(wiring) if wiring.is_file() else {}
+        content = {key: found[key] for key in ("methods", "models") if key in found} | content
     return content
 
 

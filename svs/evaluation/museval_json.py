@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from svs.config.schema import Score
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
-BSSEVAL, SEED = "bsseval", "seed"
-PROTOCOLS = (BSSEVAL, SEED)
-LEAK = "leak"                # folder beside those of the protocols: `svs.evaluation.score.leak`
+BSSEVAL, DISSERTATION = "bsseval", "dissertation"
+PROTOCOLS = (BSSEVAL, DISSERTATION)
+BLEED = "bleed"                # folder beside those of the protocols: `svs.evaluation.score.bleed`
 
 
 def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:

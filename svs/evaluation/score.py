@@ -28,7 +28,7 @@ from svs.data.dataset import SILENT, Dataset, Track
 from svs.dsp.stft import istft, stft
 from svs.errors import DataError
 from svs.evaluation import bsseval
-from svs.evaluation.museval_json import BSSEVAL, LEAK, MEASURES, PROTOCOLS, SEED, museval_json
+from svs.evaluation.museval_json import BLEED, BSSEVAL, DISSERTATION, MEASURES, PROTOCOLS, museval_json
 from svs.runtime.cluster import over_tracks
 from svs.runtime.files import write_json, write_text
 from svs.stems import TARGETS
@@ -81,8 +81,8 @@ def score_sources(references: dict[str, Source], estimates: dict[str, Source], s
     if len(shapes) != 1:
         raise DataError(f"references and estimates differ in rate or length (Hz, samples): {sorted(shapes)}; "
                         "separate and score the same track")
-    seed = protocol == SEED
-    excerpt = settings.seed_protocol.passage if seed else settings.passage
+    seed = protocol == DISSERTATION
+    excerpt = settings.dissertation.passage if seed else settings.passage
     first, last = passage(references["vocals"], excerpt.start, excerpt.duration)
     if first >= last and seed:
         first, last = passage(references["vocals"], 0.0, None)      # a track that ends before second 30
@@ -92,24 +92,24 @@ def score_sources(references: dict[str, Source], estimates: dict[str, Source], s
     def audio(sources: dict[str, Source], rebuilt: bool) -> np.ndarray:
         signals = [sources[target].read(first, last) for target in TARGETS]
         if seed:
-            signals = [_as_the_seed(signal, references["vocals"].rate, settings.seed_protocol, rebuilt)
+            signals = [_as_the_dissertation(signal, references["vocals"].rate, settings.dissertation, rebuilt)
                        for signal in signals]
         return np.stack(signals).astype(np.float64)
 
-    rate = settings.seed_protocol.sample_rate if seed else references["vocals"].rate
+    rate = settings.dissertation.sample_rate if seed else references["vocals"].rate
     return evaluate(audio(references, rebuilt=True), audio(estimates, rebuilt=False),
                     round(settings.window * rate), round(settings.hop * rate), settings.engine)
 
 
-def _as_the_seed(signal: np.ndarray, rate: int, representation: Representation, rebuilt: bool) -> np.ndarray:
-    """Mono at the seed's rate, through the STFT and back if `rebuilt`: (samples, 1)."""
+def _as_the_dissertation(signal: np.ndarray, rate: int, representation: Representation, rebuilt: bool) -> np.ndarray:
+    """Mono at the dissertation's rate, through the STFT and back if `rebuilt`: (samples, 1)."""
     single = resample(mono(signal), rate, representation.sample_rate)
     if rebuilt:
         single = istft(stft(single, representation), representation, len(single))
     return single[:, None]
 
 
-def leak(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[str, float]:
+def bleed(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[str, float]:
     """What a method calls vocals in the seconds in which nobody sings, which BSS Eval leaves out as NaN.
 
     Parameters
@@ -156,7 +156,7 @@ def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Pat
         `test/<track>/{vocals,accompaniment}.wav` below it.
     settings : Score
     folder : Path
-        Gets `<protocol>/test/<track>.json`, and `leak/test/<track>.json` (`leak`);
+        Gets `<protocol>/test/<track>.json`, and `bleed/test/<track>.json` (`leak`);
         what is there already is not scored again.
     desc : str
         For the progress bar.
@@ -177,6 +177,6 @@ def _score_track(dataset: Dataset, estimates: Path, settings: Score, job: _Job) 
     with dataset.open(track, TARGETS) as references:
         scores = score_sources(references, sources, settings, job.protocol)
         if job.protocol == BSSEVAL:
-            write_json(job.result.parents[2] / LEAK / track.subset / job.result.name,
-                       leak(references["vocals"], sources, settings))
+            write_json(job.result.parents[2] / BLEED / track.subset / job.result.name,
+                       bleed(references["vocals"], sources, settings))
     write_text(job.result, museval_json(track.name, scores, settings))

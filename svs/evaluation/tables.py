@@ -14,7 +14,7 @@ import pandas as pd
 
 from svs.config.schema import Score
 from svs.errors import DataError
-from svs.evaluation.museval_json import BSSEVAL, LEAK, MEASURES, read_scores
+from svs.evaluation.museval_json import BLEED, BSSEVAL, MEASURES, read_scores
 from svs.runtime import unavailable
 from svs.runtime.files import read_json, write_text
 from svs.stems import TARGETS
@@ -69,12 +69,12 @@ def method_metrics(table: pd.DataFrame) -> dict:
     return metrics
 
 
-def leak_metrics(folder: Path) -> dict:
+def bleed_metrics(folder: Path) -> dict:
     """What a method calls vocals where nobody sings, over all tracks: `level` in dB beside the mixture, and `seconds`.
 
-    The level is None where no second is silent, or nothing at all leaks.
+    The level is None where no second is silent, or nothing at all bleeds.
     """
-    tracks = [read_json(path) for path in sorted((Path(folder) / LEAK / "test").glob("*.json"))]
+    tracks = [read_json(path) for path in sorted((Path(folder) / BLEED / "test").glob("*.json"))]
     vocals, mixture = (sum(track[part] for track in tracks) for part in ("vocals", "mixture"))
     level = 10 * np.log10(vocals / mixture) if vocals > 0 and mixture > 0 else float("nan")
     return {"level": _rounded(level), "seconds": sum(track["seconds"] for track in tracks)}
@@ -179,23 +179,23 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
-def ranking(table: pd.DataFrame, leaks: Mapping[str, float | None] | None = None) -> str:
+def ranking(table: pd.DataFrame, bleeds: Mapping[str, float | None] | None = None) -> str:
     """Median SDR of every method as text, best vocals first.
 
     Parameters
     ----------
     table : DataFrame
         `gather`.
-    leaks : mapping of method to float or None, optional
-        The levels of `leak_metrics`: another column, "-" where there is none.
+    bleeds : mapping of method to float or None, optional
+        The levels of `bleed_metrics`: another column, "-" where there is none.
     """
     medians = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
     medians = medians.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
     lines = [f"{'method':<26}{'vocals SDR':>12}{'accompaniment SDR':>20}"]
     lines += [f"{method:<26}{row['vocals']:>12.2f}{row['accompaniment']:>20.2f}" for method, row in medians.iterrows()]
-    if leaks is not None:
-        lines[0] += f"{'leak':>8}"
+    if bleeds is not None:
+        lines[0] += f"{'bleed':>8}"
         for number, method in enumerate(medians.index, 1):
-            level = leaks.get(method)
+            level = bleeds.get(method)
             lines[number] += f"{'-':>8}" if level is None else f"{level:>8.1f}"
     return "\n".join(lines)

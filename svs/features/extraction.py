@@ -1,4 +1,4 @@
-"""The seed's preprocess_data_tool: spectrograms, ideal binary masks and activity labels into a store.
+"""The dissertation's preprocess_data_tool: spectrograms, ideal binary masks and activity labels into a store.
 
 The STFT is of the whole track; a process has one track in memory at a time.  See
 `svs.features.store` for the layout.
@@ -23,7 +23,7 @@ from svs.dsp.stft import blocks, frames, magnitude, stft
 from svs.errors import DataError
 from svs.features import singing_labels
 from svs.features.shards import write_array, write_group
-from svs.features.store import GROUP_OF_MODE, STEMS, SVS, VAD, track_key
+from svs.features.store import GROUP_OF_MODE, MASKS, STEMS, VAD, track_key
 from svs.runtime.cluster import over_tracks
 from svs.runtime.files import Scratch, written
 
@@ -83,7 +83,7 @@ def _move_into(store: Path, finished: Path, key: str) -> None:
     # Out of the scratch as a whole, so that what is killed now leaves no half of a track for the next run.
     taken = store / _TAKEN
     shutil.move(finished, taken)
-    for group in (STEMS, SVS, VAD):
+    for group in (STEMS, MASKS, VAD):
         if (taken / group).is_dir():
             os.rename(taken / group / key, store / group / key)
     shutil.rmtree(taken)
@@ -103,7 +103,7 @@ def _groups(settings: Extract) -> set[str]:
 
 
 def _modes(settings: Extract, track: Track) -> list[str]:
-    """What is extracted of a track: of one that the seed's trainings leave out, its stems alone."""
+    """What is extracted of a track: of one that the dissertation's trainings leave out, its stems alone."""
     return [mode for mode in settings.modes if track.split != "unused" or mode == "MIX"]
 
 
@@ -120,8 +120,8 @@ def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: P
     stems = ("drums", "bass", "other") if STEMS in groups else ()
     with dataset.open(track, ("mixture", "vocals", "accompaniment", *stems)) as sources:
         runs = {}
-        if SVS in groups:
-            group = staging / SVS / track_key(track.name)
+        if MASKS in groups:
+            group = staging / MASKS / track_key(track.name)
             write_group(group)
             level = _write_svs(group, sources, settings)
             half = settings.svs.width // 2

@@ -23,8 +23,8 @@ import zarr
 from svs.config.schema import Representation
 from svs.errors import DataError
 
-SVS, VAD, STEMS = "svs", "vad", "stems"
-GROUP_OF_MODE = {"SVS": SVS, "DAE": SVS, "VAD": VAD, "MIX": STEMS}
+MASKS, VAD, STEMS = "masks", "vad", "stems"
+GROUP_OF_MODE = {"SVS": MASKS, "DAE": MASKS, "VAD": VAD, "MIX": STEMS}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Spectrograms:
     Parameters
     ----------
     path : Path
-        `<store>/svs` or `<store>/vad`.
+        `<store>/masks` or `<store>/vad`.
 
     Raises
     ------

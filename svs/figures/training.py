@@ -31,7 +31,7 @@ def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, 
             axis.plot(curve["epoch"], curve["loss"], color=MUTED, marker=marker, markersize=3, label="training")
             axis.plot(curve["epoch"], curve["val_loss"], color=OURS, marker=marker, markersize=3, label="validation")
             if name in reference:
-                axis.axhline(reference[name], color=INK, linestyle=":", linewidth=1, label="seed's validation")
+                axis.axhline(reference[name], color=INK, linestyle=":", linewidth=1, label="dissertation's validation")
             best = curve.loc[curve["val_loss"].idxmin()]
             axis.annotate(f"{best['val_loss']:.4f}", (best["epoch"], best["val_loss"]), xytext=(0, -13),
                           textcoords="offset points", ha="center", fontsize=8.5, color=OURS)

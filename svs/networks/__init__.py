@@ -95,9 +95,9 @@ def training(name: str, settings: Settings) -> Any:
         given = merge(merge(settings.train.get("excerpts", {}), dict(network.defaults)), given)
     found = parsed(network.training, f"train.{name}", given)
     width = found.label_width if isinstance(found, ExcerptTraining) else None
-    if width is not None and (width > settings.extract.svs.width or width % 2 == 0):
+    if width is not None and (width > settings.extract.masks.width or width % 2 == 0):
         raise SettingsError(f"train.{name}.label_width: expected an odd number of frames up to the excerpt's "
-                            f"{settings.extract.svs.width} (extract.svs.width), got {width}")
+                            f"{settings.extract.masks.width} (extract.masks.width), got {width}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""CNN_deep_separator: the seed's larger net, which predicts the mask of all frames of the excerpt.
+"""CNN_deep_separator: the dissertation's larger net, which predicts the mask of all frames of the excerpt.
 
 14,733,961 parameters for excerpts of 2049 x 9.  It is first trained as an
 autoencoder of vocals; all of those weights start the training on masks.

@@ -1,4 +1,4 @@
-"""CNN_separator: the seed's smaller net, which predicts the mask of the centre frame.
+"""CNN_separator: the dissertation's smaller net, which predicts the mask of the centre frame.
 
 3,246,353 parameters for excerpts of 2049 x 9 and a label of one frame.
 """

@@ -1,8 +1,8 @@
-"""What the seed's networks are made of (`facts`: Lin et al. 2018 and the dissertation).
+"""What the dissertation's networks are made of (`facts`: Lin et al. 2018 and the dissertation).
 
 Kernels are (frequency x time), stride 1, SAME padding; pooling is over
 frequency only.  Initialisation is Glorot (Xavier) normal, said explicitly.
-Ours, not the seed's: a stack that is VALID in time loses frames - 1 columns at
+Ours, not the dissertation's: a stack that is VALID in time loses frames - 1 columns at
 each convolution instead of padding them, so that what a column holds depends on
 its frames alone, and overlapping windows share everything (`svs.networks.streaming`).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import keras
 
-SLOPE = 0.3          # of LeakyReLU: Keras 2's default, which the seed used
+SLOPE = 0.3          # of LeakyReLU: Keras 2's default, which the dissertation used
 _NAMED = ("gain", "logits", "mask_logits")
 
 

@@ -1,6 +1,6 @@
 """The U-Net separator: a stereo mask over whole passages, from frequency bands folded into channels.
 
-The seed's nets see nine frames in mono; this one sees all of a passage in
+The dissertation's nets see nine frames in mono; this one sees all of a passage in
 stereo.  What it is made of, and where from:
 
 - log magnitudes, each bin standardised (open-unmix, Stöter et al. 2019);
@@ -43,7 +43,7 @@ _SMALL = 0.08            # variance of a residual's last layer: a fifth of He's 
 class FullBand(Group):
     """Size of the nets that see all bins at once: nets, channels, layers."""
 
-    members: Annotated[int, Field(ge=0, le=8)]
+    ensemble: Annotated[int, Field(ge=0, le=8)]
     channels: Positive
     bottleneck: Positive
     blocks: Annotated[int, Field(ge=1, le=8)]
@@ -52,7 +52,7 @@ class FullBand(Group):
 class Size(Group):
     """Size of the U-Nets, and of the full-band nets beside them: nets, Hz, bins, layers."""
 
-    members: Annotated[int, Field(ge=0, le=8)]
+    ensemble: Annotated[int, Field(ge=0, le=8)]
     max_frequency: Annotated[float, Field(gt=0)]
     fold: Positive
     channels: Positive
@@ -66,15 +66,15 @@ class Size(Group):
 
     @model_validator(mode="after")
     def _some(self) -> Size:
-        if not self.members + self.full_band.members:
-            raise ValueError("members 0 and full_band.members 0: expected one net at least")
+        if not self.ensemble + self.full_band.ensemble:
+            raise ValueError("ensemble 0 and full_band.ensemble 0: expected one net at least")
         return self
 
     @property
     def context(self) -> int:
         """Frames on either side that the mask of a frame depends on."""
-        full_band = 2 ** self.full_band.blocks - 1 if self.full_band.members else 0
-        if not self.members:
+        full_band = 2 ** self.full_band.blocks - 1 if self.full_band.ensemble else 0
+        if not self.ensemble:
             return full_band
         reach, stride = 0, 1
         for _ in range(self.levels):
@@ -140,8 +140,8 @@ def build(bins: int, settings: Size, mean: np.ndarray, deviation: np.ndarray, *,
     heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised",
                                        dtype="float32")(level)
     heard = keras.layers.Reshape((-1, bins // settings.fold, 2 * settings.fold), name="folded")(heard)
-    members = [net.u_net(heard, settings) for _ in range(settings.members)]
-    members += [net.full_band(heard, settings.full_band) for _ in range(settings.full_band.members)]
+    members = [net.u_net(heard, settings) for _ in range(settings.ensemble)]
+    members += [net.full_band(heard, settings.full_band) for _ in range(settings.full_band.ensemble)]
     x = members[0] if len(members) == 1 else keras.layers.Concatenate(name="members")(members)
     logits = keras.layers.Permute((1, 2, 4, 3), name="by_bin")(keras.layers.Reshape(
         (-1, bins // settings.fold, 2 * len(members), settings.fold), name="unfolded")(x))

@@ -18,7 +18,7 @@ from svs.config import paths
 from svs.config.schema import Settings
 from svs.data.dataset import Manifest
 from svs.errors import DataError
-from svs.evaluation.museval_json import BSSEVAL, MEASURES, SEED
+from svs.evaluation.museval_json import BSSEVAL, DISSERTATION, MEASURES
 from svs.evaluation.published import FLOOR, ORACLES, OUTPERFORMED
 from svs.runtime import unavailable
 from svs.runtime.files import read_json
@@ -27,8 +27,8 @@ from svs.stems import TARGETS
 
 OURS, PUBLISHED = "ours", "published"       # kinds of methods, beside these two that mark the ends of the scale
 BOTTOM, TOP = "floor", "ceiling"
-PROTOCOLS = {BSSEVAL: "BSS Eval v4", SEED: "the dissertation's protocol"}
-_TABLES = {BSSEVAL: "scores.csv", SEED: "scores_seed.csv"}
+PROTOCOLS = {BSSEVAL: "BSS Eval v4", DISSERTATION: "the dissertation's protocol"}
+_TABLES = {BSSEVAL: "scores.csv", DISSERTATION: "scores_dissertation.csv"}
 _TRAININGS = ("autoencoder", "vad")         # beside the models of the settings
 _DETERMINING = ("params.yaml", "dvc.yaml", "stages", "svs")     # what results follow from, in the repository
 _SCORES = ("method", "track", "target", *MEASURES, "frames", "silent")
@@ -128,7 +128,7 @@ def gather(home: Path, settings: Settings) -> Content:
         scores={protocol: _by_method(table, tracks) for protocol, table in tables.items()},
         frames={str(track): _seconds(rows, names) for track, rows in frames.groupby("track", sort=False)},
         paired=_table(metrics / "paired.csv", _PAIRED).astype(dict.fromkeys(("tracks", "wins", "ties", "losses"), int)),
-        curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", results[name].get("val_loss_of_the_seed"))
+        curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", results[name].get("val_loss_of_the_dissertation"))
                 for name in trainings},
         trainings=results,
         activity=read_json(metrics / "vad.json"),

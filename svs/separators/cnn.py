@@ -1,4 +1,4 @@
-"""Separation by a trained network that predicts the mask, as both of the seed's methods do.
+"""Separation by a trained network that predicts the mask, as both of the dissertation's methods do.
 
 Windows of `width` frames slide over the spectrogram; the centre frame of each
 prediction is kept (the seed: overlap of 8 of 9 frames); what overlapping

@@ -55,11 +55,11 @@ class Oracle(MaskSeparator):
 # The ceiling of the networks has their spectrogram: that of the store that they are trained on.
 
 def _binary(name: str, options: BinaryOptions, needs: Path, settings: Settings) -> Oracle:
-    return Oracle(name, settings.extract.svs, ideal_binary_mask, options.channels)
+    return Oracle(name, settings.extract.masks, ideal_binary_mask, options.channels)
 
 
 def _ratio(name: str, options: RatioOptions, needs: Path, settings: Settings) -> Oracle:
-    return Oracle(name, settings.extract.svs,
+    return Oracle(name, settings.extract.masks,
                   lambda vocals, rest: ideal_ratio_mask(vocals, rest, options.power), options.channels)
 
 

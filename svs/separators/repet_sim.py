@@ -7,7 +7,7 @@ soft mask leaves the rest to the vocals.
 
 Two variants.  `authors` follows the authors' own code (REPET-Python).
 `librosa` follows the vocal separation example of librosa's gallery, which is
-what the seed used.  In both the similarity is that of the magnitudes averaged
+what the dissertation used.  In both the similarity is that of the magnitudes averaged
 over channels, and each channel has its own model.  Beyond the papers similar
 frames are looked for within a reach, so that long recordings fit.
 """

@@ -1,4 +1,4 @@
-"""Methods compared on the test tracks of a data set: the seed's test_service, without a pipeline around it.
+"""Methods compared on the test tracks of a data set: the dissertation's test_service, without a pipeline around it.
 
 Below one folder: `METHOD/test/TRACK/{vocals,accompaniment}.wav` (museval's
 layout, whole tracks), `scores/METHOD/PROTOCOL/test/TRACK.json` (museval's
@@ -20,7 +20,7 @@ from svs.data.dataset import Dataset, Track
 from svs.errors import DataError
 from svs.evaluation import score as evaluation_score
 from svs.evaluation import tables
-from svs.evaluation.museval_json import SEED
+from svs.evaluation.museval_json import DISSERTATION
 from svs.runtime.files import files_below, read_json, sha256, write_json, written
 from svs.runtime.progress import bar
 from svs.separators.base import Separator
@@ -28,7 +28,7 @@ from svs.separators.chunking import separate_to
 from svs.stems import TARGETS
 
 RESULT = "result.json"        # beside the estimates of a track: what was asked for
-_SUFFIX = {SEED: "_seed"}     # of the files of a protocol: its scores are never in one table with others
+_SUFFIX = {DISSERTATION: "_seed"}     # of the files of a protocol: its scores are never in one table with others
 
 
 def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
@@ -144,7 +144,7 @@ def _request(separator: Separator, project: Project, track: Track) -> dict[str, 
                "chunk": settings.separate.common.chunk}
     # Of a trained net or a folder of weights what it holds; an oracle has the spectrogram of the nets.
     request["model"] = sha256(files_below(needs)) if needs.is_dir() and not oracle else None
-    request["spectrogram"] = settings.extract.svs.model_dump(mode="json") if oracle else None
+    request["spectrogram"] = settings.extract.masks.model_dump(mode="json") if oracle else None
     return request
 
 
@@ -177,7 +177,7 @@ def score(data: Dataset, estimates: Path, method: str, settings: Score, protocol
         `test/<track>/{vocals,accompaniment}.wav` below it.
     method : str
     settings : Score
-    protocol : {"bsseval", "seed"}
+    protocol : {"bsseval", "dissertation"}
     folder : Path
         Gets `<protocol>/test/<track>.json`.
     overwrite : bool
@@ -221,7 +221,7 @@ def report(folder: Path, methods: Sequence[str], tracks: Sequence[Track], protoc
     methods : sequence of str
     tracks : sequence of Track
         Scores of other tracks that lie there are left out.
-    protocol : {"bsseval", "seed"}
+    protocol : {"bsseval", "dissertation"}
     note : str
         The line below the figure.
     """

@@ -83,7 +83,7 @@ class Batches(keras.utils.PyDataset):
     Parameters
     ----------
     path : Path
-        Group of a store (`<store>/svs` or `<store>/vad`).
+        Group of a store (`<store>/masks` or `<store>/vad`).
     mode : {"SVS", "DAE", "VAD"}
         SVS: mixture excerpt to mask.  DAE: vocals excerpt to itself, clipped to
         1.  VAD: mixture excerpt to the label of its centre frame.

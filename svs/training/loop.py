@@ -206,10 +206,10 @@ def fit(model: keras.Model, batches: keras.utils.PyDataset, validation: keras.ut
 
 
 def metrics(card: dict) -> dict:
-    """What a training is judged by, with the seed's own figure where there is one."""
+    """What a training is judged by, with the dissertation's own figure where there is one."""
     wanted = ("val_loss", "loss", "best_epoch", "epochs", "val_loss_floor")
     values = {key: card[key] for key in wanted if card[key] is not None}
     published = find_network(card["model"]).dissertation_val_loss
     if card["mode"] == "SVS" and published is not None:
-        values["val_loss_of_the_seed"] = published
+        values["val_loss_of_the_dissertation"] = published
     return values

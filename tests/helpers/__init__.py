@@ -1,0 +1,7 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]

@@ -1,0 +1,107 @@
+"""A small run of the whole pipeline through DVC, for the tests of it: a clone, and what one asks of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers import REPOSITORY
+
+# The default profile, made small enough for tests: the same stages on fewer, shorter tracks
+# and spectrograms of 257 bins.
+SMALL = {
+    "extract": {name: {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
+                for name in ("masks", "vad")},
+    "train": {"unet_separator": {
+        "frames": 32, "representation": {"frame_size": 1024, "win_length": 1024, "hop_length": 512},
+        "network": {"channels": 6, "growth": 2, "levels": 2,
+                    "full_band": {"ensemble": 1, "channels": 24, "bottleneck": 8, "blocks": 3}}}},
+    "profiles": {"tiny": {
+        "download": {"tiny": {"train": 2, "valid": 1, "test": 2, "train_seconds": 3.0, "test_seconds": 2.5,
+                              "real_song": False}},
+        "pretrain": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 16, "valid_per_track": 8}},
+        "train": {model: {"epochs": 3, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}}
+                  for model in ("excerpts",)} | {"unet_separator": {"epochs": 2, "mixes": 8}},
+        "vad": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}},
+    }},
+}
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "SVS_LOG": "INFO"}
+
+
+# The report names the commit: the same files shall be the same commit in every clone.
+DATES = {"GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z"}
+
+
+def call(workspace: Path, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, cwd=workspace, env=environment() | variables, capture_output=True, text=True)
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done
+
+
+def dvc(workspace: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    return call(workspace, "dvc", *arguments, check=check)
+
+
+def changed_parameters(workspace: Path, changes: dict) -> None:
+    """Lay `changes` (nested) over the workspace's params.yaml; methods and models over its wiring.yaml."""
+    from svs.config.schema import merge
+
+    wired = {key: value for key, value in changes.items() if key in ("methods", "models")}
+    for name, laid in (("params.yaml", {key: changes[key] for key in changes.keys() - wired.keys()}),
+                       ("wiring.yaml", wired)):
+        path = workspace / name
+        if laid:
+            path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), laid), sort_keys=False))
+
+
+def clone(folder: Path) -> Path:
+    """The repository's files, as they are now, in a repository of their own, without any output."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=REPOSITORY, check=True,
+                            capture_output=True).stdout.decode().split("\0")
+    for name in filter(None, listed):
+        if name == "dvc.lock" or name.startswith(("metrics/", "plots/", "docs/")) or not (REPOSITORY / name).is_file():
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, folder / name)
+    changed_parameters(folder, SMALL)
+    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
+        call(folder, *command)
+    commit(folder, "start")
+    return folder
+
+
+def commit(workspace: Path, message: str) -> None:
+    call(workspace, "git", "add", "-A")
+    call(workspace, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", message,
+         **DATES)
+
+
+def ran(done: subprocess.CompletedProcess) -> list[str]:
+    """Stages that a `dvc repro` ran."""
+    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+
+def hashes(workspace: Path) -> dict[str, dict[str, str]]:
+    """Of every stage in dvc.lock, the hash of every output."""
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text())
+    return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in lock["stages"].items()}
+
+
+def run_once(folder: Path) -> Path:
+    """A clone in which the whole pipeline has run once, committed."""
+    workspace = clone(folder)
+    done = dvc(workspace, "repro")
+    assert len(ran(done)) == len(hashes(workspace)) >= 16
+    commit(workspace, "run")
+    return workspace

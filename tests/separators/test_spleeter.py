@@ -1,0 +1,788 @@
+"""Spleeter: whole checkpoints, safe archives, a worker that outlives nobody, and spleeter's own samples."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from svs import separators
+from svs.audio.convert import resample
+from svs.audio.sources import ArraySource, WavSource
+from svs.config.schema import Settings
+from svs.data.synthetic import write_stempeg_song
+from svs.errors import SVSError, UnavailableError
+from svs.runtime.worker import Worker
+from svs.separators import spleeter
+from svs.separators.chunking import chunks
+from tests.helpers import REPOSITORY
+
+FILES = {"checkpoint": b'model_checkpoint_path: "model"\nall_model_checkpoint_paths: "model"\n',
+         "model.index": b"index", "model.data-00000-of-00001": b"data", "model.meta": b"meta"}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """A cache of one's own, and no network."""
+    monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "cache"))
+    monkeypatch.setenv("SVS_OFFLINE", "1")
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def options(settings: Settings, **changes) -> Settings:
+    changed = separators.options("spleeter", settings).model_copy(update=changes)
+    return settings.model_copy(update={"separate": settings.separate.model_copy(update={"spleeter": changed})})
+
+
+def gone(process: int, within: float = 20.0) -> bool:
+    """Whether a process ends (one that nobody has waited for yet counts as ended)."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def one_line(error: pytest.ExceptionInfo) -> str:
+    text = str(error.value)
+    assert "\n" not in text and text.startswith("spleeter: ")
+    return text
+
+
+# Checkpoints
+
+def put(folder: Path, *, without: str = "", **changes: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in FILES.items():
+        if name != without:
+            (folder / name).write_bytes(changes.get(name.replace(".", "_"), content))
+    return folder
+
+
+@pytest.mark.parametrize("inside", [".", "2stems"])
+def test_an_unpacked_model_is_found(tmp_path, inside):
+    put(tmp_path / "own" / inside)
+    assert spleeter.find(tmp_path / "own") == tmp_path / "own" / inside / "model"
+
+
+@pytest.mark.parametrize("inside", [".", "2stems"])
+@pytest.mark.parametrize("missing", ["checkpoint", "model.index", "model.data-00000-of-00001"])
+def test_an_incomplete_model_is_refused(tmp_path, inside, missing):
+    put(tmp_path / "own" / inside, without=missing)
+    with pytest.raises(UnavailableError) as error:
+        spleeter.find(tmp_path / "own")
+    assert missing in one_line(error) and "missing" in str(error.value) and "README.md" in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'all_model_checkpoint_paths: "model"',
+                                     b'model_checkpoint_path: "/"', b'model_checkpoint_path: ".."'])
+def test_a_checkpoint_file_that_names_nothing_is_refused(tmp_path, content):
+    with pytest.raises(UnavailableError) as error:
+        spleeter.find(put(tmp_path / "own", checkpoint=content))
+    assert "checkpoint" in one_line(error)
+
+
+def test_empty_files_and_missing_shards_are_refused(tmp_path):
+    with pytest.raises(UnavailableError, match="model.index missing or empty"):
+        spleeter.find(put(tmp_path / "empty", model_index=b""))
+    sharded = put(tmp_path / "sharded", without="model.data-00000-of-00001")
+    (sharded / "model.data-00001-of-00003").write_bytes(b"data")
+    with pytest.raises(UnavailableError, match="model.data-00000-of-00003, model.data-00002-of-00003 missing"):
+        spleeter.find(sharded)
+
+
+def test_a_model_that_was_trained_elsewhere_is_found(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "checkpoint").write_text('model_checkpoint_path: "/home/somebody/2stems/model.ckpt-7"\n')
+    for name in ("model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001", "model.ckpt-5.index"):
+        (folder / name).write_text("x")
+    assert spleeter.find(folder) == folder / "model.ckpt-7"
+
+
+def test_an_empty_folder_2stems_is_refused_and_not_filled(tmp_path):
+    """Spleeter takes any folder that exists, and goes on with random weights."""
+    (tmp_path / "own" / "2stems").mkdir(parents=True)
+    with pytest.raises(UnavailableError, match="checkpoint is missing"):
+        spleeter.find(tmp_path / "own")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_without_weights_it_says_where_they_go(tmp_path, exists):
+    folder = tmp_path / "own"
+    if exists:
+        folder.mkdir()
+        (folder / "README.md").write_text("what goes here")
+    with pytest.raises(UnavailableError) as error:
+        spleeter.find(folder)
+    text = one_line(error)
+    assert "2stems.tar.gz" in text and str(folder) in text and spleeter.ARCHIVE.url in text
+
+
+# Archives
+
+def archive(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def members(prefix: str = "./") -> list[tuple[tarfile.TarInfo, bytes]]:
+    return [(tarfile.TarInfo(prefix + name), content) for name, content in FILES.items()]
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "2stems/"])
+def test_an_archive_is_unpacked_once(tmp_path, prefix):
+    extra = [(tarfile.TarInfo(prefix + "._checkpoint"), b"macOS")]
+    archive(tmp_path / "own" / "2stems.tar.gz", extra + members(prefix))
+    model = spleeter.find(tmp_path / "own")
+    assert model.parent.parent == tmp_path / "cache" / "spleeter"
+    assert {item.name: item.read_bytes() for item in model.parent.iterdir()} == FILES
+    before = model.with_name("model.index").stat().st_mtime_ns
+    assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").stat().st_mtime_ns == before
+    model.with_name("model.index").unlink()          # somebody cleaned up
+    assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").exists()
+    assert list(model.parent.parent.iterdir()) == [model.parent]
+
+
+def test_another_archive_is_not_taken_for_the_one_before(tmp_path):
+    archive(tmp_path / "own" / "2stems.tar.gz", members())
+    first = spleeter.find(tmp_path / "own")
+    archive(tmp_path / "own" / "2stems.tar.gz", [*members()[:-1], (tarfile.TarInfo("model.meta"), b"another")])
+    assert spleeter.find(tmp_path / "own").parent != first.parent
+
+
+def link(kind: bytes, name: str = "model.data-00000-of-00001", target: str = "/etc/passwd") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize("evil, complaint", [
+    ((tarfile.TarInfo("../../evil"), b"x"), "leads out"),
+    ((tarfile.TarInfo("2stems/../../evil"), b"x"), "leads out"),
+    ((tarfile.TarInfo("/tmp/evil"), b"x"), "leads out"),
+    ((tarfile.TarInfo("..\\evil"), b"x"), "leads out"),
+    ((link(tarfile.SYMTYPE), b""), "no plain file"),
+    ((link(tarfile.LNKTYPE), b""), "no plain file"),
+    ((link(tarfile.SYMTYPE, "2stems", "/etc"), b""), "no plain file"),
+    ((link(tarfile.FIFOTYPE), b""), "no plain file"),
+    ((link(tarfile.CHRTYPE), b""), "no plain file"),
+    ((tarfile.TarInfo("elsewhere/model.index"), b"x"), "two files"),
+    ((tarfile.TarInfo("large"), bytes(5000)), "more than"),
+], ids=lambda value: value if isinstance(value, str) else f"{value[0].name} {value[0].type!r}")
+def test_an_evil_archive_is_refused_and_leaves_nothing(tmp_path, monkeypatch, evil, complaint):
+    monkeypatch.setattr(spleeter, "_LARGEST", 4000)
+    archive(tmp_path / "own" / "2stems.tar.gz", [*members(), evil])
+    with pytest.raises(UnavailableError, match=complaint) as error:
+        spleeter.find(tmp_path / "own")
+    one_line(error)
+    assert list((tmp_path / "cache" / "spleeter").iterdir()) == []
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_an_archive_of_too_many_files_is_refused(tmp_path):
+    archive(tmp_path / "own" / "2stems.tar.gz", [(tarfile.TarInfo(f"file{number}"), b"") for number in range(200)])
+    with pytest.raises(UnavailableError, match="more than 100 files"):
+        spleeter.find(tmp_path / "own")
+
+
+@pytest.mark.parametrize("damage", ["half", "no archive", "empty", "flipped", "another content"])
+def test_a_damaged_archive_is_refused(tmp_path, damage):
+    path = archive(tmp_path / "own" / "2stems.tar.gz", [*members(), (tarfile.TarInfo("x"), os.urandom(200000))])
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes({"half": content[:middle], "no archive": b"<html>Not Found</html>", "empty": b"",
+                      "flipped": content[:middle] + bytes(64) + content[middle + 64:]}.get(damage, b""))
+    if damage == "another content":
+        archive(path, members()[:2])
+    with pytest.raises(UnavailableError) as error:
+        spleeter.find(tmp_path / "own")
+    assert "2stems.tar.gz" in one_line(error) and "unfinished" not in str(error.value)
+    assert list((tmp_path / "cache" / "spleeter").iterdir()) == []
+
+
+# The worker
+
+def python(tmp_path: Path, body: str) -> list[str]:
+    """A command that runs `body`, after the frames of bytes of svs/separators/spleeter_worker.py."""
+    path = tmp_path / "program.py"
+    source = (REPOSITORY / "svs" / "spleeter_worker.py").read_text().split("def network(")[0]
+    path.write_text(source + "\n" + body)
+    return [sys.executable, "-I", str(path)]
+
+
+ECHO = "serve(sys.stdin.buffer, sys.stdout.buffer, 'ready', lambda content, first, last: content[first:last])"
+
+
+def test_requests_and_answers_of_any_size(tmp_path):
+    with Worker("spleeter", python(tmp_path, ECHO)) as worker:
+        assert worker.greeting == "ready"
+        content = os.urandom(5_000_001)
+        for first, last in ((0, 0), (3, 10), (0, len(content)), (17, len(content) - 1)):
+            assert worker.ask(first, last, content) == content[first:last]
+        assert worker.ask(0, 5, b"") == b""
+        process = worker.process
+    assert gone(process)
+    with pytest.raises(SVSError, match="has been ended"):
+        worker.ask(0, 0, b"")
+
+
+def test_requests_of_several_threads_are_not_mixed_up(tmp_path):
+    wrong = []
+    with Worker("spleeter", python(tmp_path, ECHO)) as worker:
+        def ask(number: int) -> None:
+            content = bytes([number]) * 300_000
+            wrong.extend(number for _ in range(10) if worker.ask(0, len(content), content) != content)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("body, message", [
+    ("raise ValueError('no such thing')", "ValueError: no such thing"),
+    ("import missing_package", "ModuleNotFoundError: No module named 'missing_package'"),
+    ("print('what a pity', file=sys.stderr); sys.exit(3)", "what a pity"),
+    ("sys.exit(3)", "exit status 3"),
+    ("os.kill(os.getpid(), 9)", "killed by signal 9 (out of memory?)"),
+    ("print('Traceback'); sys.exit(0)", "can't be understood"),
+    ("os.write(1, b'svsA\\xff\\xff\\xff\\xff'); sys.stdin.read()", "can't be understood"),
+    ("os.write(1, b'svs')", "ended before it answered"),
+])
+def test_a_worker_that_does_not_start(tmp_path, body, message):
+    with pytest.raises(SVSError) as error:
+        Worker("spleeter", python(tmp_path, body))
+    assert message in one_line(error)
+
+
+def test_a_program_that_is_not_there(tmp_path):
+    with pytest.raises(SVSError, match="could not be started"):
+        Worker("spleeter", [str(tmp_path / "nothing")])
+
+
+@pytest.mark.parametrize("how, message", [
+    ("raise RuntimeError('out of luck\\n\\n  [[node]]')", "RuntimeError: out of luck"),
+    ("os.kill(os.getpid(), 11)", "killed by signal 11"),
+    ("os._exit(0)", "exit status 0"),
+    ("os.write(1, b'svsA\\x10\\0\\0\\0half'); os._exit(1)", "exit status 1")])
+def test_a_worker_that_dies_midway(tmp_path, how, message):
+    body = f"""
+def vocals(content, first, last):
+    if first:
+        {how}
+    return content
+
+serve(sys.stdin.buffer, sys.stdout.buffer, "ready", vocals)
+"""
+    worker = Worker("spleeter", python(tmp_path, body))
+    assert worker.ask(0, 0, b"fine") == b"fine"
+    with pytest.raises(SVSError) as error:
+        worker.ask(1, 0, os.urandom(3_000_000))
+    assert message in one_line(error)
+    assert gone(worker.process)
+    with pytest.raises(SVSError, match="has been ended"):
+        worker.ask(0, 0, b"")
+
+
+def test_a_worker_that_died_between_requests(tmp_path):
+    worker = Worker("spleeter", python(tmp_path, ECHO))
+    os.kill(worker.process, signal.SIGKILL)
+    with pytest.raises(SVSError, match="killed by signal 9"):
+        worker.ask(0, 0, os.urandom(3_000_000))
+
+
+def test_pages_of_messages_block_nothing(tmp_path):
+    body = "print('x' * 5_000_000, file=sys.stderr)\n" + ECHO
+    with Worker("spleeter", python(tmp_path, body)) as worker:
+        assert worker.ask(0, 4, b"fine") == b"fine"
+
+
+def test_a_forgotten_worker_ends(tmp_path):
+    worker = Worker("spleeter", python(tmp_path, ECHO))
+    process = worker.process
+    del worker
+    gc.collect()
+    assert gone(process)
+
+
+def test_a_worker_that_won_t_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("svs.runtime.worker._PATIENCE", 0.3)
+    body = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ECHO + "\ntime.sleep(60)"
+    worker = Worker("spleeter", python(tmp_path, body))
+    worker.close()
+    assert gone(worker.process, 0.5)
+
+
+PARENT = """
+import sys, time
+from svs.worker import Worker
+worker = Worker("spleeter", sys.argv[1:])
+print(worker.process, flush=True)
+{then}
+"""
+
+
+@pytest.mark.parametrize("then, end", [
+    ("", None), ("raise ValueError", None), ("time.sleep(60)", signal.SIGKILL), ("time.sleep(60)", signal.SIGTERM),
+    ("time.sleep(60)", signal.SIGINT), ("worker.ask(0, 0, b'')", signal.SIGINT),
+    ("worker.ask(0, 0, b'')", signal.SIGKILL)])
+def test_the_worker_ends_with_its_parent(tmp_path, then, end):
+    """By itself, by an error, killed, and by Ctrl-C, which a terminal sends to the whole group of processes."""
+    slow = ECHO.replace("content[first:last]", "__import__('time').sleep(3) or content")
+    with subprocess.Popen([sys.executable, "-c", PARENT.format(then=then), *python(tmp_path, slow)], cwd=REPOSITORY,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          start_new_session=True) as parent:
+        process = int(parent.stdout.readline())
+        if end:
+            time.sleep(0.3)
+            os.killpg(parent.pid, end)
+        parent.wait(20)
+    assert gone(process)
+
+
+def test_a_request_broken_off_by_ctrl_c_ends_the_worker(tmp_path):
+    slow = ECHO.replace("content[first:last]", "__import__('time').sleep(30) or content")
+    worker = Worker("spleeter", python(tmp_path, slow))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        worker.ask(0, 0, b"")
+    assert gone(worker.process)
+
+
+def test_a_broken_request_ends_the_worker(tmp_path):
+    command = python(tmp_path, "serve(sys.stdin.buffer, sys.stdout.buffer, '', lambda *_: b'')")
+    for sent, message in ((b"svsQ", "broke off after 4 of 16"), (b"x" * 16, "expected a request"),
+                          (b"svsQ" + bytes(8) + b"\5\0\0\0", "broke off after its header")):
+        done = subprocess.run(command, input=sent, capture_output=True)
+        assert done.returncode == 1 and message in done.stderr.decode()
+
+
+# The environment
+
+NEEDED = ("sh", "cat", "cksum", "dirname", "mkdir", "ls", "rm", "sleep", "du", "cut", "printf", "env", "flock")
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A checkout with the setup script alone, and a PATH with nothing but the shell's own tools."""
+    root = tmp_path / "checkout"
+    (root / "tools").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "tools/spleeter.sh", root / "tools")
+    shutil.copy(REPOSITORY / "requirements-spleeter.txt", root)
+    for name in NEEDED:
+        if found := shutil.which(name):
+            (root / "bin").mkdir(exist_ok=True)
+            (root / "bin" / name).symlink_to(found)
+    return root, {"PATH": str(root / "bin"), "HOME": str(tmp_path)}
+
+
+def fake_python(root: Path, installing: str = "exit 0") -> Path:
+    """A Python 3.11 whose environments only write down what they are asked for."""
+    inner = script(root / "inner", f'echo "$*" >> {root}/log\ncase "$*" in *install*) {installing};; esac')
+    return script(root / "bin/python3.11", f"""
+case "$1" in
+-m) mkdir -p "$3/bin"; cat {inner} > "$3/bin/python"; {shutil.which("chmod")} +x "$3/bin/python";;
+esac""")
+
+
+def setup(bare: tuple[Path, dict[str, str]], *arguments: str) -> subprocess.CompletedProcess:
+    root, environment = bare
+    return subprocess.run(["tools/spleeter.sh", *arguments], cwd=root, env=environment, capture_output=True, text=True)
+
+
+def test_setup_without_python_says_what_to_install(bare):
+    done = setup(bare)
+    assert done.returncode == 1 and "Python 3.11 is missing" in done.stderr
+    assert not (bare[0] / ".venv-spleeter").exists()
+
+
+def test_setup_makes_the_environment_once_and_again_for_another_lock(bare):
+    root, _ = bare
+    fake_python(root)
+    assert setup(bare, "--check").returncode == 1
+    done = setup(bare)
+    assert done.returncode == 0 and "about 2.4 GB" in done.stderr
+    assert f"-r {root}/requirements-spleeter.txt" in (root / "log").read_text()
+    assert setup(bare, "--check").returncode == 0
+    (root / "log").write_text("")
+    assert setup(bare).stderr == "" and "install" not in (root / "log").read_text()
+    with open(root / "requirements-spleeter.txt", "a") as lock:
+        lock.write("another==1.0\n")
+    assert setup(bare, "--check").returncode == 1
+    assert setup(bare).returncode == 0 and "install" in (root / "log").read_text()
+
+
+def test_setup_starts_anew_after_an_interruption(bare):
+    root, _ = bare
+    fake_python(root, "exit 1")
+    done = setup(bare)
+    assert done.returncode == 1 and "could not be installed" in done.stderr
+    assert setup(bare, "--check").returncode == 1
+    (root / ".venv-spleeter" / "half").write_text("left behind")
+    fake_python(root)
+    assert setup(bare).returncode == 0
+    assert not (root / ".venv-spleeter" / "half").exists() and setup(bare, "--check").returncode == 0
+
+
+def test_setup_leaves_a_folder_alone_that_it_did_not_make(bare, tmp_path):
+    fake_python(bare[0])
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    done = setup(bare, str(precious))
+    assert done.returncode == 1 and "name another folder" in done.stderr
+    assert (precious / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_interrupted_setup_leaves_no_installation_running(bare):
+    root, environment = bare
+    fake_python(root, f"echo $$ > {root}/pip; exec sleep 60")
+    with subprocess.Popen(["tools/spleeter.sh"], cwd=root, env=environment, stderr=subprocess.DEVNULL,
+                          start_new_session=True) as process:
+        until = time.monotonic() + 20
+        while not (root / "pip").exists() or not (root / "pip").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(20)
+    assert gone(int((root / "pip").read_text()))
+    assert setup(bare, "--check").returncode == 1
+
+
+def test_the_lock_names_spleeter_and_its_version(settings):
+    lines = [line for line in (REPOSITORY / "requirements-spleeter.txt").read_text().splitlines() if not line.startswith("#")]
+    assert "spleeter==2.4.2" in lines and "tensorflow==2.12.1" in lines
+    assert all("==" in line and "+" not in line for line in lines)
+    assert os.access(REPOSITORY / "tools/spleeter.sh", os.X_OK)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A repository in which nothing can be made."""
+    root = tmp_path / "repository"
+    script(root / "tools" / "spleeter.sh", '[ "$1" != --check ] && echo "svs setup: pip has no network" >&2\nexit 1')
+    return root
+
+
+@pytest.mark.parametrize("folder, command", [(".venv-spleeter", "`make spleeter`"),
+                                             ("elsewhere", "`tools/spleeter.sh ")])
+@pytest.mark.parametrize("why", ["SVS_OFFLINE is set", "separate.spleeter.install is false", "pip has no network"])
+def test_without_the_environment_one_line_says_how_to_make_it(settings, home, monkeypatch, capfd, why, folder, command):
+    if "OFFLINE" not in why:
+        monkeypatch.delenv("SVS_OFFLINE")
+    chosen = separators.options("spleeter", options(settings, environment=Path(folder), install="install" not in why))
+    with pytest.raises(UnavailableError) as error:
+        spleeter.environment(chosen, home)
+    text = one_line(error)
+    assert why in text and command in text and str(home) in text
+    assert ("pip has no network" in capfd.readouterr().err) == ("network" in why), "its progress is shown"
+
+
+def test_outside_of_the_repository(settings, tmp_path):
+    with pytest.raises(UnavailableError, match="from its repository"):
+        spleeter.environment(separators.options("spleeter", settings), tmp_path)
+    own = script(tmp_path / ".venv-spleeter" / "bin" / "python", "")
+    assert spleeter.environment(separators.options("spleeter", settings), tmp_path) == own
+
+
+# The method, with a network of our own
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory) -> np.ndarray:
+    """36 s of a real song: 6 s of it in six loudnesses."""
+    folder = tmp_path_factory.mktemp("song") / "song"
+    write_stempeg_song(folder)
+    source = WavSource(folder / "mixture.wav")
+    audio = source.read(0, source.samples)
+    return np.concatenate([audio * np.float32(gain) for gain in (1, 0.7, 0.9, 0.5, 1, 0.8)])
+
+
+@pytest.fixture
+def built(settings, tmp_path):
+    """`build` with an environment whose Python runs tests/helpers/fake_spleeter_worker.py."""
+    environment = tmp_path / "environment"
+    fake = REPOSITORY / "tests" / "helpers" / "fake_spleeter_worker.py"
+    script(environment / "bin" / "python",
+           f'case "$1" in -c) exit 0;; esac\nshift 2\nexec {sys.executable} -I {fake} "$@"')
+    (environment / ".svs-spleeter").touch()
+    with open(REPOSITORY / "requirements-spleeter.txt", "rb") as lock:
+        checksum = subprocess.run(["cksum"], stdin=lock, capture_output=True, text=True).stdout.strip()
+    (environment / ".svs-complete").write_text(checksum)
+    put(tmp_path / "models/weights/spleeter")
+    made = []
+
+    def make(**changes):
+        chosen = options(settings, **({"environment": environment} | changes))
+        chosen = chosen.model_copy(update={"methods": {}})
+        made.append(separators.build("spleeter", chosen, tmp_path))
+        return made[-1]
+
+    yield make
+    for separator in made:
+        separator.close()
+
+
+def chunked(separator, audio: np.ndarray, rate: int, chunk: float) -> np.ndarray:
+    return np.concatenate([vocals for _, vocals in chunks(separator, ArraySource(audio, rate), chunk)])
+
+
+def test_what_the_worker_is_given(built, tmp_path):
+    separator = built(separation_exponent=1.5)
+    assert separator.name == "spleeter"
+    assert separator.worker.greeting == f"loaded {tmp_path}/models/weights/spleeter/model with exponent 1.5"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+@pytest.mark.parametrize("rate", [8000, 22050, 44056, 44100, 48000, 96000, 192000])
+def test_frames_sum_to_the_mixture_at_any_rate(built, song, rate, channels):
+    """With masks of 1 the estimate is the mixture, at any length, but for what resampling takes away."""
+    separator = built(mask_extension="average")
+    for samples in (1, 1000, 44100 * 13 + 7):
+        given = song[:samples]
+        if samples > 2000:
+            given = resample(resample(given, 44100, 6000), 6000, rate)       # nothing that resampling takes away
+        given = np.tile(given, (1, 3))[:, :channels] * np.float32(0.9)
+        came = separator.vocals(given, rate)
+        assert came.shape == given.shape and came.dtype == np.float32
+        if samples > 2000:
+            error = np.abs(came - given)[rate // 10:-rate // 10].max()
+            assert error < (1e-6 if rate == 44100 else 2e-3)
+
+
+@pytest.mark.parametrize("rate, chunk, tolerance", [(44100, 2.0, 1e-6), (44100, 30.0, 1e-6), (22050, 2.0, 1e-5),
+                                                    (48000, 2.0, 1e-5), (16000, 13.0, 1e-5)])
+def test_chunks_are_as_the_whole(built, song, rate, chunk, tolerance):
+    separator = built()
+    audio = resample(song, 44100, rate)
+    asked = []
+    ask = separator.worker.ask
+    separator.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
+    whole = separator.vocals(audio, rate)
+    at_once = len(asked)
+    pieces = chunked(separator, audio, rate, chunk)
+    del separator.worker.ask
+    assert pieces.shape == whole.shape
+    assert np.abs(pieces - whole).max() < tolerance
+    assert np.abs(whole).max() > 0.1
+    assert len(asked) <= 2 * at_once, "no segment twice"
+
+
+def test_chunks_of_four_channels_compute_no_segment_twice(built, song):
+    separator = built()
+    audio = np.concatenate([song, song[:, ::-1] * np.float32(0.5)], axis=1)
+    asked = []
+    ask = separator.worker.ask
+    separator.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
+    pieces = chunked(separator, audio, 44100, 2.0)
+    assert len(asked) == 2 * 4
+    assert np.abs(pieces - separator.vocals(audio, 44100)).max() < 1e-6
+    del separator.worker.ask
+
+
+def test_silence_gives_silence(built):
+    assert not built().vocals(np.zeros((50000, 2), np.float32), 44100).any()
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44056, 44100, 47952, 48000, 64000,
+                                  88200, 96000, 176400, 191999, 192000])
+def test_chunks_begin_on_whole_samples_of_both_rates_and_whole_frames(rate):
+    separator = spleeter.Spleeter(None)
+    align, context = separator.alignment(rate), separator.context(rate)
+    assert align * 44100 % (rate * 1024) == 0 and context * 44100 % rate == 0
+    assert align * 44100 // rate // 1024 % (512 if 44100 % rate == 0 or rate % 44100 == 0 else 441) == 0
+    assert align <= 12 * rate or rate in (44056, 47952, 191999)
+
+
+# Spleeter itself
+
+@pytest.fixture(scope="module")
+def own_python(settings) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SVS_OFFLINE", raising=False)
+        try:
+            return spleeter.environment(separators.options("spleeter", settings))
+        except UnavailableError as error:
+            pytest.skip(str(error))
+
+
+def run_there(own_python: Path, *arguments: object) -> None:
+    done = subprocess.run([own_python, "-I", REPOSITORY / "tests" / "helpers" / "spleeter_reference.py", *map(str, arguments)],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def models(own_python, tmp_path_factory) -> dict[int, Path]:
+    """Folders of two checkpoints with random weights, by seed."""
+    folders = {}
+    for seed in (1, 2):
+        folders[seed] = tmp_path_factory.mktemp("models") / str(seed) / "2stems"
+        folders[seed].mkdir(parents=True)
+        run_there(own_python, "save", folders[seed], seed)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def expected(own_python, models, song, tmp_path_factory) -> dict[int, np.ndarray]:
+    """What spleeter's own Separator makes of the song with each of the checkpoints."""
+    folder = tmp_path_factory.mktemp("expected")
+    np.save(folder / "song.npy", song)
+    estimates = {}
+    for seed, model in models.items():
+        run_there(own_python, "separate", model, folder / "song.npy", folder / f"{seed}.npy")
+        estimates[seed] = np.load(folder / f"{seed}.npy")
+    return estimates
+
+
+@pytest.fixture(scope="module")
+def real(settings, own_python, models):
+    """`build` with the real environment; seed of the checkpoint and options in, separator out."""
+    made = {}
+
+    def make(seed: int = 1, **changes):
+        key = (seed, *sorted(changes.items()))
+        if key not in made:
+            chosen = options(settings, **changes)
+            chosen = chosen.model_copy(update={"methods": {**chosen.methods, "spleeter": models[seed].parent}})
+            made[key] = separators.build("spleeter", chosen)
+        return made[key]
+
+    yield make
+    for separator in made.values():
+        separator.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_estimate_is_spleeter_s_own(real, song, expected, seed):
+    assert real(seed).worker.greeting.startswith("148 variables of ")
+    came = real(seed).vocals(song, 44100)
+    np.testing.assert_allclose(came, expected[seed], atol=1e-6)
+    level = np.sqrt(np.mean(came**2) / np.mean(song**2))
+    assert 0.1 < level < 0.9, "masks neither 0 nor 1"
+    assert np.abs(expected[1] - expected[2]).max() > 0.05, "the checkpoint matters"
+
+
+@pytest.mark.slow
+def test_any_length_is_spleeter_s_own(real, song, own_python, models, tmp_path):
+    lengths = (1, 3000, 512 * 1024 - 4096, 512 * 1024 + 1)
+    for samples in lengths:
+        np.save(tmp_path / f"song{samples}.npy", song[-samples:])
+    run_there(own_python, "separate", models[1], *(
+        tmp_path / f"{what}{samples}.npy" for samples in lengths for what in ("song", "vocals")))
+    for samples in lengths:
+        np.testing.assert_allclose(real().vocals(song[-samples:], 44100), np.load(tmp_path / f"vocals{samples}.npy"),
+                                   atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate, chunk, tolerance", [(44100, 2.0, 1e-6), (44100, 30.0, 1e-6), (22050, 2.0, 1e-4),
+                                                    (48000, 2.0, 1e-4), (16000, 2.0, 1e-4)])
+def test_chunks_of_spleeter_are_as_the_whole(real, song, rate, chunk, tolerance):
+    audio = resample(song, 44100, rate)
+    whole = real().vocals(audio, rate)
+    assert np.abs(chunked(real(), audio, rate, chunk) - whole).max() < tolerance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate, channels, samples", [
+    (44100, 1, 100000), (44100, 2, 100000), (44100, 5, 100000), (8000, 1, 8001), (11025, 2, 20000), (22050, 2, 44101),
+    (48000, 2, 96001), (96000, 1, 96000), (192000, 2, 200000)])
+def test_channels_and_rates(real, song, rate, channels, samples):
+    audio = np.tile(resample(song[:5 * 44100], 44100, rate), (1, 3))[:samples, :channels]
+    came = real().vocals(audio, rate)
+    assert came.shape == audio.shape and came.dtype == np.float32 and np.isfinite(came).all()
+    assert 0 < np.abs(came).max() < 1.5
+    if channels == 1 and rate == 44100:
+        both = real().vocals(np.repeat(audio, 2, axis=1), rate)
+        np.testing.assert_allclose(came[:, 0], both.mean(axis=1), atol=1e-6)
+    if channels == 5:
+        np.testing.assert_allclose(came[:, :2], real().vocals(audio[:, :2], rate), atol=1e-6)
+        np.testing.assert_allclose(came[:, 4:], real().vocals(audio[:, 4:], rate), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_silence_gives_silence_in_spleeter_too(real):
+    assert not real().vocals(np.zeros((600000, 2), np.float32), 44100).any()
+
+
+@pytest.mark.slow
+def test_options_of_the_mask(real, song):
+    plain = real().vocals(song[:200000], 44100)
+    average = real(mask_extension="average").vocals(song[:200000], 44100)
+    power = real(separation_exponent=1.0).vocals(song[:200000], 44100)
+    energy = (np.abs(np.fft.rfft((average - plain) * np.hanning(200000)[:, None], axis=0)) ** 2).sum(axis=1)
+    frequencies = np.fft.rfftfreq(200000, 1 / 44100)
+    assert energy[frequencies < 10900].sum() < 0.001 * energy[frequencies > 11100].sum() > 0
+    assert np.abs(power - plain).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_the_process_is_gone_afterwards(real, settings, models, song):
+    separator = separators.build("spleeter", settings.model_copy(
+        update={"methods": {**settings.methods, "spleeter": models[1].parent}}))
+    process = separator.worker.process
+    separator.vocals(song[:44100], 44100)
+    assert Path(f"/proc/{process}").exists()
+    del separator
+    gc.collect()
+    assert gone(process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["model.index", "model.data-00000-of-00001", "another network"])
+def test_a_damaged_checkpoint_is_refused_not_replaced_by_random_weights(
+        settings, own_python, models, tmp_path, damage):
+    folder = tmp_path / "2stems"
+    shutil.copytree(models[1], folder)
+    if damage == "another network":
+        code = ("import sys, tensorflow as tf\nwith tf.Graph().as_default(), tf.compat.v1.Session() as session:\n"
+                "    tf.compat.v1.get_variable('a', ())\n    session.run(tf.compat.v1.global_variables_initializer())\n"
+                "    tf.compat.v1.train.Saver().save(session, sys.argv[1])")
+        subprocess.run([own_python, "-I", "-c", code, folder / "model"], check=True, capture_output=True)
+    else:
+        content = (folder / damage).read_bytes()
+        (folder / damage).write_bytes(content[:len(content) // 2])
+    with pytest.raises(UnavailableError) as error:
+        separators.build("spleeter", settings.model_copy(update={"methods": {"spleeter": tmp_path}}))
+    assert "while it loaded" in one_line(error)
+
+
+@pytest.mark.slow
+def test_an_archive_becomes_the_estimate(settings, own_python, models, expected, song, tmp_path):
+    with tarfile.open(tmp_path / "2stems.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(models[2], ".")
+    separator = separators.build("spleeter", settings.model_copy(update={"methods": {"spleeter": tmp_path}}))
+    try:
+        np.testing.assert_allclose(separator.vocals(song, 44100), expected[2], atol=1e-6)
+    finally:
+        separator.close()
