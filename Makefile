@@ -18,7 +18,7 @@ help:
 	@echo "make bench   every step's speed beside its baseline, with limits (ARGS='--music FOLDER'; build/bench.json)"
 	@echo "make setup   the environment alone"
 	@echo "make spleeter   the separate environment of the method spleeter (made on demand otherwise)"
-	@echo "make lint    ruff, shellcheck, and zizmor and the schema on the workflows"
+	@echo "make lint    ruff, types (mypy), layers (import-linter), shellcheck, and zizmor and the schema on the workflows"
 	@echo "make lock    compile requirements.txt from pyproject.toml"
 	@echo "make clean   remove the environment and all scratch (data and models stay)"
 
@@ -53,6 +53,9 @@ bench: setup
 
 lint: setup
 	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
 	shellcheck --severity=warning .ci/run tools/*.sh
 	zizmor --offline --quiet .github
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -51,8 +51,12 @@ def compared(old: dict, new: dict) -> str:
         ratios = [side[step]["ratio"] if step in side else None for side in (before, after)]
         change = "-" if None in ratios else f"{100 * (ratios[1] / ratios[0] - 1):+.0f}%"
         limit = (after.get(step) or before[step])["limit"]
-        lines.append(f"{step:62}" + "".join(("-" if ratio is None else f"{ratio:.2f}").rjust(9) for ratio in ratios)
-                     + change.rjust(9) + ("-" if limit is None else f"{limit:g}").rjust(7))
+        lines.append(
+            f"{step:62}"
+            + "".join(("-" if ratio is None else f"{ratio:.2f}").rjust(9) for ratio in ratios)
+            + change.rjust(9)
+            + ("-" if limit is None else f"{limit:g}").rjust(7)
+        )
     return "\n".join(lines)
 
 

@@ -51,7 +51,10 @@ from svs.training.on_mixtures import train_on_mixes
 from svs.vad.detector import Detector
 
 BASE = "base"
-NETS = {"u_net": {"ensemble": 1, "full_band": {"ensemble": 0}}, "full_band": {"ensemble": 0, "full_band": {"ensemble": 1}}}
+NETS = {
+    "u_net": {"ensemble": 1, "full_band": {"ensemble": 0}},
+    "full_band": {"ensemble": 0, "full_band": {"ensemble": 1}},
+}
 
 
 class WienerFiltered(UNetSeparator):
@@ -59,7 +62,7 @@ class WienerFiltered(UNetSeparator):
 
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
         share = self.mask(magnitude(mixture, self.representation)).transpose(2, 1, 0).astype(np.float64)
-        x = mixture.transpose(2, 1, 0).astype(np.complex128)         # a copy: norbert rescales it
+        x = mixture.transpose(2, 1, 0).astype(np.complex128)  # a copy: norbert rescales it
         sources = np.stack([share * np.abs(x), (1 - share) * np.abs(x)], axis=-1)
         return norbert.wiener(sources, x, iterations=1, use_softmask=False)[..., 0].transpose(2, 1, 0)
 
@@ -71,8 +74,13 @@ class VoiceGated(UNetSeparator):
         super().__init__("unet_separator", folder)
         self._detector = Detector(project.find_project(Path()))
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         heard = self._detector.listen(ArraySource(mixture, rate))
         gate = np.interp(np.arange(len(mixture)) / rate, heard.times, heard.active().astype(np.float32))
         return super().vocals(mixture, rate, references, wanted) * gate[:, None].astype(np.float32)
@@ -89,8 +97,8 @@ class Variant:
     """What is changed in `train.unet_separator`, or what is done with the masks of a net."""
 
     train: dict = field(default_factory=dict)
-    parts: int = 1               # into which the songs are dealt: trained on one, as many times
-    of: str | None = None        # separates with the net that another variant has trained
+    parts: int = 1  # into which the songs are dealt: trained on one, as many times
+    of: str | None = None  # separates with the net that another variant has trained
     separator: Callable[[Path], Separator] = UNetSeparator
 
 
@@ -121,8 +129,8 @@ def dealt(store: Path, parts: int, part: int, work: Path) -> Path:
     for entry in content["attributes"]["index"]["MIX"]:
         songs.setdefault(entry[1], []).append(entry)
     content["attributes"]["index"]["MIX"] = [
-        entry for split, entries in songs.items()
-        for entry in (entries if split == "valid" else entries[part::parts])]
+        entry for split, entries in songs.items() for entry in (entries if split == "valid" else entries[part::parts])
+    ]
     files.write_json(folder / "zarr.json", content)
     for child in store.iterdir():
         if child.is_dir() and not (folder / child.name).exists():
@@ -135,18 +143,24 @@ class Trainings:
     """What all trainings of a run of this benchmark have in common."""
 
     base: MixtureTraining
-    net: str                     # of NETS
+    net: str  # of NETS
     batches: int
     work: Path
 
     def options(self, variant: Variant) -> MixtureTraining:
         # One net, and never on the songs that it is judged by, whatever the profile's last training does.
-        laid = merge(self.base.model_dump(), {
-            "songs": [split for split in self.base.songs if split != "valid"], "keep": "last",
-            "network": NETS[self.net]})
+        laid = merge(
+            self.base.model_dump(),
+            {
+                "songs": [split for split in self.base.songs if split != "valid"],
+                "keep": "last",
+                "network": NETS[self.net],
+            },
+        )
         laid = merge(laid, variant.train)
         return MixtureTraining.model_validate(
-            laid | {"mixes": self.batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS})
+            laid | {"mixes": self.batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
+        )
 
     def done(self, name: str, variant: Variant, seed: int, part: int) -> tuple[Path, float]:
         """The folder of a net, trained now unless it has been, and the minutes that its training took."""
@@ -175,15 +189,22 @@ def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: floa
     results = []
     for track in tracks:
         with data.open(track) as sources:
-            true = {name: sources[name].read(0, track.samples).astype(np.float64)
-                    for name in ("mixture", "vocals", "accompaniment")}
+            true = {
+                name: sources[name].read(0, track.samples).astype(np.float64)
+                for name in ("mixture", "vocals", "accompaniment")
+            }
             vocals = np.concatenate([part for _, part in chunking.chunks(separator, sources["mixture"], chunk)])
         leaked, heard = energies(separator, data, track, chunk)
-        with np.errstate(divide="ignore"):            # nothing at all: -inf
+        with np.errstate(divide="ignore"):  # nothing at all: -inf
             leak = 10 * np.log10(np.divide(leaked, heard))
         vocals = vocals.astype(np.float64)
-        results.append((sdr(true["vocals"], vocals, track.rate),
-                        sdr(true["accompaniment"], true["mixture"] - vocals, track.rate), leak))
+        results.append(
+            (
+                sdr(true["vocals"], vocals, track.rate),
+                sdr(true["accompaniment"], true["mixture"] - vocals, track.rate),
+                leak,
+            )
+        )
     return results
 
 
@@ -224,15 +245,21 @@ def run(arguments: list[str]) -> None:
 
 def _print(name: str, figures: dict[str, dict]) -> None:
     if name == BASE:
-        print(f"{'variant':24}{'minutes':>8}{'vocals':>8}{'accomp.':>8}{'leak':>8}   difference to base: vocals, "
-              "accompaniment, leak")
+        print(
+            f"{'variant':24}{'minutes':>8}{'vocals':>8}{'accomp.':>8}{'leak':>8}   difference to base: vocals, "
+            "accompaniment, leak"
+        )
     scores, base = (np.array(figures[which]["scores"]) for which in (name, BASE))
     differences = [median_difference(scores[:, part] - base[:, part], seed=0) for part in range(3)]
-    told = "" if name == BASE else "   ".join(f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]"
-                                              for each in differences)
+    told = (
+        ""
+        if name == BASE
+        else "   ".join(f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]" for each in differences)
+    )
     vocals, accompaniment, leak = np.nanmedian(scores, axis=0)
-    print(f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}{leak:>8.1f}   {told}",
-          flush=True)
+    print(
+        f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}{leak:>8.1f}   {told}", flush=True
+    )
 
 
 if __name__ == "__main__":

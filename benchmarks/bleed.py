@@ -51,18 +51,22 @@ def run(arguments: list[str]) -> None:
     parameters = schema.load()
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split(options.split)
-    methods = options.methods or [name for name in parameters.methods if name not in separators.of_kind(separators.Kind.ORACLE)]
+    methods = options.methods or [
+        name for name in parameters.methods if name not in separators.of_kind(separators.Kind.ORACLE)
+    ]
     log.info("accompaniments of %d tracks (%s)", len(tracks), options.split)
     print(f"{'method':26}{'median':>8}{'highest':>9}{'together':>10}")
     figures = {}
     for name in methods:
         separator = separators.build(name, parameters)
         found = np.array([energies(separator, data, track, parameters.separate.common.chunk) for track in tracks])
-        with np.errstate(divide="ignore"):             # nothing at all: -inf
+        with np.errstate(divide="ignore"):  # nothing at all: -inf
             levels = 10 * np.log10(found[:, 0] / found[:, 1])
             together = 10 * np.log10(found[:, 0].sum() / found[:, 1].sum())
-        figures[name] = {"tracks": {track.name: _finite(level) for track, level in zip(tracks, levels, strict=True)},
-                         "together": _finite(together)}
+        figures[name] = {
+            "tracks": {track.name: _finite(level) for track, level in zip(tracks, levels, strict=True)},
+            "together": _finite(together),
+        }
         print(f"{name:26}{np.median(levels):>8.1f}{levels.max():>9.1f}{together:>10.1f}", flush=True)
     if options.json:
         files.write_json(options.json, figures)

@@ -30,9 +30,9 @@ from svs.evaluation import bsseval
 from svs.evaluation.museval_json import MEASURES
 from svs.runtime.process import log, main
 
-PREVIEWS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "musdb18-7"     # as tests/conftest.py
+PREVIEWS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "musdb18-7"  # as tests/conftest.py
 RATE = 44100
-ALIKE = 60.0        # dB; two ratios above are not compared
+ALIKE = 60.0  # dB; two ratios above are not compared
 
 
 def references(folder: Path, seconds: float, stems: bool) -> np.ndarray:
@@ -45,8 +45,10 @@ def references(folder: Path, seconds: float, stems: bool) -> np.ndarray:
         passages.append(streams[1:] if stems else np.stack([streams[4], streams[1:4].sum(axis=0)]))
         missing -= streams.shape[1]
     if missing > 0:
-        raise DataError(f"{folder}: expected {seconds:g} s of music in .stem.mp4 files, {missing / RATE:.0f} s are "
-                        "missing; name another folder or fewer --seconds")
+        raise DataError(
+            f"{folder}: expected {seconds:g} s of music in .stem.mp4 files, {missing / RATE:.0f} s are "
+            "missing; name another folder or fewer --seconds"
+        )
     return np.concatenate(passages, axis=1)
 
 
@@ -54,11 +56,11 @@ def masked(true: np.ndarray) -> np.ndarray:
     """Estimates by soft masks, made of ten seconds at a time so that long tracks fit."""
     estimates = np.empty_like(true)
     for start in range(0, true.shape[1], 10 * RATE):
-        part = true[:, start:start + 10 * RATE]
+        part = true[:, start : start + 10 * RATE]
         spectra = signal.stft(part, nperseg=2048, axis=1)[2]
         power = np.abs(spectra) ** 2 + 1e-12
         audio = signal.istft(power / power.sum(axis=0) * spectra.sum(axis=0), nperseg=2048, freq_axis=1)[1]
-        estimates[:, start:start + 10 * RATE] = audio.swapaxes(1, 2)[:, :part.shape[1]]
+        estimates[:, start : start + 10 * RATE] = audio.swapaxes(1, 2)[:, : part.shape[1]]
     return estimates
 
 
@@ -66,7 +68,7 @@ def museval_scores(true: np.ndarray, estimates: np.ndarray) -> tuple[np.ndarray,
     import museval
 
     if not hasattr(np.linalg, "linalg"):
-        np.linalg.linalg = np.linalg        # a name that numpy 2 dropped
+        np.linalg.linalg = np.linalg  # a name that numpy 2 dropped
     return museval.evaluate(true, estimates, padding=False)
 
 
@@ -100,8 +102,10 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--memory", action="store_true", help="measure museval's memory too")
     options = parser.parse_args(arguments)
     log.info("CPU seconds of one thread; MiB beyond the audio; largest deviation from museval in dB")
-    print(f"{'track':>7}{'museval':>10}{'svs.evaluation.bsseval':>13}{'ratio':>7}{'audio':>11}{'museval':>13}{'svs.evaluation.bsseval':>13}"
-          + "".join(f"{measure:>9}" for measure in MEASURES))
+    print(
+        f"{'track':>7}{'museval':>10}{'svs.evaluation.bsseval':>13}{'ratio':>7}{'audio':>11}{'museval':>13}{'svs.evaluation.bsseval':>13}"
+        + "".join(f"{measure:>9}" for measure in MEASURES)
+    )
     with threadpool_limits(1):
         for seconds in options.seconds:
             true = references(options.folder, seconds, options.stems)
@@ -110,9 +114,12 @@ def run(arguments: list[str]) -> None:
             took = min(took, *(other for other, _ in others))
             theirs_took, theirs = seconds_of(museval_scores, *audio)
             memory = f"{mebibytes_of(museval_scores, *audio):9.0f} MiB" if options.memory else f"{'-':>13}"
-            print(f"{seconds:5g} s{theirs_took:8.1f} s{took:11.2f} s{theirs_took / took:7.1f}"
-                  f"{2 * true.nbytes / 2**20:7.0f} MiB{memory}{mebibytes_of(bsseval.evaluate, *audio):9.0f} MiB"
-                  + "".join(f"{value:9.0e}" for value in deviations(ours, theirs)), flush=True)
+            print(
+                f"{seconds:5g} s{theirs_took:8.1f} s{took:11.2f} s{theirs_took / took:7.1f}"
+                f"{2 * true.nbytes / 2**20:7.0f} MiB{memory}{mebibytes_of(bsseval.evaluate, *audio):9.0f} MiB"
+                + "".join(f"{value:9.0e}" for value in deviations(ours, theirs)),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

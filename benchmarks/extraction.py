@@ -1,4 +1,4 @@
-"""Extraction beside bare decoding: the same tracks through `svs.features.extraction`, and through ffmpeg alone, five streams.
+"""Extraction beside bare decoding: the same tracks through `svs.features.extraction`, and through ffmpeg alone.
 
     python -m benchmarks.extraction FOLDER [--tracks 16] [--rounds 5]
 
@@ -38,7 +38,7 @@ from svs.runtime.process import main
 from svs.stems import STREAMS
 
 SEED_SECONDS = (10 * 60 + 15) * 60.0
-FULL_SECONDS = 87 * 240.0            # of music: MUSDB18's 150 tracks are 10 h
+FULL_SECONDS = 87 * 240.0  # of music: MUSDB18's 150 tracks are 10 h
 
 
 def some_tracks(folder: Path, count: int) -> Dataset:
@@ -46,15 +46,16 @@ def some_tracks(folder: Path, count: int) -> Dataset:
     place, _ = locate.locate_given(folder)
     names = sorted(path.name.removesuffix(SUFFIX) for path in (place / "train").glob(f"*{SUFFIX}"))[:count]
     options = schema.load().download.model_copy(update={"exclude_from_training": ()})
-    manifest = inspection.inspect(options, 0, place, names[:1], lambda subset, name: subset == "train" and name in names)
+    manifest = inspection.inspect(
+        options, 0, place, names[:1], lambda subset, name: subset == "train" and name in names
+    )
     return Dataset(place, Manifest(manifest.dataset, manifest.tracks))
 
 
 def decode(data: Dataset) -> None:
     """Five streams of every track through one ffmpeg after the other, to nowhere."""
     for track in data.manifest.tracks:
-        command = ["ffmpeg", "-v", "error", "-nostdin", "-i",
-                   str(data.folder / track.subset / f"{track.name}{SUFFIX}")]
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(data.folder / track.subset / f"{track.name}{SUFFIX}")]
         for stream in range(len(STREAMS)):
             command += ["-map", f"0:a:{stream}"]
         subprocess.run([*command, "-f", "null", "-"], check=True)
@@ -89,24 +90,36 @@ def measured(folder: Path, tracks: int, rounds: int, store: Path | None = None, 
     whole = schema.load().extract
     bare = whole.model_copy(update={"modes": tuple(mode for mode in whole.modes if mode != "MIX")})
     took = []
-    for index in range(rounds + 1):                     # the first pays for imports and cold files
+    for index in range(rounds + 1):  # the first pays for imports and cold files
         with tempfile.TemporaryDirectory() as temporary:
             place = store if store is not None and index == rounds else Path(temporary) / "whole"
             for folder_of_store in (place, Path(temporary) / "bare"):
                 folder_of_store.mkdir(parents=True, exist_ok=True)
-            took.append((seconds_of(decode, data), seconds_of(extract, data, whole, place),
-                         seconds_of(extract, data, bare, Path(temporary) / "bare")))
+            took.append(
+                (
+                    seconds_of(decode, data),
+                    seconds_of(extract, data, whole, place),
+                    seconds_of(extract, data, bare, Path(temporary) / "bare"),
+                )
+            )
     clock, processor = np.moveaxis(np.array(took[1:]), -1, 0)
     music = sum(track.seconds for track in data.manifest.tracks)
     ours = float(np.median(clock[:, 1]))
     full = ours / music * FULL_SECONDS
-    found = {"tracks": len(data.manifest.tracks), "music_seconds": music, "seconds": ours,
-             "ffmpeg_seconds": float(np.median(clock[:, 0])), "seconds_without_mix": float(np.median(clock[:, 2])),
-             "ratio": float(np.median(clock[:, 0] / clock[:, 1])),
-             "ratio_without_mix": float(np.median(clock[:, 0] / clock[:, 2])),
-             "cpu_seconds": dict(zip(("ffmpeg", "whole", "without_mix"), np.median(processor, axis=0).tolist(),
-                                     strict=True)),
-             "full_seconds": full, "times_the_dissertation": SEED_SECONDS / full}
+    found = {
+        "tracks": len(data.manifest.tracks),
+        "music_seconds": music,
+        "seconds": ours,
+        "ffmpeg_seconds": float(np.median(clock[:, 0])),
+        "seconds_without_mix": float(np.median(clock[:, 2])),
+        "ratio": float(np.median(clock[:, 0] / clock[:, 1])),
+        "ratio_without_mix": float(np.median(clock[:, 0] / clock[:, 2])),
+        "cpu_seconds": dict(
+            zip(("ffmpeg", "whole", "without_mix"), np.median(processor, axis=0).tolist(), strict=True)
+        ),
+        "full_seconds": full,
+        "times_the_dissertation": SEED_SECONDS / full,
+    }
     return found | ({"musdb_seconds": seconds_of(read_by_musdb, data)[0]} if musdb else {})
 
 
@@ -119,13 +132,21 @@ def run(arguments: list[str]) -> None:
     found = measured(options.folder, options.tracks, options.rounds)
     print(f"{found['tracks']} tracks, {found['music_seconds']:.0f} s of music, {cores()} cores")
     print(f"{'':28}{'seconds':>9}{'CPU':>9}{'ratio':>8}")
-    for name, key, suffix in (("ffmpeg alone, one by one", "ffmpeg", None), ("extraction", "whole", ""),
-                              ("extraction without MIX", "without_mix", "_without_mix")):
+    for name, key, suffix in (
+        ("ffmpeg alone, one by one", "ffmpeg", None),
+        ("extraction", "whole", ""),
+        ("extraction without MIX", "without_mix", "_without_mix"),
+    ):
         seconds = found["ffmpeg_seconds"] if suffix is None else found[f"seconds{suffix}"]
-        print(f"{name:28}{seconds:7.2f} s{found['cpu_seconds'][key]:7.2f} s"
-              + ("" if suffix is None else f"{found[f'ratio{suffix}']:8.2f}"))
+        print(
+            f"{name:28}{seconds:7.2f} s{found['cpu_seconds'][key]:7.2f} s"
+            + ("" if suffix is None else f"{found[f'ratio{suffix}']:8.2f}")
+        )
     print(f"{'reading by musdb':28}{found['musdb_seconds']:7.2f} s")
-    print(f"the dissertation's 87 tracks: {found['full_seconds'] / 60:.0f} min, {found['times_the_dissertation']:.0f} times as fast")
+    print(
+        f"the dissertation's 87 tracks: {found['full_seconds'] / 60:.0f} min, "
+        f"{found['times_the_dissertation']:.0f} times as fast"
+    )
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ from svs.config import paths, schema
 from svs.runtime.files import write_json
 from svs.runtime.process import log, main
 
-LIMIT = 1500.0         # MB (of 2^20 bytes)
+LIMIT = 1500.0  # MB (of 2^20 bytes)
 METHODS = tuple(name for name, method in separators.methods().items() if method.kind is not separators.Kind.ORACLE)
-_EVERY = 0.2           # s between looks
+_EVERY = 0.2  # s between looks
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,14 +58,17 @@ class Row:
         return max(self.all_mb, self.main_mb) <= LIMIT
 
     def text(self) -> str:
-        return (f"{self.method:26}{self.minutes:9.4g}{self.seconds:10.1f}{60 * self.minutes / self.seconds:9.1f}"
-                f"{self.cpu_seconds:9.0f}"
-                f"{self.all_mb:9.0f}{self.main_mb:9.0f}{LIMIT:8.0f}  {self.weights}"
-                + ("" if self.within else "  above"))
+        return (
+            f"{self.method:26}{self.minutes:9.4g}{self.seconds:10.1f}{60 * self.minutes / self.seconds:9.1f}"
+            f"{self.cpu_seconds:9.0f}"
+            f"{self.all_mb:9.0f}{self.main_mb:9.0f}{LIMIT:8.0f}  {self.weights}" + ("" if self.within else "  above")
+        )
 
 
-HEADER = (f"{'method':26}{'minutes':>9}{'wall s':>10}{'x real':>9}{'cpu s':>9}{'all MB':>9}{'main MB':>9}{'limit':>8}"
-          "  weights")
+HEADER = (
+    f"{'method':26}{'minutes':>9}{'wall s':>10}{'x real':>9}{'cpu s':>9}{'all MB':>9}{'main MB':>9}{'limit':>8}"
+    "  weights"
+)
 
 
 def song(folder: Path, minutes: float) -> Path:
@@ -73,8 +76,10 @@ def song(folder: Path, minutes: float) -> Path:
     import stempeg
 
     once, path = folder / "once.wav", folder / "song.flac"
-    for arguments in (["-i", stempeg.example_stem_path(), "-map", "0:a:0", "-c:a", "pcm_s16le", once],
-                      ["-stream_loop", "-1", "-i", once, "-t", str(60 * minutes), path]):
+    for arguments in (
+        ["-i", stempeg.example_stem_path(), "-map", "0:a:0", "-c:a", "pcm_s16le", once],
+        ["-stream_loop", "-1", "-i", once, "-t", str(60 * minutes), path],
+    ):
         subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
     return path
 
@@ -107,8 +112,18 @@ def home(folder: Path, method: str) -> tuple[Path, str]:
             return folder, "published"
         here.mkdir()
         options = separators.options("spleeter", schema.load(_ROOT / paths.PARAMS))
-        subprocess.run([_ROOT / options.environment / "bin" / "python", "-I", _ROOT / "tests" / "helpers" / "spleeter_reference.py",
-                        "save", here, "3"], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                _ROOT / options.environment / "bin" / "python",
+                "-I",
+                _ROOT / "tests" / "helpers" / "spleeter_reference.py",
+                "save",
+                here,
+                "3",
+            ],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
         return folder, "random"
     return folder, "-"
 
@@ -122,17 +137,27 @@ def random_net(folder: Path, method: str) -> None:
 
         excerpts = schema.load(_ROOT / paths.PARAMS).extract.masks
         net = networks.build(method, BINS, WIDTH, LABELS[method], input_gain=100.0, seed=1)
-        archive.save(folder, net, {"representation": excerpts.model_dump(exclude={"voiced_above"}),
-                                   "label_width": LABELS[method]})
+        archive.save(
+            folder,
+            net,
+            {"representation": excerpts.model_dump(exclude={"voiced_above"}), "label_width": LABELS[method]},
+        )
         return
     content = schema.read(_ROOT / paths.PARAMS)
     content["profile"] = "full"
     options = networks.training(method, schema.resolve(content))
     network = networks.find_network(method)
     level = (np.full(options.bins, value, np.float32) for value in (-6, 3))
-    archive.save(folder, network.build(options.bins, options.network, *level, seed=1), {
-        "representation": options.representation.model_dump(), "bins": options.bins,
-        "frames_multiple": options.frames_multiple, "context": options.context})
+    archive.save(
+        folder,
+        network.build(options.bins, options.network, *level, seed=1),
+        {
+            "representation": options.representation.model_dump(),
+            "bins": options.bins,
+            "frames_multiple": options.frames_multiple,
+            "context": options.context,
+        },
+    )
 
 
 def family(root: int) -> list[int]:
@@ -176,8 +201,21 @@ def cpu() -> float:
 def measured(method: str, recording: Path, minutes: float, place: Path, overrides: list[str]) -> Row:
     """Separate the recording and watch."""
     folder, weights = home(place / f"home of {method}", method)
-    words = [sys.executable, "-m", "svs.cli", "separate", recording, "-q", "-m", method, "-o", place / "out",
-             "--project", folder, *(word for override in overrides for word in ("-S", override))]
+    words = [
+        sys.executable,
+        "-m",
+        "svs.cli",
+        "separate",
+        recording,
+        "-q",
+        "-m",
+        method,
+        "-o",
+        place / "out",
+        "--project",
+        folder,
+        *(word for override in overrides for word in ("-S", override)),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
     together = alone = 0.0
     before, begun = cpu(), time.monotonic()
@@ -201,8 +239,9 @@ def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hour", description=__doc__.splitlines()[0])
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"by default all: {', '.join(METHODS)}")
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-                        help="a parameter of params.yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a parameter of params.yaml"
+    )
     parser.add_argument("--work", type=Path, help="folder for the song and the results (an hour: 5 GB)")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)

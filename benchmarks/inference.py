@@ -1,4 +1,4 @@
-"""The nets over whole songs (svs.networks.streaming) beside window after window, and beside open-unmix: time and arithmetic.
+"""The nets over whole songs (svs.networks.streaming) beside window after window, and beside open-unmix.
 
     python -m benchmarks.inference [FOLDER] [--rounds 5] [--json FILE]
 
@@ -35,19 +35,20 @@ from svs.networks.archive import predictions
 from svs.runtime.files import write_json
 from svs.runtime.parallel import cores
 from svs.runtime.process import log, main
-from svs.separators.cnn import NetworkSeparator
+from svs.separators.cnn import CNNSeparator
 from svs.separators.cnn import Options as CNNOptions
 
 BINS, WIDTH = 2049, 9
 LABELS = {"cnn_separator": 1, "cnn_separator_valid": 1, "cnn_deep_separator": 9, "cnn_deep_separator_valid": 1}
 # A net and the frames between its windows; each family's first has the baseline.
-FAMILIES = ((("cnn_separator", 1), ("cnn_separator_valid", 1)),
-            (("cnn_deep_separator", 1), ("cnn_deep_separator", 3), ("cnn_deep_separator", 9),
-             ("cnn_deep_separator_valid", 1)))
+FAMILIES = (
+    (("cnn_separator", 1), ("cnn_separator_valid", 1)),
+    (("cnn_deep_separator", 1), ("cnn_deep_separator", 3), ("cnn_deep_separator", 9), ("cnn_deep_separator_valid", 1)),
+)
 RATE = 44100
 
 
-class Windows(NetworkSeparator):
+class Windows(CNNSeparator):
     """The net as it was used before: one window after the other, their centre frames."""
 
     def __init__(self, name: str, folder: Path, options: CNNOptions):
@@ -61,8 +62,11 @@ class Windows(NetworkSeparator):
 
     @property
     def multiply_adds(self) -> int:
-        return sum(prod(layer.kernel.shape) * prod(layer.output.shape[1:3] if layer.kernel.ndim == 4 else ())
-                   for layer in self.model.layers if hasattr(layer, "kernel"))
+        return sum(
+            prod(layer.kernel.shape) * prod(layer.output.shape[1:3] if layer.kernel.ndim == 4 else ())
+            for layer in self.model.layers
+            if hasattr(layer, "kernel")
+        )
 
 
 def audio(seconds: float) -> np.ndarray:
@@ -76,8 +80,11 @@ def random_nets(folder: Path) -> Path:
     """All nets with random weights."""
     representation = schema.load().extract.masks.model_dump(exclude={"voiced_above"})
     for name, label_width in LABELS.items():
-        archive.save(folder / name, networks.build(name, BINS, WIDTH, label_width, input_gain=100.0, seed=1),
-                     {"label_width": label_width, "representation": representation})
+        archive.save(
+            folder / name,
+            networks.build(name, BINS, WIDTH, label_width, input_gain=100.0, seed=1),
+            {"label_width": label_width, "representation": representation},
+        )
     return folder
 
 
@@ -118,9 +125,12 @@ def rates() -> dict[str, float]:
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            took = {"convolution": min(both_seconds_of(functional.conv2d, rows, kernel, None, 1, (6, 0))[1]
-                                       for _ in range(20)),
-                    "product": min(both_seconds_of(torch.mm, square, square)[1] for _ in range(20))}
+            took = {
+                "convolution": min(
+                    both_seconds_of(functional.conv2d, rows, kernel, None, 1, (6, 0))[1] for _ in range(20)
+                ),
+                "product": min(both_seconds_of(torch.mm, square, square)[1] for _ in range(20)),
+            }
     finally:
         torch.set_num_threads(threads)
     products = {"convolution": kernel.numel() * 16 * (BINS + 1), "product": 1024**3}
@@ -136,7 +146,7 @@ def baseline(name: str, folder: Path, batches: list[int]) -> Windows:
     return found[min(took, key=took.get)]
 
 
-def deviation(separator: NetworkSeparator, windows: Windows) -> float:
+def deviation(separator: CNNSeparator, windows: Windows) -> float:
     spectrum = np.random.default_rng(0).uniform(0, 0.02, (BINS, 40)).astype(np.float32)
     return float(np.abs(separator.mask(spectrum) - windows.mask(spectrum)).max())
 
@@ -144,48 +154,65 @@ def deviation(separator: NetworkSeparator, windows: Windows) -> float:
 def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> list[dict]:
     """A row for each net and hop; ratios are times the speed, above 1 is faster."""
     options, song, rows = schema.load().separate, audio(seconds), []
-    frames = RATE / schema.load().extract.masks.hop_length            # of a second
+    frames = RATE / schema.load().extract.masks.hop_length  # of a second
     with tempfile.TemporaryDirectory() as temporary:
         theirs = open_unmix(Path(temporary))
         for family in FAMILIES:
             naive = baseline(family[0][0], folder / family[0][0], batches)
-            ours = {(name, hop): NetworkSeparator(name, folder / name,
-                                                  options.of(name).model_copy(update={"hop": hop}))
-                    for name, hop in family}
+            ours = {
+                (name, hop): CNNSeparator(name, folder / name, options.of(name).model_copy(update={"hop": hop}))
+                for name, hop in family
+            }
             everyone = [naive, theirs, *ours.values()]
             for separator in everyone:
                 separator.vocals(song[:RATE], RATE)
             # Of a second of audio: (rounds, separators).
-            took, worked = np.moveaxis([[both_seconds_of(separator.vocals, song, RATE) for separator in everyone]
-                                        for _ in range(rounds)], 2, 0) / seconds
+            took, worked = (
+                np.moveaxis(
+                    [[both_seconds_of(separator.vocals, song, RATE) for separator in everyone] for _ in range(rounds)],
+                    2,
+                    0,
+                )
+                / seconds
+            )
             for place, ((name, hop), separator) in enumerate(ours.items(), start=2):
                 same = naive if name == naive.name else Windows(name, folder / name, options.of(name))
-                rows.append({
-                    "net": name, "hop": hop, "baseline": naive.name, "batch": naive._options.batch_size,
-                    "seconds": float(np.median(took[:, place])),
-                    "windows_seconds": float(np.median(took[:, 0])),
-                    "openunmix_seconds": float(np.median(took[:, 1])),
-                    "ratio": float(np.median(took[:, 0] / took[:, place])),
-                    "processor_ratio": float(np.median(worked[:, 0] / worked[:, place])),
-                    "ratio_to_openunmix": float(np.median(took[:, 1] / took[:, place])),
-                    "multiply_adds": separator._shared.multiply_adds,
-                    "windows_multiply_adds": naive.multiply_adds,
-                    "gflops": 2e-9 * separator._shared.multiply_adds * frames / float(np.median(worked[:, place])),
-                    "windows_gflops": 2e-9 * naive.multiply_adds * frames / float(np.median(worked[:, 0])),
-                    "deviation": deviation(separator, same) if hop == 1 else None})
+                rows.append(
+                    {
+                        "net": name,
+                        "hop": hop,
+                        "baseline": naive.name,
+                        "batch": naive._options.batch_size,
+                        "seconds": float(np.median(took[:, place])),
+                        "windows_seconds": float(np.median(took[:, 0])),
+                        "openunmix_seconds": float(np.median(took[:, 1])),
+                        "ratio": float(np.median(took[:, 0] / took[:, place])),
+                        "processor_ratio": float(np.median(worked[:, 0] / worked[:, place])),
+                        "ratio_to_openunmix": float(np.median(took[:, 1] / took[:, place])),
+                        "multiply_adds": separator._shared.multiply_adds,
+                        "windows_multiply_adds": naive.multiply_adds,
+                        "gflops": 2e-9 * separator._shared.multiply_adds * frames / float(np.median(worked[:, place])),
+                        "windows_gflops": 2e-9 * naive.multiply_adds * frames / float(np.median(worked[:, 0])),
+                        "deviation": deviation(separator, same) if hop == 1 else None,
+                    }
+                )
     return rows
 
 
 def table(rows: list[dict]) -> str:
-    lines = [f"{'net':25}{'hop':>4}{'windows':>9}{'here':>9}{'ratio':>7}{'cpu':>6}{'open-unmix':>11}{'ratio':>7}"
-             f"{'multiply-adds':>15}{'ratio':>7}{'GFLOP/s':>9}{'deviation':>11}"]
+    lines = [
+        f"{'net':25}{'hop':>4}{'windows':>9}{'here':>9}{'ratio':>7}{'cpu':>6}{'open-unmix':>11}{'ratio':>7}"
+        f"{'multiply-adds':>15}{'ratio':>7}{'GFLOP/s':>9}{'deviation':>11}"
+    ]
     for row in rows:
         adds, before = row["multiply_adds"] / 1e6, row["windows_multiply_adds"] / 1e6
-        lines.append(f"{row['net']:25}{row['hop']:4}{1e3 * row['windows_seconds']:6.0f} ms"
-                     f"{1e3 * row['seconds']:6.0f} ms{row['ratio']:7.2f}{row['processor_ratio']:6.2f}"
-                     f"{1e3 * row['openunmix_seconds']:8.0f} ms{row['ratio_to_openunmix']:7.2f}"
-                     f"{before:8.1f}{adds:7.1f}{before / adds:7.2f}{row['windows_gflops']:5.0f}{row['gflops']:4.0f}"
-                     + ("          -" if row["deviation"] is None else f"{row['deviation']:11.0e}"))
+        lines.append(
+            f"{row['net']:25}{row['hop']:4}{1e3 * row['windows_seconds']:6.0f} ms"
+            f"{1e3 * row['seconds']:6.0f} ms{row['ratio']:7.2f}{row['processor_ratio']:6.2f}"
+            f"{1e3 * row['openunmix_seconds']:8.0f} ms{row['ratio_to_openunmix']:7.2f}"
+            f"{before:8.1f}{adds:7.1f}{before / adds:7.2f}{row['windows_gflops']:5.0f}{row['gflops']:4.0f}"
+            + ("          -" if row["deviation"] is None else f"{row['deviation']:11.0e}")
+        )
     return "\n".join(lines)
 
 
@@ -199,8 +226,9 @@ def run(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     log.info("ms of a second of stereo music on %d cores, million multiply-adds of one frame", cores())
     with tempfile.TemporaryDirectory() as temporary:
-        rows = measured(options.folder or random_nets(Path(temporary)), options.rounds, options.seconds,
-                        options.batches)
+        rows = measured(
+            options.folder or random_nets(Path(temporary)), options.rounds, options.seconds, options.batches
+        )
     alone = rates()
     print(table(rows))
     print("one core alone: " + ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in alone.items()))

@@ -22,7 +22,7 @@ from svs.data.dataset import Dataset, Track
 from svs.runtime.parallel import each_in_parallel
 from svs.runtime.process import log, main
 from svs.separators import chunking
-from svs.separators.oracle_ibm import OracleIBM
+from svs.separators.oracles import oracle_ibm
 
 REPRESENTATIONS = (
     Representation(sample_rate=44100, frame_size=4096, win_length=2048, hop_length=512),
@@ -36,9 +36,9 @@ def sdr(reference: np.ndarray, estimate: np.ndarray, window: int) -> float:
     """Median over windows of 10 log10 |s|^2 / |s - e|^2, in dB (museval's SDR)."""
     values = []
     for start in range(0, len(reference) - window + 1, window):
-        s, e = reference[start:start + window], estimate[start:start + window]
+        s, e = reference[start : start + window], estimate[start : start + window]
         if s.any() and e.any():
-            values.append(10 * np.log10((s ** 2).sum() / ((s - e) ** 2).sum()))
+            values.append(10 * np.log10((s**2).sum() / ((s - e) ** 2).sum()))
     return float(np.median(values)) if values else float("nan")
 
 
@@ -49,11 +49,15 @@ def measure(data: Dataset, track: Track) -> list[tuple[float, float]]:
         audio = {name: source.read(0, source.samples).astype(np.float64) for name, source in sources.items()}
         for representation in REPRESENTATIONS:
             for channels in CHANNELS:
-                separator = OracleIBM(representation, channels)
+                separator = oracle_ibm(representation, channels)
                 pieces = list(chunking.chunks(separator, sources["mixture"], 60.0, sources))
                 vocals = np.concatenate([estimate for _, estimate in pieces]).astype(np.float64)
-                results.append((sdr(audio["vocals"], vocals, track.rate),
-                                sdr(audio["accompaniment"], audio["mixture"] - vocals, track.rate)))
+                results.append(
+                    (
+                        sdr(audio["vocals"], vocals, track.rate),
+                        sdr(audio["accompaniment"], audio["mixture"] - vocals, track.rate),
+                    )
+                )
     return results
 
 
@@ -65,7 +69,7 @@ def run(arguments: list[str]) -> None:
     download = schema.load().download.model_copy(update={"dataset": "sample", "path": options.folder})
     folder, validation = locate.locate(download, 0, Path("."))
     manifest = inspection.inspect(download, 0, folder, validation)
-    tracks = manifest.split("train", "valid")[:options.tracks]
+    tracks = manifest.split("train", "valid")[: options.tracks]
     results = np.array(each_in_parallel(partial(measure, Dataset(folder, manifest)), tracks, unit="track"))
     log.info("ideal binary mask, %d training tracks: median SDR in dB", len(tracks))
     print(f"{'rate':>6} {'frame':>6} {'window':>7} {'hop':>5}  {'mask':<8}{'vocals':>8}{'accompaniment':>15}")
@@ -73,8 +77,10 @@ def run(arguments: list[str]) -> None:
     for representation in REPRESENTATIONS:
         for channels in CHANNELS:
             vocals, accompaniment = next(cells)
-            print(f"{representation.sample_rate:>6} {representation.frame_size:>6} {representation.win_length:>7} "
-                  f"{representation.hop_length:>5}  {channels:<8}{vocals:>8.2f}{accompaniment:>15.2f}")
+            print(
+                f"{representation.sample_rate:>6} {representation.frame_size:>6} {representation.win_length:>7} "
+                f"{representation.hop_length:>5}  {channels:<8}{vocals:>8.2f}{accompaniment:>15.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -36,8 +36,9 @@ def trained(store: Path, name: str, precision: Precision, epochs: int, per_track
     with tempfile.TemporaryDirectory() as temporary:
         curve = Path(temporary) / "curve.csv"
         start, before = time.perf_counter(), time.process_time()
-        _, card = on_excerpts.train(name, store / "masks", "SVS", options, seed, Scratch(Path(temporary), name, "bench"),
-                                 curve=curve)
+        _, card = on_excerpts.train(
+            name, store / "masks", "SVS", options, seed, Scratch(Path(temporary), name, "bench"), curve=curve
+        )
         took, spent = time.perf_counter() - start, time.process_time() - before
         losses = [float(line.split(",")[2]) for line in curve.read_text().splitlines()[1:]]
     excerpts = epochs * sum(card["excerpts"].values())
@@ -58,8 +59,11 @@ def run(arguments: list[str]) -> None:
         for seed in range(1, options.seeds + 1):
             for precision in options.precisions:
                 row = trained(options.store, name, precision, options.epochs, options.per_track, seed)
-                print(f"{name:25}{seed:5d} {precision:16}{row['per_second']:11.1f}{row['per_cpu_second']:11.1f}  "
-                      + " ".join(f"{loss:.4f}" for loss in row["losses"]), flush=True)
+                print(
+                    f"{name:25}{seed:5d} {precision:16}{row['per_second']:11.1f}{row['per_cpu_second']:11.1f}  "
+                    + " ".join(f"{loss:.4f}" for loss in row["losses"]),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from svs.features.shards import write_array, write_group
 from svs.runtime.process import main, quietly
 
 BATCH = 64
-FRAMES = 2000                   # of a track of the store
+FRAMES = 2000  # of a track of the store
 GB = 1 << 30
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -44,7 +44,8 @@ def write_store(folder: Path, tracks: int) -> None:
     names = [f"{number:04d}" for number in range(tracks)]
     index = [[name, "train", excerpts.width // 2, FRAMES - 1 - excerpts.width // 2, 1] for name in names]
     zarr.open_group(folder, mode="w").require_group("svs").attrs.put(
-        {"representation": excerpts.model_dump(), "index": {"SVS": index}})
+        {"representation": excerpts.model_dump(), "index": {"SVS": index}}
+    )
     for name in names:
         write_group(folder / "masks" / name)
         # Half floats below 1, so none that is infinite or no number.
@@ -55,7 +56,7 @@ def write_store(folder: Path, tracks: int) -> None:
 
 def bytes_of_an_excerpt() -> int:
     excerpts = schema.load().extract.masks
-    return excerpts.bins * (2 * excerpts.width + 1)         # the mask's centre frame beside it
+    return excerpts.bins * (2 * excerpts.width + 1)  # the mask's centre frame beside it
 
 
 @contextmanager
@@ -65,11 +66,11 @@ def limited(limit: int) -> Iterator[Path | None]:
         group = parent / f"svs-reader-{os.getpid()}"
         try:
             if not (parent / "cgroup.procs").is_file():
-                continue        # no hierarchy
+                continue  # no hierarchy
             group.mkdir()
         except OSError:
             continue
-        if not (group / name).is_file():        # one without memory
+        if not (group / name).is_file():  # one without memory
             group.rmdir()
             continue
         (group / name).write_text(str(limit))
@@ -93,7 +94,7 @@ def read(store: Path, folder: Path, batches: int) -> dict:
         from svs.training.excerpts import TRAIN, Batches
 
     draw = schema.Draw(per_track=FRAMES, valid_per_track=1, start_point=0.0, stop_point=None)
-    Path("/proc/self/clear_refs").write_text("5")           # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, _ = held()
     start = time.perf_counter()
     reader = Batches(store / "masks", "SVS", TRAIN, draw, BATCH, 1, 0, folder)
@@ -103,8 +104,13 @@ def read(store: Path, folder: Path, batches: int) -> dict:
     for index in range(count):
         reader[index]
     took = time.perf_counter() - start
-    return {"excerpts": reader.excerpts, "gathering_seconds": gathering, "batches_per_second": count / took,
-            "peak_mb": held()[1] - before, "file_gb": next(folder.iterdir()).stat().st_size / GB}
+    return {
+        "excerpts": reader.excerpts,
+        "gathering_seconds": gathering,
+        "batches_per_second": count / took,
+        "peak_mb": held()[1] - before,
+        "file_gb": next(folder.iterdir()).stat().st_size / GB,
+    }
 
 
 def measured(gigabytes: float, limit: float, batches: int) -> dict:
@@ -112,8 +118,16 @@ def measured(gigabytes: float, limit: float, batches: int) -> dict:
     with tempfile.TemporaryDirectory(prefix="svs-reader-") as temporary, limited(round(limit * GB)) as group:
         place = Path(temporary)
         write_store(place / "store", tracks)
-        command = [sys.executable, "-m", "benchmarks.reader", "--child", str(place / "store"), str(place / "gathered"),
-                   "--batches", str(batches)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.reader",
+            "--child",
+            str(place / "store"),
+            str(place / "gathered"),
+            "--batches",
+            str(batches),
+        ]
         enter = None if group is None else lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, preexec_fn=enter)
         return json.loads(done.stdout) | {"limit_gb": None if group is None else limit}
@@ -133,8 +147,11 @@ def run(arguments: list[str]) -> None:
     for gigabytes in options.gigabytes:
         found = measured(gigabytes, options.limit, options.batches)
         limit = "none" if found["limit_gb"] is None else f"{found['limit_gb']:.1f} GB"
-        print(f"{found['excerpts']:9d}{found['file_gb']:7.1f} GB{limit:>10}{found['gathering_seconds']:11.0f} s"
-              f"{found['batches_per_second']:8.1f}/s{found['peak_mb']:7.0f} MB", flush=True)
+        print(
+            f"{found['excerpts']:9d}{found['file_gb']:7.1f} GB{limit:>10}{found['gathering_seconds']:11.0f} s"
+            f"{found['batches_per_second']:8.1f}/s{found['peak_mb']:7.0f} MB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -30,11 +30,16 @@ from svs.data.dataset import Dataset, Track
 from svs.runtime.parallel import each_in_parallel
 from svs.runtime.process import main
 
-START, SECONDS = 0.8, 6           # s: what is scored of a preview
-METHODS = {                       # column: method, variant
-    "authors": ("repet_sim", "authors"), "librosa": ("repet_sim", "librosa"), "knn_median": ("knn_median", None),
-    "two_stage": ("hpss", "two_stage"), "harmonic": ("hpss", "harmonic"), "oracle_irm": ("oracle_irm", None),
-    "mixture": ("mixture", None)}
+START, SECONDS = 0.8, 6  # s: what is scored of a preview
+METHODS = {  # column: method, variant
+    "authors": ("repet_sim", "authors"),
+    "librosa": ("repet_sim", "librosa"),
+    "knn_median": ("knn_median", None),
+    "two_stage": ("hpss", "two_stage"),
+    "harmonic": ("hpss", "harmonic"),
+    "oracle_irm": ("oracle_irm", None),
+    "mixture": ("mixture", None),
+}
 PUBLISHED = ("REP2", "REP1", "HPSS", "2DFT", "MIX", "IRM1", "IRM2")
 TARGETS = ("vocals", "accompaniment")
 
@@ -43,8 +48,8 @@ def sdr(reference: np.ndarray, estimate: np.ndarray, rate: int) -> list[float]:
     """10 log10 |s|^2 / |e - s|^2 of each second, in dB; NaN where either is silent."""
     values = []
     for start in range(0, len(reference) - rate + 1, rate):
-        s, e = reference[start:start + rate], estimate[start:start + rate]
-        values.append(10 * np.log10((s ** 2).sum() / ((e - s) ** 2).sum()) if s.any() and e.any() else np.nan)
+        s, e = reference[start : start + rate], estimate[start : start + rate]
+        values.append(10 * np.log10((s**2).sum() / ((e - s) ** 2).sum()) if s.any() and e.any() else np.nan)
     return values
 
 
@@ -69,8 +74,12 @@ def measure(data: Dataset, options: Settings, track: Track) -> tuple[np.ndarray,
         vocals = separator.vocals(audio["mixture"], track.rate, true if separator.needs_references else None)
         times.append((perf_counter() - clock) / track.seconds)
         estimates = {"vocals": vocals, "accompaniment": audio["mixture"] - vocals}
-        scores.append([np.nanmedian(sdr(true[name][scored].astype(np.float64), estimates[name][scored], track.rate))
-                       for name in TARGETS])
+        scores.append(
+            [
+                np.nanmedian(sdr(true[name][scored].astype(np.float64), estimates[name][scored], track.rate))
+                for name in TARGETS
+            ]
+        )
     return np.array(scores), np.array(times)
 
 
@@ -88,8 +97,11 @@ def published(archive: Path, seconds: dict[str, int]) -> dict[str, dict[str, lis
             first = seconds[track]
             targets = {target["name"]: target["frames"] for target in json.load(tar.extractfile(member))["targets"]}
             found.setdefault(system, {})[track] = [
-                float(np.nanmedian([frame["metrics"]["SDR"] for frame in targets[name][first:first + SECONDS]]))
-                if name in targets else np.nan for name in TARGETS]
+                float(np.nanmedian([frame["metrics"]["SDR"] for frame in targets[name][first : first + SECONDS]]))
+                if name in targets
+                else np.nan
+                for name in TARGETS
+            ]
     return found
 
 
@@ -105,7 +117,7 @@ def run(arguments: list[str]) -> None:
     folder, validation = locate.locate(download, 0, Path("."))
     manifest = inspection.inspect(download, 0, folder, validation)
     splits = ("test",) if arguments.subset == "test" else ("train", "valid")
-    tracks = manifest.split(*splits)[:arguments.tracks]
+    tracks = manifest.split(*splits)[: arguments.tracks]
     results = each_in_parallel(partial(measure, Dataset(folder, manifest), options), tracks, unit="track")
     scores, times = np.array([score for score, _ in results]), np.array([time for _, time in results])
 
@@ -132,8 +144,10 @@ def run(arguments: list[str]) -> None:
     if "REP2" in columns:
         for name in ("authors", "librosa", "knn_median"):
             difference = columns[name] - columns["REP2"]
-            print(f"{name} - REP2: median {np.median(difference):+.2f}, from {difference.min():+.2f} "
-                  f"to {difference.max():+.2f}, above it on {np.sum(difference > 0)} of {len(tracks)}")
+            print(
+                f"{name} - REP2: median {np.median(difference):+.2f}, from {difference.min():+.2f} "
+                f"to {difference.max():+.2f}, above it on {np.sum(difference > 0)} of {len(tracks)}"
+            )
 
 
 if __name__ == "__main__":

@@ -88,25 +88,40 @@ def measured(folder: Path, count: int, parameters: schema.Settings, place: Path)
     train = Manifest("scale", [dataset.Track(**{**vars(track), "split": "train"}) for track in tracks])
     data = Dataset(place_of, train)
     extract = partial(extraction.extract, data, parameters.extract, place / "store")
-    extract(Scratch(place, "warm", "1"))          # compiles, imports
+    extract(Scratch(place, "warm", "1"))  # compiles, imports
     spent = cost(extract, Scratch(place, "extract", "1"))
     mb, files = size(place / "store")
-    index = sum(len(rows) for group in ("masks", "vad")
-                for rows in json.loads((place / "store" / group / "zarr.json").read_text())["attributes"]["index"]
-                .values())
-    units["extract"] = {"cpu": spent / minutes, "mb": mb / minutes, "files": (files - 3) / count,
-                        "rows": index / minutes,
-                        "peak_mb": peak(extract, Scratch(place, "peak", "1"))}
+    index = sum(
+        len(rows)
+        for group in ("masks", "vad")
+        for rows in json.loads((place / "store" / group / "zarr.json").read_text())["attributes"]["index"].values()
+    )
+    units["extract"] = {
+        "cpu": spent / minutes,
+        "mb": mb / minutes,
+        "files": (files - 3) / count,
+        "rows": index / minutes,
+        "peak_mb": peak(extract, Scratch(place, "peak", "1")),
+    }
     units["separate"] = {}
     for method in METHODS:
-        separator = separators.build(method, parameters.model_copy(
-            update={"methods": parameters.methods | {method: schema.MethodWiring(needs=place / "store" / "masks")}}))
+        separator = separators.build(
+            method,
+            parameters.model_copy(
+                update={"methods": parameters.methods | {method: schema.MethodWiring(needs=place / "store" / "masks")}}
+            ),
+        )
 
         def separate(separator: separators.Separator = separator, method: str = method) -> None:
             for track in tracks:
                 with data.open(track) as sources:
-                    separate_to(place / method / track.subset / track.name, separator, sources["mixture"], 30.0,
-                                {name: sources[name] for name in TARGETS} if separator.needs_references else None)
+                    separate_to(
+                        place / method / track.subset / track.name,
+                        separator,
+                        sources["mixture"],
+                        30.0,
+                        {name: sources[name] for name in TARGETS} if separator.needs_references else None,
+                    )
 
         separate()
         units["separate"][method] = cost(separate) / minutes
@@ -116,8 +131,12 @@ def measured(folder: Path, count: int, parameters: schema.Settings, place: Path)
     def score() -> None:
         for track in tracks:
             for protocol in PROTOCOLS:
-                evaluation_score._score_track(data, place / "hpss", parameters.score,
-                                     evaluation_score._Job(track, protocol, place / "scores" / protocol / f"{track.name}.json"))
+                evaluation_score._score_track(
+                    data,
+                    place / "hpss",
+                    parameters.score,
+                    evaluation_score._Job(track, protocol, place / "scores" / protocol / f"{track.name}.json"),
+                )
 
     score()
     units["score"] = {"cpu": cost(score) / minutes, "peak_mb": peak(score)}
@@ -142,21 +161,33 @@ def hashing(place: Path) -> dict:
     took = {what: cost(dvc, ["dvc", "add", "-q", what]) for what in ("none.bin", "many", "big.bin")}
     start = time.process_time()
     sha256([folder / "big.bin"])
-    return {"dvc": {"file_s": (took["many"] - took["none.bin"]) / SMALL_FILES,
-                    "mb_per_s": BIG_FILE / 1e6 / max(took["big.bin"] - took["none.bin"], 1e-9)},
-            "sha256_mb_per_s": BIG_FILE / 1e6 / (time.process_time() - start)}
+    return {
+        "dvc": {
+            "file_s": (took["many"] - took["none.bin"]) / SMALL_FILES,
+            "mb_per_s": BIG_FILE / 1e6 / max(took["big.bin"] - took["none.bin"], 1e-9),
+        },
+        "sha256_mb_per_s": BIG_FILE / 1e6 / (time.process_time() - start),
+    }
 
 
 def indexing(place: Path, tracks: int = 300, runs: int = 150) -> dict:
     """The index of a store, as JSON among its attributes: bytes and seconds of a row."""
     import zarr
 
-    rows = [[f"Somebody - A song's name {track:05d}", "train", run * 100, run * 100 + 99, run % 2]
-            for track in range(tracks) for run in range(runs)]
+    rows = [
+        [f"Somebody - A song's name {track:05d}", "train", run * 100, run * 100 + 99, run % 2]
+        for track in range(tracks)
+        for run in range(runs)
+    ]
     writing = cost(lambda: zarr.open_group(place / "index", mode="w").attrs.put({"index": {"SVS": rows}}))
     reading = cost(lambda: zarr.open_group(place / "index", mode="r").attrs.asdict())
-    return {"index": {"bytes": (place / "index" / "zarr.json").stat().st_size / len(rows),
-                      "write_s": writing / len(rows), "read_s": reading / len(rows)}}
+    return {
+        "index": {
+            "bytes": (place / "index" / "zarr.json").stat().st_size / len(rows),
+            "write_s": writing / len(rows),
+            "read_s": reading / len(rows),
+        }
+    }
 
 
 def table(units: dict, times: int, cores: int, rate: float) -> list[tuple[str, float, float, float]]:
@@ -165,22 +196,48 @@ def table(units: dict, times: int, cores: int, rate: float) -> list[tuple[str, f
     tracks = {split: value * times for split, value in TRACKS.items()}
     hours = 3600 * cores
     everything = sum(minutes.values())
-    rows = [("download (inspect)", everything * units["inspect"]["cpu"] / hours, WAV_GB * times,
-             5 * sum(tracks.values())),
-            ("extract", minutes["train"] * units["extract"]["cpu"] / hours,
-             minutes["train"] * units["extract"]["mb"] / 1e3, tracks["train"] * units["extract"]["files"] + 3)]
-    rows += [(stage, epochs * excerpts * tracks["train"] / rate / 3600, 0.1, 2)
-             for stage, (epochs, excerpts) in SCHEDULE.items()]
-    rows += [(f"separate@{method}", minutes["test"] * spent / hours, minutes["test"] * units["estimates"]["mb"] / 1e3,
-              tracks["test"] * units["estimates"]["files"]) for method, spent in units["separate"].items()]
-    rows.append(("score, a method", minutes["test"] * units["score"]["cpu"] / hours,
-                 minutes["test"] * units["score"]["mb"] / 1e3, tracks["test"] * units["score"]["files"]))
+    rows = [
+        ("download (inspect)", everything * units["inspect"]["cpu"] / hours, WAV_GB * times, 5 * sum(tracks.values())),
+        (
+            "extract",
+            minutes["train"] * units["extract"]["cpu"] / hours,
+            minutes["train"] * units["extract"]["mb"] / 1e3,
+            tracks["train"] * units["extract"]["files"] + 3,
+        ),
+    ]
+    rows += [
+        (stage, epochs * excerpts * tracks["train"] / rate / 3600, 0.1, 2)
+        for stage, (epochs, excerpts) in SCHEDULE.items()
+    ]
+    rows += [
+        (
+            f"separate@{method}",
+            minutes["test"] * spent / hours,
+            minutes["test"] * units["estimates"]["mb"] / 1e3,
+            tracks["test"] * units["estimates"]["files"],
+        )
+        for method, spent in units["separate"].items()
+    ]
+    rows.append(
+        (
+            "score, a method",
+            minutes["test"] * units["score"]["cpu"] / hours,
+            minutes["test"] * units["score"]["mb"] / 1e3,
+            tracks["test"] * units["score"]["files"],
+        )
+    )
     dvc = units["dvc"]
     for name, row in (("DVC: the store", rows[1]), ("DVC: estimates, a method", rows[-2])):
         rows.append((name, (row[2] * 1e3 / dvc["mb_per_s"] + row[3] * dvc["file_s"]) / 3600, row[2], row[3]))
     indexed = minutes["train"] * units["extract"]["rows"]
-    rows.append(("the store's index, reading", indexed * units["index"]["read_s"] / 3600,
-                 indexed * units["index"]["bytes"] / 1e9, 2))
+    rows.append(
+        (
+            "the store's index, reading",
+            indexed * units["index"]["read_s"] / 3600,
+            indexed * units["index"]["bytes"] / 1e9,
+            2,
+        )
+    )
     return rows
 
 
@@ -209,9 +266,16 @@ def run(arguments: list[str]) -> None:
         for stage, hours, gigabytes, files in table(units, times, options.cores, options.excerpts_per_second):
             print(f"{stage:28}{hours:10.2f}{gigabytes:10.1f}{files:10.0f}")
     if options.json:
-        write_json(options.json, {"units": units, "cores": options.cores,
-                                  "tables": {str(times): table(units, times, options.cores,
-                                                               options.excerpts_per_second) for times in (1, 100)}})
+        write_json(
+            options.json,
+            {
+                "units": units,
+                "cores": options.cores,
+                "tables": {
+                    str(times): table(units, times, options.cores, options.excerpts_per_second) for times in (1, 100)
+                },
+            },
+        )
 
 
 if __name__ == "__main__":

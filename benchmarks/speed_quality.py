@@ -34,7 +34,7 @@ from svs.runtime.files import Scratch, read_json, write_json
 from svs.runtime.process import log, main
 from svs.runtime.progress import progress
 from svs.separators import chunking
-from svs.separators.cnn import NetworkSeparator
+from svs.separators.cnn import CNNSeparator
 from svs.training import on_excerpts
 
 NETS = ("cnn_deep_separator", "cnn_deep_separator_valid", "cnn_separator", "cnn_separator_valid")
@@ -44,8 +44,9 @@ def prepared(folder: Path, work: Path, settings: Settings) -> Dataset:
     """The data set, and in the working folder its manifest and its store of spectrograms."""
     place, validation = locate.locate_given(folder)
     if not (work / "manifest.json").exists():
-        inspection.inspect(settings.download, settings.seed, place, validation,
-                        lambda subset, name: subset == "train").save(work / "manifest.json")
+        inspection.inspect(
+            settings.download, settings.seed, place, validation, lambda subset, name: subset == "train"
+        ).save(work / "manifest.json")
     data = Dataset(place, Manifest.load(work / "manifest.json"))
     if not (work / "excerpts.zarr").exists():
         scratch = Scratch(work, "extract", "svs")
@@ -59,14 +60,15 @@ def trained(name: str, work: Path, settings: Settings) -> Path:
     folder = work / name
     if not folder.exists():
         scratch = Scratch(work, f"train-{name}", "state")
-        model, card = on_excerpts.train(name, work / "excerpts.zarr" / "masks", "SVS", networks.training(name, settings), settings.seed,
-                                     scratch)
+        model, card = on_excerpts.train(
+            name, work / "excerpts.zarr" / "masks", "SVS", networks.training(name, settings), settings.seed, scratch
+        )
         archive.save(folder, model, card)
         scratch.done()
     return folder
 
 
-def sdr(data: Dataset, separator: NetworkSeparator, settings: Settings) -> dict[str, float]:
+def sdr(data: Dataset, separator: CNNSeparator, settings: Settings) -> dict[str, float]:
     """Median SDR of the vocals over seconds, in dB, of each validation track (NaN where none is defined)."""
     values = {}
     for track in progress(data.manifest.split("valid"), unit="track", desc=separator.name):
@@ -74,8 +76,12 @@ def sdr(data: Dataset, separator: NetworkSeparator, settings: Settings) -> dict[
             true = [sources[name].read(0, track.samples) for name in ("vocals", "accompaniment")]
             pieces = list(chunking.chunks(separator, sources["mixture"], settings.separate.common.chunk))
         mixture, vocals = (np.concatenate(part) for part in zip(*pieces, strict=True))
-        scores = evaluate(np.stack(true).astype(np.float64), np.stack([vocals, mixture - vocals]).astype(np.float64),
-                          round(settings.score.window * track.rate), round(settings.score.hop * track.rate))
+        scores = evaluate(
+            np.stack(true).astype(np.float64),
+            np.stack([vocals, mixture - vocals]).astype(np.float64),
+            round(settings.score.window * track.rate),
+            round(settings.score.hop * track.rate),
+        )
         finite = scores["SDR"][0][np.isfinite(scores["SDR"][0])]
         values[track.name] = float(np.median(finite)) if finite.size else float("nan")
     return values
@@ -93,10 +99,14 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of the measurement of speed; 0: none")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
-    schedule = {"epochs": options.epochs, "batch_size": options.batch_size,
-                "excerpts": {"per_track": options.per_track, "valid_per_track": options.valid_per_track}}
-    settings = project.find_project(overrides=["profile=sample", *(f"train.{net}.{key}={value}" for net in NETS
-                                                           for key, value in schedule.items())]).settings
+    schedule = {
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "excerpts": {"per_track": options.per_track, "valid_per_track": options.valid_per_track},
+    }
+    settings = project.find_project(
+        overrides=["profile=sample", *(f"train.{net}.{key}={value}" for net in NETS for key, value in schedule.items())]
+    ).settings
     options.work.mkdir(parents=True, exist_ok=True)
     data = prepared(options.folder, options.work, settings)
     for net in options.nets:
@@ -107,33 +117,54 @@ def run(arguments: list[str]) -> None:
     for name, hop in chosen:
         if f"{name} {hop}" not in found:
             which = separators.options(name, settings).model_copy(update={"hop": hop})
-            found[f"{name} {hop}"] = sdr(data, NetworkSeparator(name, options.work / name, which), settings)
+            found[f"{name} {hop}"] = sdr(data, CNNSeparator(name, options.work / name, which), settings)
             write_json(place, found)
     everyone = set(options.nets) == set(NETS) and options.rounds
-    speeds = {(row["net"], row["hop"]): row for row in
-              (inference.measured(options.work, options.rounds, 11.8, [16, 32, 64]) if everyone else [])}
+    speeds = {
+        (row["net"], row["hop"]): row
+        for row in (inference.measured(options.work, options.rounds, 11.8, [16, 32, 64]) if everyone else [])
+    }
     rows = []
     tracks = [track.name for track in data.manifest.split("valid")]
-    log.info("vocals SDR in dB, median over %d validation tracks; difference from the dissertation's net, windows one frame "
-             "apart", len(tracks))
-    print(f"{'net':25}{'hop':>4}{'loss':>8}{'SDR':>7}{'difference':>12}{'95 % interval':>18}{'better/tie/worse':>18}"
-          f"{'x windows':>11}{'x open-unmix':>14}")
+    log.info(
+        "vocals SDR in dB, median over %d validation tracks; difference from the dissertation's net, windows one frame "
+        "apart",
+        len(tracks),
+    )
+    print(
+        f"{'net':25}{'hop':>4}{'loss':>8}{'SDR':>7}{'difference':>12}{'95 % interval':>18}{'better/tie/worse':>18}"
+        f"{'x windows':>11}{'x open-unmix':>14}"
+    )
     for name, hop in chosen:
         seeds = found.get(f"{name.removesuffix('_valid')} 1")
-        values = np.array([np.nan if found[f"{name} {hop}"][track] is None else found[f"{name} {hop}"][track]
-                           for track in tracks], dtype=float)
-        row = {"net": name, "hop": hop, "sdr": float(np.nanmedian(values)),
-               "val_loss": read_json(options.work / name / "model.json")["val_loss"]}
+        values = np.array(
+            [np.nan if found[f"{name} {hop}"][track] is None else found[f"{name} {hop}"][track] for track in tracks],
+            dtype=float,
+        )
+        row = {
+            "net": name,
+            "hop": hop,
+            "sdr": float(np.nanmedian(values)),
+            "val_loss": read_json(options.work / name / "model.json")["val_loss"],
+        }
         if seeds:
             base = np.array([np.nan if seeds[track] is None else seeds[track] for track in tracks], dtype=float)
             row |= vars(paired.median_difference(values - base, settings.seed))
         speed = speeds.get((name, hop), {})
         row |= {key: speed[key] for key in ("ratio", "ratio_to_openunmix") if speed}
         rows.append(row)
-        print(f"{name:25}{hop:4}{row['val_loss']:8.4f}{row['sdr']:7.2f}"
-              + (f"{row['difference']:+12.3f}" + f"[{row['low']:+.3f}, {row['high']:+.3f}]".rjust(18)
-                 + f"{row['wins']} / {row['ties']} / {row['losses']}".rjust(18) if seeds else " " * 48)
-              + (f"{speed['ratio']:11.2f}{speed['ratio_to_openunmix']:14.2f}" if speed else ""), flush=True)
+        print(
+            f"{name:25}{hop:4}{row['val_loss']:8.4f}{row['sdr']:7.2f}"
+            + (
+                f"{row['difference']:+12.3f}"
+                + f"[{row['low']:+.3f}, {row['high']:+.3f}]".rjust(18)
+                + f"{row['wins']} / {row['ties']} / {row['losses']}".rjust(18)
+                if seeds
+                else " " * 48
+            )
+            + (f"{speed['ratio']:11.2f}{speed['ratio_to_openunmix']:14.2f}" if speed else ""),
+            flush=True,
+        )
     if options.json:
         write_json(options.json, {"epochs": options.epochs, "per_track": options.per_track, "rows": rows})
 

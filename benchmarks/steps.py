@@ -30,22 +30,40 @@ class Row:
     def text(self) -> str:
         limit = "-" if self.limit is None else f"{self.limit:g}"
         both = "".join(f"{value:.4g} {self.unit}".rjust(14) for value in (self.baseline, self.ours))
-        return (f"{self.step:62}{both}"
-                f"{self.ratio:8.2f}" + limit.rjust(7) + ("" if self.reached else "  below"))
+        return f"{self.step:62}{both}{self.ratio:8.2f}" + limit.rjust(7) + ("" if self.reached else "  below")
 
 
 def extraction_rows(music: Path, rounds: int, store: Path) -> Iterator[Row]:
     from benchmarks import extraction
 
     found = extraction.measured(music, 16, rounds, store)
-    yield Row("extraction / ffmpeg alone, five streams", found["ffmpeg_seconds"], found["seconds"], "s",
-              found["ratio"], 0.8)
-    yield Row("extraction without MIX / ffmpeg alone, five streams", found["ffmpeg_seconds"],
-              found["seconds_without_mix"], "s", found["ratio_without_mix"], 0.8)
-    yield Row("extraction / reading by musdb", found["musdb_seconds"], found["seconds"], "s",
-              found["musdb_seconds"] / found["seconds"], None)
-    yield Row("the dissertation's 87 tracks, extrapolated / the dissertation", extraction.SEED_SECONDS / 60, found["full_seconds"] / 60,
-              "min", found["times_the_dissertation"], None)
+    yield Row(
+        "extraction / ffmpeg alone, five streams", found["ffmpeg_seconds"], found["seconds"], "s", found["ratio"], 0.8
+    )
+    yield Row(
+        "extraction without MIX / ffmpeg alone, five streams",
+        found["ffmpeg_seconds"],
+        found["seconds_without_mix"],
+        "s",
+        found["ratio_without_mix"],
+        0.8,
+    )
+    yield Row(
+        "extraction / reading by musdb",
+        found["musdb_seconds"],
+        found["seconds"],
+        "s",
+        found["musdb_seconds"] / found["seconds"],
+        None,
+    )
+    yield Row(
+        "the dissertation's 87 tracks, extrapolated / the dissertation",
+        extraction.SEED_SECONDS / 60,
+        found["full_seconds"] / 60,
+        "min",
+        found["times_the_dissertation"],
+        None,
+    )
 
 
 def training_rows(store: Path, rounds: int) -> Iterator[Row]:
@@ -53,14 +71,32 @@ def training_rows(store: Path, rounds: int) -> Iterator[Row]:
 
     for name in training_step.LABELS:
         found = training_step.measured(store, name, rounds, 6)
-        yield Row(f"{name}: steps from the reader / one batch in memory", found["steps_in_memory"], found["steps"],
-                  "/s", found["reader_ratio"], 0.95)
+        yield Row(
+            f"{name}: steps from the reader / one batch in memory",
+            found["steps_in_memory"],
+            found["steps"],
+            "/s",
+            found["reader_ratio"],
+            0.95,
+        )
         # Of the dissertation's nets; those that are valid in time have small maps, whose copying weighs more.
         limit = None if name.endswith("_valid") else 0.6
-        yield Row(f"{name}: training step / numpy's product", found["product_gflops"], found["gflops"], "GFLOP/s",
-                  found["rate_ratio"], limit)
-        yield Row(f"{name}: training step / TensorFlow's product", found["tensorflow_gflops"], found["gflops"],
-                  "GFLOP/s", found["tensorflow_ratio"], None)
+        yield Row(
+            f"{name}: training step / numpy's product",
+            found["product_gflops"],
+            found["gflops"],
+            "GFLOP/s",
+            found["rate_ratio"],
+            limit,
+        )
+        yield Row(
+            f"{name}: training step / TensorFlow's product",
+            found["tensorflow_gflops"],
+            found["gflops"],
+            "GFLOP/s",
+            found["tensorflow_ratio"],
+            None,
+        )
 
 
 def inference_rows(rounds: int) -> Iterator[Row]:
@@ -71,10 +107,22 @@ def inference_rows(rounds: int) -> Iterator[Row]:
     for row in rows:
         fast = row["net"].endswith("_valid")
         name = f"{row['net']}, hop {row['hop']}"
-        yield Row(f"{name} / windows of {row['baseline']}", 1e3 * row["windows_seconds"], 1e3 * row["seconds"], "ms",
-                  row["ratio"], 8.0 if fast else 2.5 if row["hop"] == 1 else None)
-        yield Row(f"{name} / open-unmix", 1e3 * row["openunmix_seconds"], 1e3 * row["seconds"], "ms",
-                  row["ratio_to_openunmix"], 1.0 if fast else None)
+        yield Row(
+            f"{name} / windows of {row['baseline']}",
+            1e3 * row["windows_seconds"],
+            1e3 * row["seconds"],
+            "ms",
+            row["ratio"],
+            8.0 if fast else 2.5 if row["hop"] == 1 else None,
+        )
+        yield Row(
+            f"{name} / open-unmix",
+            1e3 * row["openunmix_seconds"],
+            1e3 * row["seconds"],
+            "ms",
+            row["ratio_to_openunmix"],
+            1.0 if fast else None,
+        )
 
 
 def scoring_rows(music: Path) -> Iterator[Row]:

@@ -71,8 +71,11 @@ def tensorflow_product_rate(size: int = 2048) -> float:
 
 def operations(model: keras.Model) -> int:
     """Of a training step, for each excerpt: a product and a sum, forwards and twice backwards."""
-    forwards = sum(prod(layer.kernel.shape) * prod(layer.output.shape[1:3] if layer.kernel.ndim == 4 else ())
-                   for layer in model.layers if hasattr(layer, "kernel"))
+    forwards = sum(
+        prod(layer.kernel.shape) * prod(layer.output.shape[1:3] if layer.kernel.ndim == 4 else ())
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    )
     return 3 * 2 * forwards
 
 
@@ -97,18 +100,31 @@ def measured(store: Path, name: str, rounds: int, steps: int) -> dict:
         model = networks.build(name, reader.bins, reader.width, LABELS[name], input_gain=options.input_gain, seed=0)
         model.compile(keras.optimizers.Adam(options.learning_rate), keras.losses.BinaryCrossentropy(from_logits=True))
         model.fit(Held(reader[0], 2), verbose=0)
-        took = np.array([(seconds_of_an_epoch(model, held), seconds_of_an_epoch(model, reader),
-                          matrix_product_rate(), tensorflow_product_rate()) for _ in range(rounds)])
+        took = np.array(
+            [
+                (
+                    seconds_of_an_epoch(model, held),
+                    seconds_of_an_epoch(model, reader),
+                    matrix_product_rate(),
+                    tensorflow_product_rate(),
+                )
+                for _ in range(rounds)
+            ]
+        )
     per_second = reader.excerpts / took[:, 1]
-    return {"net": name, "steps_in_memory": float(len(held) / np.median(took[:, 0])),
-            "steps": float(len(reader) / np.median(took[:, 1])),
-            "reader_ratio": float(np.median(took[:, 0] / took[:, 1])), "gathering_seconds": gathering,
-            "excerpts_per_second": float(np.median(per_second)),
-            "gflops": float(np.median(per_second) * operations(model) / 1e9),
-            "product_gflops": float(np.median(took[:, 2]) / 1e9),
-            "tensorflow_gflops": float(np.median(took[:, 3]) / 1e9),
-            "rate_ratio": float(np.median(per_second * operations(model) / took[:, 2])),
-            "tensorflow_ratio": float(np.median(per_second * operations(model) / took[:, 3]))}
+    return {
+        "net": name,
+        "steps_in_memory": float(len(held) / np.median(took[:, 0])),
+        "steps": float(len(reader) / np.median(took[:, 1])),
+        "reader_ratio": float(np.median(took[:, 0] / took[:, 1])),
+        "gathering_seconds": gathering,
+        "excerpts_per_second": float(np.median(per_second)),
+        "gflops": float(np.median(per_second) * operations(model) / 1e9),
+        "product_gflops": float(np.median(took[:, 2]) / 1e9),
+        "tensorflow_gflops": float(np.median(took[:, 3]) / 1e9),
+        "rate_ratio": float(np.median(per_second * operations(model) / took[:, 2])),
+        "tensorflow_ratio": float(np.median(per_second * operations(model) / took[:, 3])),
+    }
 
 
 def run(arguments: list[str]) -> None:
@@ -118,13 +134,18 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="of an epoch that is measured")
     options = parser.parse_args(arguments)
-    print(f"{'net':25}{'memory':>10}{'reader':>10}{'ratio':>7}{'excerpts/s':>12}{'GFLOP/s':>9}{'numpy':>8}{'ratio':>7}"
-          f"{'TensorFlow':>12}{'ratio':>7}")
+    print(
+        f"{'net':25}{'memory':>10}{'reader':>10}{'ratio':>7}{'excerpts/s':>12}{'GFLOP/s':>9}{'numpy':>8}{'ratio':>7}"
+        f"{'TensorFlow':>12}{'ratio':>7}"
+    )
     for name in options.nets:
         row = measured(options.store, name, options.rounds, options.steps)
-        print(f"{name:25}{row['steps_in_memory']:8.2f}/s{row['steps']:8.2f}/s{row['reader_ratio']:7.2f}"
-              f"{row['excerpts_per_second']:12.1f}{row['gflops']:9.0f}{row['product_gflops']:8.0f}"
-              f"{row['rate_ratio']:7.2f}{row['tensorflow_gflops']:12.0f}{row['tensorflow_ratio']:7.2f}", flush=True)
+        print(
+            f"{name:25}{row['steps_in_memory']:8.2f}/s{row['steps']:8.2f}/s{row['reader_ratio']:7.2f}"
+            f"{row['excerpts_per_second']:12.1f}{row['gflops']:9.0f}{row['product_gflops']:8.0f}"
+            f"{row['rate_ratio']:7.2f}{row['tensorflow_gflops']:12.0f}{row['tensorflow_ratio']:7.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ def run() -> None:
     parameters = schema.load()
     log_parameters(extract=parameters.extract)
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
-    scratch = files.Scratch(paths.SCRATCH, "extract",
-                            files.fingerprint(parameters.extract, inputs=[paths.MANIFEST]))
+    scratch = files.Scratch(paths.SCRATCH, "extract", files.fingerprint(parameters.extract, inputs=[paths.MANIFEST]))
     counts = extraction.extract(data, parameters.extract, paths.STORE, scratch)
     scratch.done()
     log.info("frames to centre excerpts on: %s", ", ".join(f"{mode} {count}" for mode, count in counts.items()))

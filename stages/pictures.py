@@ -17,8 +17,14 @@ def run() -> None:
     methods = [method for method in parameters.methods if not unavailable.reason(paths.ESTIMATES / method)]
     for model in parameters.models:
         style.save(networks.network(paths.MODELS / model / "model.keras"), paths.PLOTS / "networks" / f"{model}.png")
-    draw = partial(spectrograms.draw_track, data=data.bare(), estimates=paths.ESTIMATES, methods=methods,
-                   folder=paths.PLOTS / "tracks", settings=parameters.plots)
+    draw = partial(
+        spectrograms.draw_track,
+        data=data.bare(),
+        estimates=paths.ESTIMATES,
+        methods=methods,
+        folder=paths.PLOTS / "tracks",
+        settings=parameters.plots,
+    )
     each_in_parallel(draw, tracks, unit="track", desc="pictures")
     log.info("pictures of %d tracks in %s/", len(tracks), paths.PLOTS / "tracks")
 

@@ -14,10 +14,17 @@ def run() -> None:
     options = parameters.pretrain
     log_parameters(pretrain=options, seed=parameters.seed)
     group = paths.STORE / "masks"
-    scratch = files.Scratch(paths.SCRATCH, "pretrain",
-                            files.fingerprint(options, parameters.seed, inputs=[group]))
-    model, card = on_excerpts.train("cnn_deep_separator", group, "DAE", options, parameters.seed, scratch,
-                                 curve=paths.CURVES / "autoencoder.csv", logs=paths.LOGS / "autoencoder")
+    scratch = files.Scratch(paths.SCRATCH, "pretrain", files.fingerprint(options, parameters.seed, inputs=[group]))
+    model, card = on_excerpts.train(
+        "cnn_deep_separator",
+        group,
+        "DAE",
+        options,
+        parameters.seed,
+        scratch,
+        curve=paths.CURVES / "autoencoder.csv",
+        logs=paths.LOGS / "autoencoder",
+    )
     archive.save(paths.AUTOENCODER, model, card)
     files.write_json(paths.METRICS / "training" / "autoencoder.json", loop.metrics(card))
     scratch.done()

@@ -21,8 +21,12 @@ def run() -> None:
         log.warning("the published systems are left out: %s", error)
         unavailable.record(paths.PUBLISHED, "published systems", str(error))
         return
-    log.info("%d published systems on %d tracks; largest deviation of MIX %.3f dB",
-             len(tables.systems(paths.PUBLISHED)), len(places), max(place.deviation for place in places))
+    log.info(
+        "%d published systems on %d tracks; largest deviation of MIX %.3f dB",
+        len(tables.systems(paths.PUBLISHED)),
+        len(places),
+        max(place.deviation for place in places),
+    )
 
 
 if __name__ == "__main__":

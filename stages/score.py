@@ -21,18 +21,27 @@ def run(method: str) -> None:
             files.write_json(folder / f"{method}.json", tables.NO_METRICS)
         return
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
-    scratch = files.Scratch(paths.SCRATCH, f"score-{method}",
-                            files.fingerprint(parameters.score, inputs=[paths.MANIFEST, separated]))
+    scratch = files.Scratch(
+        paths.SCRATCH, f"score-{method}", files.fingerprint(parameters.score, inputs=[paths.MANIFEST, separated])
+    )
     score.score_method(data, separated, parameters.score, scratch.path, method)
     files.publish(scratch.path, paths.SCORES / method)
     scratch.done()
-    for protocol, folder in ((museval_json.BSSEVAL, paths.METRICS), (museval_json.DISSERTATION, paths.METRICS / museval_json.DISSERTATION)):
+    for protocol, folder in (
+        (museval_json.BSSEVAL, paths.METRICS),
+        (museval_json.DISSERTATION, paths.METRICS / museval_json.DISSERTATION),
+    ):
         metrics = tables.method_metrics(tables.track_table(paths.SCORES / method, method, protocol))
         if protocol == museval_json.BSSEVAL:
             metrics["bleed"] = tables.bleed_metrics(paths.SCORES / method)
         files.write_json(folder / f"{method}.json", metrics)
-        log.info("%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, protocol,
-                 metrics["vocals"]["SDR"]["median"], metrics["accompaniment"]["SDR"]["median"])
+        log.info(
+            "%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB",
+            method,
+            protocol,
+            metrics["vocals"]["SDR"]["median"],
+            metrics["accompaniment"]["SDR"]["median"],
+        )
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ def run() -> None:
     parameters = schema.load()
     log_parameters(vad=parameters.extract.vad)
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
-    metrics = evaluate.evaluate(paths.VAD, data, parameters.extract.vad,
-                                      partial(progress, unit="track", desc="vad"))
+    metrics = evaluate.evaluate(paths.VAD, data, parameters.extract.vad, partial(progress, unit="track", desc="vad"))
     files.write_json(paths.METRICS / "vad.json", metrics)
-    log.info("vad: balanced accuracy %.3f, AUROC %.3f (always singing: 0.500)",
-             metrics["net"]["balanced_accuracy"], metrics["net"]["auroc"])
+    log.info(
+        "vad: balanced accuracy %.3f, AUROC %.3f (always singing: 0.500)",
+        metrics["net"]["balanced_accuracy"],
+        metrics["net"]["auroc"],
+    )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ def run() -> None:
     options = parameters.vad
     log_parameters(vad=options, seed=parameters.seed)
     group = paths.STORE / "vad"
-    scratch = files.Scratch(paths.SCRATCH, "train-vad",
-                            files.fingerprint(options, parameters.seed, inputs=[group]))
-    model, card = on_excerpts.train("vad", group, "VAD", options, parameters.seed, scratch,
-                                 curve=paths.CURVES / "vad.csv", logs=paths.LOGS / "vad")
+    scratch = files.Scratch(paths.SCRATCH, "train-vad", files.fingerprint(options, parameters.seed, inputs=[group]))
+    model, card = on_excerpts.train(
+        "vad", group, "VAD", options, parameters.seed, scratch, curve=paths.CURVES / "vad.csv", logs=paths.LOGS / "vad"
+    )
     archive.save(paths.VAD, model, card)
     files.write_json(paths.METRICS / "training" / "vad.json", loop.metrics(card))
     scratch.done()

@@ -17,9 +17,15 @@ from svs.separators.base import Separator
 from svs.separators.chunking import chunks
 
 
-def separate(audio: np.ndarray, rate: int, method: str | None = None, *,
-             references: Mapping[str, np.ndarray] | None = None, project: Path | None = None,
-             overrides: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def separate(
+    audio: np.ndarray,
+    rate: int,
+    method: str | None = None,
+    *,
+    references: Mapping[str, np.ndarray] | None = None,
+    project: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, np.ndarray]:
     """Vocals and accompaniment of a recording in memory.
 
     Parameters
@@ -78,13 +84,16 @@ def _project(project: Path | None, overrides: tuple[str, ...]) -> Project:
 
 def _checked(audio: np.ndarray, name: str) -> np.ndarray:
     if audio.ndim not in (1, 2) or not np.issubdtype(audio.dtype, np.floating):
-        raise DataError(f"{name}: expected float samples of shape (samples,) or (samples, channels), got "
-                        f"{audio.dtype} of shape {audio.shape}")
+        raise DataError(
+            f"{name}: expected float samples of shape (samples,) or (samples, channels), got "
+            f"{audio.dtype} of shape {audio.shape}"
+        )
     if audio.size == 0:
         raise DataError(f"{name}: it holds no samples")
     if audio.ndim == 2 and audio.shape[1] > audio.shape[0] and audio.shape[1] > 16:
-        raise DataError(f"{name}: {audio.shape[1]} channels of {audio.shape[0]} samples; expected (samples, channels), "
-                        "transpose it")
+        raise DataError(
+            f"{name}: {audio.shape[1]} channels of {audio.shape[0]} samples; expected (samples, channels), transpose it"
+        )
     with np.errstate(over="ignore"):
         audio = audio.astype(np.float32, copy=False)
     if not np.all(np.isfinite(audio)):

@@ -55,18 +55,21 @@ def settings() -> schema.Settings:
 def small(settings: schema.Settings) -> schema.Settings:
     """Settings with spectrograms of 257 bins, so that networks are small."""
     representation = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
-    extract = settings.extract.model_copy(update={
-        "svs": settings.extract.masks.model_copy(update=representation),
-        "vad": settings.extract.vad.model_copy(update=representation),
-    })
+    extract = settings.extract.model_copy(
+        update={
+            "svs": settings.extract.masks.model_copy(update=representation),
+            "vad": settings.extract.vad.model_copy(update=representation),
+        }
+    )
     return settings.model_copy(update={"extract": extract})
 
 
 @pytest.fixture(scope="session")
 def tiny_set(settings: schema.Settings, tmp_path_factory: pytest.TempPathFactory):
     """Folder and manifest of a generated data set: 2 training, 1 validation, 1 test track of 3 s."""
-    tiny = settings.download.tiny.model_copy(update={"train": 2, "valid": 1, "test": 1, "train_seconds": 3.0,
-                                                     "test_seconds": 3.0, "real_song": False})
+    tiny = settings.download.tiny.model_copy(
+        update={"train": 2, "valid": 1, "test": 1, "train_seconds": 3.0, "test_seconds": 3.0, "real_song": False}
+    )
     download = settings.download.model_copy(update={"tiny": tiny})
     folder, validation = locate.locate(download, 7, tmp_path_factory.mktemp("musdb"))
     return folder, inspection.inspect(download, 7, folder, validation)

@@ -49,7 +49,7 @@ def test_without_python_it_says_what_to_install_and_stops(bare):
 
 def test_another_python_is_not_taken(bare):
     folder, environment = bare
-    script(folder / "bin/python3", "exit 1")      # any program that is not Python 3.11
+    script(folder / "bin/python3", "exit 1")  # any program that is not Python 3.11
     done = setup(folder, environment)
     assert done.returncode == 1 and "Python 3.11 is missing" in done.stderr
 
@@ -66,7 +66,7 @@ def test_without_venv_it_says_what_to_install_and_leaves_no_half_environment(bar
 def test_without_ffmpeg_it_says_what_to_install_and_stops(bare):
     folder, environment = bare
     script(folder / "bin/python3.11", "exit 0")
-    script(folder / ".venv/bin/python", "exit 0")      # a pip that reports success and brings nothing
+    script(folder / ".venv/bin/python", "exit 0")  # a pip that reports success and brings nothing
     done = setup(folder, environment)
     assert done.returncode == 1
     assert "ffmpeg and ffprobe are missing" in done.stderr and "apt-get install ffmpeg" in done.stderr
@@ -95,8 +95,11 @@ def test_the_lock_names_every_direct_dependency_and_no_local_build():
     import tomllib
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    locked = {line.split("==")[0].replace("_", "-").lower(): line for line in
-              (REPOSITORY / "requirements.txt").read_text().splitlines() if "==" in line and not line.startswith(" ")}
+    locked = {
+        line.split("==")[0].replace("_", "-").lower(): line
+        for line in (REPOSITORY / "requirements.txt").read_text().splitlines()
+        if "==" in line and not line.startswith(" ")
+    }
     for requirement in (*project["dependencies"], *project["optional-dependencies"]["test"]):
         name = requirement.replace(">", "=").split("=")[0].lower()
         assert name in locked, f"{requirement} is not in requirements.txt; run `make lock`"

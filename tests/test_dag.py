@@ -32,8 +32,9 @@ def imported(path: str) -> set[str]:
     """Files below svs/ that a file imports by name, wherever in it."""
     tree = ast.parse((REPOSITORY / path).read_text())
     # What is imported for the types alone does not run.
-    tree.body = [node for node in tree.body
-                 if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
     modules = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -131,6 +132,11 @@ def test_a_stage_has_a_dependency_and_no_absolute_path(name):
 def test_the_library_knows_nothing_of_dvc_or_stages():
     for path in (REPOSITORY / "svs").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-                [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             assert not any(name.split(".")[0] in ("dvc", "stages") for name in names), path

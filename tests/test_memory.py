@@ -23,7 +23,7 @@ import resource, subprocess, sys
 done = subprocess.run([sys.executable, "-m", "svs.cli", *sys.argv[1:]])
 print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-LIMIT = 1500        # MB
+LIMIT = 1500  # MB
 # MB between two runs of a net on the same song: whether the threads, each in a part of the spectrogram, are where
 # they need most at the same moment.  Three minutes more of stereo, kept as mixture and both estimates, are 190.
 CHANCE = 130
@@ -31,8 +31,13 @@ CHANCE = 130
 
 def peak(*words) -> float:
     """MB that `svs` needs at most."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, words)], capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
     code, memory = done.stdout.split()[-2:]
     assert code == "0", done.stderr
     return int(memory) / 1024 if sys.platform == "linux" else int(memory) / 2**20
@@ -67,37 +72,70 @@ def home(tmp_path_factory):
 
 
 # From 150 s on similar frames are looked for in all of their reach, 60 s on either side of a chunk of 30 s.
-@pytest.mark.parametrize(("method", "picture"), [("mixture", True), ("hpss", False), ("repet_sim", False),
-                                                 ("knn_median", False)])
+@pytest.mark.parametrize(
+    ("method", "picture"), [("mixture", True), ("hpss", False), ("repet_sim", False), ("knn_median", False)]
+)
 def test_memory_does_not_grow_with_the_song(method, picture, recording, home, tmp_path):
-    used = [peak("separate", recording(seconds), "-q", "-m", method, "-o", tmp_path / str(seconds), "--project", home,
-                 "--picture" if picture else "--no-picture") for seconds in (180, 300)]
+    used = [
+        peak(
+            "separate",
+            recording(seconds),
+            "-q",
+            "-m",
+            method,
+            "-o",
+            tmp_path / str(seconds),
+            "--project",
+            home,
+            "--picture" if picture else "--no-picture",
+        )
+        for seconds in (180, 300)
+    ]
     # Two minutes of stereo are 42 MB, mixture and estimate twice that; the allocator alone moves by 35.
     assert used[1] < used[0] + 60 and used[1] < LIMIT, used
 
 
 def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
-    used = [peak("separate", recording(seconds), "-q", "-m", "cnn_separator", "-o", tmp_path / str(seconds),
-                 "--no-picture", "--project", home, "-S", "separate.common.chunk=10") for seconds in (30, 240)]
+    used = [
+        peak(
+            "separate",
+            recording(seconds),
+            "-q",
+            "-m",
+            "cnn_separator",
+            "-o",
+            tmp_path / str(seconds),
+            "--no-picture",
+            "--project",
+            home,
+            "-S",
+            "separate.common.chunk=10",
+        )
+        for seconds in (30, 240)
+    ]
     assert used[1] < used[0] + CHANCE and used[1] < LIMIT, used
 
 
-@pytest.mark.parametrize("method", ["cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid",
-                                    "unet_separator", "spleeter"])
+@pytest.mark.parametrize(
+    "method", ["cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid", "unet_separator", "spleeter"]
+)
 def test_memory_of_nets_and_of_all_their_processes(method, recording, tmp_path):
     """With the picture; chunks of 12 s are the shortest that spleeter has."""
     environment = separators.options("spleeter", schema.load(REPOSITORY / "params.yaml")).environment
     if method == "spleeter" and not (REPOSITORY / environment / ".svs-complete").is_file():
         pytest.skip("no environment of spleeter: make spleeter")
-    rows = [hour.measured(method, recording(seconds), seconds / 60, tmp_path / str(seconds),
-                          ["separate.common.chunk=12"]) for seconds in (60, 240)]
+    rows = [
+        hour.measured(method, recording(seconds), seconds / 60, tmp_path / str(seconds), ["separate.common.chunk=12"])
+        for seconds in (60, 240)
+    ]
     assert all(row.within for row in rows), rows
     assert rows[1].all_mb < rows[0].all_mb + CHANCE and rows[1].main_mb < rows[0].main_mb + CHANCE, rows
 
 
 def test_memory_of_voice_activity_grows_little(recording, home, tmp_path):
     """It keeps the song in mono at 22,050 Hz: 90 kB a second."""
-    used = [peak("vad", recording(seconds), "-q", "-o", tmp_path / str(seconds), "--project", home)
-            for seconds in (60, 240)]
+    used = [
+        peak("vad", recording(seconds), "-q", "-o", tmp_path / str(seconds), "--project", home) for seconds in (60, 240)
+    ]
     assert used[1] < used[0] + 0.09 * 180 + 30, used
-    assert used[1] + 0.09 * 3360 < LIMIT, used          # an hour
+    assert used[1] + 0.09 * 3360 < LIMIT, used  # an hour

@@ -26,11 +26,16 @@ def test_everything_comes_out(pipeline):
     scores = pd.read_csv(pipeline / "metrics/scores.csv")
     methods = list(yaml.safe_load((pipeline / "wiring.yaml").read_text())["methods"])
     assert sorted(scores["method"].unique()) == sorted(methods)
-    assert len(scores) == len(methods) * 2 * 2      # two test tracks, two targets
+    assert len(scores) == len(methods) * 2 * 2  # two test tracks, two targets
     medians = scores[scores["target"] == "vocals"].groupby("method")["SDR"].median()
     assert min(medians["oracle_ibm"], medians["oracle_irm"]) > medians["mixture"] + 3
-    for name in ("sdr_boxplot.png", "sdr_boxplot.svg", "measures_boxplot.png", "training_curves.png",
-                 "networks/cnn_separator.png"):
+    for name in (
+        "sdr_boxplot.png",
+        "sdr_boxplot.svg",
+        "measures_boxplot.png",
+        "training_curves.png",
+        "networks/cnn_separator.png",
+    ):
         assert (pipeline / "plots" / name).stat().st_size > 1000
     assert len(list((pipeline / "plots/tracks").glob("*.png"))) == 2
     metrics = json.loads((pipeline / "metrics/cnn_separator.json").read_text())
@@ -58,8 +63,17 @@ def everything(*stages: str) -> set[str]:
 
 # Which stages a parameter triggers by itself; what they feed runs after them if their output changes.
 TRIGGERS = [
-    ("seed", 21, {"download", "pretrain", "train_vad", "summarize",
-                 *(f"train@{model}" for model in ("cnn_separator", "cnn_deep_separator", "unet_separator"))}),
+    (
+        "seed",
+        21,
+        {
+            "download",
+            "pretrain",
+            "train_vad",
+            "summarize",
+            *(f"train@{model}" for model in ("cnn_separator", "cnn_deep_separator", "unet_separator")),
+        },
+    ),
     ("download.on_silent_vocals", "skip", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),
     ("profiles.tiny.download.tiny.test", 3, {"download"}),
@@ -102,8 +116,19 @@ TRIGGERS = [
 
 
 # The report is made with few parameters and says most of them at its top; of a profile, the chosen one's.
-SHOWN = ("extract.masks", "plots", "pretrain", "profiles.tiny", "report", "score.hop", "score.window", "seed", "separate",
-         "train", "vad")
+SHOWN = (
+    "extract.masks",
+    "plots",
+    "pretrain",
+    "profiles.tiny",
+    "report",
+    "score.hop",
+    "score.window",
+    "seed",
+    "separate",
+    "train",
+    "vad",
+)
 
 
 @pytest.mark.parametrize(("parameter", "value", "stages"), TRIGGERS, ids=[row[0] for row in TRIGGERS])
@@ -187,11 +212,20 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
     monkeypatch.setenv("SVS_WEIGHTS", str(pipeline / ".cache" / "weights"))
     before = {name: (pipeline / name).read_text() for name in ("params.yaml", "wiring.yaml")}
     wired = {"helper": "data/pretrained", "shared": "separate.common"}
-    methods = {method: wired | {"code": method, "reader": f"separators/{method}", "params": f"separate.{method}",
-                                "needs": f"models/weights/{method}"} for method in PRETRAINED}
+    methods = {
+        method: wired
+        | {
+            "code": method,
+            "reader": f"separators/{method}",
+            "params": f"separate.{method}",
+            "needs": f"models/weights/{method}",
+        }
+        for method in PRETRAINED
+    }
     try:
-        changed_parameters(pipeline, {"methods": methods, "separate": {"spleeter": {
-            "environment": str(spleeter.parent.parent)}}})
+        changed_parameters(
+            pipeline, {"methods": methods, "separate": {"spleeter": {"environment": str(spleeter.parent.parent)}}}
+        )
         done = dvc(pipeline, "repro")
         assert {f"{stage}@{method}" for stage in ("separate", "score") for method in PRETRAINED} <= set(ran(done))
         for method in PRETRAINED:
@@ -204,10 +238,13 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
 
         weights = pipeline / "models/weights"
         test_openunmix.save(weights / "openunmix", "umxhq", {"vocals": test_openunmix.lively("umxhq")})
-        call(pipeline, str(spleeter), "-I", "tests/helpers/spleeter_reference.py", "save", str(weights / "spleeter"), "1")
+        call(
+            pipeline, str(spleeter), "-I", "tests/helpers/spleeter_reference.py", "save", str(weights / "spleeter"), "1"
+        )
         done = dvc(pipeline, "repro")
         assert set(ran(done)) == {"summarize", "plots", "pictures", "report"} | {
-            f"{stage}@{method}" for stage in ("separate", "score") for method in PRETRAINED}
+            f"{stage}@{method}" for stage in ("separate", "score") for method in PRETRAINED
+        }
         scored = pd.read_csv(pipeline / "metrics/scores.csv")
         for method in PRETRAINED:
             assert (scored["method"] == method).sum() == 4
@@ -221,7 +258,7 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
                 if file.name != "README.md":
                     shutil.rmtree(file) if file.is_dir() else file.unlink()
         dvc(pipeline, "repro")
-        call(pipeline, "git", "checkout", "-q", "--", ".")      # the lock and .gitignore still name the two
+        call(pipeline, "git", "checkout", "-q", "--", ".")  # the lock and .gitignore still name the two
     assert call(pipeline, "git", "status", "--porcelain", "--untracked-files=no").stdout == ""
 
 

@@ -54,8 +54,14 @@ def test_killed_in_any_stage_the_next_run_ends_with_the_same_bytes(pipeline, tmp
     for stage, sign in MIDDLE:
         log = tmp_path.parent / f"{tmp_path.name}-{stage}.log"
         with log.open("w") as output:
-            process = subprocess.Popen(["dvc", "repro"], cwd=workspace, env=environment(), stdout=output,
-                                       stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(
+                ["dvc", "repro"],
+                cwd=workspace,
+                env=environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + 300
         while not (logged(log, f"Running stage '{stage}'") and any(workspace.glob(sign))):
             assert process.poll() is None, f"{stage} was over before it could be killed:\n{log.read_text()[-2000:]}"
@@ -78,8 +84,13 @@ def test_a_resumed_training_continues_after_the_epochs_done(pipeline, tmp_path):
     log = tmp_path.parent / f"{tmp_path.name}.log"
     changed_parameters(workspace, {"profiles": {"tiny": {"train": {"cnn_separator": {"epochs": 40}}}}})
     with log.open("w") as output:
-        process = subprocess.Popen([sys.executable, "-m", "stages.train", "cnn_separator"], cwd=workspace,
-                                   env=environment(), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.train", "cnn_separator"],
+            cwd=workspace,
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     while not logged(log, "epoch 2:"):
         assert process.poll() is None, log.read_text()[-2000:]
         time.sleep(0.01)

@@ -7,7 +7,6 @@ import subprocess
 
 import pandas as pd
 import pytest
-from svs.separators.oracle_ibm import OracleIBM
 
 from svs import separators
 from svs.audio.sources import ArraySource, SumSource, WavSource
@@ -17,6 +16,7 @@ from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.score import score_sources
 from svs.separators.chunking import chunks
 from svs.separators.mixture import Mixture
+from svs.separators.oracles import oracle_ibm
 from svs.stems import TARGETS
 from tests.helpers import REPOSITORY
 
@@ -51,17 +51,23 @@ def test_floor_and_ceiling_of_the_real_song_come_out_again(committed, settings, 
     folder = tmp_path / "song"
     name = synthetic.write_stempeg_song(folder)
     stems = {stem: WavSource(folder / f"{stem}.wav") for stem in (*synthetic.STEMS, "mixture")}
-    references = {"vocals": stems["vocals"],
-                  "accompaniment": SumSource([stems[stem] for stem in ("drums", "bass", "other")])}
+    references = {
+        "vocals": stems["vocals"],
+        "accompaniment": SumSource([stems[stem] for stem in ("drums", "bass", "other")]),
+    }
     mixture = stems["mixture"]
     whole = mixture.read(0, mixture.samples)
     svs = settings.extract.masks
     representation = Representation(**{field: getattr(svs, field) for field in Representation.model_fields})
-    for separator in (Mixture(separators.options("mixture", settings).share),
-                      OracleIBM(representation, separators.options("oracle_ibm", settings).channels)):
-        (_, vocals), = chunks(separator, mixture, 60.0, references if separator.needs_references else None)
-        estimates = {"vocals": ArraySource(vocals, mixture.rate),
-                     "accompaniment": ArraySource(whole - vocals, mixture.rate)}
+    for separator in (
+        Mixture(separators.options("mixture", settings).share),
+        oracle_ibm(representation, separators.options("oracle_ibm", settings).channels),
+    ):
+        ((_, vocals),) = chunks(separator, mixture, 60.0, references if separator.needs_references else None)
+        estimates = {
+            "vocals": ArraySource(vocals, mixture.rate),
+            "accompaniment": ArraySource(whole - vocals, mixture.rate),
+        }
         scores = score_sources(references, estimates, settings.score, "bsseval")
         rows = committed[(committed["method"] == separator.name) & (committed["track"] == name)].set_index("target")
         for index, target in enumerate(TARGETS):

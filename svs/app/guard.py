@@ -23,19 +23,27 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _EVERYWHERE = ("0.0.0.0", "::", "")
-_CLOSED = re.compile(r"/(gradio_api/(proxy=|file=https?:|file/https?:|runs|run-history|mcp|deep_link|dev/|openapi"
-                     r"|custom_component)|monitoring|login|logout|svelte|docs$|redoc$|openapi\.json$)", re.IGNORECASE)
-_OUTSIDE = re.compile(r"""<meta[^>]*(?:https?:)?//[^>]*>|<meta\s+(?:property|name)="(?:og|twitter):[^>]*>"""
-                      r"""|<link[^>]*href=["'](?:https?:)?//[^>]*>|<link rel="manifest"[^>]*>"""
-                      r"""|<script[^>]*src=["'](?:https?:)?//[^>]*>\s*</script>""", re.IGNORECASE)
+_CLOSED = re.compile(
+    r"/(gradio_api/(proxy=|file=https?:|file/https?:|runs|run-history|mcp|deep_link|dev/|openapi"
+    r"|custom_component)|monitoring|login|logout|svelte|docs$|redoc$|openapi\.json$)",
+    re.IGNORECASE,
+)
+_OUTSIDE = re.compile(
+    r"""<meta[^>]*(?:https?:)?//[^>]*>|<meta\s+(?:property|name)="(?:og|twitter):[^>]*>"""
+    r"""|<link[^>]*href=["'](?:https?:)?//[^>]*>|<link rel="manifest"[^>]*>"""
+    r"""|<script[^>]*src=["'](?:https?:)?//[^>]*>\s*</script>""",
+    re.IGNORECASE,
+)
 _SCRIPT = re.compile(r"<script(?=[\s>])")
 
 # gradio needs styles in the text of the page, and its HTML component compiles templates (unsafe-eval); scripts in the
 # text run only with the answer's nonce.
-POLICY = ("default-src 'none'; script-src 'self' 'unsafe-eval'{nonce}; style-src 'self' 'unsafe-inline'; "
-          "img-src 'self' data: blob:; media-src 'self' blob: data:; font-src 'self' data:; connect-src 'self'; "
-          "worker-src 'self' blob:; manifest-src 'self'; form-action 'self'; base-uri 'self'; object-src 'none'; "
-          "frame-src 'none'; frame-ancestors 'none'")
+POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'{nonce}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' blob: data:; font-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self' blob:; manifest-src 'self'; form-action 'self'; base-uri 'self'; object-src 'none'; "
+    "frame-src 'none'; frame-ancestors 'none'"
+)
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -56,8 +64,7 @@ class Guard:
         HTML laid into the page's <head>.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], host: str = "127.0.0.1",
-                 head: str = ""):
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], host: str = "127.0.0.1", head: str = ""):
         self._app, self._head = app, head
         self._names = names(host)
         self._any_address = host in _EVERYWHERE
@@ -75,7 +82,7 @@ class Guard:
             await _answer(send, status, text)
             return
         nonce = secrets.token_urlsafe(16)
-        if scope["path"] == "/":        # its text is changed, so it must not come compressed
+        if scope["path"] == "/":  # its text is changed, so it must not come compressed
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"accept-encoding"]}
             await self._app(scope, receive, _Rewriter(send, nonce, self._head))
         else:
@@ -145,8 +152,9 @@ class _Rewriter:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             pairs = [(name.lower(), value) for name, value in message["headers"]]
-            html = self._nonce is not None and any(name == b"content-type" and value.startswith(b"text/html")
-                                                   for name, value in pairs)
+            html = self._nonce is not None and any(
+                name == b"content-type" and value.startswith(b"text/html") for name, value in pairs
+            )
             policy = POLICY.format(nonce=f" 'nonce-{self._nonce}'" if html else "")
             added = [(name.encode(), value.encode()) for name, value in _policies(policy)]
             mine = {name for name, _ in added}
@@ -161,8 +169,9 @@ class _Rewriter:
                 return
             text = cleaned(b"".join(self._body).decode(), self._nonce, self._head).encode()
             length = (b"content-length", str(len(text)).encode())
-            await self._send({**self._start, "headers": [*self._start["headers"], length,
-                                                         (b"cache-control", b"no-store")]})
+            await self._send(
+                {**self._start, "headers": [*self._start["headers"], length, (b"cache-control", b"no-store")]}
+            )
             self._start = None
             message = {"type": "http.response.body", "body": text}
         await self._send(message)
@@ -174,7 +183,15 @@ def _policies(policy: str) -> Iterable[tuple[str, str]]:
 
 
 async def _answer(send: Send, status: int, text: str) -> None:
-    await send({"type": "http.response.start", "status": status,
-                "headers": [(b"content-type", b"text/plain; charset=utf-8"),
-                            (b"content-length", str(len(text)).encode()), (b"connection", b"close")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", str(len(text)).encode()),
+                (b"connection", b"close"),
+            ],
+        }
+    )
     await send({"type": "http.response.body", "body": text.encode()})

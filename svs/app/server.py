@@ -29,20 +29,35 @@ if TYPE_CHECKING:
 log = logging.getLogger("svs")
 
 STATIC = Path(__file__).parent / "static"
-PORTS = 100                                     # tried one after another
+PORTS = 100  # tried one after another
 LOCAL = ("127.0.0.1", "localhost", "::1")
-_TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".png": "image/png",
-          ".json": "application/json"}
+_TYPES = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".png": "image/png",
+    ".json": "application/json",
+}
 # gradio and what it brings along look at these when they are imported.
 _QUIET = {
-    "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_SHARE": "False", "GRADIO_SSR_MODE": "False",
-    "GRADIO_MCP_SERVER": "False", "GRADIO_RUN_HISTORY": "False", "GRADIO_ALLOWED_PATHS": "", "GRADIO_WATCH_DIRS": "",
-    "GRADIO_ROOT_PATH": "", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
-    "SVS_OFFLINE": "1",     # weights that are not there are not fetched either
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_SHARE": "False",
+    "GRADIO_SSR_MODE": "False",
+    "GRADIO_MCP_SERVER": "False",
+    "GRADIO_RUN_HISTORY": "False",
+    "GRADIO_ALLOWED_PATHS": "",
+    "GRADIO_WATCH_DIRS": "",
+    "GRADIO_ROOT_PATH": "",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "SVS_OFFLINE": "1",  # weights that are not there are not fetched either
 }
-_HEAD = ('<title>Singing voice separation</title>'
-         '<link rel="icon" type="image/svg+xml" href="./svs/icon.svg">'
-         '<link rel="stylesheet" href="./svs/page.css"><script src="./svs/page.js" defer></script>')
+_HEAD = (
+    "<title>Singing voice separation</title>"
+    '<link rel="icon" type="image/svg+xml" href="./svs/icon.svg">'
+    '<link rel="stylesheet" href="./svs/page.css"><script src="./svs/page.js" defer></script>'
+)
 
 
 def require() -> None:
@@ -63,10 +78,24 @@ def application(desk: Desk, host: str = "127.0.0.1") -> Guard:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _serve_files(app, desk)
-    gr.mount_gradio_app(app, page.build(desk), path="/", theme=page.theme(), footer_links=[], run_history=False,
-                        allowed_paths=[], blocked_paths=[], max_file_size=desk.limits.bytes, show_error=False,
-                        ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False, root_path="",
-                        favicon_path=str(STATIC / "icon.svg"))
+    gr.mount_gradio_app(
+        app,
+        page.build(desk),
+        path="/",
+        theme=page.theme(),
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        blocked_paths=[],
+        max_file_size=desk.limits.bytes,
+        show_error=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        root_path="",
+        favicon_path=str(STATIC / "icon.svg"),
+    )
     return Guard(app, host, _HEAD)
 
 
@@ -87,7 +116,7 @@ def _serve_files(app: FastAPI, desk: Desk) -> None:
         run = desk.run(token)
         if run is not None and name == "all.zip" and run.files:
             return StreamingResponse(archive(run), media_type="application/zip")
-        path = run.files.get(name) if run is not None else None      # by name: no path leads anywhere else
+        path = run.files.get(name) if run is not None else None  # by name: no path leads anywhere else
         if path is None or not path.is_file():
             raise HTTPException(404)
         return FileResponse(path, media_type=_TYPES.get(path.suffix, "application/octet-stream"))
@@ -135,8 +164,9 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port < 65536:
         raise SettingsError(f"--port: expected 0 to 65535, got {port}")
     try:
-        family, _, _, _, address = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM,
-                                                      flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"--host {host}: no such address ({getattr(error, 'strerror', error)})") from None
     for candidate in range(port, min(port + PORTS, 65536)):
@@ -149,8 +179,9 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError as error:
             endpoint.close()
             if error.errno != errno.EADDRINUSE:
-                raise SettingsError(f"{host}:{candidate}: can't listen there ({error.strerror}); "
-                                    "choose another --host or --port") from None
+                raise SettingsError(
+                    f"{host}:{candidate}: can't listen there ({error.strerror}); choose another --host or --port"
+                ) from None
     raise SettingsError(f"--port: {port} and the {PORTS - 1} ports after it are taken; choose another")
 
 
@@ -182,6 +213,7 @@ def workplace() -> Iterator[Path]:
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP raise SystemExit, so that what has to be cleared away is."""
+
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
@@ -197,8 +229,9 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def serve(project: Project, *, host: str = "127.0.0.1", port: int = 7860, minutes: float = 15.0,
-          show: bool = False) -> None:
+def serve(
+    project: Project, *, host: str = "127.0.0.1", port: int = 7860, minutes: float = 15.0, show: bool = False
+) -> None:
     """Serve the page until the process is interrupted or terminated.
 
     Parameters
@@ -227,13 +260,18 @@ def serve(project: Project, *, host: str = "127.0.0.1", port: int = 7860, minute
         import uvicorn
 
         if host not in LOCAL:
-            log.warning("warning: --host %s lets everybody who can reach this machine use the page, and there is no "
-                        "password", host)
+            log.warning(
+                "warning: --host %s lets everybody who can reach this machine use the page, and there is no password",
+                host,
+            )
         desk = Desk(project, limits, folder / "results")
         app = application(desk, host)
         url = address(host, endpoint.getsockname()[1])
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, server_header=False,
-                                               timeout_graceful_shutdown=1))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=1
+            )
+        )
         print(f"svs is at {url} (Ctrl+C ends it)", flush=True)
         if show:
             threading.Timer(1.0, webbrowser.open, [url]).start()

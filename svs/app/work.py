@@ -21,12 +21,12 @@ from svs.services.recordings import PICTURE, Order, Result, Service, open_song
 log = logging.getLogger("svs")
 
 FORMATS = encode.FORMATS
-PASSAGE = 30.0                                      # s, unless something else is asked for
-WIENER = 3                                          # iterations, at most
-KEPT = 8                                            # separations whose files are kept: the last ones
-_PER_MINUTE = 50_000_000                            # bytes of a recording: 96 kHz stereo, 32-bit float
-_LEAST = 50_000_000                                 # bytes that may always be uploaded
-_ROUNDING = 0.05                                    # s by which a passage may be longer than the limit says
+PASSAGE = 30.0  # s, unless something else is asked for
+WIENER = 3  # iterations, at most
+KEPT = 8  # separations whose files are kept: the last ones
+_PER_MINUTE = 50_000_000  # bytes of a recording: 96 kHz stereo, 32-bit float
+_LEAST = 50_000_000  # bytes that may always be uploaded
+_ROUNDING = 0.05  # s by which a passage may be longer than the limit says
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,11 @@ class Method:
 
 def methods(project: Project) -> list[Method]:
     """All methods but the oracles, looked at without loading one."""
-    return [Method(name, _sentence(known.about), _missing(name, project))
-            for name, known in separators.methods().items() if known.kind is not separators.Kind.ORACLE]
+    return [
+        Method(name, _sentence(known.about), _missing(name, project))
+        for name, known in separators.methods().items()
+        if known.kind is not separators.Kind.ORACLE
+    ]
 
 
 def _sentence(text: str) -> str:
@@ -61,7 +64,7 @@ def _missing(name: str, project: Project) -> str | None:
     check = doctor.method(name, project)
     if check.state == doctor.OK:
         return None
-    advice = check.advice.replace(" (SVS_OFFLINE is set: nothing is downloaded)", "")     # the page sets it itself
+    advice = check.advice.replace(" (SVS_OFFLINE is set: nothing is downloaded)", "")  # the page sets it itself
     words = "; ".join(filter(None, (f"missing {check.found.removeprefix('no ')}".strip(), advice)))
     return words.replace(f"{project.home}/", "")
 
@@ -88,9 +91,11 @@ class Limits:
     def check(self, path: Path, seconds: float) -> None:
         """Raise DataError where a passage is too long."""
         if seconds > self.seconds + _ROUNDING:
-            raise DataError(f"{path}: the passage is {clock(seconds)} long, this page separates up to "
-                            f"{clock(self.seconds)}; choose a shorter duration (or start `svs app` with a larger "
-                            "--max-minutes)")
+            raise DataError(
+                f"{path}: the passage is {clock(seconds)} long, this page separates up to "
+                f"{clock(self.seconds)}; choose a shorter duration (or start `svs app` with a larger "
+                "--max-minutes)"
+            )
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,12 @@ def describe(path: Path) -> str:
     """
     info = decode.probe(path)
     channels = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
-    words = [clock(info.seconds) if info.seconds else "length not stated", f"{info.rate / 1000:g} kHz", channels,
-             info.codec]
+    words = [
+        clock(info.seconds) if info.seconds else "length not stated",
+        f"{info.rate / 1000:g} kHz",
+        channels,
+        info.codec,
+    ]
     return " · ".join(words)
 
 
@@ -257,7 +266,7 @@ class Run:
             self._go_on()
             self._separate()
         except Exception as error:
-            if not self.cancelled:      # else whatever it is, nobody waits for it, and its folder may be gone
+            if not self.cancelled:  # else whatever it is, nobody waits for it, and its folder may be gone
                 self.error = self._words(error)
         finally:
             self._ended = time.monotonic()
@@ -321,8 +330,9 @@ class Run:
         """An error as a sentence for people who see file names, not where the server keeps them."""
         if not isinstance(error, SVSError):
             log.error("the web page: a defect", exc_info=error)
-            return (f"Something went wrong inside svs ({type(error).__name__}); where `svs app` was started it says "
-                    "what.")
+            return (
+                f"Something went wrong inside svs ({type(error).__name__}); where `svs app` was started it says what."
+            )
         return plain(str(error), self.wish, self.folder)
 
 
@@ -356,14 +366,14 @@ class Desk:
     def __init__(self, project: Project, limits: Limits, folder: Path):
         self.project, self.limits, self.folder = project, limits, Path(folder)
         self._turn, self._guard = Lock(), Lock()
-        self._runs: dict[str, Run] = {}        # the one of each visitor, oldest first
+        self._runs: dict[str, Run] = {}  # the one of each visitor, oldest first
 
     def start(self, visitor: str, wish: Wish) -> Run:
         """Begin; the visitor's earlier run is stopped and its files are deleted."""
         run = Run(self.project, wish, self.limits, self.folder, self._turn)
         with self._guard:
             gone = [self._runs.pop(visitor)] if visitor in self._runs else []
-            over = [name for name, other in self._runs.items() if other.ended][:max(0, len(self._runs) - KEPT + 1)]
+            over = [name for name, other in self._runs.items() if other.ended][: max(0, len(self._runs) - KEPT + 1)]
             gone += [self._runs.pop(name) for name in over]
             self._runs[visitor] = run
         for old in gone:

@@ -33,9 +33,9 @@ from svs.errors import DataError
 
 log = logging.getLogger("svs")
 
-_BLOCK = 1 << 22                # bytes of float samples looked at at a time
-_SILENT = 2.0**-24              # peak below which not even 24 bits hold anything
-TOLERANCE = 4096               # samples by which healthy lossy files differ from what they state: padding and delay
+_BLOCK = 1 << 22  # bytes of float samples looked at at a time
+_SILENT = 2.0**-24  # peak below which not even 24 bits hold anything
+TOLERANCE = 4096  # samples by which healthy lossy files differ from what they state: padding and delay
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "imf"}
 # Streams of self-contained frames, which players follow across junk: cut out of broadcasts, joined end to end, with
 # tags in between.  A frame lost there is no reason to refuse a song.  And wav: of one written to a pipe ffmpeg takes
@@ -103,24 +103,40 @@ def probe(path: Path) -> Info:
         content = {}
     container = content.get("format", {})
     if done.returncode or not container:
-        raise recording_error(path, f"expected a recording, ffprobe can't read it ({last_words(done.stderr, path)}): it is no audio "
-                           "or video file, or it is truncated; fetch or copy it again, or choose another file")
+        raise recording_error(
+            path,
+            f"expected a recording, ffprobe can't read it ({last_words(done.stderr, path)}): it is no audio "
+            "or video file, or it is truncated; fetch or copy it again, or choose another file",
+        )
     if _PLAYLISTS & set(container.get("format_name", "").split(",")):
         raise recording_error(path, "expected a recording, this is a playlist; name the recordings themselves")
     streams = content.get("streams", [])
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
     if audio is None:
         kinds = sorted({stream.get("codec_type", "unknown") for stream in streams}) or ["nothing"]
-        raise recording_error(path, f"expected a recording, found no audio in it ({' and '.join(kinds)} only); "
-                           "choose a file that sounds")
+        raise recording_error(
+            path, f"expected a recording, found no audio in it ({' and '.join(kinds)} only); choose a file that sounds"
+        )
     rate, channels = int(audio.get("sample_rate", 0)), int(audio.get("channels", 0))
     if not rate or not channels:
-        raise recording_error(path, f"expected a recording, found no audio in it (its name or first bytes suggest "
-                           f"{audio.get('codec_name', 'audio')}, nothing else does); choose another file")
+        raise recording_error(
+            path,
+            f"expected a recording, found no audio in it (its name or first bytes suggest "
+            f"{audio.get('codec_name', 'audio')}, nothing else does); choose another file",
+        )
     seconds, offset = _stated_seconds(audio, streams, container)
     tags = {key.lower(): str(value) for key, value in {**audio.get("tags", {}), **container.get("tags", {})}.items()}
-    return Info(path, rate, channels, seconds, audio.get("codec_name", "unknown"), tags,
-                container.get("format_name", ""), b"Estimating duration" in done.stderr, offset)
+    return Info(
+        path,
+        rate,
+        channels,
+        seconds,
+        audio.get("codec_name", "unknown"),
+        tags,
+        container.get("format_name", ""),
+        b"Estimating duration" in done.stderr,
+        offset,
+    )
 
 
 def _stated_seconds(audio: dict, streams: list[dict], container: dict) -> tuple[float | None, float]:
@@ -128,13 +144,14 @@ def _stated_seconds(audio: dict, streams: list[dict], container: dict) -> tuple[
     if seconds := _seconds(audio.get("duration")):
         return seconds, 0.0
     offset = max(_seconds(audio.get("start_time")), 0.0)
-    for key, value in audio.get("tags", {}).items():       # Matroska: "00:00:09.003000000"
+    for key, value in audio.get("tags", {}).items():  # Matroska: "00:00:09.003000000"
         if key.upper().startswith("DURATION") and re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", value):
             hours, minutes, rest = value.split(":")
             return int(hours) * 3600 + int(minutes) * 60 + float(rest), offset
     # A container's length is that of its longest stream.
-    others = [stream for stream in streams
-              if stream is not audio and not stream.get("disposition", {}).get("attached_pic")]
+    others = [
+        stream for stream in streams if stream is not audio and not stream.get("disposition", {}).get("attached_pic")
+    ]
     return (_seconds(container.get("duration")) or None if not others else None), offset
 
 
@@ -182,7 +199,7 @@ class Recording:
         audio = np.empty((stop - start, self.channels), dtype="<f4")
         view, position = memoryview(audio).cast("B") if audio.size else b"", start * frame
         while len(view):
-            count = os.preadv(self._file.fileno(), [view[:1 << 30]], position)
+            count = os.preadv(self._file.fileno(), [view[: 1 << 30]], position)
             if not count:
                 raise DataError(f"{self.info.path}: its decoded samples went away; run again")
             view, position = view[count:], position + count
@@ -190,8 +207,13 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path, start: float = 0.0, duration: float | None = None, folder: Path | None = None,
-           progress: Callable[[float], None] | None = None) -> Iterator[Recording]:
+def open_recording(
+    path: Path,
+    start: float = 0.0,
+    duration: float | None = None,
+    folder: Path | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[Recording]:
     """Decode a recording, or a passage of it, for reading in blocks.
 
     The first audio stream is decoded once, from its beginning, and cut by
@@ -234,8 +256,9 @@ def open_recording(path: Path, start: float = 0.0, duration: float | None = None
         file = tempfile.TemporaryFile(dir=folder, prefix="svs-", buffering=0)  # noqa: SIM115 (closed below)
     except OSError as error:
         where = folder or tempfile.gettempdir()
-        raise DataError(one_line(f"{where}: can't keep decoded samples there ({error.strerror}); "
-                                  "set TMPDIR to another folder")) from None
+        raise DataError(
+            one_line(f"{where}: can't keep decoded samples there ({error.strerror}); set TMPDIR to another folder")
+        ) from None
     with file:
         try:
             samples, peak = _decode(info, file, first, wanted, progress)
@@ -244,13 +267,18 @@ def open_recording(path: Path, start: float = 0.0, duration: float | None = None
                 raise
             seconds = duration or (info.seconds or 0.0) - start
             need = f"about {seconds * info.rate * info.channels * 4 / 1e6:.0f} MB" if seconds > 0 else "more space"
-            raise DataError(one_line(f"{folder or tempfile.gettempdir()}: the disk is full; {info.path} needs {need} "
-                                      "to be decoded; free some space or set TMPDIR to another disk")) from None
+            raise DataError(
+                one_line(
+                    f"{folder or tempfile.gettempdir()}: the disk is full; {info.path} needs {need} "
+                    "to be decoded; free some space or set TMPDIR to another disk"
+                )
+            ) from None
         yield Recording(info, file, first, samples, peak)
 
 
-def _decode(info: Info, file: IO[bytes], first: int, wanted: int | None,
-            progress: Callable[[float], None] | None) -> tuple[int, float]:
+def _decode(
+    info: Info, file: IO[bytes], first: int, wanted: int | None, progress: Callable[[float], None] | None
+) -> tuple[int, float]:
     """Write samples [first, first + wanted) as raw float32; how many there were, and the largest."""
     strict = [] if _LENIENT & set(info.container.split(",")) else ["-xerror"]
     if info.codec in _CHECKSUMS:
@@ -263,36 +291,48 @@ def _decode(info: Info, file: IO[bytes], first: int, wanted: int | None,
         running.stop()
 
 
-def _received(info: Info, running: Running, file: IO[bytes], first: int, wanted: int | None,
-              progress: Callable[[float], None] | None) -> tuple[int, float]:
+def _received(
+    info: Info,
+    running: Running,
+    file: IO[bytes],
+    first: int,
+    wanted: int | None,
+    progress: Callable[[float], None] | None,
+) -> tuple[int, float]:
     frame = 4 * info.channels
     last = None if wanted is None else first + wanted
     expected = min(filter(None, (last, round((info.seconds or 0.0) * info.rate))), default=None)
-    position, peak = 0, 0.0                                 # samples decoded so far, kept or not
+    position, peak = 0, 0.0  # samples decoded so far, kept or not
     while last is None or position < last:
         data = running.process.stdout.read(max(_BLOCK // frame, 1) * frame)
-        block = np.frombuffer(data[:len(data) // frame * frame], dtype="<f4").reshape(-1, info.channels)
+        block = np.frombuffer(data[: len(data) // frame * frame], dtype="<f4").reshape(-1, info.channels)
         if not len(block):
             _check_end(info, running, position)
             break
-        kept = block[max(first - position, 0):None if last is None else last - position]
+        kept = block[max(first - position, 0) : None if last is None else last - position]
         if len(kept):
-            largest = float(np.abs(kept).max())             # NaN and infinity come through
+            largest = float(np.abs(kept).max())  # NaN and infinity come through
             if not math.isfinite(largest):
                 bad = int(np.argmin(np.isfinite(kept).all(axis=1))) + max(first, position)
-                raise recording_error(info.path, f"expected finite samples, found NaN or infinity at {bad / info.rate:.3f} s; "
-                                        "export it again, or choose a passage without that place")
+                raise recording_error(
+                    info.path,
+                    f"expected finite samples, found NaN or infinity at {bad / info.rate:.3f} s; "
+                    "export it again, or choose a passage without that place",
+                )
             peak = max(peak, largest)
             view = memoryview(kept).cast("B")
             while len(view):
-                view = view[file.write(view):]
+                view = view[file.write(view) :]
         position += len(block)
         if progress and expected:
             progress(min(position / expected, 1.0))
     samples = min(position, last or position) - first
     if samples <= 0:
-        raise recording_error(info.path, f"expected a passage from {first / info.rate:.2f} s on, the recording is "
-                                f"{position / info.rate:.2f} s long; choose an earlier start")
+        raise recording_error(
+            info.path,
+            f"expected a passage from {first / info.rate:.2f} s on, the recording is "
+            f"{position / info.rate:.2f} s long; choose an earlier start",
+        )
     if progress:
         progress(1.0)
     return samples, peak
@@ -307,24 +347,32 @@ def _check_end(info: Info, running: Running, samples: int) -> None:
         raise recording_error(info.path, f"expected a recording, found no audio in it ({reason}); choose another file")
     advice = "the file is truncated or damaged; fetch or copy it again, or choose a passage before that"
     if status:
-        raise recording_error(info.path, f"decoding ends at {got:.2f} s{_of(info)} ({running.words(info.path)}): {advice}")
+        raise recording_error(
+            info.path, f"decoding ends at {got:.2f} s{_of(info)} ({running.words(info.path)}): {advice}"
+        )
     missing = _missing_bytes(info.path, info.container)
     if missing:
-        raise recording_error(info.path, f"the header says {missing} bytes more than there are, the audio ends at {got:.2f} s: "
-                                f"{advice}")
+        raise recording_error(
+            info.path, f"the header says {missing} bytes more than there are, the audio ends at {got:.2f} s: {advice}"
+        )
     if running.ended_early:
         raise recording_error(info.path, f"the file ends in the middle, at {got:.2f} s{_of(info)}: {advice}")
-    if info.seconds is not None and not info.estimated and info.container != "avi":    # avi rounds its rate to bytes
+    if info.seconds is not None and not info.estimated and info.container != "avi":  # avi rounds its rate to bytes
         stated = info.seconds * info.rate
         exact = info.container in _COUNTED and _LOSSLESS.match(info.codec)
         tolerance = 1 if exact else TOLERANCE + 0.001 * stated + info.offset * info.rate
         if samples < stated - tolerance:
-            raise recording_error(info.path, f"expected {info.seconds:.2f} s of audio, as its header says, could decode "
-                                    f"{got:.2f} s: {advice}")
+            raise recording_error(
+                info.path,
+                f"expected {info.seconds:.2f} s of audio, as its header says, could decode {got:.2f} s: {advice}",
+            )
     if running.errors:
-        if running.errors > 2 + got / 60:       # junk at both ends, and a tag now and then in between
-            raise recording_error(info.path, f"{running.errors} pieces of it can't be decoded ({running.words(info.path)}): "
-                                    "the file is damaged; fetch or copy it again")
+        if running.errors > 2 + got / 60:  # junk at both ends, and a tag now and then in between
+            raise recording_error(
+                info.path,
+                f"{running.errors} pieces of it can't be decoded ({running.words(info.path)}): "
+                "the file is damaged; fetch or copy it again",
+            )
         log.warning("%s", one_line(f"{info.path}: left out {running.errors} damaged piece(s)"))
 
 
@@ -355,7 +403,7 @@ def _missing_of_riff(file: IO[bytes], size: int) -> int:
         if name == b"ds64":
             large = struct.unpack("<8xQ", file.read(16))[0]
         last = name == b"data" or (name == b"LIST" and file.read(4) == b"movi")
-        if last and length in (0, 2**32 - 1):       # written to a pipe, or larger than 4 GiB
+        if last and length in (0, 2**32 - 1):  # written to a pipe, or larger than 4 GiB
             length = large or 0
         if last or position + length > size:
             return max(position + length - size, 0)
@@ -364,16 +412,16 @@ def _missing_of_riff(file: IO[bytes], size: int) -> int:
 
 
 def _missing_of_ogg(file: IO[bytes], size: int) -> int:
-    start = max(size - 2**17, 0)            # a page is 65307 bytes at most
+    start = max(size - 2**17, 0)  # a page is 65307 bytes at most
     file.seek(start)
     tail = file.read()
     page = tail.rfind(b"OggS\x00")
     if page < 0:
         return 0
-    header = tail[page:page + 27]
+    header = tail[page : page + 27]
     if len(header) < 27:
         return 27 - len(header)
-    table = tail[page + 27:page + 27 + header[26]]
+    table = tail[page + 27 : page + 27 + header[26]]
     return max(27 + header[26] + sum(table) - (len(tail) - page), 0)
 
 

@@ -18,13 +18,24 @@ from svs.audio.sources import Source, WavWriter
 from svs.runtime.files import written
 
 FORMATS = ("wav", "flac", "mp3")
-_LARGEST_WAV = 2**32 - 2**16    # bytes of samples in a wav with 32-bit sizes
-_TAGS = ("title", "artist", "album", "album_artist", "composer", "date", "track", "disc", "genre", "comment",
-         "copyright")
+_LARGEST_WAV = 2**32 - 2**16  # bytes of samples in a wav with 32-bit sizes
+_TAGS = (
+    "title",
+    "artist",
+    "album",
+    "album_artist",
+    "composer",
+    "date",
+    "track",
+    "disc",
+    "genre",
+    "comment",
+    "copyright",
+)
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 # What LAME multiplies samples by at constant bit rates (kbit/s) up to these; above, nothing.
 _LAME_SCALES = {160: 0.95, 192: 0.97, 224: 0.98}
-_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")     # the only ones that flac names
+_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")  # the only ones that flac names
 # What a channel of 3 to 8 in those layouts gives to the left and the right (ITU-R BS.775: -3 dB, no bass channel).
 _LEFT, _RIGHT, _BOTH, _NONE = (1.0, 0.0), (0.0, 1.0), (0.5**0.5, 0.5**0.5), (0.0, 0.0)
 _SIDES = [(0.5**0.5, 0.0), (0.0, 0.5**0.5)]
@@ -38,8 +49,9 @@ _DOWNMIX = {
 }
 
 
-def encode(source: Source, target: Path, codec: str, tags: Mapping[str, str] | None = None, *,
-           bitrate: int | None = None) -> list[str]:
+def encode(
+    source: Source, target: Path, codec: str, tags: Mapping[str, str] | None = None, *, bitrate: int | None = None
+) -> list[str]:
     """Write a source as wav, flac or mp3, block by block, whole or not at all.
 
     The same samples and tags give the same bytes (with the same ffmpeg).
@@ -108,15 +120,25 @@ def _blocks(source: Source, target: Path) -> Iterator[np.ndarray]:
 
 
 def _encode_wav(source: Source, target: Path, temporary: Path, tags: dict[str, str], notes: list[str]) -> None:
-    _pipe(_blocks(source, target), target, temporary, tags, source.rate, source.channels,
-          output=["-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"])
+    _pipe(
+        _blocks(source, target),
+        target,
+        temporary,
+        tags,
+        source.rate,
+        source.channels,
+        output=["-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"],
+    )
 
 
 def _encode_flac(source: Source, target: Path, temporary: Path, tags: dict[str, str], notes: list[str]) -> None:
     # Above 65 kHz flac counts in tens of Hz, and ffmpeg's encoder stops one short.
     if source.channels > len(_LAYOUTS) or source.rate >= (655_350 if source.rate % 10 == 0 else 65_535):
-        raise recording_error(target, "flac holds 8 channels and 655 kHz (in tens of Hz) at most, these are "
-                             f"{source.channels} channels at {source.rate} Hz; choose wav")
+        raise recording_error(
+            target,
+            "flac holds 8 channels and 655 kHz (in tens of Hz) at most, these are "
+            f"{source.channels} channels at {source.rate} Hz; choose wav",
+        )
     clipped = 0
 
     def rounded() -> Iterator[np.ndarray]:
@@ -129,14 +151,24 @@ def _encode_flac(source: Source, target: Path, temporary: Path, tags: dict[str, 
 
     # Other layouts of as many channels would be mixed into the one that the format names.
     layout = ["-channel_layout", _LAYOUTS[source.channels - 1]]
-    _pipe(rounded(), target, temporary, tags, source.rate, source.channels, sample="s32le", layout=layout,
-          output=["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"])
+    _pipe(
+        rounded(),
+        target,
+        temporary,
+        tags,
+        source.rate,
+        source.channels,
+        sample="s32le",
+        layout=layout,
+        output=["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"],
+    )
     if clipped:
         notes.append(f"{clipped} samples beyond full scale were clipped (wav keeps them)")
 
 
-def _encode_mp3(source: Source, target: Path, temporary: Path, tags: dict[str, str], notes: list[str],
-                bitrate: int | None = None) -> None:
+def _encode_mp3(
+    source: Source, target: Path, temporary: Path, tags: dict[str, str], notes: list[str], bitrate: int | None = None
+) -> None:
     if source.channels > max(_DOWNMIX):
         raise recording_error(target, f"mp3 holds 2 channels, these are {source.channels}; choose wav")
     blocks, rate, channels = _blocks(source, target), source.rate, source.channels
@@ -152,8 +184,15 @@ def _encode_mp3(source: Source, target: Path, temporary: Path, tags: dict[str, s
     if rate >= 32000 and bitrate is not None:
         scale = next((scale for highest, scale in _LAME_SCALES.items() if bitrate <= highest), 1.0)
         blocks = (block / np.float32(scale) for block in blocks)
-    _pipe(blocks, target, temporary, tags, rate, channels,
-          output=["-c:a", "libmp3lame", *quality, "-id3v2_version", "3", "-f", "mp3"])
+    _pipe(
+        blocks,
+        target,
+        temporary,
+        tags,
+        rate,
+        channels,
+        output=["-c:a", "libmp3lame", *quality, "-id3v2_version", "3", "-f", "mp3"],
+    )
 
 
 def _mixed_down(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
@@ -174,12 +213,38 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, new_rate: int, channels:
     yield stream.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True)
 
 
-def _pipe(blocks: Iterator[np.ndarray], target: Path, temporary: Path, tags: Mapping[str, str], rate: int,
-          channels: int, output: list[str], sample: str = "f32le", layout: Sequence[str] = ()) -> None:
+def _pipe(
+    blocks: Iterator[np.ndarray],
+    target: Path,
+    temporary: Path,
+    tags: Mapping[str, str],
+    rate: int,
+    channels: int,
+    output: list[str],
+    sample: str = "f32le",
+    layout: Sequence[str] = (),
+) -> None:
     """Blocks (samples, channels) through ffmpeg into `temporary`; errors speak of `target`."""
     metadata = [text for key, value in tags.items() for text in ("-metadata", f"{key}={value}")]
-    arguments = ["-xerror", "-f", sample, "-ar", str(rate), "-ac", str(channels), *layout, "-i", "pipe:0",
-                 *metadata, "-fflags", "+bitexact", "-flags:a", "+bitexact", *output, f"file:{temporary}"]
+    arguments = [
+        "-xerror",
+        "-f",
+        sample,
+        "-ar",
+        str(rate),
+        "-ac",
+        str(channels),
+        *layout,
+        "-i",
+        "pipe:0",
+        *metadata,
+        "-fflags",
+        "+bitexact",
+        "-flags:a",
+        "+bitexact",
+        *output,
+        f"file:{temporary}",
+    ]
     running = Running(arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     dtype = {"f32le": "<f4", "s32le": "<i4"}[sample]
     count = 0
@@ -189,15 +254,16 @@ def _pipe(blocks: Iterator[np.ndarray], target: Path, temporary: Path, tags: Map
                 running.process.stdin.write(np.ascontiguousarray(block, dtype=dtype))
                 count += len(block)
             running.process.stdin.close()
-        except BrokenPipeError:     # ffmpeg has ended; what it said tells why
+        except BrokenPipeError:  # ffmpeg has ended; what it said tells why
             pass
         if running.ended() or not temporary.is_file():
             if running.full:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))      # `written` says how much there is
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # `written` says how much there is
             raise recording_error(target, f"ffmpeg can't write it ({running.words(temporary)}); nothing was written")
     finally:
         running.stop()
     stated = seconds_in(temporary)
     if abs(stated * rate - count) > 2 * TOLERANCE:
-        raise recording_error(target, f"expected {count / rate:.2f} s, ffmpeg wrote {stated:.2f} s: "
-                             "nothing was written; run again")
+        raise recording_error(
+            target, f"expected {count / rate:.2f} s, ffmpeg wrote {stated:.2f} s: nothing was written; run again"
+        )

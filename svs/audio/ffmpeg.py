@@ -19,8 +19,10 @@ from svs.runtime.process import unbroken
 def require_ffmpeg() -> None:
     for program in ("ffmpeg", "ffprobe"):
         if shutil.which(program) is None:
-            raise DataError(f"reading and writing recordings needs ffmpeg and ffprobe, there is no {program} on the "
-                            "PATH; run `make setup`, `apt install ffmpeg` (Debian, Ubuntu) or `brew install ffmpeg`")
+            raise DataError(
+                f"reading and writing recordings needs ffmpeg and ffprobe, there is no {program} on the "
+                "PATH; run `make setup`, `apt install ffmpeg` (Debian, Ubuntu) or `brew install ffmpeg`"
+            )
 
 
 def require_file(path: Path) -> None:
@@ -32,7 +34,9 @@ def require_file(path: Path) -> None:
     except FileNotFoundError:
         raise recording_error(path, "expected a recording, there is no such file; check the name") from None
     except (OSError, ValueError) as error:
-        raise recording_error(path, f"expected a recording, can't open it ({getattr(error, 'strerror', error)})") from None
+        raise recording_error(
+            path, f"expected a recording, can't open it ({getattr(error, 'strerror', error)})"
+        ) from None
     if stat.S_ISDIR(kind.st_mode):
         raise recording_error(path, "expected a recording, this is a folder; name a file in it")
     if not stat.S_ISREG(kind.st_mode):
@@ -67,9 +71,9 @@ class Running:
 
     def __init__(self, arguments: Sequence[str], **pipes: int):
         command = ["ffmpeg", "-v", "repeat+error", "-nostdin", "-y", *arguments]
-        self.errors = 0             # pieces that could not be decoded
-        self.ended_early = False    # the container ends before it should
-        self.full = False           # the disk is
+        self.errors = 0  # pieces that could not be decoded
+        self.ended_early = False  # the container ends before it should
+        self.full = False  # the disk is
         self._lines: deque[bytes] = deque(maxlen=20)
         with unbroken(self.stop):
             self.process = subprocess.Popen(command, stderr=subprocess.PIPE, **pipes)
@@ -98,6 +102,6 @@ class Running:
         self.process.kill()
         self.ended()
         for pipe in filter(None, (self.process.stdin, self.process.stdout)):
-            with suppress(OSError):     # nobody reads what was still to be written
+            with suppress(OSError):  # nobody reads what was still to be written
                 pipe.close()
         self.process.stderr.close()

@@ -12,12 +12,64 @@ from pathlib import Path
 from svs.audio.ffmpeg import recording_error
 from svs.errors import DataError
 
-EXTENSIONS = frozenset((
-    "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "avi", "caf", "dff", "dsf", "dts",
-    "eac3", "flac", "flv", "m2ts", "m4a", "m4b", "m4v", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpa", "mpc",
-    "mpeg", "mpg", "mts", "oga", "ogg", "ogv", "opus", "ra", "rm", "rf64", "shn", "snd", "spx", "tak", "ts",
-    "tta", "vob", "w64", "wav", "wave", "webm", "wma", "wmv", "wv",
-))
+EXTENSIONS = frozenset(
+    (
+        "3gp",
+        "aac",
+        "ac3",
+        "aif",
+        "aifc",
+        "aiff",
+        "alac",
+        "amr",
+        "ape",
+        "au",
+        "avi",
+        "caf",
+        "dff",
+        "dsf",
+        "dts",
+        "eac3",
+        "flac",
+        "flv",
+        "m2ts",
+        "m4a",
+        "m4b",
+        "m4v",
+        "mka",
+        "mkv",
+        "mov",
+        "mp2",
+        "mp3",
+        "mp4",
+        "mpa",
+        "mpc",
+        "mpeg",
+        "mpg",
+        "mts",
+        "oga",
+        "ogg",
+        "ogv",
+        "opus",
+        "ra",
+        "rm",
+        "rf64",
+        "shn",
+        "snd",
+        "spx",
+        "tak",
+        "ts",
+        "tta",
+        "vob",
+        "w64",
+        "wav",
+        "wave",
+        "webm",
+        "wma",
+        "wmv",
+        "wv",
+    )
+)
 
 
 def find_recordings(arguments: Sequence[str | Path]) -> list[Path]:
@@ -55,8 +107,11 @@ def _found(path: Path, text: str) -> list[Path]:
         return [path]
     if mode is not None:
         if not (inside := _inside(path)):
-            raise recording_error(path, "expected a folder of recordings, there is none in it; "
-                               "name another folder, or a file whatever its extension")
+            raise recording_error(
+                path,
+                "expected a folder of recordings, there is none in it; "
+                "name another folder, or a file whatever its extension",
+            )
         return inside
     if not glob.has_magic(text):
         raise recording_error(path, "expected a recording or a folder, there is no such file; check the name")
@@ -69,7 +124,9 @@ def _found(path: Path, text: str) -> list[Path]:
         elif match.is_file() and (any_kind or _is_recording(match)):
             matches.append(match)
     if not matches:
-        raise recording_error(path, "expected recordings, the pattern matches none; check it, and quote it for the shell")
+        raise recording_error(
+            path, "expected recordings, the pattern matches none; check it, and quote it for the shell"
+        )
     return matches
 
 

@@ -49,8 +49,10 @@ class WavSource:
         except soundfile.LibsndfileError as error:
             raise DataError(f"{self.path}: could be opened before, can't be read any more ({error})") from None
         if len(audio) != stop - start:
-            raise DataError(f"{self.path}: expected {stop - start} samples at {start}, got {len(audio)}: "
-                            "the file is truncated; fetch it again")
+            raise DataError(
+                f"{self.path}: expected {stop - start} samples at {start}, got {len(audio)}: "
+                "the file is truncated; fetch it again"
+            )
         return audio
 
 
@@ -138,11 +140,23 @@ class WavWriter:
         size = self.samples * self._channels * 4
         if size > 2**32 - 64:
             raise DataError("a float wav can't hold more than 4 GiB; separate a shorter passage")
-        return (struct.pack("<4sI4s", b"RIFF", 50 + size, b"WAVE")
-                + struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, self._channels, self._rate,
-                              self._rate * self._channels * 4, self._channels * 4, 32, 0)
-                + struct.pack("<4sII", b"fact", 4, self.samples)
-                + struct.pack("<4sI", b"data", size))
+        return (
+            struct.pack("<4sI4s", b"RIFF", 50 + size, b"WAVE")
+            + struct.pack(
+                "<4sIHHIIHHH",
+                b"fmt ",
+                18,
+                3,
+                self._channels,
+                self._rate,
+                self._rate * self._channels * 4,
+                self._channels * 4,
+                32,
+                0,
+            )
+            + struct.pack("<4sII", b"fact", 4, self.samples)
+            + struct.pack("<4sI", b"data", size)
+        )
 
     def write(self, audio: np.ndarray) -> None:
         """Append float samples (samples, channels)."""

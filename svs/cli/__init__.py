@@ -15,8 +15,20 @@ from svs.cli.options import app
 from svs.errors import SettingsError
 from svs.runtime.process import main as run
 
-__all__ = ["doctor", "extract", "main", "methods", "report", "revisions", "score", "separate", "train", "vad",
-           "voice", "web"]
+__all__ = [
+    "doctor",
+    "extract",
+    "main",
+    "methods",
+    "report",
+    "revisions",
+    "score",
+    "separate",
+    "train",
+    "vad",
+    "voice",
+    "web",
+]
 
 # What `svs -h` shows, in its order.
 _PANELS = {
@@ -45,7 +57,7 @@ def _command(arguments: list[str]) -> None:
         command = context.command_path if context is not None else f"svs {arguments[0]}"
         text = " ".join(error.format_message().split()).rstrip(".").replace("Input should be", "expected")
         raise SettingsError(f"{text[:1].lower()}{text[1:]}; see `{command} -h`") from None
-    except Abort:           # Ctrl-D at a question leaves as Ctrl-C does
+    except Abort:  # Ctrl-D at a question leaves as Ctrl-C does
         code = 130
     if code:
         sys.exit(code)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNDERSCORES = {"token_normalize_func": lambda name: name.replace("_", "-")}
 
 
-VALIDATION = 5        # of the excerpts of a training track, one in so many is drawn of a validation track
+VALIDATION = 5  # of the excerpts of a training track, one in so many is drawn of a validation track
 
 
 def checked_mode(given: str) -> str:
@@ -32,8 +32,10 @@ def checked_mode(given: str) -> str:
 def refuse_excerpt_options(**given: Any) -> None:
     """Refuse what is said of excerpts in the mode that has none."""
     if wrong := [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]:
-        raise SettingsError(f"{', '.join(wrong)}: mode MIX keeps whole stems, of which passages are cut while a "
-                            "network is trained from its beginning (train.NETWORK in params.yaml); leave it out")
+        raise SettingsError(
+            f"{', '.join(wrong)}: mode MIX keeps whole stems, of which passages are cut while a "
+            "network is trained from its beginning (train.NETWORK in params.yaml); leave it out"
+        )
 
 
 def checked_label_width(mode: str, given: int | None, width: int) -> int | None:
@@ -70,6 +72,6 @@ def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Itera
             yield scratch
             scratch.done()
         finally:
-            with suppress(OSError):        # nothing to go on from, or it is done
+            with suppress(OSError):  # nothing to go on from, or it is done
                 scratch.path.rmdir()
                 scratch.path.parent.rmdir()

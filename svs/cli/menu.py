@@ -49,19 +49,34 @@ def ask(given: Request) -> Request:
     # What needs no training, where none of our nets is trained.
     ticked = given.methods or [doctor.default(here) or "repet_sim"]
     methods = questionary.checkbox(
-        "Methods (space to choose)", validate=lambda picked: bool(picked) or "choose at least one",
-        choices=[_choice(name, method.about, here, name in ticked)
-                 for name, method in separators.methods().items() if name not in oracles]).unsafe_ask()
+        "Methods (space to choose)",
+        validate=lambda picked: bool(picked) or "choose at least one",
+        choices=[
+            _choice(name, method.about, here, name in ticked)
+            for name, method in separators.methods().items()
+            if name not in oracles
+        ],
+    ).unsafe_ask()
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
-    duration = questionary.text("Duration in seconds (empty: to the end)", validate=_seconds_or_nothing,
-                                default="" if given.duration is None else f"{given.duration:.10g}").unsafe_ask()
+    duration = questionary.text(
+        "Duration in seconds (empty: to the end)",
+        validate=_seconds_or_nothing,
+        default="" if given.duration is None else f"{given.duration:.10g}",
+    ).unsafe_ask()
     output = questionary.path("Folder of the results", default=str(given.output), only_directories=True).unsafe_ask()
     wiener = given.wiener
     if set(methods) & set(separators.of_group("cnn")):
         wiener = questionary.confirm("Wiener filter after our nets?", default=given.wiener).unsafe_ask()
-    return replace(given, songs=songs, tracks=chosen, methods=methods, start=float(start),
-                   duration=float(duration) if duration.strip() else None, output=Path(output).expanduser(),
-                   wiener=wiener)
+    return replace(
+        given,
+        songs=songs,
+        tracks=chosen,
+        methods=methods,
+        start=float(start),
+        duration=float(duration) if duration.strip() else None,
+        output=Path(output).expanduser(),
+        wiener=wiener,
+    )
 
 
 def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Choice:
@@ -70,8 +85,9 @@ def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Ch
     from svs.services import doctor
 
     untrained = separators.find_method(name).kind is separators.Kind.NET and not doctor.method(name, here).ok
-    return questionary.Choice(f"{name}: {text}", name, checked=ticked and not untrained,
-                              disabled="not trained" if untrained else None)
+    return questionary.Choice(
+        f"{name}: {text}", name, checked=ticked and not untrained, disabled="not trained" if untrained else None
+    )
 
 
 def _exists(text: str) -> bool | str:

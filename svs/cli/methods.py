@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     pass
 
 
-
 @app.command()
 def methods(
     weights: options.Weights = None,
@@ -31,6 +30,8 @@ def methods(
     chosen = doctor.default(here)
     for method, check in states.items():
         word = " (the default)" if method == chosen else ""
-        print(f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.find_method(method).about}{word}")
+        print(
+            f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.find_method(method).about}{word}"
+        )
         if check.advice:
             print(f"{'':<{column}}           {check.advice}")

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from svs.config.project import Project
 
 app = typer.Typer(
-    name="svs", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    name="svs",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Singing voice separation: take songs apart into vocals and accompaniment.",
 )
@@ -43,23 +46,38 @@ def _louder(value: bool) -> bool:
     return value
 
 
-ProjectFolder = Annotated[Path | None, typer.Option(
-    "--project", help="Folder of params.yaml and models/ (default: this one or the nearest above; or $SVS_PROJECT).",
-    show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option(
-    "--set", "-S", metavar="KEY=VALUE", help="A parameter of params.yaml, for instance separate.repet_sim.reach=20.",
-    show_default=False)]
+ProjectFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        help="Folder of params.yaml and models/ (default: this one or the nearest above; or $SVS_PROJECT).",
+        show_default=False,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-S",
+        metavar="KEY=VALUE",
+        help="A parameter of params.yaml, for instance separate.repet_sim.reach=20.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", callback=_quieter)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Everything.", callback=_louder)]
 Start = Annotated[float, typer.Option(metavar="SECONDS", help="Where the passage starts.", min=0.0)]
 Duration = Annotated[float | None, typer.Option(metavar="SECONDS", help="Its length.", show_default="to the end")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is already there.")]
-Weights = Annotated[Path | None, typer.Option(
-    help="Folder of pretrained weights (open-unmix, spleeter).", show_default=False)]
+Weights = Annotated[
+    Path | None, typer.Option(help="Folder of pretrained weights (open-unmix, spleeter).", show_default=False)
+]
 Picture = Annotated[bool, typer.Option("--picture/--no-picture", help="Draw spectrograms of mixture, estimate, mask.")]
-Format = Annotated[str, typer.Option("--format", "-f", metavar="wav|flac|mp3",
-                                     help="Of the results: wav has 32-bit floats, flac 24 bit.")]
+Format = Annotated[
+    str,
+    typer.Option("--format", "-f", metavar="wav|flac|mp3", help="Of the results: wav has 32-bit floats, flac 24 bit."),
+]
 
 
 @contextmanager

@@ -13,12 +13,18 @@ from svs.cli.options import app
 
 @app.command()
 def report(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the page; an older report is replaced.")]
-    = Path("report"),
-    audio: Annotated[str | None, typer.Option(
-        metavar="all|generated|none", show_default="report.audio of params.yaml",
-        help="Whose audio goes into it: all test tracks, only songs that svs itself has made (the others' licences "
-             "forbid publishing them), or none.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the page; an older report is replaced.")
+    ] = Path("report"),
+    audio: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|generated|none",
+            show_default="report.audio of params.yaml",
+            help="Whose audio goes into it: all test tracks, only songs that svs itself has made (the others' licences "
+            "forbid publishing them), or none.",
+        ),
+    ] = None,
     project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
     quiet: options.Quiet = False,

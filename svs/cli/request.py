@@ -22,7 +22,7 @@ class Request:
 
     songs: list[str] = field(default_factory=list)
     tracks: list[str] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)         # none: the best that is trained here
+    methods: list[str] = field(default_factory=list)  # none: the best that is trained here
     output: Path = DEFAULT_OUTPUT
     start: float = 0.0
     duration: float | None = None
@@ -43,19 +43,36 @@ class Request:
         for flag, values in (("--track", self.tracks), ("--method", self.methods)):
             words += [word for value in values for word in (flag, value)]
         words += ["--output", str(self.output)]
-        for flag, value in (("--start", self.start or None), ("--duration", self.duration),
-                            ("--format", self.codec if self.codec != "wav" else None), ("--reference", self.reference),
-                            ("--musdb", self.musdb), ("--weights", self.weights), ("--project", self.project)):
+        for flag, value in (
+            ("--start", self.start or None),
+            ("--duration", self.duration),
+            ("--format", self.codec if self.codec != "wav" else None),
+            ("--reference", self.reference),
+            ("--musdb", self.musdb),
+            ("--weights", self.weights),
+            ("--project", self.project),
+        ):
             words += [] if value is None else [flag, f"{value:.10g}" if isinstance(value, float) else str(value)]
-        words += [flag for flag, on in (("--wiener", self.wiener), ("--hpss", self.hpss),
-                                        ("--overwrite", self.overwrite), ("--no-picture", not self.picture)) if on]
+        words += [
+            flag
+            for flag, on in (
+                ("--wiener", self.wiener),
+                ("--hpss", self.hpss),
+                ("--overwrite", self.overwrite),
+                ("--no-picture", not self.picture),
+            )
+            if on
+        ]
         words += [word for override in self.overrides for word in ("--set", override)]
         return shlex.join(words)
 
     def all_overrides(self) -> list[str]:
         """--wiener, --hpss and --weights as parameters, and those of --set."""
-        laid = [f"separate.cnn.{key}={value}" for key, value, on in
-                (("wiener", "1", self.wiener), ("hpss", "true", self.hpss)) if on]
+        laid = [
+            f"separate.cnn.{key}={value}"
+            for key, value, on in (("wiener", "1", self.wiener), ("hpss", "true", self.hpss))
+            if on
+        ]
         if self.weights is not None:
             folder = self.weights.expanduser().resolve()
             laid += [f"methods.{method}.needs={_quoted(folder)}" for method in ("openunmix", "spleeter")]

@@ -16,8 +16,12 @@ Against = Annotated[str, typer.Option("--against", metavar="REV", help="A branch
 @app.command()
 def compare(
     against: Against,
-    output: Annotated[Path | None, typer.Option(
-        "--output", "-o", help="Folder for compare.md and compare.png, boxplots of both.", show_default=False)] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder for compare.md and compare.png, boxplots of both.", show_default=False
+        ),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--md", help="Print GitHub's Markdown.")] = False,
     project: options.ProjectFolder = None,
     quiet: options.Quiet = False,
@@ -37,17 +41,22 @@ def compare(
 
         files.write_text(output / "compare.md", revisions.as_markdown(found))
         note = "points are tracks; beside the names the medians of the vocals, before and after"
-        style.save(scores.revisions_boxplot((before.name, before.table), (after.name, after.table), note),
-                   output / "compare.png")
+        style.save(
+            scores.revisions_boxplot((before.name, before.table), (after.name, after.table), note),
+            output / "compare.png",
+        )
 
 
 @app.command()
 def gate(
     against: Against,
-    tolerance: Annotated[float | None, typer.Option(
-        min=0.0, help="dB that a method's median paired SDR may fall.", show_default="params.yaml")] = None,
-    allow_missing: Annotated[bool, typer.Option(
-        "--allow-missing", help="A method may vanish, and a track lose its score.")] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="dB that a method's median paired SDR may fall.", show_default="params.yaml"),
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="A method may vanish, and a track lose its score.")
+    ] = False,
     project: options.ProjectFolder = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -56,9 +65,11 @@ def gate(
     from svs.evaluation import revisions
 
     here = options.open_project(project)
-    found = revisions.compare(revisions.committed(against, here.home), revisions.workspace(here.home),
-                              here.settings.seed)
-    passed = revisions.gate(found, here.settings.gate.tolerance if tolerance is None else tolerance,
-                            allow_missing=allow_missing)
+    found = revisions.compare(
+        revisions.committed(against, here.home), revisions.workspace(here.home), here.settings.seed
+    )
+    passed = revisions.gate(
+        found, here.settings.gate.tolerance if tolerance is None else tolerance, allow_missing=allow_missing
+    )
     if not quiet:
         print(passed)

@@ -20,24 +20,44 @@ if TYPE_CHECKING:
 
 @app.command()
 def score(
-    methods: Annotated[list[str] | None, typer.Argument(
-        metavar="METHOD", help="Methods of `svs methods`, or of the folder of --estimates.",
-        show_default=False)] = None,
-    musdb: Annotated[Path | None, typer.Option(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).",
-                                               show_default="the project's data set")] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="METHOD", help="Methods of `svs methods`, or of the folder of --estimates.", show_default=False
+        ),
+    ] = None,
+    musdb: Annotated[
+        Path | None,
+        typer.Option(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).", show_default="the project's data set"),
+    ] = None,
     output: options.Output = Path("scored"),
-    estimates: Annotated[Path | None, typer.Option(
-        help="Score what is there already: test/TRACK/{vocals,accompaniment}.wav, or folders of that.",
-        show_default=False)] = None,
-    tracks: Annotated[list[str] | None, typer.Option(
-        "--tracks", "-t", help="The first so many, or a name or a part of it; again for several.",
-        show_default="all test tracks")] = None,
-    start: Annotated[float | None, typer.Option(min=0.0, help="Second of each track at which scoring starts.",
-                                                show_default="params.yaml")] = None,
-    duration: Annotated[float | None, typer.Option(min=0.001, help="Seconds that are scored.",
-                                                   show_default="params.yaml")] = None,
-    protocol: Annotated[str, typer.Option(
-        help="bsseval (stereo, the whole track) | dissertation (mono, 22,050 Hz, 60 s from second 30).")] = "bsseval",
+    estimates: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score what is there already: test/TRACK/{vocals,accompaniment}.wav, or folders of that.",
+            show_default=False,
+        ),
+    ] = None,
+    tracks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tracks",
+            "-t",
+            help="The first so many, or a name or a part of it; again for several.",
+            show_default="all test tracks",
+        ),
+    ] = None,
+    start: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Second of each track at which scoring starts.", show_default="params.yaml"),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that are scored.", show_default="params.yaml")
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(help="bsseval (stereo, the whole track) | dissertation (mono, 22,050 Hz, 60 s from second 30)."),
+    ] = "bsseval",
     weights: options.Weights = None,
     overwrite: options.Overwrite = False,
     project: options.ProjectFolder = None,
@@ -61,9 +81,14 @@ def score(
     if protocol not in PROTOCOLS:
         raise SettingsError(f"--protocol {protocol}: expected one of {', '.join(PROTOCOLS)}")
     passage = "score.dissertation.passage" if protocol == DISSERTATION else "score.passage"
-    laid = [*Request(weights=weights, overrides=list(overrides or ())).all_overrides(),
-            *(f"{passage}.{key}={value!r}" for key, value in (("start", start), ("duration", duration))
-              if value is not None)]
+    laid = [
+        *Request(weights=weights, overrides=list(overrides or ())).all_overrides(),
+        *(
+            f"{passage}.{key}={value!r}"
+            for key, value in (("start", start), ("duration", duration))
+            if value is not None
+        ),
+    ]
     here = options.open_project(project, laid)
     wanted = split_methods(methods) if methods else []
     if estimates is None and not wanted:
@@ -71,8 +96,11 @@ def score(
     unknown = [method for method in wanted if method not in separators.methods()] if estimates is None else []
     if unknown:
         raise SettingsError(f"{unknown[0]}: no such method; expected one of {', '.join(separators.methods())}")
-    folders = _estimates(estimates, wanted, output) if estimates is not None else \
-        {method: output / method for method in wanted}
+    folders = (
+        _estimates(estimates, wanted, output)
+        if estimates is not None
+        else {method: output / method for method in wanted}
+    )
     with options.resumable():
         folder = musdb if musdb is not None else locate.locate_present(here.settings, here.path(paths.DATASETS))
         with recordings.only_one(output):
@@ -96,8 +124,17 @@ def _estimates(folder: Path, wanted: list[str], output: Path) -> dict[str, Path]
     return {method: found[method] for method in wanted or found}
 
 
-def _compare(here: Project, musdb: Path, folders: dict[str, Path], make: bool, output: Path, wanted: Sequence[str],
-             protocol: str, overwrite: bool, quiet: bool) -> int:
+def _compare(
+    here: Project,
+    musdb: Path,
+    folders: dict[str, Path],
+    make: bool,
+    output: Path,
+    wanted: Sequence[str],
+    protocol: str,
+    overwrite: bool,
+    quiet: bool,
+) -> int:
     from svs import separators
     from svs.services import comparison
 
@@ -111,8 +148,9 @@ def _compare(here: Project, musdb: Path, folders: dict[str, Path], make: bool, o
                 done = comparison.separate(data, separator, here, folder, overwrite=overwrite)
                 log.info("%s: %d tracks separated, %d were there already", method, done, len(tracks) - done)
                 del separator
-            done = comparison.score(data, folder, method, here.settings.score, protocol, output / "scores" / method,
-                                    overwrite=overwrite)
+            done = comparison.score(
+                data, folder, method, here.settings.score, protocol, output / "scores" / method, overwrite=overwrite
+            )
             log.info("%s: %d tracks scored, %d were there already", method, done, len(tracks) - done)
         except SVSError as error:
             if len(folders) == 1:

@@ -22,32 +22,55 @@ if TYPE_CHECKING:
     from svs.config.project import Project
     from svs.services.recordings import Order, Result, Song
 
-DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"       # svs.separators.recommended
+DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"  # svs.separators.recommended
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-_OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"      # a track of MUSDB18 is measured when it is opened
+_OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"  # a track of MUSDB18 is measured when it is opened
 
 
 @app.command()
 def separate(
-    songs: Annotated[list[str] | None, typer.Argument(
-        metavar="SONG", help="Audio or video files, folders, or patterns like '*.mp3'.", show_default=False)] = None,
-    method: Annotated[list[str] | None, typer.Option(
-        "--method", "-m", help="A method of `svs methods`; again, or with commas, for several.",
-        show_default=DEFAULT_METHOD)] = None,
+    songs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SONG", help="Audio or video files, folders, or patterns like '*.mp3'.", show_default=False
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="A method of `svs methods`; again, or with commas, for several.",
+            show_default=DEFAULT_METHOD,
+        ),
+    ] = None,
     output: options.Output = DEFAULT_OUTPUT,
     start: options.Start = 0.0,
     duration: options.Duration = None,
     wiener: Annotated[bool, typer.Option("--wiener", "-w", help="Multichannel Wiener filter (our nets).")] = False,
-    hpss: Annotated[bool, typer.Option("--hpss", help="Drop what percussion leaked into the vocals (our nets).")]
-    = False,
+    hpss: Annotated[
+        bool, typer.Option("--hpss", help="Drop what percussion leaked into the vocals (our nets).")
+    ] = False,
     codec: options.Format = "wav",
-    reference: Annotated[Path | None, typer.Option(
-        "--reference", "-r", help="The true vocals of the one song: scores, and oracles.", show_default=False)] = None,
-    track: Annotated[list[str] | None, typer.Option(
-        "--track", "-t", help="A test track of MUSDB18 by its name or a part of it; its stems are the reference.",
-        show_default=False)] = None,
-    musdb: Annotated[Path | None, typer.Option(
-        help="Folder of MUSDB18 for --track (default: the project's data set).", show_default=False)] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference", "-r", help="The true vocals of the one song: scores, and oracles.", show_default=False
+        ),
+    ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--track",
+            "-t",
+            help="A test track of MUSDB18 by its name or a part of it; its stems are the reference.",
+            show_default=False,
+        ),
+    ] = None,
+    musdb: Annotated[
+        Path | None,
+        typer.Option(help="Folder of MUSDB18 for --track (default: the project's data set).", show_default=False),
+    ] = None,
     weights: options.Weights = None,
     overwrite: options.Overwrite = False,
     picture: options.Picture = True,
@@ -61,8 +84,24 @@ def separate(
     At the recording's own sample rate and channels.  What is there already is skipped; a song or a method that fails
     does not stop the others.  With no song in a terminal, a menu asks for everything.
     """
-    request = Request(list(songs or []), list(track or []), split_methods(method), output, start, duration, codec,
-                      wiener, hpss, reference, musdb, weights, overwrite, picture, project, list(overrides or []))
+    request = Request(
+        list(songs or []),
+        list(track or []),
+        split_methods(method),
+        output,
+        start,
+        duration,
+        codec,
+        wiener,
+        hpss,
+        reference,
+        musdb,
+        weights,
+        overwrite,
+        picture,
+        project,
+        list(overrides or []),
+    )
     if not request.songs and not request.tracks:
         if not sys.stdin.isatty():
             raise SettingsError("name a song, a folder, or a --track; in a terminal `svs separate` shows a menu")
@@ -88,8 +127,16 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     blind = [method for method in request.methods if separators.find_method(method).kind is separators.Kind.ORACLE]
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")
-    order = recordings.Order(tuple(request.methods), request.output, request.start, request.duration, request.codec,
-                          request.overwrite, request.picture, names)
+    order = recordings.Order(
+        tuple(request.methods),
+        request.output,
+        request.start,
+        request.duration,
+        request.codec,
+        request.overwrite,
+        request.picture,
+        names,
+    )
     found = recordings.recordings(request.songs) if request.songs else []
     if request.reference is not None and len(found) != 1:
         raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(found)}")
@@ -108,7 +155,7 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
     from svs.services import recordings
 
     worker = recordings.Service(here, order)
-    failed: list[tuple[str, str, SVSError]] = []        # recording; method, or nothing for all of them; why
+    failed: list[tuple[str, str, SVSError]] = []  # recording; method, or nothing for all of them; why
     lengths = [_seconds(path, order) if name is not None else 0.0 for path, name in jobs]
     total = sum(lengths) * len(worker.methods)
     form = _BAR if total else _OPEN_BAR
@@ -119,13 +166,15 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
             try:
                 with ExitStack() as stack:
                     song = stack.enter_context(
-                        recordings.open_song(path, name, order, request.reference) if name is not None
-                        else open_track(here, request.musdb, path, order))
+                        recordings.open_song(path, name, order, request.reference)
+                        if name is not None
+                        else open_track(here, request.musdb, path, order)
+                    )
                     if getattr(song.mixture, "silent", False):
                         log.warning("%s: digitally silent throughout", path)
                     results = worker.separate(
-                        song, moving.update,
-                        lambda method, song=song: moving.set_description(f"{song.name}: {method}"))
+                        song, moving.update, lambda method, song=song: moving.set_description(f"{song.name}: {method}")
+                    )
                 for result in results:
                     report(result)
                 failed += [(str(path), result.method, result.error) for result in results if result.error is not None]
@@ -172,8 +221,9 @@ def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> It
         first, last = passage(sources["mixture"], order.start, order.duration)
         if first >= last:
             mixture = sources["mixture"]
-            raise DataError(f"{title}: lasts {mixture.samples / mixture.rate:.2f} s; choose an earlier --start than "
-                            f"{order.start:g}")
+            raise DataError(
+                f"{title}: lasts {mixture.samples / mixture.rate:.2f} s; choose an earlier --start than {order.start:g}"
+            )
         cut = {stem: PassageSource(source, first, last) for stem, source in sources.items()}
         mixture = cut.pop("mixture")
         yield Song(title, mixture, {"track": title, "samples": mixture.samples}, {}, cut)
@@ -182,7 +232,7 @@ def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> It
 def report(result: Result) -> None:
     """One line on what a method left, and one for each thing that had to be changed."""
     if result.error is not None:
-        log.debug("%s failed: %s", result.folder, result.error)       # told at the end
+        log.debug("%s failed: %s", result.folder, result.error)  # told at the end
         return
     log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
     for note in result.notes:

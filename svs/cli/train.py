@@ -1,4 +1,4 @@
-"""`svs extract`, `svs train`, `svs score`, `svs methods`: the dissertation's tools, and what there is to choose from."""
+"""`svs train`: train a network on a store."""
 
 from __future__ import annotations
 
@@ -30,28 +30,50 @@ if TYPE_CHECKING:
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the trained model is called.")],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="What `svs extract` or the pipeline made.")],
-    mode: Annotated[str, typer.Argument(
-        metavar="MODE", help="SVS (separation) | DAE (autoencoder) | VAD (voice activity) | MIX (separation, on random "
-                             "mixtures).")],
-    epochs: Annotated[int | None, typer.Option("--epochs", "-e", min=1, help="At most.",
-                                               show_default="params.yaml")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Excerpts or mixtures of a step.",
-                                                   show_default="params.yaml")] = None,
-    mixes: Annotated[int | None, typer.Option("--mixes", min=1, help="Mixtures of an epoch (mode MIX).",
-                                              show_default="the store's")] = None,
-    network: Annotated[str | None, typer.Option(
-        "--network", "-n", help="cnn_separator | cnn_deep_separator | either with _valid | vad | unet_separator.",
-        show_default="NAME, or what suits the mode and the label")] = None,
-    init: Annotated[Path | None, typer.Option(
-        "--init", help="Folder of a trained model (mode DAE) whose weights are the start.", show_default=False)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the model.",
-                                                show_default="models/NAME")] = None,
-    label_width: Annotated[int | None, typer.Option("--label-width", "-ow", help="Frames of a label, odd.",
-                                                    show_default="the store's")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Of Adam.",
-                                                        show_default="params.yaml")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every random draw.",
-                                             show_default="params.yaml")] = None,
+    mode: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODE",
+            help="SVS (separation) | DAE (autoencoder) | VAD (voice activity) | MIX (separation, on random mixtures).",
+        ),
+    ],
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", "-e", min=1, help="At most.", show_default="params.yaml")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", "-b", min=1, help="Excerpts or mixtures of a step.", show_default="params.yaml"),
+    ] = None,
+    mixes: Annotated[
+        int | None, typer.Option("--mixes", min=1, help="Mixtures of an epoch (mode MIX).", show_default="the store's")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            "-n",
+            help="cnn_separator | cnn_deep_separator | either with _valid | vad | unet_separator.",
+            show_default="NAME, or what suits the mode and the label",
+        ),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            "--init", help="Folder of a trained model (mode DAE) whose weights are the start.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the model.", show_default="models/NAME")
+    ] = None,
+    label_width: Annotated[
+        int | None, typer.Option("--label-width", "-ow", help="Frames of a label, odd.", show_default="the store's")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Of Adam.", show_default="params.yaml")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of every random draw.", show_default="params.yaml")
+    ] = None,
     overwrite: options.Overwrite = False,
     project: options.ProjectFolder = None,
     overrides: options.Overrides = None,
@@ -75,8 +97,11 @@ def train(
     group = store / feature_store.GROUP_OF_MODE[mode]
     kept = feature_store.kept(group) if group.is_dir() else None
     if not group.is_dir() or kept is not None and kept.mode != mode:
-        raise DataError(f"{store}: expected a store for mode {mode}, " + (f"it was made for {kept.mode}" if kept else
-                        "found none") + f"; make one: svs extract DATA OUT ITERATIONS {mode}")
+        raise DataError(
+            f"{store}: expected a store for mode {mode}, "
+            + (f"it was made for {kept.mode}" if kept else "found none")
+            + f"; make one: svs extract DATA OUT ITERATIONS {mode}"
+        )
     label = label_width if label_width is not None else kept.label_width if kept else None
     network = _network(network, name, mode, label)
     section = {"DAE": "pretrain", "VAD": "vad"}.get(mode, f"train.{network}")
@@ -88,20 +113,25 @@ def train(
         store_says = _of_the_stems(kept, section, Stems(group), batch)
     else:
         if mixes is not None:
-            raise SettingsError(f"--mixes: mode {mode} has no mixtures, ITERATIONS of `svs extract` are its excerpts; "
-                                "leave it out")
+            raise SettingsError(
+                f"--mixes: mode {mode} has no mixtures, ITERATIONS of `svs extract` are its excerpts; leave it out"
+            )
         width = Spectrograms(group).representation["width"]
         given["label_width"] = label_width
         store_says = _of_the_store(kept, section)
-    laid = [*store_says, *(overrides or ()),
-            *(f"{section}.{key}={value!r}" for key, value in given.items() if value is not None),
-            *([] if seed is None else [f"seed={seed}"])]
+    laid = [
+        *store_says,
+        *(overrides or ()),
+        *(f"{section}.{key}={value!r}" for key, value in given.items() if value is not None),
+        *([] if seed is None else [f"seed={seed}"]),
+    ]
     here = options.open_project(project, laid)
     settings = here.settings
     training = {"DAE": settings.pretrain, "VAD": settings.vad}.get(mode) or networks.training(network, settings)
     if mode != "MIX":
-        training = training.model_copy(update={"label_width": None if mode == "VAD" else
-                                               checked_label_width(mode, training.label_width, width)})
+        training = training.model_copy(
+            update={"label_width": None if mode == "VAD" else checked_label_width(mode, training.label_width, width)}
+        )
     if init is not None and not (init / "model.keras").is_file():
         raise ModelError(f"{init}: expected a folder with model.keras that svs trained; leave --init out to start anew")
     out = output if output is not None else here.path(paths.MODELS) / name
@@ -111,8 +141,10 @@ def train(
         logs = here.path(paths.LOGS) / name if os.access(here.home, os.W_OK) else None
         metrics = _train(network, group, mode, training, settings.seed, scratch, init, out, logs)
     if not quiet:
-        print(f"{out}: {network}, mode {mode}; validation loss {metrics['val_loss']:.4f} after epoch "
-              f"{metrics['best_epoch']} of {metrics['epochs']}")
+        print(
+            f"{out}: {network}, mode {mode}; validation loss {metrics['val_loss']:.4f} after epoch "
+            f"{metrics['best_epoch']} of {metrics['epochs']}"
+        )
         print(_how_to_use(here, out, network, mode))
 
 
@@ -123,15 +155,19 @@ def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
     every = networks()
     if given is None:
         suits = {"DAE": "cnn_deep_separator", "VAD": "vad", "MIX": "unet_separator"}.get(
-            mode, "cnn_separator" if label == 1 else "cnn_deep_separator")
+            mode, "cnn_separator" if label == 1 else "cnn_deep_separator"
+        )
         given = name.casefold() if name.casefold() in every else suits
     if given not in every:
         raise SettingsError(f"--network {given}: no such network; expected one of {', '.join(every)}")
-    suit = [one for one, network in every.items()
-            if (one == "vad", network.on_mixtures) == (mode == "VAD", mode == "MIX")]
+    suit = [
+        one for one, network in every.items() if (one == "vad", network.on_mixtures) == (mode == "VAD", mode == "MIX")
+    ]
     if given not in suit:
-        raise SettingsError(f"the network {given} can't be trained in mode {mode}, which has {', '.join(suit)}; choose "
-                            "another --network, mode or name")
+        raise SettingsError(
+            f"the network {given} can't be trained in mode {mode}, which has {', '.join(suit)}; choose "
+            "another --network, mode or name"
+        )
     return given
 
 
@@ -140,9 +176,11 @@ def _of_the_store(kept: Default | None, section: str) -> list[str]:
     # How wide an excerpt is the store says; whether a label fits into it is looked at later.
     laid = ["extract.masks.width=999"]
     if kept is not None:
-        laid += [f"{section}.excerpts.per_track={kept.per_track}",
-                 f"{section}.excerpts.valid_per_track={kept.valid_per_track}",
-                 f"{section}.excerpts.start_point={kept.start_point!r}"]
+        laid += [
+            f"{section}.excerpts.per_track={kept.per_track}",
+            f"{section}.excerpts.valid_per_track={kept.valid_per_track}",
+            f"{section}.excerpts.start_point={kept.start_point!r}",
+        ]
         if kept.label_width is not None:
             laid.append(f"{section}.label_width={kept.label_width}")
     return laid
@@ -157,14 +195,23 @@ def _of_the_stems(kept: Default | None, section: str, stems: Stems, batch: int) 
     return laid
 
 
-def _train(network: str, group: Path, mode: str, training: Any, seed: int, scratch: Scratch, init: Path | None,
-           out: Path, logs: Path | None) -> dict[str, Any]:
+def _train(
+    network: str,
+    group: Path,
+    mode: str,
+    training: Any,
+    seed: int,
+    scratch: Scratch,
+    init: Path | None,
+    out: Path,
+    logs: Path | None,
+) -> dict[str, Any]:
     import shutil
 
     from svs.runtime import files
     from svs.runtime.process import quietly
 
-    with quietly():        # TensorFlow's greeting
+    with quietly():  # TensorFlow's greeting
         from svs.networks import archive
         from svs.training import loop, on_excerpts, on_mixtures
 
@@ -172,8 +219,9 @@ def _train(network: str, group: Path, mode: str, training: Any, seed: int, scrat
     if mode == "MIX":
         model, card = on_mixtures.train_on_mixes(network, group, training, seed, scratch, curve=curve, logs=logs)
     else:
-        model, card = on_excerpts.train(network, group, mode, training, seed, scratch, initial=init, curve=curve,
-                                    logs=logs)
+        model, card = on_excerpts.train(
+            network, group, mode, training, seed, scratch, initial=init, curve=curve, logs=logs
+        )
     metrics = loop.metrics(card)
     with files.written(out) as temporary:
         archive.save(temporary, model, card)

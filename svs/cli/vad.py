@@ -20,9 +20,15 @@ def vad(
     output: options.Output = Path("vad"),
     start: options.Start = 0.0,
     duration: options.Duration = None,
-    threshold: Annotated[float | None, typer.Option(
-        min=0.0, max=1.0, help="Probability above which somebody sings (default: the one tuned on validation tracks).",
-        show_default=False)] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Probability above which somebody sings (default: the one tuned on validation tracks).",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     picture: options.Picture = True,
     project: options.ProjectFolder = None,
@@ -48,18 +54,26 @@ def vad(
             for path, name in zip(found, names, strict=True):
                 try:
                     folder = output / name
-                    decode.probe(path)       # says why where it can't be read
+                    decode.probe(path)  # says why where it can't be read
                     request = vad_results.request(path, start, duration, detector)
                     if vad_results.finished(folder, request, overwrite):
                         log.info("%s (was there already)", folder)
                         continue
                     with decode.open_recording(path, start, duration) as recording:
                         activity = detector.listen(recording)
-                        figure = spectrograms.activity_picture(name, recording, activity, here.settings.plots, start) \
-                            if picture else None
+                        figure = (
+                            spectrograms.activity_picture(name, recording, activity, here.settings.plots, start)
+                            if picture
+                            else None
+                        )
                     vad_results.save(folder, activity, request, figure)
-                    log.info("%s: %d segments, %.1f of %.1f s", folder, len(activity.segments()),
-                             activity.sung(), activity.seconds)
+                    log.info(
+                        "%s: %d segments, %.1f of %.1f s",
+                        folder,
+                        len(activity.segments()),
+                        activity.sung(),
+                        activity.seconds,
+                    )
                 except SVSError as error:
                     failed.append((path, error))
                 finally:

@@ -12,20 +12,27 @@ from svs.cli.options import app
 from svs.cli.separate import Request, run, split_methods
 from svs.errors import SettingsError
 
-_METHODS = ("repet_sim", "openunmix")        # knowledge-driven and data-driven
-_SPEECH = "separate.openunmix.model=umxse"   # open-unmix's model for speech enhancement
+_METHODS = ("repet_sim", "openunmix")  # knowledge-driven and data-driven
+_SPEECH = "separate.openunmix.model=umxse"  # open-unmix's model for speech enhancement
 
 _Recordings = Annotated[list[str], typer.Argument(metavar="RECORDING", help="Files, folders or patterns.")]
-_Method = Annotated[list[str] | None, typer.Option(
-    "--method", "-m", help="repet_sim (needs no training) | openunmix (its speech model, umxse); again for both.",
-    show_default="repet_sim")]
+_Method = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        help="repet_sim (needs no training) | openunmix (its speech model, umxse); again for both.",
+        show_default="repet_sim",
+    ),
+]
 
 
 def _command(name: str, what: str) -> None:
     """Make the command `svs NAME`."""
 
-    @app.command(name, help=f"{what} in a noisy recording: OUTPUT/RECORDING/METHOD/{{enhanced,residual}}, and a "
-                            "picture.")
+    @app.command(
+        name, help=f"{what} in a noisy recording: OUTPUT/RECORDING/METHOD/{{enhanced,residual}}, and a picture."
+    )
     def command(
         recordings: _Recordings,
         method: _Method = None,
@@ -45,11 +52,23 @@ def _command(name: str, what: str) -> None:
 
         methods = split_methods(method or ["repet_sim"])
         if unknown := [each for each in methods if each not in _METHODS]:
-            raise SettingsError(f"{unknown[0]}: `svs {name}` has the methods {' and '.join(_METHODS)}; "
-                                "for songs there is `svs separate`")
-        request = Request(songs=recordings, methods=methods, output=output, start=start, duration=duration,
-                          codec=codec, weights=weights, overwrite=overwrite, picture=picture, project=project,
-                          overrides=[_SPEECH, *(overrides or [])])
+            raise SettingsError(
+                f"{unknown[0]}: `svs {name}` has the methods {' and '.join(_METHODS)}; "
+                "for songs there is `svs separate`"
+            )
+        request = Request(
+            songs=recordings,
+            methods=methods,
+            output=output,
+            start=start,
+            duration=duration,
+            codec=codec,
+            weights=weights,
+            overwrite=overwrite,
+            picture=picture,
+            project=project,
+            overrides=[_SPEECH, *(overrides or [])],
+        )
         if code := run(request, ENHANCED):
             raise typer.Exit(code)
 

@@ -11,8 +11,9 @@ from svs.cli import options
 
 @options.app.command("app")
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; by default only this machine can reach it.")]
-    = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; by default only this machine can reach it.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port, or the next free one.", min=0, max=65535)] = 7860,
     project: options.ProjectFolder = None,
     max_minutes: Annotated[float, typer.Option(help="Length of the longest passage that is separated.")] = 15.0,

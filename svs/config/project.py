@@ -61,16 +61,20 @@ def _home(given: Path | None) -> Path:
     if named:
         home = Path(named).expanduser()
         if not (home / paths.PARAMS).is_file():
-            raise SettingsError(f"{home}: expected a folder that holds params.yaml (and models/); name another with "
-                                "--project or SVS_PROJECT")
+            raise SettingsError(
+                f"{home}: expected a folder that holds params.yaml (and models/); name another with "
+                "--project or SVS_PROJECT"
+            )
         return home.resolve()
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / paths.PARAMS).is_file() and (folder / "dvc.yaml").is_file():
             return folder
     if (PACKAGE.parent / paths.PARAMS).is_file():
         return PACKAGE.parent
-    raise SettingsError("expected params.yaml in this folder or one above it; name the folder of a checkout of svs "
-                        "with --project or SVS_PROJECT")
+    raise SettingsError(
+        "expected params.yaml in this folder or one above it; name the folder of a checkout of svs "
+        "with --project or SVS_PROJECT"
+    )
 
 
 def _parsed(override: str) -> dict[str, Any]:

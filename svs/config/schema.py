@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from svs.errors import SettingsError
 
-Positive = Annotated[int, Field(gt=0, strict=True)]      # strict: `true` and "3" are no numbers
+Positive = Annotated[int, Field(gt=0, strict=True)]  # strict: `true` and "3" are no numbers
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -25,7 +25,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
-WIRING = "wiring.yaml"          # beside params.yaml: what the stages are wired to
+WIRING = "wiring.yaml"  # beside params.yaml: what the stages are wired to
 
 
 class Group(BaseModel):
@@ -88,8 +88,10 @@ class Representation(Group):
         if self.win_length > self.frame_size:
             raise ValueError(f"win_length {self.win_length} is longer than frame_size {self.frame_size}")
         if self.hop_length > self.win_length // 2:
-            raise ValueError(f"hop_length {self.hop_length} is more than half of win_length {self.win_length}: "
-                             "the STFT could not be inverted")
+            raise ValueError(
+                f"hop_length {self.hop_length} is more than half of win_length {self.win_length}: "
+                "the STFT could not be inverted"
+            )
         return self
 
     @property
@@ -358,9 +360,11 @@ def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Setti
     profiles = raw.pop("profiles", None)
     profiles = profiles if isinstance(profiles, dict) else {}
     name = raw.get("profile")
-    if name not in list(profiles):      # by equality: what YAML gives may not be hashable
-        raise SettingsError(f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles))) or 'none'}; "
-                            "add it under `profiles` or choose one of these")
+    if name not in list(profiles):  # by equality: what YAML gives may not be hashable
+        raise SettingsError(
+            f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles))) or 'none'}; "
+            "add it under `profiles` or choose one of these"
+        )
     given = merge(merge(raw, profiles[name] or {}), dict(over or {}))
     shared = given["train"].get("excerpts", {}) if isinstance(given.get("train"), dict) else {}
     for group in ("pretrain", "vad"):
@@ -429,7 +433,7 @@ def _told(error: ValidationError, name: str = "") -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of `params.yaml` as it stands, profiles and all, with methods and models of `wiring.yaml` where it is.
+    """The content of `params.yaml`, profiles and all, with the methods and models of `wiring.yaml` where there is one.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from svs.errors import DataError
 from svs.runtime.files import read_json, sha256, write_json
 from svs.stems import ACCOMPANIMENT, STREAMS
 
-SILENT = 1e-4        # peak (-80 dBFS) below which vocals are silent
+SILENT = 1e-4  # peak (-80 dBFS) below which vocals are silent
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,10 @@ class Manifest:
     def require(self, *names: str) -> None:
         """Raise DataError where a split has no track."""
         if missing := [name for name in names if not self.split(name)]:
-            raise DataError(f"no {' and no '.join(missing)} track among the {len(self.tracks)} usable ones; "
-                            "training needs at least two tracks in train/, scoring one in test/")
+            raise DataError(
+                f"no {' and no '.join(missing)} track among the {len(self.tracks)} usable ones; "
+                "training needs at least two tracks in train/, scoring one in test/"
+            )
 
     def save(self, path: Path) -> None:
         rows = [{**asdict(track), "seconds": round(track.seconds, 3)} for track in self.tracks]
@@ -102,8 +104,9 @@ class Dataset:
         return Dataset(self.folder.absolute(), Manifest(self.manifest.dataset, []))
 
     @contextmanager
-    def open(self, track: Track, names: Sequence[str] = ("mixture", "vocals", "accompaniment")) \
-            -> Iterator[dict[str, Source]]:
+    def open(
+        self, track: Track, names: Sequence[str] = ("mixture", "vocals", "accompaniment")
+    ) -> Iterator[dict[str, Source]]:
         """Sources of one track, by name: musdb's five streams and `accompaniment` (drums + bass + other).
 
         Raises
@@ -112,14 +115,18 @@ class Dataset:
             The track is gone, or is not the one that was inspected.
         """
         stem = self.folder / track.subset / f"{track.name}{SUFFIX}"
-        candidate = Candidate(track.name, track.subset,
-                               stem if stem.is_file() else self.folder / track.subset / track.name)
+        candidate = Candidate(
+            track.name, track.subset, stem if stem.is_file() else self.folder / track.subset / track.name
+        )
         if not all(file.is_file() for file in candidate.files()):
-            raise DataError(f"{candidate.path}: the track is in the manifest, but its files are gone; "
-                            "bring them back, or run `dvc repro --force download`")
+            raise DataError(
+                f"{candidate.path}: the track is in the manifest, but its files are gone; "
+                "bring them back, or run `dvc repro --force download`"
+            )
         if sha256(candidate.files()) != track.sha256:
-            raise DataError(f"{candidate.path}: changed since the manifest was written; "
-                            "run `dvc repro --force download`")
+            raise DataError(
+                f"{candidate.path}: changed since the manifest was written; run `dvc repro --force download`"
+            )
         # The very file that was inspected, so there is nothing to ask ffprobe.
         with open_sources(candidate, names, track.samples) as sources:
             yield sources
@@ -155,6 +162,8 @@ def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
         # In a process of its own: no result depends on how the audio came here, as checksums are compared.
         done = subprocess.run([sys.executable, "-m", "svs.data.locate"])
         if done.returncode:
-            raise DataError(f"{folder}: the audio of the data set is missing and could not be brought back (see above); "
-                            "run `dvc repro --force download`")
+            raise DataError(
+                f"{folder}: the audio of the data set is missing and could not be brought back (see above); "
+                "run `dvc repro --force download`"
+            )
     return Dataset(with_subsets(folder), Manifest.load(manifest))

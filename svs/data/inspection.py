@@ -1,6 +1,5 @@
 """Look into every track of a data set, and give each its split."""
 
-
 from __future__ import annotations
 
 import logging
@@ -25,11 +24,16 @@ from svs.stems import STREAMS
 log = logging.getLogger("svs")
 
 
-_BLOCK = 1 << 20                                            # samples inspected at a time
+_BLOCK = 1 << 20  # samples inspected at a time
 
 
-def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[str],
-            wanted: Callable[[str, str], bool] = lambda subset, name: True) -> Manifest:
+def inspect(
+    settings: Download,
+    seed: int,
+    folder: Path,
+    validation: Sequence[str],
+    wanted: Callable[[str, str], bool] = lambda subset, name: True,
+) -> Manifest:
     """Look into every track and list those that can be used.
 
     Where `wanted(subset, name)` is false, a track is passed over.
@@ -44,8 +48,9 @@ def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[st
         A track is broken (or its vocals silent) and the settings say `error`.
     """
     wanted_ones = [candidate for candidate in candidates(folder) if wanted(candidate.subset, candidate.name)]
-    results = each_in_parallel(partial(_inspect_track, rate=settings.sample_rate), wanted_ones,
-                               unit="track", desc="inspect")
+    results = each_in_parallel(
+        partial(_inspect_track, rate=settings.sample_rate), wanted_ones, unit="track", desc="inspect"
+    )
     good = []
     for candidate, result in zip(wanted_ones, results, strict=True):
         problem = result if isinstance(result, str) else None
@@ -58,8 +63,10 @@ def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[st
             good.append(result)
         elif action == "error":
             switch = "on_silent_vocals" if not isinstance(result, str) else "on_bad_track"
-            raise DataError(f"track {candidate.subset}/{candidate.name}: {problem}; mend or remove it, "
-                            f"or set download.{switch}: skip to leave it out")
+            raise DataError(
+                f"track {candidate.subset}/{candidate.name}: {problem}; mend or remove it, "
+                f"or set download.{switch}: skip to leave it out"
+            )
         else:
             log.warning("left out %s/%s: %s", candidate.subset, candidate.name, problem)
     if not good:
@@ -68,8 +75,11 @@ def inspect(settings: Download, seed: int, folder: Path, validation: Sequence[st
 
 
 def _split(tracks: list[Track], settings: Download, seed: int, validation: Sequence[str]) -> list[Track]:
-    unused = {track.name for track in tracks if track.subset == "train"
-              and any(track.name.startswith(start) for start in settings.exclude_from_training)}
+    unused = {
+        track.name
+        for track in tracks
+        if track.subset == "train" and any(track.name.startswith(start) for start in settings.exclude_from_training)
+    }
     trainable = [track.name for track in tracks if track.subset == "train" and track.name not in unused]
     if not validation:
         import yaml
@@ -114,14 +124,15 @@ def _inspect_track(candidate: Candidate, rate: int | None) -> Track | str:
                 peak = 0.0
                 for start in range(0, samples, _BLOCK):
                     block = source.read(start, min(start + _BLOCK, samples))
-                    peak = float(np.maximum(peak, np.abs(block).max(initial=0.0)))      # a NaN stays one
+                    peak = float(np.maximum(peak, np.abs(block).max(initial=0.0)))  # a NaN stays one
                     if not np.isfinite(peak):
                         return f"{name} holds NaN or infinite samples"
                 peaks[name] = peak
     except DataError as error:
         return str(error)
-    return Track(candidate.name, candidate.subset, "", samples, rate, sha256(candidate.files()),
-                 peaks["vocals"] < SILENT)
+    return Track(
+        candidate.name, candidate.subset, "", samples, rate, sha256(candidate.files()), peaks["vocals"] < SILENT
+    )
 
 
 def list_test_tracks(folder: Path) -> list[str]:
@@ -130,8 +141,9 @@ def list_test_tracks(folder: Path) -> list[str]:
 
 
 @contextmanager
-def open_test_track(folder: Path, name: str, names: Sequence[str] = ("mixture", "vocals", "accompaniment")) \
-        -> Iterator[tuple[str, dict[str, Source]]]:
+def open_test_track(
+    folder: Path, name: str, names: Sequence[str] = ("mixture", "vocals", "accompaniment")
+) -> Iterator[tuple[str, dict[str, Source]]]:
     """Name and sources of a test track by its name, or by a part of it that no other has.
 
     Raises
@@ -140,11 +152,14 @@ def open_test_track(folder: Path, name: str, names: Sequence[str] = ("mixture", 
         There is no such track, several are meant, or its files are broken.
     """
     tests = [candidate for candidate in candidates(with_subsets(folder)) if candidate.subset == "test"]
-    meant = [candidate for candidate in tests if candidate.name == name] or \
-        [candidate for candidate in tests if name.casefold() in candidate.name.casefold()]
+    meant = [candidate for candidate in tests if candidate.name == name] or [
+        candidate for candidate in tests if name.casefold() in candidate.name.casefold()
+    ]
     if len(meant) != 1:
-        raise DataError(f"{name!r}: expected one of {folder}'s {len(tests)} test tracks, found {len(meant)}: "
-                        + "; ".join(candidate.name for candidate in (meant or tests)[:5]))
+        raise DataError(
+            f"{name!r}: expected one of {folder}'s {len(tests)} test tracks, found {len(meant)}: "
+            + "; ".join(candidate.name for candidate in (meant or tests)[:5])
+        )
     track = _inspect_track(meant[0], None)
     if isinstance(track, str):
         raise DataError(f"track test/{meant[0].name}: {track}")

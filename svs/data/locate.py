@@ -1,6 +1,5 @@
 """Where a data set lies on disk: generated or downloaded first where it is missing."""
 
-
 from __future__ import annotations
 
 import json
@@ -61,8 +60,12 @@ def _generated(settings: Download, seed: int, folder: Path) -> tuple[Path, list[
     from svs.data import synthetic  # scipy.signal takes half a second to import, and most stages only read
 
     with written(folder) as temporary:
-        names = synthetic.write_dataset(temporary, seed=seed, **settings.tiny.model_dump(),
-                                    progress=partial(progress, unit="track", desc="generate"))
+        names = synthetic.write_dataset(
+            temporary,
+            seed=seed,
+            **settings.tiny.model_dump(),
+            progress=partial(progress, unit="track", desc="generate"),
+        )
         write_json(temporary / stamp.name, {"settings": wanted, "validation": names["valid"]})
     return folder, names["valid"]
 
@@ -77,8 +80,10 @@ def locate_present(settings: Settings, root: Path) -> Path:
     """
     download = settings.download
     if download.dataset != "tiny" and download.path is None and not (root / download.dataset).is_dir():
-        raise DataError(f"the data set {download.dataset} is not here; get it with `dvc repro download`, "
-                        "or name a folder of MUSDB18 that you have with --musdb")
+        raise DataError(
+            f"the data set {download.dataset} is not here; get it with `dvc repro download`, "
+            "or name a folder of MUSDB18 that you have with --musdb"
+        )
     return locate(download, settings.seed, root)[0]
 
 

@@ -23,7 +23,7 @@ class Candidate:
 
     name: str
     subset: str
-    path: Path       # the .stem.mp4, or the folder of wav files
+    path: Path  # the .stem.mp4, or the folder of wav files
 
     @property
     def is_stem(self) -> bool:
@@ -37,8 +37,9 @@ def with_subsets(folder: Path) -> Path:
     """The folder itself, or the only folder in it, that holds train/ and test/."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; "
-                        "there is no such folder")
+        raise DataError(
+            f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; there is no such folder"
+        )
     for place in (folder, *sorted(item for item in folder.iterdir() if item.is_dir())):
         if (place / "train").is_dir() and (place / "test").is_dir():
             return place
@@ -104,14 +105,16 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
     except FileNotFoundError:
         raise DataError(f"{path.name}: decoding it needs ffmpeg; run `make setup`") from None
     if done.returncode and b"No space left" in done.stderr:
-        raise DataError(f"{folder}: the disk is full; {path.name} needs about "
-                        f"{seconds * 0.18:.0f} MB to be decoded; free some space "
-                        "or set TMPDIR to another disk")
+        raise DataError(
+            f"{folder}: the disk is full; {path.name} needs about "
+            f"{seconds * 0.18:.0f} MB to be decoded; free some space "
+            "or set TMPDIR to another disk"
+        )
     if done.returncode:
         raise DataError(f"ffmpeg can't decode {path.name} ({_last_line(done.stderr)}): it is truncated or damaged")
     for name, wav in wavs.items():
         wanted, came = expected[STREAMS.index(name)], WavSource(wav).samples
-        if came < wanted - 2048:        # AAC frames are 1024 samples; an edit list may cut up to two
+        if came < wanted - 2048:  # AAC frames are 1024 samples; an edit list may cut up to two
             raise DataError(f"{path.name} is truncated: {name} has {came} of {wanted} samples")
     return wavs
 
@@ -130,12 +133,13 @@ def _probed(path: Path) -> tuple[float, list[int]]:
         raise DataError(f"{path.name}: decoding it needs ffmpeg and ffprobe ({error}); run `make setup`") from None
     try:
         info = stempeg.Info(str(path))
-    except Exception as error:          # ffmpeg-python raises its own Error, which hides ffprobe's words
+    except Exception as error:  # ffmpeg-python raises its own Error, which hides ffprobe's words
         reason = getattr(error, "stderr", b"") or b""
         raise DataError(f"ffprobe can't read {path.name} ({_last_line(reason)}): it is truncated or no mp4") from None
     if info.nb_audio_streams != len(STREAMS):
-        raise DataError(f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), "
-                        f"{path.name} has {info.nb_audio_streams}")
+        raise DataError(
+            f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), {path.name} has {info.nb_audio_streams}"
+        )
     return sum(info.duration_streams), [info.samples(index) for index in range(len(STREAMS))]
 
 

@@ -30,8 +30,8 @@ except ImportError:  # Windows: a second process is then told that the file is b
 
 log = logging.getLogger("svs")
 
-CONNECT_S = 5.0       # per address of the server
-REACH_S = 15.0        # in all, the look-up of the name included
+CONNECT_S = 5.0  # per address of the server
+REACH_S = 15.0  # in all, the look-up of the name included
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,20 @@ def find_weights(method: str, remotes: Sequence[Remote], folder: Path, *, downlo
 def _compare(method: str, remote: Remote, path: Path) -> None:
     came = sha256([path])
     if not came.startswith(remote.sha256):
-        log.info("%s: %s is not the published file (sha256 %s..., published %s); using it all the same", method, path,
-                 came[:len(remote.sha256)], remote.sha256)
+        log.info(
+            "%s: %s is not the published file (sha256 %s..., published %s); using it all the same",
+            method,
+            path,
+            came[: len(remote.sha256)],
+            remote.sha256,
+        )
 
 
 def _fetch(remote: Remote, target: Path) -> None:
     """Download a file, verify it, and only then give it its name."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target.parent):
-        if target.is_file():      # another process was faster
+        if target.is_file():  # another process was faster
             return
         reach(remote.url)
         arrived = target.with_name(f".{target.name}.verified")

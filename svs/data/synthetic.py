@@ -147,14 +147,10 @@ def song(seed: int, seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
     """
     if not seconds >= SHORTEST_SECONDS:
         raise SettingsError(
-            f"a song takes at least {SHORTEST_SECONDS:g} seconds, "
-            f"not {seconds:g}: ask for a longer one"
+            f"a song takes at least {SHORTEST_SECONDS:g} seconds, not {seconds:g}: ask for a longer one"
         )
     if rate < LOWEST_RATE:
-        raise SettingsError(
-            f"a song takes at least {LOWEST_RATE} samples a second, "
-            f"not {rate}: ask for a higher rate"
-        )
+        raise SettingsError(f"a song takes at least {LOWEST_RATE} samples a second, not {rate}: ask for a higher rate")
     rng = np.random.default_rng(seed)
     samples = round(seconds * rate)
     score = _compose(rng, seconds)
@@ -226,20 +222,13 @@ def write_stempeg_song(folder: Path) -> str:
             # source's dates, and its checksum changes from machine to machine.
             exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-bitexact"]
             command += ["-map", f"0:a:{stream}", "-c:a", "pcm_s16le", *exact, str(file)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             said = done.stderr.strip().splitlines() or ["nothing on stderr"]
             raise DataError(f"ffmpeg could not decode {source.name}: {said[-1]}")
-        lengths = {
-            name: soundfile.info(file).frames
-            for name, file in zip(names, files, strict=True)
-        }
+        lengths = {name: soundfile.info(file).frames for name, file in zip(names, files, strict=True)}
         if len(set(lengths.values())) > 1:
-            raise DataError(
-                f"the streams of {source.name} should be equally long, not {lengths}"
-            )
+            raise DataError(f"the streams of {source.name} should be equally long, not {lengths}")
     return _track_name(source)
 
 
@@ -300,13 +289,9 @@ def write_dataset(
     names: dict[str, list[str]] = {}
     jobs: list[tuple[Path, int | None, float]] = []
     for key, (split, subset, count, seconds) in enumerate(plans):
-        names[split] = [
-            f"{ARTIST} - {split.title()} {number + 1:02d}"
-            for number in range(count)
-        ]
+        names[split] = [f"{ARTIST} - {split.title()} {number + 1:02d}" for number in range(count)]
         jobs += [
-            (root / subset / name, _track_seed(seed, key, number), seconds)
-            for number, name in enumerate(names[split])
+            (root / subset / name, _track_seed(seed, key, number), seconds) for number, name in enumerate(names[split])
         ]
     if real_song:
         names["test"].append(_track_name(_stempeg_source()))
@@ -380,10 +365,7 @@ def _mix(track: str, stems: Mapping[str, np.ndarray]) -> np.ndarray:
     for name in STEMS:
         stem = stems[name]
         if stem.dtype != np.int16 or stem.shape != shape:
-            raise DataError(
-                f"{track}: {name} should be int16 of shape {shape}, "
-                f"not {stem.dtype} of shape {stem.shape}"
-            )
+            raise DataError(f"{track}: {name} should be int16 of shape {shape}, not {stem.dtype} of shape {stem.shape}")
     total = sum(stems[name].astype(np.int32) for name in STEMS)
     limits = np.iinfo(np.int16)
     if total.size and (total.min() < limits.min or total.max() > limits.max):
@@ -404,9 +386,7 @@ def _compose(rng: np.random.Generator, seconds: float) -> _Score:
     )
 
 
-def _master(
-    rng: np.random.Generator, stems: Mapping[str, np.ndarray], rate: int
-) -> dict[str, np.ndarray]:
+def _master(rng: np.random.Generator, stems: Mapping[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
     """Balance float stems, scale their sum below full scale and quantise."""
     balance = {"drums": 0.0, "bass": -2.0, "other": -1.0}  # dB
     highpass = signal.butter(2, 25, "highpass", fs=rate, output="sos")
@@ -431,9 +411,7 @@ def _master(
 # ---------------------------------------------------------------- accompaniment
 
 
-def _drums(
-    rng: np.random.Generator, score: _Score, samples: int, rate: int
-) -> np.ndarray:
+def _drums(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
     kick = _pan(_kick(rng, rate), 0.0)
     snare = _snare(rng, rate)
     closed = _pan(_hat(rng, rng.uniform(0.02, 0.04), rate), rng.uniform(0.2, 0.6))
@@ -483,9 +461,7 @@ def _hat(rng: np.random.Generator, decay: float, rate: int) -> np.ndarray:
     return noise * ring * _edges(length, 0.0005, decay, rate)
 
 
-def _bass(
-    rng: np.random.Generator, score: _Score, samples: int, rate: int
-) -> np.ndarray:
+def _bass(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
     pattern = ((0, 0, 0, 0), (0, 0, 4, 0), (0, 7, 0, 4))[rng.integers(3)]
     per_beat = int(rng.choice([1, 2]))
     harmonics = np.arange(1, 8.0) ** -rng.uniform(1.3, 1.9)
@@ -498,28 +474,21 @@ def _bass(
         midi -= 12 * ((midi - 30) // 12)  # between 30 and 41: 46 to 87 Hz
         time = np.arange(round(0.95 * length * rate)) / rate
         # The upper harmonics of a plucked string die first.
-        levels = [
-            level * np.exp(-time / (ring / (1 + 0.4 * k)))
-            for k, level in enumerate(harmonics)
-        ]
+        levels = [level * np.exp(-time / (ring / (1 + 0.4 * k))) for k, level in enumerate(harmonics)]
         sound = _tone(2 * np.pi * _hertz(midi) * time, levels)
         sound *= _edges(len(time), 0.006, 0.03, rate)
         _place(track, _pan(sound, 0.0), round(note * length * rate))
     return track
 
 
-def _other(
-    rng: np.random.Generator, score: _Score, samples: int, rate: int
-) -> np.ndarray:
+def _other(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
     pad_share = rng.uniform(0.25, 0.75)
     pad = _pad(rng, score, samples, rate)
     plucks = _plucks(rng, score, samples, rate)
     return pad_share * pad / _rms(pad) + (1 - pad_share) * plucks / _rms(plucks)
 
 
-def _pad(
-    rng: np.random.Generator, score: _Score, samples: int, rate: int
-) -> np.ndarray:
+def _pad(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
     tilt = rng.uniform(1.0, 1.6)
     skip = int(rng.choice([1, 2]))  # 2 leaves odd harmonics: a hollow sound
     detune = rng.uniform(2, 6) / 100  # semitones
@@ -543,9 +512,7 @@ def _pad(
     return track
 
 
-def _plucks(
-    rng: np.random.Generator, score: _Score, samples: int, rate: int
-) -> np.ndarray:
+def _plucks(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
     per_beat = int(rng.choice([2, 2, 4]))
     ring = rng.uniform(0.15, 0.4)
     tilt = rng.uniform(0.8, 1.5)
@@ -555,9 +522,7 @@ def _plucks(
     length = score.beat / per_beat
     time = np.arange(round(min(2.5 * ring, 1.0) * rate)) / rate
     envelope = _edges(len(time), 0.003, 0.05, rate)
-    levels = [
-        (k + 1.0) ** -tilt * np.exp(-time * (1 + 0.6 * k) / ring) for k in range(7)
-    ]
+    levels = [(k + 1.0) ** -tilt * np.exp(-time * (1 + 0.6 * k) / ring) for k in range(7)]
     sounds: dict[int, np.ndarray] = {}
     for note in range(math.ceil(score.seconds / length)):
         chord = _chord_notes(score, note // per_beat)
@@ -586,9 +551,7 @@ def _chord_notes(score: _Score, beat: int) -> tuple[int, int, int]:
 # ------------------------------------------------------------------------ voice
 
 
-def _vocals(
-    rng: np.random.Generator, score: _Score, samples: int, rate: int
-) -> np.ndarray:
+def _vocals(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
     singer = _Singer.draw(rng)
     track = np.zeros((samples, 2))
     for start, steps in _phrases(rng, score):
@@ -627,9 +590,7 @@ def _phrases(rng: np.random.Generator, score: _Score) -> list[tuple[float, int]]
     return phrases
 
 
-def _melody(
-    rng: np.random.Generator, score: _Score, start: float, steps: int, sex: str
-) -> list[_Note]:
+def _melody(rng: np.random.Generator, score: _Score, start: float, steps: int, sex: str) -> list[_Note]:
     eighth = score.beat / 2
     low, high = _SUNG_MIDI[sex]
     in_scale = {(score.tonic + step) % 12 for step in score.scale}
@@ -683,9 +644,7 @@ class _Singer(NamedTuple):
             breath=rng.uniform(0.015, 0.045),
         )
 
-    def sing(
-        self, rng: np.random.Generator, notes: Sequence[_Note], rate: int
-    ) -> np.ndarray:
+    def sing(self, rng: np.random.Generator, notes: Sequence[_Note], rate: int) -> np.ndarray:
         """Return a phrase, mono, shape (samples,), silent at both ends."""
         seconds = notes[-1].start + notes[-1].length
         frames = np.arange(math.ceil(seconds * _FRAMES_PER_SECOND) + 1)
@@ -713,9 +672,7 @@ class _Singer(NamedTuple):
                 _place(sound, hiss * level, round(note.start * rate))
         return sound * _edges(len(sound), 0.005, 0.1, rate)
 
-    def _pitch(
-        self, rng: np.random.Generator, notes: Sequence[_Note], frames: np.ndarray
-    ) -> np.ndarray:
+    def _pitch(self, rng: np.random.Generator, notes: Sequence[_Note], frames: np.ndarray) -> np.ndarray:
         """Return the pitch of each frame as a MIDI number."""
         target = _held(notes, frames, [note.midi for note in notes])
         midi = _smooth(target, self.glide)
@@ -781,9 +738,7 @@ class _Singer(NamedTuple):
         formants[1] = np.maximum(formants[1], 1.25 * formants[0])
         return formants
 
-    def _spectrum(
-        self, pitch: np.ndarray, formants: np.ndarray, rate: int
-    ) -> np.ndarray:
+    def _spectrum(self, pitch: np.ndarray, formants: np.ndarray, rate: int) -> np.ndarray:
         """Return complex amplitudes, shape (harmonics, frames)."""
         limit = min(_VOICE_BAND, 0.45 * rate)
         harmonics = np.arange(1, math.ceil(limit / pitch.min()) + 1)[:, None]
@@ -798,9 +753,7 @@ class _Singer(NamedTuple):
         return tract
 
 
-def _hiss(
-    rng: np.random.Generator, consonant: _Hiss, longest: float, rate: int
-) -> np.ndarray:
+def _hiss(rng: np.random.Generator, consonant: _Hiss, longest: float, rate: int) -> np.ndarray:
     """Return an unvoiced consonant, relative to a voice of RMS 1."""
     closure = round(consonant.closure * rate)
     length = round(min(consonant.length, 0.5 * longest - consonant.closure) * rate)
@@ -813,9 +766,7 @@ def _hiss(
     return np.concatenate([np.zeros(closure), noise])
 
 
-def _held(
-    notes: Sequence[_Note], frames: np.ndarray, values: Sequence[float]
-) -> np.ndarray:
+def _held(notes: Sequence[_Note], frames: np.ndarray, values: Sequence[float]) -> np.ndarray:
     """Return each note's value at the frames it spans."""
     starts = np.array([note.start for note in notes])
     index = np.searchsorted(starts, frames, side="right") - 1
@@ -833,9 +784,7 @@ def _smooth(curve: np.ndarray, seconds: float) -> np.ndarray:
 # ----------------------------------------------------------------------- sounds
 
 
-def _tone(
-    phase: np.ndarray, amplitudes: Iterable[float | complex | np.ndarray]
-) -> np.ndarray:
+def _tone(phase: np.ndarray, amplitudes: Iterable[float | complex | np.ndarray]) -> np.ndarray:
     """Add up harmonics of a phase in radians, the first being the pitch."""
     # A power of the first harmonic costs a multiplication; a cosine costs ten.
     turn = np.exp(1j * phase)
@@ -868,9 +817,7 @@ def _edges(samples: int, attack: float, release: float, rate: int) -> np.ndarray
     fall = min(round(release * rate), samples - rise)
     envelope = np.ones(samples)
     envelope[:rise] = 0.5 - 0.5 * np.cos(np.pi * np.arange(rise) / rise)
-    envelope[samples - fall :] = 0.5 + 0.5 * np.cos(
-        np.pi * np.arange(1, fall + 1) / fall
-    )
+    envelope[samples - fall :] = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fall + 1) / fall)
     return envelope
 
 

@@ -15,9 +15,9 @@ from svs.config.schema import Representation
 
 HANN, HAMMING = 0.5, 0.54
 
-_BLOCK = 32      # frames transformed at a time: what they need stays in the cache
+_BLOCK = 32  # frames transformed at a time: what they need stays in the cache
 
-_FLOOR = 1e-5        # of magnitudes whose logarithm is taken
+_FLOOR = 1e-5  # of magnitudes whose logarithm is taken
 
 
 def frames(samples: int, representation: Representation) -> int:
@@ -42,7 +42,7 @@ def stft(audio: np.ndarray, representation: Representation, alpha: float = HANN)
     size = representation.frame_size
     audio = np.asarray(audio, dtype=np.float32)
     padded = np.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(size // 2, size // 2)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[..., ::representation.hop_length, :]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[..., :: representation.hop_length, :]
     window = _window(representation, alpha)
     spectrum = np.empty((*windows.shape[:-1], representation.bins), dtype=np.complex64)
     for first in range(0, windows.shape[-2], _BLOCK):
@@ -64,12 +64,12 @@ def istft(spectrogram: np.ndarray, representation: Representation, samples: int)
     audio = np.zeros((*spectrogram.shape[:-2], length), dtype=np.float32)
     weight = np.zeros(length, dtype=np.float32)
     for first in range(0, total, _BLOCK):
-        pieces = fft.irfft(spectrogram[..., first:min(first + _BLOCK, total)].swapaxes(-1, -2), n=size) * window
+        pieces = fft.irfft(spectrogram[..., first : min(first + _BLOCK, total)].swapaxes(-1, -2), n=size) * window
         for index in range(pieces.shape[-2]):
             place = slice((first + index) * hop, (first + index) * hop + size)
             audio[..., place] += pieces[..., index, :]
             weight[place] += window**2
-    audio, weight = (array[..., size // 2:size // 2 + samples] for array in (audio, weight))
+    audio, weight = (array[..., size // 2 : size // 2 + samples] for array in (audio, weight))
     heard = weight > np.finfo(np.float32).tiny
     audio[..., heard] /= weight[heard]
     return audio
@@ -137,10 +137,12 @@ def tuned(representation: Representation, semitones: float) -> Representation:
         The frame is too short for its hop.
     """
     shares = round(64 * 2 ** (semitones / 12))
-    return Representation(sample_rate=representation.sample_rate,
-                          frame_size=shares * representation.frame_size // 64,
-                          win_length=shares * representation.win_length // 64,
-                          hop_length=representation.hop_length)
+    return Representation(
+        sample_rate=representation.sample_rate,
+        frame_size=shares * representation.frame_size // 64,
+        win_length=shares * representation.win_length // 64,
+        hop_length=representation.hop_length,
+    )
 
 
 def power_of_two(seconds: float, rate: int) -> int:

@@ -80,17 +80,18 @@ from scipy import fft, linalg
 
 from svs.errors import DataError
 
-TAPS = 512                      # of the distortion filters
-_REACH = TAPS - 1               # the largest lag
-_SIZE = 2048                    # of the FFTs; from 1500 to 8192 they take the same time a sample
-_BLOCK = _SIZE - _REACH         # samples of the leading signal in one FFT
-_BATCH = 32                     # blocks transformed at a time
-_STEPS = 5                      # of refinement, after the diagonal was raised
+TAPS = 512  # of the distortion filters
+_REACH = TAPS - 1  # the largest lag
+_SIZE = 2048  # of the FFTs; from 1500 to 8192 they take the same time a sample
+_BLOCK = _SIZE - _REACH  # samples of the leading signal in one FFT
+_BATCH = 32  # blocks transformed at a time
+_STEPS = 5  # of refinement, after the diagonal was raised
 _EPS = np.finfo(np.float64).eps
 
 
-def evaluate(references: np.ndarray, estimates: np.ndarray, win: float = 44100,
-             hop: float = 44100) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def evaluate(
+    references: np.ndarray, estimates: np.ndarray, win: float = 44100, hop: float = 44100
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """BSS Eval v4 of several sources, as `museval.evaluate(..., padding=False)` gives it.
 
     Parameters
@@ -111,8 +112,10 @@ def evaluate(references: np.ndarray, estimates: np.ndarray, win: float = 44100,
     """
     references, estimates = np.atleast_3d(references), np.atleast_3d(estimates)
     if references.shape != estimates.shape:
-        raise DataError(f"references have the shape {references.shape}, estimates {estimates.shape}; "
-                        "separate and score the same track")
+        raise DataError(
+            f"references have the shape {references.shape}, estimates {estimates.shape}; "
+            "separate and score the same track"
+        )
     sources, samples, channels = references.shape
     frames = _frames(samples, win, hop)
     parts = [*frames, (frames[-1][1], samples)] if frames[-1][1] < samples else frames
@@ -144,6 +147,7 @@ def _frames(samples: int, win: float, hop: float) -> list[tuple[int, int]]:
 
 # Correlations
 
+
 @dataclass(frozen=True)
 class _Statistics:
     """What a stretch of audio contributes.
@@ -164,8 +168,12 @@ class _Statistics:
     @classmethod
     def joined(cls, parts: list[_Statistics], across: np.ndarray | float = 0.0) -> _Statistics:
         """Of adjacent stretches together, `across` being the products that reach over the cuts."""
-        return cls(sum(part.products for part in parts) + across, sum(part.estimate for part in parts),
-                   sum(part.error for part in parts), np.any([part.sounding for part in parts], axis=0))
+        return cls(
+            sum(part.products for part in parts) + across,
+            sum(part.estimate for part in parts),
+            sum(part.error for part in parts),
+            np.any([part.sounding for part in parts], axis=0),
+        )
 
 
 def _statistics(references: np.ndarray, estimates: np.ndarray, start: int, stop: int) -> _Statistics:
@@ -175,12 +183,17 @@ def _statistics(references: np.ndarray, estimates: np.ndarray, start: int, stop:
         last = min(first + _BATCH * _BLOCK, stop)
         blocks = max(1, -(-(last - first) // _BLOCK))
         audio = _planar(references, estimates, first, min(last + _REACH, stop), blocks * _BLOCK + _REACH)
-        reference, estimate = inner = audio[..., :last - first]
+        reference, estimate = inner = audio[..., : last - first]
         error = estimate - reference
         rows = sliding_window_view(audio.reshape(-1, audio.shape[-1]), _SIZE, axis=1)[:, ::_BLOCK]
-        parts.append(_Statistics(_products(rows[:len(rows) // 2, :, :_BLOCK], rows, _SIZE),
-                                 np.einsum("jct,jct->j", estimate, estimate), np.einsum("jct,jct->j", error, error),
-                                 inner.sum(axis=2).any(axis=-1)))
+        parts.append(
+            _Statistics(
+                _products(rows[: len(rows) // 2, :, :_BLOCK], rows, _SIZE),
+                np.einsum("jct,jct->j", estimate, estimate),
+                np.einsum("jct,jct->j", error, error),
+                inner.sum(axis=2).any(axis=-1),
+            )
+        )
     return _Statistics.joined(parts)
 
 
@@ -188,8 +201,8 @@ def _planar(references: np.ndarray, estimates: np.ndarray, start: int, stop: int
     """Samples `start` to `stop`, then silence: float64 (2, sources, channels, length)."""
     sources, _, channels = references.shape
     audio = np.zeros((2, sources, channels, length))
-    audio[0, ..., :stop - start] = references[:, start:stop].swapaxes(1, 2)
-    audio[1, ..., :stop - start] = estimates[:, start:stop].swapaxes(1, 2)
+    audio[0, ..., : stop - start] = references[:, start:stop].swapaxes(1, 2)
+    audio[1, ..., : stop - start] = estimates[:, start:stop].swapaxes(1, 2)
     return audio
 
 
@@ -197,10 +210,12 @@ def _across(references: np.ndarray, estimates: np.ndarray, cuts: list[int]) -> n
     """Products whose first factor lies before one of the cuts and whose second lies behind it."""
     total: np.ndarray | float = 0.0
     for index in range(0, len(cuts), _BATCH):
-        around = [_planar(references, estimates, cut - _REACH, min(cut + _REACH, references.shape[1]), 2 * _REACH)
-                  for cut in cuts[index:index + _BATCH]]
+        around = [
+            _planar(references, estimates, cut - _REACH, min(cut + _REACH, references.shape[1]), 2 * _REACH)
+            for cut in cuts[index : index + _BATCH]
+        ]
         rows = np.stack([audio.reshape(-1, 2 * _REACH) for audio in around], axis=1)
-        before = rows[:len(rows) // 2, :, :_REACH].copy()
+        before = rows[: len(rows) // 2, :, :_REACH].copy()
         rows[..., :_REACH] = 0.0
         total = total + _products(before, rows, 2 * TAPS)
     return total
@@ -224,6 +239,7 @@ def _products(leading: np.ndarray, following: np.ndarray, size: int) -> np.ndarr
 
 
 # Filters
+
 
 def _filters(whole: _Statistics, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Filters of the projections P1 and P2, fitted to the whole signal.
@@ -254,8 +270,8 @@ def _projection(gram: np.ndarray, right: np.ndarray, energy: float) -> np.ndarra
     shape = right.shape
     right = right.reshape(-1, shape[-1])
     gram = gram.reshape(len(right), len(right)).copy()
-    diagonal = gram.reshape(-1)[::len(gram) + 1]
-    diagonal += _EPS                                # museval's: a silent channel gets no filters
+    diagonal = gram.reshape(-1)[:: len(gram) + 1]
+    diagonal += _EPS  # museval's: a silent channel gets no filters
     for solve in (_cholesky, np.linalg.solve):
         try:
             solution = solve(gram, right)
@@ -266,14 +282,14 @@ def _projection(gram: np.ndarray, right: np.ndarray, energy: float) -> np.ndarra
             return solution.reshape(shape)
     loaded, added = gram.copy(), len(gram) * _EPS * diagonal.mean()
     while True:
-        loaded.reshape(-1)[::len(gram) + 1] += added
+        loaded.reshape(-1)[:: len(gram) + 1] += added
         try:
             factor = linalg.cho_factor(loaded.T, lower=True, check_finite=False)
             break
         except np.linalg.LinAlgError:
             added *= 10
     solution = np.zeros_like(right)
-    for _ in range(_STEPS):     # takes back what the addition changed, where the references say anything
+    for _ in range(_STEPS):  # takes back what the addition changed, where the references say anything
         solution += linalg.cho_solve(factor, right - gram @ solution, check_finite=False)
     return solution.reshape(shape)
 
@@ -285,6 +301,7 @@ def _cholesky(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 # Energies
 
+
 class _Forms:
     """The energies of a frame's components, as forms on its correlations."""
 
@@ -292,7 +309,7 @@ class _Forms:
         self.sources, inputs, self.channels, _ = own.shape
         spatial = own.copy()
         for source, channel in np.ndindex(self.sources, self.channels):
-            spatial[source, source * self.channels + channel, channel, 0] -= 1.0        # P1 e - s
+            spatial[source, source * self.channels + channel, channel, 0] -= 1.0  # P1 e - s
         self.quadratic = np.stack([_autocorrelation(filters) for filters in (spatial, own, full - own, full)])
         self.full = full
 
@@ -304,8 +321,14 @@ class _Forms:
         spatial, own, interference, full = np.tensordot(self.quadratic, frame.products[:, :inputs], axes=3)
         with_estimates = frame.products[:, inputs:].reshape(inputs, self.sources, self.channels, TAPS)
         artifacts = frame.estimate - 2 * np.einsum("jict,ijct->j", self.full, with_estimates) + full
-        return np.stack([_decibels(true, frame.error), _limited(true, spatial), _limited(own, interference),
-                         _limited(full, artifacts)])
+        return np.stack(
+            [
+                _decibels(true, frame.error),
+                _limited(true, spatial),
+                _limited(own, interference),
+                _limited(full, artifacts),
+            ]
+        )
 
 
 def _autocorrelation(filters: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 BSSEVAL, DISSERTATION = "bsseval", "dissertation"
 PROTOCOLS = (BSSEVAL, DISSERTATION)
-BLEED = "bleed"                # folder beside those of the protocols: `svs.evaluation.score.bleed`
+BLEED = "bleed"  # folder beside those of the protocols: `svs.evaluation.score.bleed`
 
 
 def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:
@@ -37,8 +37,12 @@ def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
 
     try:
         content = json.loads(Path(path).read_text())
-        return {target["name"]: {measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]],
-                                                   dtype=np.float64) for measure in MEASURES}
-                for target in content["targets"]}
+        return {
+            target["name"]: {
+                measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]], dtype=np.float64)
+                for measure in MEASURES
+            }
+            for target in content["targets"]
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: expected museval's JSON ({error}); delete it and run `dvc repro`") from None

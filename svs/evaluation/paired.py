@@ -18,7 +18,7 @@ from svs.evaluation.museval_json import BSSEVAL, read_scores
 from svs.runtime import unavailable
 from svs.stems import TARGETS
 
-TIE = 0.01             # dB: the resolution of published tables
+TIE = 0.01  # dB: the resolution of published tables
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 COLUMNS = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
@@ -73,19 +73,33 @@ def median_difference(differences: np.ndarray, seed: int) -> Paired:
     low = high = float("nan")
     if len(values) > 1:
         if np.ptp(values) == 0:
-            low = high = float(values[0])       # nothing varies: no resample differs from another
+            low = high = float(values[0])  # nothing varies: no resample differs from another
         else:
             from scipy.stats import bootstrap
 
-            interval = bootstrap((values,), np.median, method="percentile", confidence_level=CONFIDENCE,
-                                 n_resamples=RESAMPLES, rng=np.random.default_rng(seed)).confidence_interval
+            interval = bootstrap(
+                (values,),
+                np.median,
+                method="percentile",
+                confidence_level=CONFIDENCE,
+                n_resamples=RESAMPLES,
+                rng=np.random.default_rng(seed),
+            ).confidence_interval
             low, high = float(interval.low), float(interval.high)
-    return Paired(len(values), float(np.median(values)) if len(values) else float("nan"), low, high,
-                  int((values > TIE).sum()), int((np.abs(values) <= TIE).sum()), int((values < -TIE).sum()))
+    return Paired(
+        len(values),
+        float(np.median(values)) if len(values) else float("nan"),
+        low,
+        high,
+        int((values > TIE).sum()),
+        int((np.abs(values) <= TIE).sum()),
+        int((values < -TIE).sum()),
+    )
 
 
-def against_published(ours: Path, methods: Sequence[str], theirs: Path, names: Sequence[str],
-                      seed: int) -> pd.DataFrame:
+def against_published(
+    ours: Path, methods: Sequence[str], theirs: Path, names: Sequence[str], seed: int
+) -> pd.DataFrame:
     """SDR of each method of ours against each published system, paired by track.
 
     A track's difference is the median over frames of ours less that of theirs,
@@ -109,30 +123,50 @@ def against_published(ours: Path, methods: Sequence[str], theirs: Path, names: S
         wins, ties and losses (tracks).  Systems that did not score a target have no row.
     """
     rows = []
-    scores = {name: _sdr(folder / name) for folder, chosen in ((ours, methods), (theirs, names)) for name in chosen
-              if not unavailable.reason(folder / name)}
+    scores = {
+        name: _sdr(folder / name)
+        for folder, chosen in ((ours, methods), (theirs, names))
+        for name in chosen
+        if not unavailable.reason(folder / name)
+    }
     for method in methods:
         if method not in scores:
             continue
         for system in names:
             for target in TARGETS:
-                differences = [_difference(frames[target], scores[method][track][target])
-                               for track, frames in scores[system].items()
-                               if track in scores[method] and target in frames]
+                differences = [
+                    _difference(frames[target], scores[method][track][target])
+                    for track, frames in scores[system].items()
+                    if track in scores[method] and target in frames
+                ]
                 found = median_difference(np.array(differences), seed)
                 if found.tracks:
-                    rows.append((method, system, target, found.tracks, found.difference, found.low, found.high,
-                                 found.wins, found.ties, found.losses))
+                    rows.append(
+                        (
+                            method,
+                            system,
+                            target,
+                            found.tracks,
+                            found.difference,
+                            found.low,
+                            found.high,
+                            found.wins,
+                            found.ties,
+                            found.losses,
+                        )
+                    )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _sdr(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    return {path.stem: {target: measures["SDR"] for target, measures in read_scores(path).items()}
-            for path in sorted((folder / BSSEVAL / "test").glob("*.json"))}
+    return {
+        path.stem: {target: measures["SDR"] for target, measures in read_scores(path).items()}
+        for path in sorted((folder / BSSEVAL / "test").glob("*.json"))
+    }
 
 
 def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:
-    length = min(len(theirs), len(ours))        # a re-encoded track may have a frame more
+    length = min(len(theirs), len(ours))  # a re-encoded track may have a frame more
     theirs, ours = theirs[:length], ours[:length]
     both = np.isfinite(theirs) & np.isfinite(ours)
     return float(np.median(ours[both]) - np.median(theirs[both])) if both.any() else float("nan")
@@ -193,7 +227,11 @@ def standing(ours: pd.DataFrame, published: pd.DataFrame, comparison: pd.DataFra
     lines = [f"{'':<26}{'vocals':>8}{'accomp.':>9}   {method + ' less that: vocals':<40}accompaniment"]
     for name, row in medians.iterrows():
         cells = [f"{row[target]:.2f}" if np.isfinite(row[target]) else "-" for target in TARGETS]
-        differences = ["" if (each := found.get((name, target))) is None
-                       else f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]" for target in TARGETS]
+        differences = [
+            ""
+            if (each := found.get((name, target))) is None
+            else f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]"
+            for target in TARGETS
+        ]
         lines.append(f"{name:<26}{cells[0]:>8}{cells[1]:>9}   {differences[0]:<40}{differences[1]}".rstrip())
     return "\n".join(lines)

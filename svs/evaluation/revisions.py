@@ -24,7 +24,7 @@ from svs.stems import TARGETS
 SCORES = paths.METRICS / "scores.csv"
 WORKSPACE = "workspace"
 _KEY = ["method", "track", "target"]
-_NAMED = 5              # so many tracks are named before the rest is counted
+_NAMED = 5  # so many tracks are named before the rest is counted
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class Change:
     same: bool
 
     def __str__(self) -> str:
-        return f"{self.method} {self.target} {self.paired.difference:+.2f} dB {_interval(self.paired)} on " + \
-            _counted(self.paired.tracks, "track")
+        return f"{self.method} {self.target} {self.paired.difference:+.2f} dB {_interval(self.paired)} on " + _counted(
+            self.paired.tracks, "track"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Comparison:
     changes: tuple[Change, ...]
     appeared: tuple[str, ...]
     vanished: tuple[str, ...]
-    tracks_before: tuple[str, ...]       # that only the earlier one has
+    tracks_before: tuple[str, ...]  # that only the earlier one has
     tracks_after: tuple[str, ...]
 
 
@@ -107,18 +108,24 @@ def committed(revision: str, home: Path) -> Revision:
     """
     inside = _git(home, "rev-parse", "--show-prefix")
     if inside.returncode:
-        raise DataError(f"{home}: expected a Git repository, where another revision's scores are kept "
-                        f"({_said(inside)}); compare in a clone")
+        raise DataError(
+            f"{home}: expected a Git repository, where another revision's scores are kept "
+            f"({_said(inside)}); compare in a clone"
+        )
     resolved = _git(home, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if resolved.returncode:
-        raise SettingsError(f"{revision!r}: no such revision in {home}; expected a branch, a tag or a commit; "
-                            "`git branch --all` lists branches, `git fetch` brings those of others")
+        raise SettingsError(
+            f"{revision!r}: no such revision in {home}; expected a branch, a tag or a commit; "
+            "`git branch --all` lists branches, `git fetch` brings those of others"
+        )
     commit = resolved.stdout.decode().strip()
     name = f"{revision} ({commit[:7]})" if not commit.startswith(revision) else commit[:7]
     shown = _git(home, "show", f"{commit}:./{SCORES.as_posix()}")
     if shown.returncode:
-        raise DataError(f"{name}: holds no {SCORES}, so there is nothing to compare with; name a revision that was "
-                        "committed after `dvc repro`")
+        raise DataError(
+            f"{name}: holds no {SCORES}, so there is nothing to compare with; name a revision that was "
+            "committed after `dvc repro`"
+        )
     return Revision(name, _parsed(shown.stdout, f"{name}: {SCORES}"))
 
 
@@ -153,19 +160,28 @@ def compare(before: Revision, after: Revision, seed: int) -> Comparison:
     """
     tracks = [pd.Index(revision.table["track"].unique()) for revision in (before, after)]
     if not len(tracks[0].intersection(tracks[1])):
-        raise DataError(f"{before.name} and {after.name} have no track in common, so nothing can be paired; "
-                        "compare revisions of the same data set")
+        raise DataError(
+            f"{before.name} and {after.name} have no track in common, so nothing can be paired; "
+            "compare revisions of the same data set"
+        )
     methods = [pd.Index(revision.table["method"].unique()) for revision in (before, after)]
     changes = []
     for method in methods[1][methods[1].isin(methods[0])]:
         for target in TARGETS:
-            change = _change(method, target, *(_of(revision.table, method, target) for revision in (before, after)),
-                             tracks[1], seed)
+            change = _change(
+                method, target, *(_of(revision.table, method, target) for revision in (before, after)), tracks[1], seed
+            )
             if change is not None:
                 changes.append(change)
-    return Comparison(before.name, after.name, tuple(changes),
-                      tuple(methods[1].difference(methods[0])), tuple(methods[0].difference(methods[1])),
-                      tuple(tracks[0].difference(tracks[1])), tuple(tracks[1].difference(tracks[0])))
+    return Comparison(
+        before.name,
+        after.name,
+        tuple(changes),
+        tuple(methods[1].difference(methods[0])),
+        tuple(methods[0].difference(methods[1])),
+        tuple(tracks[0].difference(tracks[1])),
+        tuple(tracks[1].difference(tracks[0])),
+    )
 
 
 def gate(comparison: Comparison, tolerance: float, *, allow_missing: bool = False) -> str:
@@ -194,15 +210,21 @@ def gate(comparison: Comparison, tolerance: float, *, allow_missing: bool = Fals
     GateError
         A method fell, vanished, or lost the scores of tracks that are still there.
     """
-    fell = [str(change) for change in comparison.changes
-            if change.paired.difference < -tolerance and change.paired.high < 0]
+    fell = [
+        str(change) for change in comparison.changes if change.paired.difference < -tolerance and change.paired.high < 0
+    ]
     if not allow_missing:
         fell += [f"{method} is missing" for method in comparison.vanished]
-        fell += [f"{change.method} {change.target} has no score any more for {_named(change.lost)}"
-                 for change in comparison.changes if change.lost]
+        fell += [
+            f"{change.method} {change.target} has no score any more for {_named(change.lost)}"
+            for change in comparison.changes
+            if change.lost
+        ]
     if fell:
-        raise GateError(f"worse than {comparison.before}: {'; '.join(fell)} (tolerance {tolerance:g} dB; in brackets "
-                        "the 95 % interval); `svs compare` shows every method")
+        raise GateError(
+            f"worse than {comparison.before}: {'; '.join(fell)} (tolerance {tolerance:g} dB; in brackets "
+            "the 95 % interval); `svs compare` shows every method"
+        )
     judged = [change for change in comparison.changes if change.paired.tracks > 1]
     if not judged:
         return f"nothing to judge against {comparison.before}: no method has two tracks in common with it"
@@ -210,8 +232,7 @@ def gate(comparison: Comparison, tolerance: float, *, allow_missing: bool = Fals
     if not _shown(comparison):
         return f"no score changed against {comparison.before} ({methods})"
     worst = min(judged, key=lambda change: change.paired.difference)
-    return (f"no method fell against {comparison.before} by more than {tolerance:g} dB "
-            f"({methods}; lowest: {worst})")
+    return f"no method fell against {comparison.before} by more than {tolerance:g} dB ({methods}; lowest: {worst})"
 
 
 def as_text(comparison: Comparison) -> str:
@@ -220,14 +241,19 @@ def as_text(comparison: Comparison) -> str:
     shown = _shown(comparison)
     if shown:
         width = max(len(change.method) for change in shown)
-        lines.append(f"{'method':<{width}}  {'target':<13}{'before':>8}{'after':>8}{'change':>8}  "
-                     f"{'95 % interval':<18}{'better/tie/worse':>16}{'tracks':>8}")
-        lines += [f"{change.method:<{width}}  {change.target:<13}{_decibels(change.before):>8}"
-                  f"{_decibels(change.after):>8}{_signed(change.paired.difference):>8}  "
-                  f"{_interval(change.paired):<18}{_outcome(change.paired):>16}{change.paired.tracks:>8}"
-                  for change in shown]
-    return "\n".join([f"SDR in dB, {comparison.before} -> {comparison.after}", *lines,
-                      *_remarks(comparison, lambda name: name)])
+        lines.append(
+            f"{'method':<{width}}  {'target':<13}{'before':>8}{'after':>8}{'change':>8}  "
+            f"{'95 % interval':<18}{'better/tie/worse':>16}{'tracks':>8}"
+        )
+        lines += [
+            f"{change.method:<{width}}  {change.target:<13}{_decibels(change.before):>8}"
+            f"{_decibels(change.after):>8}{_signed(change.paired.difference):>8}  "
+            f"{_interval(change.paired):<18}{_outcome(change.paired):>16}{change.paired.tracks:>8}"
+            for change in shown
+        ]
+    return "\n".join(
+        [f"SDR in dB, {comparison.before} -> {comparison.after}", *lines, *_remarks(comparison, lambda name: name)]
+    )
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -235,21 +261,31 @@ def as_markdown(comparison: Comparison) -> str:
     lines = [f"**SDR in dB, {_code(comparison.before)} → {_code(comparison.after)}**", ""]
     shown = _shown(comparison)
     if shown:
-        lines += ["| method | target | before | after | change | 95 % interval | better / tie / worse | tracks |",
-                  "| --- | --- | ---: | ---: | ---: | --- | --- | ---: |"]
-        lines += [f"| {_code(change.method)} | {change.target} | {_decibels(change.before)} | "
-                  f"{_decibels(change.after)} | **{_signed(change.paired.difference)}** | {_interval(change.paired)} | "
-                  f"{_outcome(change.paired)} | {change.paired.tracks} |" for change in shown]
+        lines += [
+            "| method | target | before | after | change | 95 % interval | better / tie / worse | tracks |",
+            "| --- | --- | ---: | ---: | ---: | --- | --- | ---: |",
+        ]
+        lines += [
+            f"| {_code(change.method)} | {change.target} | {_decibels(change.before)} | "
+            f"{_decibels(change.after)} | **{_signed(change.paired.difference)}** | {_interval(change.paired)} | "
+            f"{_outcome(change.paired)} | {change.paired.tracks} |"
+            for change in shown
+        ]
         lines.append("")
     lines += [f"- {remark}" for remark in _remarks(comparison, _code)]
     if shown:
-        lines += ["", f"before, after: median over tracks; change: median of the paired differences of the tracks, "
-                      f"with {_CONFIDENCE}."]
+        lines += [
+            "",
+            f"before, after: median over tracks; change: median of the paired differences of the tracks, "
+            f"with {_CONFIDENCE}.",
+        ]
     return "\n".join(lines) + "\n"
 
 
-_CONFIDENCE = ("95 % by percentile bootstrap (with fewer than six tracks it is their range: it excludes zero only "
-               "where all of them moved the same way)")
+_CONFIDENCE = (
+    "95 % by percentile bootstrap (with fewer than six tracks it is their range: it excludes zero only "
+    "where all of them moved the same way)"
+)
 
 
 def _shown(comparison: Comparison) -> list[Change]:
@@ -262,19 +298,30 @@ def _remarks(comparison: Comparison, quoted: Callable[[str], str]) -> list[str]:
     methods = dict.fromkeys(change.method for change in comparison.changes)
     changed = {change.method for change in _shown(comparison)}
     remarks = []
-    for text, names in (("the same on every track", [method for method in methods if method not in changed]),
-                        ("methods that are new", comparison.appeared), ("methods that are gone", comparison.vanished)):
+    for text, names in (
+        ("the same on every track", [method for method in methods if method not in changed]),
+        ("methods that are new", comparison.appeared),
+        ("methods that are gone", comparison.vanished),
+    ):
         if names:
             remarks.append(f"{text}: {', '.join(map(quoted, names))}")
-    for text, names in (("tracks that are new", comparison.tracks_after), ("tracks that are gone",
-                                                                           comparison.tracks_before)):
+    for text, names in (
+        ("tracks that are new", comparison.tracks_after),
+        ("tracks that are gone", comparison.tracks_before),
+    ):
         if names:
             remarks.append(f"{text}: {_named(list(map(quoted, names)))}")
-    remarks += [f"{quoted(change.method)} {change.target} has no score any more for "
-                f"{_named(list(map(quoted, change.lost)))}" for change in comparison.changes if change.lost]
-    remarks += [f"{quoted(change.method)} {change.target}: frames without a score, so left out, "
-                f"{change.silent[0]} -> {change.silent[1]}" for change in comparison.changes
-                if change.silent[0] != change.silent[1]]
+    remarks += [
+        f"{quoted(change.method)} {change.target} has no score any more for {_named(list(map(quoted, change.lost)))}"
+        for change in comparison.changes
+        if change.lost
+    ]
+    remarks += [
+        f"{quoted(change.method)} {change.target}: frames without a score, so left out, "
+        f"{change.silent[0]} -> {change.silent[1]}"
+        for change in comparison.changes
+        if change.silent[0] != change.silent[1]
+    ]
     return remarks
 
 
@@ -283,8 +330,9 @@ def _of(table: pd.DataFrame, method: str, target: str) -> pd.DataFrame:
     return table[(table["method"] == method) & (table["target"] == target)].set_index("track")
 
 
-def _change(method: str, target: str, before: pd.DataFrame, after: pd.DataFrame, tracks: pd.Index,
-            seed: int) -> Change | None:
+def _change(
+    method: str, target: str, before: pd.DataFrame, after: pd.DataFrame, tracks: pd.Index, seed: int
+) -> Change | None:
     """The change of one method and target; None where neither revision scored it."""
     if before.empty and after.empty:
         return None
@@ -294,16 +342,28 @@ def _change(method: str, target: str, before: pd.DataFrame, after: pd.DataFrame,
     both = before.index.intersection(after.index)
     silent = (int(before.loc[both, "silent"].sum()), int(after.loc[both, "silent"].sum()))
     same = set(old.index) == set(new.index) and not difference.any() and silent[0] == silent[1]
-    return Change(method, target, float(old.median()), float(new.median()), median_difference(difference, seed), lost,
-                  silent, same)
+    return Change(
+        method,
+        target,
+        float(old.median()),
+        float(new.median()),
+        median_difference(difference, seed),
+        lost,
+        silent,
+        same,
+    )
 
 
 def _parsed(content: bytes, what: str) -> pd.DataFrame:
     text = dict.fromkeys(_KEY, str)
     try:
         # A song may be called NA; an empty score is none.
-        table = pd.read_csv(io.BytesIO(content), dtype={**text, **dict.fromkeys(MEASURES, float), "silent": int},
-                            keep_default_na=False, na_values=dict.fromkeys(MEASURES, ["", "nan", "NaN"]))
+        table = pd.read_csv(
+            io.BytesIO(content),
+            dtype={**text, **dict.fromkeys(MEASURES, float), "silent": int},
+            keep_default_na=False,
+            na_values=dict.fromkeys(MEASURES, ["", "nan", "NaN"]),
+        )
         missing = [column for column in [*_KEY, "SDR", "silent"] if column not in table]
         if missing:
             raise ValueError(f"the columns {', '.join(missing)} are missing")
@@ -311,9 +371,10 @@ def _parsed(content: bytes, what: str) -> pd.DataFrame:
             raise ValueError(f"{' '.join(table.loc[table.duplicated(_KEY), _KEY].iloc[0])} is there twice")
         if not len(table):
             raise ValueError("it has no row")
-    except ValueError as error:         # pandas' own among them
-        raise DataError(f"{what}: expected a table of scores as `dvc repro` writes it "
-                        f"({' '.join(str(error).split())})") from None
+    except ValueError as error:  # pandas' own among them
+        raise DataError(
+            f"{what}: expected a table of scores as `dvc repro` writes it ({' '.join(str(error).split())})"
+        ) from None
     return table
 
 

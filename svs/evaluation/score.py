@@ -34,8 +34,9 @@ from svs.runtime.files import write_json, write_text
 from svs.stems import TARGETS
 
 
-def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: int,
-             engine: str = "fast") -> dict[str, np.ndarray]:
+def evaluate(
+    references: np.ndarray, estimates: np.ndarray, window: int, hop: int, engine: str = "fast"
+) -> dict[str, np.ndarray]:
     """BSS Eval v4 of several sources.
 
     Parameters
@@ -57,8 +58,10 @@ def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: in
         The shapes differ.
     """
     if references.shape != estimates.shape:
-        raise DataError(f"references have the shape {references.shape}, estimates {estimates.shape}; "
-                        "separate and score the same track")
+        raise DataError(
+            f"references have the shape {references.shape}, estimates {estimates.shape}; "
+            "separate and score the same track"
+        )
     if engine == "fast":
         return dict(zip(MEASURES, bsseval.evaluate(references, estimates, win=window, hop=hop), strict=True))
     import museval
@@ -74,31 +77,41 @@ def evaluate(references: np.ndarray, estimates: np.ndarray, window: int, hop: in
     return dict(zip(MEASURES, results, strict=True))
 
 
-def score_sources(references: dict[str, Source], estimates: dict[str, Source], settings: Score,
-                  protocol: str) -> dict[str, np.ndarray]:
+def score_sources(
+    references: dict[str, Source], estimates: dict[str, Source], settings: Score, protocol: str
+) -> dict[str, np.ndarray]:
     """Score `vocals` and `accompaniment` of one track by one protocol: see `evaluate`."""
     shapes = {(source.rate, source.samples) for source in (*references.values(), *estimates.values())}
     if len(shapes) != 1:
-        raise DataError(f"references and estimates differ in rate or length (Hz, samples): {sorted(shapes)}; "
-                        "separate and score the same track")
+        raise DataError(
+            f"references and estimates differ in rate or length (Hz, samples): {sorted(shapes)}; "
+            "separate and score the same track"
+        )
     seed = protocol == DISSERTATION
     excerpt = settings.dissertation.passage if seed else settings.passage
     first, last = passage(references["vocals"], excerpt.start, excerpt.duration)
     if first >= last and seed:
-        first, last = passage(references["vocals"], 0.0, None)      # a track that ends before second 30
+        first, last = passage(references["vocals"], 0.0, None)  # a track that ends before second 30
     if first >= last:
         raise DataError(f"the track ends before second {excerpt.start}; choose an earlier score.passage.start")
 
     def audio(sources: dict[str, Source], rebuilt: bool) -> np.ndarray:
         signals = [sources[target].read(first, last) for target in TARGETS]
         if seed:
-            signals = [_as_the_dissertation(signal, references["vocals"].rate, settings.dissertation, rebuilt)
-                       for signal in signals]
+            signals = [
+                _as_the_dissertation(signal, references["vocals"].rate, settings.dissertation, rebuilt)
+                for signal in signals
+            ]
         return np.stack(signals).astype(np.float64)
 
     rate = settings.dissertation.sample_rate if seed else references["vocals"].rate
-    return evaluate(audio(references, rebuilt=True), audio(estimates, rebuilt=False),
-                    round(settings.window * rate), round(settings.hop * rate), settings.engine)
+    return evaluate(
+        audio(references, rebuilt=True),
+        audio(estimates, rebuilt=False),
+        round(settings.window * rate),
+        round(settings.hop * rate),
+        settings.engine,
+    )
 
 
 def _as_the_dissertation(signal: np.ndarray, rate: int, representation: Representation, rebuilt: bool) -> np.ndarray:
@@ -145,8 +158,9 @@ class _Job:
     result: Path
 
 
-def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Path, desc: str,
-                 protocols: Sequence[str] = PROTOCOLS) -> None:
+def score_method(
+    dataset: Dataset, estimates: Path, settings: Score, folder: Path, desc: str, protocols: Sequence[str] = PROTOCOLS
+) -> None:
     """Score all test tracks of one method, side by side (`svs.runtime.cluster`), by both protocols or the one named.
 
     Parameters
@@ -162,21 +176,33 @@ def score_method(dataset: Dataset, estimates: Path, settings: Score, folder: Pat
         For the progress bar.
     protocols : sequence of str
     """
-    jobs = [_Job(track, protocol, folder.absolute() / protocol / track.subset / f"{track.name}.json")
-            for track in dataset.manifest.split("test") for protocol in protocols]
+    jobs = [
+        _Job(track, protocol, folder.absolute() / protocol / track.subset / f"{track.name}.json")
+        for track in dataset.manifest.split("test")
+        for protocol in protocols
+    ]
     waiting = [job for job in jobs if not job.result.exists()]
-    over_tracks(partial(_score_track, dataset.bare(), estimates.absolute(), settings), waiting,
-                [job.track.name for job in waiting], folder, unit="s", desc=desc,
-                amounts=[job.track.seconds for job in waiting])
+    over_tracks(
+        partial(_score_track, dataset.bare(), estimates.absolute(), settings),
+        waiting,
+        [job.track.name for job in waiting],
+        folder,
+        unit="s",
+        desc=desc,
+        amounts=[job.track.seconds for job in waiting],
+    )
 
 
 def _score_track(dataset: Dataset, estimates: Path, settings: Score, job: _Job) -> None:
     track = job.track
-    sources: dict[str, Source] = {target: WavSource(estimates / track.subset / track.name / f"{target}.wav")
-                                  for target in TARGETS}
+    sources: dict[str, Source] = {
+        target: WavSource(estimates / track.subset / track.name / f"{target}.wav") for target in TARGETS
+    }
     with dataset.open(track, TARGETS) as references:
         scores = score_sources(references, sources, settings, job.protocol)
         if job.protocol == BSSEVAL:
-            write_json(job.result.parents[2] / BLEED / track.subset / job.result.name,
-                       bleed(references["vocals"], sources, settings))
+            write_json(
+                job.result.parents[2] / BLEED / track.subset / job.result.name,
+                bleed(references["vocals"], sources, settings),
+            )
     write_text(job.result, museval_json(track.name, scores, settings))

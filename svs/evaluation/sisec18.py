@@ -49,11 +49,11 @@ log = logging.getLogger("svs")
 
 
 ALIGNMENT = "alignment.csv"
-SHARES = {"vocals": 0.25, "accompaniment": 0.75}    # of the mixture in MIX: one stem of four, three of four
-LARGEST = 16 << 20        # bytes of one JSON file; published ones have at most 0.5 MB
-FRAME = 1.0               # s of a published frame, and between frames
+SHARES = {"vocals": 0.25, "accompaniment": 0.75}  # of the mixture in MIX: one stem of four, three of four
+LARGEST = 16 << 20  # bytes of one JSON file; published ones have at most 0.5 MB
+FRAME = 1.0  # s of a published frame, and between frames
 
-Frames = dict[str, dict[str, np.ndarray]]       # target, measure, float64 (frames,)
+Frames = dict[str, dict[str, np.ndarray]]  # target, measure, float64 (frames,)
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,10 @@ def located(settings: Reference, cache: Path | None = None) -> Path:
     if settings.path is not None:
         path = settings.path.expanduser()
         if not path.exists():
-            raise DataError(f"reference.path: {path} is not there; expected a folder or an archive (zip, tar) that "
-                            "holds SYSTEM/test/TRACK.json, or null to download it")
+            raise DataError(
+                f"reference.path: {path} is not there; expected a folder or an archive (zip, tar) that "
+                "holds SYSTEM/test/TRACK.json, or null to download it"
+            )
         return path
     cache = Path(pooch.os_cache("svs")) / "published" if cache is None else cache
     try:
@@ -119,8 +121,10 @@ def located(settings: Reference, cache: Path | None = None) -> Path:
         return target
     except (FetchError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise UnavailableError(f"SiSEC18's scores could not be downloaded from {settings.url} ({reason}); name a "
-                               "folder or archive of them in reference.path") from None
+        raise UnavailableError(
+            f"SiSEC18's scores could not be downloaded from {settings.url} ({reason}); name a "
+            "folder or archive of them in reference.path"
+        ) from None
 
 
 class _Unpublished(download.ResumingDownloader):
@@ -156,14 +160,19 @@ def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]
             system, _, track = PurePosixPath(name).parts[-3:]
             systems.setdefault(system, {})[track.removesuffix(".json")] = _frames(name, content)
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: expected a folder or an archive (zip, tar) of scores ({error}); "
-                        "get it again, or name another in reference.path") from None
+        raise DataError(
+            f"{path}: expected a folder or an archive (zip, tar) of scores ({error}); "
+            "get it again, or name another in reference.path"
+        ) from None
     if not systems:
-        raise DataError(f"{path}: holds no SYSTEM/test/TRACK.json; "
-                        "expected the layout of sigsep-mus-2018's folder `submissions`")
+        raise DataError(
+            f"{path}: holds no SYSTEM/test/TRACK.json; expected the layout of sigsep-mus-2018's folder `submissions`"
+        )
     if checksum is not None and (came := digest(systems)) != checksum:
-        raise DataError(f"{path}: the scores in it are not those expected (reference.checksum {checksum}, came "
-                        f"{came}); get them again, or set reference.checksum to null to take them as they are")
+        raise DataError(
+            f"{path}: the scores in it are not those expected (reference.checksum {checksum}, came "
+            f"{came}); get them again, or set reference.checksum to null to take them as they are"
+        )
     return {system: dict(sorted(tracks.items())) for system, tracks in sorted(systems.items())}
 
 
@@ -192,12 +201,17 @@ def _is_scores(name: str) -> bool:
 
 def _frames(name: str, content: bytes) -> Frames:
     try:
-        return {target["name"]: {measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]],
-                                                   dtype=np.float64) for measure in MEASURES}
-                for target in json.loads(content)["targets"]}
+        return {
+            target["name"]: {
+                measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]], dtype=np.float64)
+                for measure in MEASURES
+            }
+            for target in json.loads(content)["targets"]
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{name}: expected museval's JSON ({type(error).__name__}: {error}); "
-                        "get the archive again") from None
+        raise DataError(
+            f"{name}: expected museval's JSON ({type(error).__name__}: {error}); get the archive again"
+        ) from None
 
 
 def digest(systems: Mapping[str, Mapping[str, Frames]]) -> str:
@@ -233,8 +247,10 @@ def mixture_sdr(stems: Mapping[str, np.ndarray], rate: int, starts: np.ndarray) 
     sdr = {}
     for target, share in SHARES.items():
         true = stems[target].astype(np.float64)
-        energies = [np.concatenate([[0.0], np.cumsum((signal ** 2).sum(axis=1))])
-                    for signal in (true, share * stems["mixture"] - true)]
+        energies = [
+            np.concatenate([[0.0], np.cumsum((signal**2).sum(axis=1))])
+            for signal in (true, share * stems["mixture"] - true)
+        ]
         wanted, error = (total[starts + length] - total[starts] for total in energies)
         with np.errstate(divide="ignore", invalid="ignore"):
             sdr[target] = np.where((wanted > 0) & (error > 0), 10 * np.log10(wanted / error), np.nan)
@@ -264,10 +280,16 @@ def place(ours: Mapping[str, np.ndarray], theirs: Frames) -> tuple[int, float, f
     places = max(len(theirs["vocals"]["SDR"]) - length + 1, 1)
     deviations = np.full(places, np.inf)
     for first in range(places):
-        differences = np.concatenate([
-            values[:len(published)] - published
-            for values, published in ((ours[target], theirs[target]["SDR"][first:first + length])
-                                      for target in TARGETS if target in theirs)])
+        differences = np.concatenate(
+            [
+                values[: len(published)] - published
+                for values, published in (
+                    (ours[target], theirs[target]["SDR"][first : first + length])
+                    for target in TARGETS
+                    if target in theirs
+                )
+            ]
+        )
         differences = np.abs(differences[np.isfinite(differences)])
         # A place that shares only silence fits anything.
         if len(differences) >= min(length, 3):
@@ -276,8 +298,9 @@ def place(ours: Mapping[str, np.ndarray], theirs: Frames) -> tuple[int, float, f
     return best, float(deviations[best]), float(np.delete(deviations, best).min(initial=np.inf))
 
 
-def _align(dataset: Dataset, published: Mapping[str, Frames], score: Score, tolerance: float,
-           track: Track) -> Place | str:
+def _align(
+    dataset: Dataset, published: Mapping[str, Frames], score: Score, tolerance: float, track: Track
+) -> Place | str:
     """Where a track of ours lies, or why it can't be compared."""
     if track.name not in published:
         return f"{track.name}: no published scores"
@@ -305,11 +328,15 @@ def _align(dataset: Dataset, published: Mapping[str, Frames], score: Score, tole
     for begin in range(0, min(length, track.samples - 3 * length), round(0.01 * track.rate)):
         elsewhere, _, close, _ = fitted(begin, begin + (track.samples - begin) // length * length)
         if close <= tolerance:
-            return (f"{track.name}: scored from {first / track.rate:g} s on, but the published seconds begin "
-                    f"{begin / track.rate:.2f} s into it (there it is second {elsewhere} of the published track); "
-                    "change score.passage.start")
-    return (f"{track.name}: its MIX is nowhere within {tolerance:g} dB of the published one "
-            f"(at best {deviation:.2f} dB); it is another version, or other seconds")
+            return (
+                f"{track.name}: scored from {first / track.rate:g} s on, but the published seconds begin "
+                f"{begin / track.rate:.2f} s into it (there it is second {elsewhere} of the published track); "
+                "change score.passage.start"
+            )
+    return (
+        f"{track.name}: its MIX is nowhere within {tolerance:g} dB of the published one "
+        f"(at best {deviation:.2f} dB); it is another version, or other seconds"
+    )
 
 
 def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, folder: Path) -> list[Place]:
@@ -340,14 +367,17 @@ def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, f
         Not one track can be compared.
     """
     if (score.window, score.hop) != (FRAME, FRAME):
-        raise UnavailableError(f"SiSEC18 scored frames of one second, one after the other; score.window "
-                               f"{score.window:g} and score.hop {score.hop:g} give others")
+        raise UnavailableError(
+            f"SiSEC18 scored frames of one second, one after the other; score.window "
+            f"{score.window:g} and score.hop {score.hop:g} give others"
+        )
     systems = read(path, reference.checksum)
     if FLOOR not in systems:
         raise DataError(f"{path}: has no {FLOOR}, by which tracks are aligned; expected all of SiSEC18's submissions")
     tracks = dataset.manifest.split("test")
-    found = each_in_parallel(partial(_align, dataset, systems[FLOOR], score, reference.tolerance), tracks, unit="track",
-                             desc="alignment")
+    found = each_in_parallel(
+        partial(_align, dataset, systems[FLOOR], score, reference.tolerance), tracks, unit="track", desc="alignment"
+    )
     for reason in found:
         if isinstance(reason, str):
             log.warning("left out of the comparison with published systems: %s", reason)
@@ -358,13 +388,15 @@ def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, f
         for system, scores in systems.items():
             for each in places:
                 if each.track in scores:
-                    write_json(temporary / system / BSSEVAL / "test" / f"{each.track}.json",
-                               _cut(scores[each.track], each))
+                    write_json(
+                        temporary / system / BSSEVAL / "test" / f"{each.track}.json", _cut(scores[each.track], each)
+                    )
         table = io.StringIO()
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(["track", "first", "frames", "whole", "deviation"])
-        rows.writerows([each.track, each.first, each.frames, int(each.whole), f"{each.deviation:.4f}"]
-                       for each in places)
+        rows.writerows(
+            [each.track, each.first, each.frames, int(each.whole), f"{each.deviation:.4f}"] for each in places
+        )
         write_text(temporary / ALIGNMENT, table.getvalue())
     return places
 
@@ -372,8 +404,22 @@ def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, f
 def _cut(targets: Frames, where: Place) -> dict:
     """museval's JSON of the frames of a passage."""
     measures = MEASURES if where.whole else ("SDR",)
-    return {"targets": [{"name": target, "frames": [
-        {"time": float(frame), "duration": FRAME,
-         "metrics": {measure: float(targets[target][measure][where.first + frame]) for measure in measures}}
-        for frame in range(min(where.frames, len(targets[target]["SDR"]) - where.first))]}
-        for target in TARGETS if target in targets]}
+    return {
+        "targets": [
+            {
+                "name": target,
+                "frames": [
+                    {
+                        "time": float(frame),
+                        "duration": FRAME,
+                        "metrics": {
+                            measure: float(targets[target][measure][where.first + frame]) for measure in measures
+                        },
+                    }
+                    for frame in range(min(where.frames, len(targets[target]["SDR"]) - where.first))
+                ],
+            }
+            for target in TARGETS
+            if target in targets
+        ]
+    }

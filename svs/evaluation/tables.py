@@ -19,7 +19,7 @@ from svs.runtime import unavailable
 from svs.runtime.files import read_json, write_text
 from svs.stems import TARGETS
 
-NO_METRICS = {"tracks": 0}      # of a method that could not run
+NO_METRICS = {"tracks": 0}  # of a method that could not run
 TRACK_COLUMNS = ("method", "track", "target", *MEASURES, "frames", "silent")
 
 
@@ -48,10 +48,20 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
         for target, measures in read_scores(path).items():
             frames = len(measures["SDR"])
             finite = int(np.isfinite(measures["SDR"]).sum())
-            medians = {measure: float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
-                       for measure, values in measures.items()}
-            rows.append({"method": method, "track": path.stem, "target": target, **medians,
-                         "frames": frames, "silent": frames - finite})
+            medians = {
+                measure: float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+                for measure, values in measures.items()
+            }
+            rows.append(
+                {
+                    "method": method,
+                    "track": path.stem,
+                    "target": target,
+                    **medians,
+                    "frames": frames,
+                    "silent": frames - finite,
+                }
+            )
     if not rows:
         raise DataError(f"{folder}: no {protocol} scores; run `dvc repro score@{method}`")
     return pd.DataFrame(rows)
@@ -113,9 +123,12 @@ def second_table(folder: Path, methods: Sequence[str], settings: Score) -> pd.Da
     for method in methods:
         if unavailable.reason(Path(folder) / method):
             continue
-        values = {(path.stem, target, frame): value
-                  for path in sorted((Path(folder) / method / BSSEVAL / "test").glob("*.json"))
-                  for target, measures in read_scores(path).items() for frame, value in enumerate(measures["SDR"])}
+        values = {
+            (path.stem, target, frame): value
+            for path in sorted((Path(folder) / method / BSSEVAL / "test").glob("*.json"))
+            for target, measures in read_scores(path).items()
+            for frame, value in enumerate(measures["SDR"])
+        }
         columns[method] = pd.Series(values)
     table = pd.DataFrame(columns).rename_axis(["track", "target", "frame"]).reset_index()
     table = table.sort_values(["track", "target", "frame"], key=_order, kind="stable", ignore_index=True)
@@ -154,10 +167,17 @@ def frame_table(scores: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     ----------
     scores : mapping of method to mapping of measure to float (targets, frames)
     """
-    rows = [{"method": method, "target": target, "frame": frame,
-             **{measure: measures[measure][index, frame] for measure in MEASURES}}
-            for method, measures in scores.items() for index, target in enumerate(TARGETS)
-            for frame in range(measures["SDR"].shape[1])]
+    rows = [
+        {
+            "method": method,
+            "target": target,
+            "frame": frame,
+            **{measure: measures[measure][index, frame] for measure in MEASURES},
+        }
+        for method, measures in scores.items()
+        for index, target in enumerate(TARGETS)
+        for frame in range(measures["SDR"].shape[1])
+    ]
     return pd.DataFrame(rows, columns=["method", "target", "frame", *MEASURES])
 
 
@@ -169,8 +189,12 @@ def frame_medians(table: pd.DataFrame) -> str:
     for method in order:
         for target in TARGETS:
             values = medians.loc[(method, target)]
-            lines.append(f"{method:<22}{target:<16}" + "".join(
-                f"{values[measure]:>8.2f}" if np.isfinite(values[measure]) else f"{'-':>8}" for measure in MEASURES))
+            lines.append(
+                f"{method:<22}{target:<16}"
+                + "".join(
+                    f"{values[measure]:>8.2f}" if np.isfinite(values[measure]) else f"{'-':>8}" for measure in MEASURES
+                )
+            )
     return "\n".join(lines)
 
 

@@ -58,9 +58,15 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
     finished = scratch.path.absolute() / "tracks"
     places = {track.name: finished / track_key(track.name) for track in tracks}
     waiting = [track for track in tracks if not places[track.name].exists()]
-    over_tracks(partial(_extract_into, dataset.bare(), settings, finished), waiting,
-                [track.name for track in waiting], finished, unit="s", desc="extract",
-                amounts=[track.seconds for track in waiting])
+    over_tracks(
+        partial(_extract_into, dataset.bare(), settings, finished),
+        waiting,
+        [track.name for track in waiting],
+        finished,
+        unit="s",
+        desc="extract",
+        amounts=[track.seconds for track in waiting],
+    )
     index: dict[str, list] = {mode: [] for mode in settings.modes}
     for track in tracks:
         with np.load(places[track.name] / _RUNS) as runs:
@@ -94,8 +100,10 @@ def _refuse_test_tracks(dataset: Dataset, tracks: list[Track]) -> None:
     tests = dataset.manifest.split("test")
     names, sums = {track.name for track in tests}, {track.sha256 for track in tests}
     if shared := [track.name for track in tracks if track.name in names or track.sha256 in sums]:
-        raise DataError(f"in train/ and in test/: {', '.join(shared[:5])}; nothing that is scored may be trained on: "
-                        "take it out of train/")
+        raise DataError(
+            f"in train/ and in test/: {', '.join(shared[:5])}; nothing that is scored may be trained on: "
+            "take it out of train/"
+        )
 
 
 def _groups(settings: Extract) -> set[str]:
@@ -124,10 +132,10 @@ def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: P
             group = staging / MASKS / track_key(track.name)
             write_group(group)
             level = _write_svs(group, sources, settings)
-            half = settings.svs.width // 2
+            half = settings.masks.width // 2
             everywhere = np.ones(len(level), dtype=bool)
             runs["SVS"] = _runs(everywhere, everywhere, half)
-            voiced = level > settings.svs.voiced_above
+            voiced = level > settings.masks.voiced_above
             runs["DAE"] = _runs(voiced, voiced, half)
         if VAD in groups:
             group = staging / VAD / track_key(track.name)
@@ -145,7 +153,7 @@ def _runs(usable: np.ndarray, label: np.ndarray, half: int) -> np.ndarray:
     """Rows [first, last, label] of usable frames of one label, `half` frames off either end."""
     code = np.where(usable, label.astype(np.int64), -1)
     code[:half] = -1
-    code[len(code) - half:] = -1
+    code[len(code) - half :] = -1
     edges = np.flatnonzero(np.diff(code)) + 1
     starts, stops = np.concatenate([[0], edges]), np.concatenate([edges, [len(code)]])
     rows = [(start, stop - 1, code[start]) for start, stop in zip(starts, stops, strict=True) if code[start] >= 0]
@@ -160,7 +168,7 @@ def _mono_at(source: Source, representation: Representation):
 
 def _write_svs(group: Path, sources: dict[str, Source], settings: Extract) -> np.ndarray:
     """Write magnitudes and mask of one track; returns the vocals' level in dB of each frame."""
-    representation = settings.svs
+    representation = settings.masks
     audio = {name: _mono_at(sources[name], representation) for name in ("mixture", "vocals", "accompaniment")}
     samples = len(audio["mixture"])
     total = frames(samples, representation)
@@ -189,7 +197,7 @@ def _write_vad(group: Path, sources: dict[str, Source], settings: Extract) -> np
     total = frames(len(audio), representation)
     mixture = np.empty((total, representation.bins), dtype=settings.store.dtype)
     for first, last, start, stop, skip in blocks(len(audio), representation, _FRAMES_PER_BLOCK):
-        spectrum = stft(audio[start:stop], representation)[:, skip:skip + last - first].T
+        spectrum = stft(audio[start:stop], representation)[:, skip : skip + last - first].T
         mixture[first:last] = rounded(magnitude(spectrum, representation), settings.store.dtype)
     label = singing_labels.labels(singing_labels.levels(sources["vocals"], representation), representation)
     label = np.pad(label, (0, max(0, total - len(label))), mode="edge")[:total]
@@ -223,7 +231,7 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     -------
     array of `dtype`, same shape
     """
-    if dtype != "float16" or values.size and not values.max() < 65504:       # beyond are infinity and NaN
+    if dtype != "float16" or values.size and not values.max() < 65504:  # beyond are infinity and NaN
         return values.astype(dtype)
     bits = values.view(np.uint32)
     # To ten bits of fraction instead of 23, ties to even; the exponent counts from -15, not from -127.
@@ -234,4 +242,4 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _write(group: Path, name: str, array: np.ndarray, settings: Store, length: int | None = None) -> None:
-    write_array(group / name, array, length or settings.chunk_frames, settings.compression)      # stems: a second
+    write_array(group / name, array, length or settings.chunk_frames, settings.compression)  # stems: a second

@@ -17,7 +17,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import Zstd
 
-_ABSENT = 2**64 - 1         # offset and length of a chunk that isn't stored
+_ABSENT = 2**64 - 1  # offset and length of a chunk that isn't stored
 _METADATA = "zarr.json"
 
 
@@ -45,7 +45,7 @@ def write_array(folder: Path, array: np.ndarray, chunk: int, level: int) -> None
     offset = 0
     with open(place, "wb") as file:
         for number in range(count):
-            rows = np.ascontiguousarray(array[number * chunk:(number + 1) * chunk])
+            rows = np.ascontiguousarray(array[number * chunk : (number + 1) * chunk])
             # By bits, in which a negative zero is something: several times as fast as looking for a number.
             if not rows.view(np.uint8).any():
                 continue
@@ -66,19 +66,34 @@ def _metadata(shape: tuple[int, ...], dtype: np.dtype, chunk: int, level: int) -
     """What zarr.json says of such an array."""
     rows = -(-shape[0] // chunk) * chunk
     byte_order = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
-    return json.dumps({
-        "shape": shape,
-        "data_type": dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [rows, *shape[1:]]}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": np.zeros((), dtype).item(),
-        "codecs": [{"name": "sharding_indexed", "configuration": {
-            "chunk_shape": [chunk, *shape[1:]],
-            "codecs": [{"name": "bytes", **byte_order},
-                       {"name": "zstd", "configuration": {"level": level, "checksum": False}}],
-            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
-            "index_location": "end"}}],
-        "attributes": {}, "zarr_format": 3, "node_type": "array", "storage_transformers": []}, indent=2)
+    return json.dumps(
+        {
+            "shape": shape,
+            "data_type": dtype.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [rows, *shape[1:]]}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": np.zeros((), dtype).item(),
+            "codecs": [
+                {
+                    "name": "sharding_indexed",
+                    "configuration": {
+                        "chunk_shape": [chunk, *shape[1:]],
+                        "codecs": [
+                            {"name": "bytes", **byte_order},
+                            {"name": "zstd", "configuration": {"level": level, "checksum": False}},
+                        ],
+                        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+                        "index_location": "end",
+                    },
+                }
+            ],
+            "attributes": {},
+            "zarr_format": 3,
+            "node_type": "array",
+            "storage_transformers": [],
+        },
+        indent=2,
+    )
 
 
 def write_group(folder: Path) -> None:

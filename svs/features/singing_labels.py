@@ -44,7 +44,7 @@ def levels(vocals: Source, settings: VADExcerpts) -> np.ndarray:
         mean = (energy[right] - energy[left]) / np.maximum(right - left, 1)
         with np.errstate(divide="ignore"):
             # A running sum leaves rounding noise of 1e-16 in silence.
-            level[first:first + len(centres)] = 10 * np.log10(np.where(mean > 1e-14, mean, 0))
+            level[first : first + len(centres)] = 10 * np.log10(np.where(mean > 1e-14, mean, 0))
     return level
 
 
@@ -58,7 +58,7 @@ def labels(level: np.ndarray, settings: VADExcerpts) -> np.ndarray:
     audible = level[np.isfinite(level)]
     if not audible.size:
         return np.zeros(len(level), dtype=np.int8)
-    loud = np.percentile(np.maximum(level, -200.0), settings.level_percentile)      # of -inf there is no percentile
+    loud = np.percentile(np.maximum(level, -200.0), settings.level_percentile)  # of -inf there is no percentile
     threshold = max(settings.level_floor, loud - settings.level_range)
     active = (level > threshold).astype(np.int8)
     length = int(settings.smoothing * settings.sample_rate / settings.hop_length) // 2 * 2 + 1

@@ -106,8 +106,9 @@ class Stems:
             self.rate: int = attributes["representation"]["sample_rate"]
             self._splits = {track: split for track, split, *_ in attributes["index"]["MIX"]}
         except (FileNotFoundError, KeyError):
-            raise DataError(f"{path}: expected a store of stems; add MIX to extract.modes and run "
-                            "`dvc repro extract`") from None
+            raise DataError(
+                f"{path}: expected a store of stems; add MIX to extract.modes and run `dvc repro extract`"
+            ) from None
         self._arrays: dict[tuple[str, str], zarr.Array] = {}
 
     def tracks(self, *splits: str) -> list[str]:

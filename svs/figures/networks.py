@@ -18,8 +18,13 @@ from svs.errors import DataError
 from svs.figures.style import INK, MUTED, STYLE
 
 _HIDDEN = ("InputLayer", "LeakyReLU", "Flatten", "Reshape", "Rescaling", "ZeroPadding2D")
-_COLOURS = {"Conv2D": "#2f6fb2", "BatchNormalization": "#7fa8d1", "MaxPooling2D": "#d98b2b", "Dropout": "#b9bec6",
-            "Dense": "#3b8f6b"}
+_COLOURS = {
+    "Conv2D": "#2f6fb2",
+    "BatchNormalization": "#7fa8d1",
+    "MaxPooling2D": "#d98b2b",
+    "Dropout": "#b9bec6",
+    "Dense": "#3b8f6b",
+}
 
 
 def network(model: Path) -> plt.Figure:
@@ -72,20 +77,39 @@ def network(model: Path) -> plt.Figure:
             # Height stands for the values that a layer gives, on a logarithmic scale.
             height = 0.25 + 0.12 * np.log10(np.prod(size))
             colour = _COLOURS.get(kind, "#ffffff")
-            axis.add_patch(plt.Rectangle((position - 0.36, -height / 2), 0.72, height, facecolor=colour,
-                                         edgecolor=INK, linewidth=0.8))
+            axis.add_patch(
+                plt.Rectangle(
+                    (position - 0.36, -height / 2), 0.72, height, facecolor=colour, edgecolor=INK, linewidth=0.8
+                )
+            )
             dark = kind in ("Conv2D", "Dense")
             axis.text(position, 0, text, ha="center", va="center", fontsize=7.8, color="white" if dark else INK)
-            axis.text(position, -0.62, "×".join(map(str, size)), ha="center", va="top", fontsize=7.5, color=MUTED,
-                      rotation=28, rotation_mode="anchor")
+            axis.text(
+                position,
+                -0.62,
+                "×".join(map(str, size)),
+                ha="center",
+                va="top",
+                fontsize=7.5,
+                color=MUTED,
+                rotation=28,
+                rotation_mode="anchor",
+            )
             if position:
-                axis.annotate("", (position - 0.37, 0), (position - 0.63, 0),
-                              arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8})
+                axis.annotate(
+                    "",
+                    (position - 0.37, 0),
+                    (position - 0.63, 0),
+                    arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8},
+                )
         axis.set_xlim(-0.6, len(steps) - 0.4)
         axis.set_ylim(-1.05, 0.62)
         axis.axis("off")
-        axis.set_title(f"{model.parent.name}   (LeakyReLU 0.3 after every convolution and hidden dense layer)",
-                       loc="left", fontsize=9.5)
+        axis.set_title(
+            f"{model.parent.name}   (LeakyReLU 0.3 after every convolution and hidden dense layer)",
+            loc="left",
+            fontsize=9.5,
+        )
     return figure
 
 
@@ -110,8 +134,11 @@ def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequen
         figure, axis = plt.subplots(figsize=(1.75 * max(len(levels), len(blocks)) + 0.6, 1.55 * height))
 
         def box(position: int, at: float, lines: list[str], above: str) -> None:
-            axis.add_patch(plt.Rectangle((position - 0.43, at - 0.36), 0.86, 0.72, facecolor=_COLOURS["Conv2D"],
-                                         edgecolor=INK, linewidth=0.8))
+            axis.add_patch(
+                plt.Rectangle(
+                    (position - 0.43, at - 0.36), 0.86, 0.72, facecolor=_COLOURS["Conv2D"], edgecolor=INK, linewidth=0.8
+                )
+            )
             axis.text(position, at, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
             axis.text(position, at + 0.39, above, ha="center", va="bottom", fontsize=7.2, color=MUTED)
 
@@ -133,10 +160,20 @@ def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequen
         axis.set_ylim(0.5 - height, 0.68)
         axis.axis("off")
         kinds = Counter(member.rstrip("0123456789") for member in members)
-        more = "" if len(members) == 1 else (f"\none of each kind: the mask is the mean of {len(members)} "
-                                             f"(U-Nets: {kinds['unet']}, full-band nets: {kinds['fullband']})")
-        axis.set_title(f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
-                       f"channels; dashed: skips that are added){more}", loc="left", fontsize=9.5)
+        more = (
+            ""
+            if len(members) == 1
+            else (
+                f"\none of each kind: the mask is the mean of {len(members)} "
+                f"(U-Nets: {kinds['unet']}, full-band nets: {kinds['fullband']})"
+            )
+        )
+        axis.set_title(
+            f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
+            f"channels; dashed: skips that are added){more}",
+            loc="left",
+            fontsize=9.5,
+        )
     return figure
 
 
@@ -165,7 +202,7 @@ def _full_band(layers: Sequence[dict]) -> list[tuple[list[str], str]]:
         kind, config = layer["class_name"], layer["config"]
         if kind == "Dense":
             lines.append(f"dense {config['units']}")
-            if not places or config["activation"] == "linear":        # the first one, and the last of a block
+            if not places or config["activation"] == "linear":  # the first one, and the last of a block
                 places.append((lines, f"{config['units']} channels"))
                 lines = []
         elif kind == "Conv1D":

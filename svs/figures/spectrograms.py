@@ -20,12 +20,12 @@ from svs.data.dataset import Dataset, Track
 from svs.figures.style import MUTED, OURS, STYLE, drawable, save
 
 if TYPE_CHECKING:
-
     from svs.vad.detector import Activity
 
 
-def draw_track(track: Track, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path,
-               settings: Plots) -> None:
+def draw_track(
+    track: Track, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path, settings: Plots
+) -> None:
     """Write `separation_picture` of one test track into a folder.
 
     Parameters
@@ -45,8 +45,9 @@ def draw_track(track: Track, *, data: Dataset, estimates: Path, methods: Sequenc
     save(figure, folder / f"{track.name}.png")
 
 
-def separation_picture(title: str, mixture: Source, vocals: Source, estimates: Mapping[str, Source],
-                       settings: Plots) -> plt.Figure:
+def separation_picture(
+    title: str, mixture: Source, vocals: Source, estimates: Mapping[str, Source], settings: Plots
+) -> plt.Figure:
     """Spectrograms of mixture, true vocals, and each method's mask and estimate.
 
     The mask is what the estimate amounts to: the ratio of its magnitude to the
@@ -61,13 +62,15 @@ def separation_picture(title: str, mixture: Source, vocals: Source, estimates: M
     panels = [[("mixture", _decibels(mixed, mixed), None), ("true vocals", _decibels(true, mixed), None)]]
     for name, source in estimates.items():
         level = _levels(source, centres, representation)
-        panels.append([(f"{name}: mask", None, _share(level, mixed)),
-                       (f"{name}: vocals", _decibels(level, mixed), None)])
+        panels.append(
+            [(f"{name}: mask", None, _share(level, mixed)), (f"{name}: vocals", _decibels(level, mixed), None)]
+        )
     return _panels(title, panels, centres / mixture.rate, representation, settings)
 
 
-def result_picture(title: str, mixture: Source, estimate: Source, settings: Plots, *, name: str = "vocals",
-                   start: float = 0.0) -> plt.Figure:
+def result_picture(
+    title: str, mixture: Source, estimate: Source, settings: Plots, *, name: str = "vocals", start: float = 0.0
+) -> plt.Figure:
     """Spectrograms of a whole recording, its estimate, and the soft mask between them.
 
     Parameters
@@ -86,15 +89,19 @@ def result_picture(title: str, mixture: Source, estimate: Source, settings: Plot
     centres = np.arange(0, mixture.samples, step)
     bands = _bands(representation)
     mixed, level = (_levels(source, centres, representation, bands) for source in (mixture, estimate))
-    panels = [[("mixture", _decibels(mixed, mixed), None)], [(name, _decibels(level, mixed), None)],
-              [("soft mask", None, _share(level, mixed))]]
+    panels = [
+        [("mixture", _decibels(mixed, mixed), None)],
+        [(name, _decibels(level, mixed), None)],
+        [("soft mask", None, _share(level, mixed))],
+    ]
     figure = _panels(title, panels, start + centres / mixture.rate, representation, settings, bands)
-    figure.axes[0].set_xlim(start, start + mixture.samples / mixture.rate)      # of all rows; cells reach beyond
+    figure.axes[0].set_xlim(start, start + mixture.samples / mixture.rate)  # of all rows; cells reach beyond
     return figure
 
 
-def activity_picture(title: str, mixture: Source, activity: Activity, settings: Plots,
-                     start: float = 0.0) -> plt.Figure:
+def activity_picture(
+    title: str, mixture: Source, activity: Activity, settings: Plots, start: float = 0.0
+) -> plt.Figure:
     """Spectrogram of a recording, and below it where somebody sings.
 
     Parameters
@@ -111,8 +118,14 @@ def activity_picture(title: str, mixture: Source, activity: Activity, settings: 
     centres = np.arange(0, mixture.samples, step)
     bands = _bands(representation)
     mixed = _levels(mixture, centres, representation, bands)
-    figure = _panels(title, [[("mixture", _decibels(mixed, mixed), None)], None], start + centres / mixture.rate,
-                     representation, settings, bands)
+    figure = _panels(
+        title,
+        [[("mixture", _decibels(mixed, mixed), None)], None],
+        start + centres / mixture.rate,
+        representation,
+        settings,
+        bands,
+    )
     axis = figure.axes[1]
     with plt.rc_context(STYLE):
         axis.plot(start + activity.times, activity.probability, color=OURS, linewidth=0.9)
@@ -127,8 +140,8 @@ def activity_picture(title: str, mixture: Source, activity: Activity, settings: 
     return figure
 
 
-_COLUMNS = 1600        # frames of a picture of a whole recording: more can't be told apart
-_LINEAR = 1000         # Hz up to which the axis of frequency is linear; above, logarithmic
+_COLUMNS = 1600  # frames of a picture of a whole recording: more can't be told apart
+_LINEAR = 1000  # Hz up to which the axis of frequency is linear; above, logarithmic
 _SILENCE = 1e-9
 
 
@@ -152,8 +165,9 @@ def _bands(representation: Representation) -> np.ndarray:
     return np.array(starts)
 
 
-def _levels(source: Source, centres: np.ndarray, representation: Representation,
-            bands: np.ndarray | None = None) -> np.ndarray:
+def _levels(
+    source: Source, centres: np.ndarray, representation: Representation, bands: np.ndarray | None = None
+) -> np.ndarray:
     """Magnitudes (bins, frames) of the mean of the channels, in frames around the given samples; means of bands."""
     size = representation.frame_size
     window = np.hanning(size + 1)[:-1].astype(np.float32)
@@ -164,7 +178,7 @@ def _levels(source: Source, centres: np.ndarray, representation: Representation,
         start = int(centre) - size // 2
         audio = mono(source.read(max(start, 0), min(start + size, source.samples)))
         frame = np.zeros(size, dtype=np.float32)
-        frame[max(-start, 0):max(-start, 0) + len(audio)] = audio
+        frame[max(-start, 0) : max(-start, 0) + len(audio)] = audio
         levels[:, column] = np.add.reduceat(np.abs(np.fft.rfft(frame * window)), rows) / widths
     return levels / window.sum()
 
@@ -178,29 +192,44 @@ def _share(level: np.ndarray, mixed: np.ndarray) -> np.ndarray:
     return np.clip(level / np.maximum(mixed, _SILENCE), 0, 1)
 
 
-def _panels(title: str, panels: list[list[tuple[str, np.ndarray | None, np.ndarray | None]] | None], times: np.ndarray,
-            representation: Representation, settings: Plots, bands: np.ndarray | None = None) -> plt.Figure:
+def _panels(
+    title: str,
+    panels: list[list[tuple[str, np.ndarray | None, np.ndarray | None]] | None],
+    times: np.ndarray,
+    representation: Representation,
+    settings: Plots,
+    bands: np.ndarray | None = None,
+) -> plt.Figure:
     """Rows of spectrograms: each panel has a name, and decibels or a mask (bins or bands, frames).
 
     A last row of None is left empty, with a vertical axis of its own.
     """
-    first = np.arange(representation.bins) if bands is None else bands       # bin of each row
+    first = np.arange(representation.bins) if bands is None else bands  # bin of each row
     width = representation.sample_rate / representation.frame_size
     highest = min(settings.picture_max_frequency, representation.sample_rate / 2)
     shown = first * width <= highest
-    edges = (np.append(first, representation.bins)[:np.count_nonzero(shown) + 1] - 0.5) * width
+    edges = (np.append(first, representation.bins)[: np.count_nonzero(shown) + 1] - 0.5) * width
     rows, columns = len(panels), len(panels[0])
     empty, panels = [row for row, drawn in enumerate(panels) if drawn is None], [drawn for drawn in panels if drawn]
     with plt.rc_context({**STYLE, "axes.titlesize": 9.5}):
-        figure, axes = plt.subplots(rows, columns, figsize=(11, (1.9 if columns > 1 else 2.3) * rows), sharex=True,
-                                    sharey=not empty, squeeze=False, layout="constrained")
+        figure, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=(11, (1.9 if columns > 1 else 2.3) * rows),
+            sharex=True,
+            sharey=not empty,
+            squeeze=False,
+            layout="constrained",
+        )
         loud, masks = [], []
         for line, drawn in zip(axes, panels, strict=not empty):
             for axis, (name, decibels, mask) in zip(line, drawn, strict=True):
-                values, limits, colours = (decibels, (-settings.dynamic_range, 0.0), "magma") if mask is None \
-                    else (mask, (0, 1), "viridis")
-                image = axis.pcolormesh(_edges(times), edges, values[shown], vmin=limits[0],
-                                        vmax=limits[1], cmap=colours, rasterized=True)
+                values, limits, colours = (
+                    (decibels, (-settings.dynamic_range, 0.0), "magma") if mask is None else (mask, (0, 1), "viridis")
+                )
+                image = axis.pcolormesh(
+                    _edges(times), edges, values[shown], vmin=limits[0], vmax=limits[1], cmap=colours, rasterized=True
+                )
                 (loud if mask is None else masks).append((image, axis))
                 axis.set_yscale("symlog", linthresh=_LINEAR, linscale=1)
                 axis.set_ylim(60, highest)
@@ -213,12 +242,22 @@ def _panels(title: str, panels: list[list[tuple[str, np.ndarray | None, np.ndarr
             axis.set_xlabel("time (s)")
         # Beside the column that each belongs to.
         column = axes[:, 1] if columns > 1 else [axis for _, axis in loud]
-        figure.colorbar(loud[0][0], ax=column, label="level (dB below the mixture's maximum)" if columns > 1
-                        else "level (dB)", aspect=max(35, 12 * rows) if columns > 1 else 30, pad=0.015)
+        figure.colorbar(
+            loud[0][0],
+            ax=column,
+            label="level (dB below the mixture's maximum)" if columns > 1 else "level (dB)",
+            aspect=max(35, 12 * rows) if columns > 1 else 30,
+            pad=0.015,
+        )
         if masks:
             column = axes[:, 0] if columns > 1 else [axis for _, axis in masks]
-            figure.colorbar(masks[0][0], ax=column, label="mask (share that is vocals)" if columns > 1
-                            else "mask (share)", aspect=max(35, 12 * rows) if columns > 1 else 15, pad=0.015)
+            figure.colorbar(
+                masks[0][0],
+                ax=column,
+                label="mask (share that is vocals)" if columns > 1 else "mask (share)",
+                aspect=max(35, 12 * rows) if columns > 1 else 15,
+                pad=0.015,
+            )
         figure.suptitle(drawable(title), x=0.01, ha="left", fontweight="bold")
     return figure
 
@@ -228,5 +267,4 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     if len(centres) == 1:
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
     middle = (centres[1:] + centres[:-1]) / 2
-    return np.concatenate([[centres[0] - (middle[0] - centres[0])], middle,
-                           [centres[-1] + (centres[-1] - middle[-1])]])
+    return np.concatenate([[centres[0] - (middle[0] - centres[0])], middle, [centres[-1] + (centres[-1] - middle[-1])]])

@@ -14,9 +14,19 @@ from svs.runtime.files import written
 
 INK, MUTED, OURS, LIMIT, THEIRS = "#1b1f24", "#6e7781", "#2f6fb2", "#c9ced6", "#e0b36a"
 STYLE = {
-    "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.edgecolor": MUTED,
-    "axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "axes.labelcolor": INK,
-    "xtick.color": INK, "ytick.color": INK, "svg.hashsalt": "svs", "svg.fonttype": "path", "figure.dpi": 110,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.edgecolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.hashsalt": "svs",
+    "svg.fonttype": "path",
+    "figure.dpi": 110,
 }
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-
 def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, float]) -> plt.Figure:
     """Loss and validation loss by epoch, one panel for each training.
 
@@ -33,15 +32,22 @@ def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, 
             if name in reference:
                 axis.axhline(reference[name], color=INK, linestyle=":", linewidth=1, label="dissertation's validation")
             best = curve.loc[curve["val_loss"].idxmin()]
-            axis.annotate(f"{best['val_loss']:.4f}", (best["epoch"], best["val_loss"]), xytext=(0, -13),
-                          textcoords="offset points", ha="center", fontsize=8.5, color=OURS)
+            axis.annotate(
+                f"{best['val_loss']:.4f}",
+                (best["epoch"], best["val_loss"]),
+                xytext=(0, -13),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8.5,
+                color=OURS,
+            )
             axis.set_title(name, loc="left")
             axis.set_xlabel("epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.margins(x=0.08, y=0.18)
             axis.grid(color="#e6e8eb", linewidth=0.8)
         for number, (axis, curve) in enumerate(zip(axes[0], curves.values(), strict=True)):
-            if curve["val_loss"].min() < 0:       # no cross entropy
+            if curve["val_loss"].min() < 0:  # no cross entropy
                 axis.set_ylabel("error beside the mixture (dB)")
             elif number == 0:
                 axis.set_ylabel("binary cross entropy (nats)")

@@ -1,7 +1,8 @@
 """Networks by name.
 
-A network is one file in this folder: what its training takes (its size and its defaults), `build`, and `NETWORKS`, which
-names what it offers.  Every such file is found by itself; a line in `wiring.yaml` gives it a training in the pipeline.
+A network is one file in this folder: what its training takes (its size and its defaults), `build`, and `NETWORKS`,
+which names what it offers.  Every such file is found by itself.  A line in `wiring.yaml` gives it a training in the
+pipeline.
 """
 
 from __future__ import annotations
@@ -96,8 +97,10 @@ def training(name: str, settings: Settings) -> Any:
     found = parsed(network.training, f"train.{name}", given)
     width = found.label_width if isinstance(found, ExcerptTraining) else None
     if width is not None and (width > settings.extract.masks.width or width % 2 == 0):
-        raise SettingsError(f"train.{name}.label_width: expected an odd number of frames up to the excerpt's "
-                            f"{settings.extract.masks.width} (extract.masks.width), got {width}")
+        raise SettingsError(
+            f"train.{name}.label_width: expected an odd number of frames up to the excerpt's "
+            f"{settings.extract.masks.width} (extract.masks.width), got {width}"
+        )
     return found
 
 
@@ -116,8 +119,11 @@ def validate(settings: Settings) -> None:
 
 def dissertation_val_losses() -> dict[str, float]:
     """Validation losses in nats that the dissertation reports, by network."""
-    return {name: network.dissertation_val_loss for name, network in networks().items()
-            if network.dissertation_val_loss is not None}
+    return {
+        name: network.dissertation_val_loss
+        for name, network in networks().items()
+        if network.dissertation_val_loss is not None
+    }
 
 
 def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> keras.Model:

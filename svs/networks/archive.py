@@ -18,7 +18,7 @@ with quietly():
     import keras
 
 MODEL, CARD = "model.keras", "model.json"
-_DATE = (1980, 1, 1, 0, 0, 0)        # of every member of the archive: the earliest that zip knows
+_DATE = (1980, 1, 1, 0, 0, 0)  # of every member of the archive: the earliest that zip knows
 
 
 def save(folder: Path, model: keras.Model, card: dict) -> None:
@@ -31,7 +31,7 @@ def save(folder: Path, model: keras.Model, card: dict) -> None:
         temporary.mkdir()
         raw = temporary / "raw.keras"
         # The optimiser and its state are not part of what a trained network is.
-        bare = type(model).from_config(model.get_config())      # clone_model would compile it again
+        bare = type(model).from_config(model.get_config())  # clone_model would compile it again
         bare.set_weights(model.get_weights())
         bare.save(raw)
         with zipfile.ZipFile(raw) as old, zipfile.ZipFile(temporary / MODEL, "w") as new:
@@ -58,13 +58,16 @@ def load(folder: Path) -> tuple[keras.Model, dict]:
     try:
         model = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path}: not a model that Keras {keras.__version__} can load "
-                         f"({' '.join(str(error).split())[:200]}); train it again") from None
+        raise ModelError(
+            f"{path}: not a model that Keras {keras.__version__} can load "
+            f"({' '.join(str(error).split())[:200]}); train it again"
+        ) from None
     return model, read_json(Path(folder) / CARD)
 
 
-def predictions(model: keras.Model, spectrum: np.ndarray, width: int, centres: np.ndarray,
-                batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def predictions(
+    model: keras.Model, spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Probabilities that a network gives for windows around chosen frames.
 
     Parameters
@@ -87,10 +90,10 @@ def predictions(model: keras.Model, spectrum: np.ndarray, width: int, centres: n
         The model's output through the sigmoid.
     """
     padded = np.pad(spectrum, ((0, 0), (width // 2, width // 2)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)      # bins, frames, width
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)  # bins, frames, width
     for first in range(0, len(centres), batch_size):
-        chosen = centres[first:first + batch_size]
+        chosen = centres[first : first + batch_size]
         # Batches of one size: another would be compiled anew.
         batch = np.zeros((batch_size, *windows.shape[::2], 1), dtype=np.float32)
-        batch[:len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
-        yield chosen, expit(np.asarray(model.predict_on_batch(batch))[:len(chosen)])
+        batch[: len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
+        yield chosen, expit(np.asarray(model.predict_on_batch(batch))[: len(chosen)])

@@ -20,11 +20,25 @@ def build(bins: int, width: int, label_width: int, *, input_gain: float, seed: i
     """See `svs.networks.build`.  `width` is at least 9: each of the four convolutions takes two columns."""
     from svs.networks.layers import Stack  # Keras takes seconds to import
 
-    return (Stack(bins, width, input_gain, seed, valid_in_time=True)
-            .conv(32, (12, 3)).conv(16, (12, 3), normalised=True).pool((12, 1))
-            .conv(64, (12, 3), normalised=True).conv(16, (12, 3), normalised=True).pool((12, 1))
-            .flatten().dense(2048).dropout(0.5).dense(512).dropout(0.5)
-            .output((bins, label_width), "cnn_deep_separator_valid"))
+    return (
+        Stack(bins, width, input_gain, seed, valid_in_time=True)
+        .conv(32, (12, 3))
+        .conv(16, (12, 3), normalised=True)
+        .pool((12, 1))
+        .conv(64, (12, 3), normalised=True)
+        .conv(16, (12, 3), normalised=True)
+        .pool((12, 1))
+        .flatten()
+        .dense(2048)
+        .dropout(0.5)
+        .dense(512)
+        .dropout(0.5)
+        .output((bins, label_width), "cnn_deep_separator_valid")
+    )
 
 
-NETWORKS = {"cnn_deep_separator_valid": Network(build, "cnn_deep_separator without padding in time, predicting the centre frame")}
+NETWORKS = {
+    "cnn_deep_separator_valid": Network(
+        build, "cnn_deep_separator without padding in time, predicting the centre frame"
+    )
+}

@@ -19,11 +19,21 @@ def build(bins: int, width: int, label_width: int, *, input_gain: float, seed: i
     """See `svs.networks.build`.  `width` is at least 9: each of the four convolutions takes two columns."""
     from svs.networks.layers import Stack  # Keras takes seconds to import
 
-    return (Stack(bins, width, input_gain, seed, valid_in_time=True)
-            .conv(32, (12, 3)).conv(16, (12, 3)).pool((12, 1)).dropout(0.25)
-            .conv(64, (12, 3)).conv(32, (12, 3)).pool((12, 1)).dropout(0.25)
-            .flatten().dense(512).dropout(0.5)
-            .output((bins, label_width), "cnn_separator_valid"))
+    return (
+        Stack(bins, width, input_gain, seed, valid_in_time=True)
+        .conv(32, (12, 3))
+        .conv(16, (12, 3))
+        .pool((12, 1))
+        .dropout(0.25)
+        .conv(64, (12, 3))
+        .conv(32, (12, 3))
+        .pool((12, 1))
+        .dropout(0.25)
+        .flatten()
+        .dense(512)
+        .dropout(0.5)
+        .output((bins, label_width), "cnn_separator_valid")
+    )
 
 
 NETWORKS = {"cnn_separator_valid": Network(build, "cnn_separator without padding in time: an eighth of the work")}

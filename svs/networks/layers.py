@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import keras
 
-SLOPE = 0.3          # of LeakyReLU: Keras 2's default, which the dissertation used
+SLOPE = 0.3  # of LeakyReLU: Keras 2's default, which the dissertation used
 _NAMED = ("gain", "logits", "mask_logits")
 
 
@@ -50,8 +50,14 @@ class Stack:
         if self._valid:
             # Over frequency as SAME pads it.
             self._add(keras.layers.ZeroPadding2D((((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0))))
-        self._add(keras.layers.Conv2D(filters, kernel, padding="valid" if self._valid else "same",
-                                      kernel_initializer=keras.initializers.GlorotNormal(self._next_seed())))
+        self._add(
+            keras.layers.Conv2D(
+                filters,
+                kernel,
+                padding="valid" if self._valid else "same",
+                kernel_initializer=keras.initializers.GlorotNormal(self._next_seed()),
+            )
+        )
         if normalised:
             self._add(keras.layers.BatchNormalization())
         return self._add(keras.layers.LeakyReLU(negative_slope=SLOPE))
@@ -70,8 +76,9 @@ class Stack:
         return self._add(keras.layers.LeakyReLU(negative_slope=SLOPE))
 
     def _logits(self, units: int, name: str | None = None) -> Stack:
-        return self._add(keras.layers.Dense(units, name=name,
-                                            kernel_initializer=keras.initializers.GlorotNormal(self._next_seed())))
+        return self._add(
+            keras.layers.Dense(units, name=name, kernel_initializer=keras.initializers.GlorotNormal(self._next_seed()))
+        )
 
     def output(self, shape: tuple[int, ...], name: str) -> keras.Model:
         """The model, with logits of `shape` as its output."""

@@ -59,18 +59,24 @@ from torch.nn import functional
 from svs.runtime.files import read_json
 from svs.runtime.parallel import cores
 
-_MODEL, _CARD = "model.keras", "model.json"      # as in `svs.networks.archive`, which imports Keras
+_MODEL, _CARD = "model.keras", "model.json"  # as in `svs.networks.archive`, which imports Keras
 _WEIGHTS = {"Conv2D": "conv2d", "Dense": "dense", "BatchNormalization": "batch_normalization"}
 _UNWEIGHTED = ("InputLayer", "Rescaling", "ZeroPadding2D", "LeakyReLU", "MaxPooling2D", "Dropout", "Flatten", "Reshape")
 
 
-PART = 512               # frames at most that go through on one core; about 8 more are computed of each
-_TILE = 4                # bins that the first convolution computes at a time
+PART = 512  # frames at most that go through on one core; about 8 more are computed of each
+_TILE = 4  # bins that the first convolution computes at a time
 # Of torch's build for this processor; there are other builds, and processors.
 _ONEDNN = torch.backends.mkldnn.is_available() and all(
-    hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_convolution_pointwise_",
-                                                 "_reorder_convolution_weight", "_linear_pointwise",
-                                                 "_reorder_linear_weight"))
+    hasattr(torch.ops.mkldnn, name)
+    for name in (
+        "_convolution_pointwise",
+        "_convolution_pointwise_",
+        "_reorder_convolution_weight",
+        "_linear_pointwise",
+        "_reorder_linear_weight",
+    )
+)
 
 
 class Unshareable(Exception):
@@ -185,8 +191,10 @@ def _chain(config: dict) -> list[dict]:
             raise Unshareable(f"{entry['name']} takes {taken}")
         before = entry["name"]
     first = config["layers"][0]["name"]
-    if config["input_layers"] not in ([first, 0, 0], [[first, 0, 0]]) or \
-            config["output_layers"] not in ([before, 0, 0], [[before, 0, 0]]):
+    if config["input_layers"] not in ([first, 0, 0], [[first, 0, 0]]) or config["output_layers"] not in (
+        [before, 0, 0],
+        [[before, 0, 0]],
+    ):
         raise Unshareable("several inputs or outputs")
     return config["layers"]
 
@@ -203,8 +211,9 @@ def _fill(layers: list[Layer], stored: h5py.Group) -> None:
             raise Unshareable(f"a layer {layer.kind}")
 
 
-def described(layers: Sequence[Layer], label_width: int, *, centre: bool = True) \
-        -> tuple[tuple[int, int], list[Convolution], list[Dense]]:
+def described(
+    layers: Sequence[Layer], label_width: int, *, centre: bool = True
+) -> tuple[tuple[int, int], list[Convolution], list[Dense]]:
     """What the layers compute: bins and frames of a window, convolutions, dense layers.
 
     Rescaling is in the first kernel, batch normalisation in the kernel before
@@ -219,8 +228,8 @@ def described(layers: Sequence[Layer], label_width: int, *, centre: bool = True)
     convolutions: list[Convolution] = []
     dense: list[Dense] = []
     window, gain, flat, shape = None, 1.0, False, None
-    foldable = False         # the last layer was linear, and batch normalisation can go into it
-    padding = None           # of the ZeroPadding2D that is to be followed by its convolution
+    foldable = False  # the last layer was linear, and batch normalisation can go into it
+    padding = None  # of the ZeroPadding2D that is to be followed by its convolution
     for layer in layers:
         config = layer.config
         _expect(layer, dtype=None, activation="linear", data_format="channels_last", groups=1)
@@ -241,8 +250,9 @@ def described(layers: Sequence[Layer], label_width: int, *, centre: bool = True)
                 kernel, bias = _kernel_and_bias(layer, 4)
                 same = padding is None
                 # Over frequency as SAME pads it, over time not at all, and all of them alike.
-                if padding not in (None, [[(kernel.shape[0] - 1) // 2, kernel.shape[0] // 2], [0, 0]]) or \
-                        any(other.same != same for other in convolutions):
+                if padding not in (None, [[(kernel.shape[0] - 1) // 2, kernel.shape[0] // 2], [0, 0]]) or any(
+                    other.same != same for other in convolutions
+                ):
                     raise Unshareable(f"a padding of {padding} before a kernel of {kernel.shape[:2]}")
                 padding = None
                 convolutions.append(Convolution(kernel if convolutions else kernel * np.float32(gain), bias, same=same))
@@ -297,8 +307,11 @@ def _expect(layer: Layer, **options: object) -> None:
 
 def _kernel_and_bias(layer: Layer, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     kernel, *bias = layer.weights
-    sizes = (*layer.config.get("kernel_size", ()), kernel.shape[-2] if kernel.ndim > 1 else None,
-             layer.config.get("filters", layer.config.get("units")))
+    sizes = (
+        *layer.config.get("kernel_size", ()),
+        kernel.shape[-2] if kernel.ndim > 1 else None,
+        layer.config.get("filters", layer.config.get("units")),
+    )
     if kernel.ndim != dimensions or kernel.shape != sizes or len(bias) != bool(layer.config["use_bias"]):
         raise Unshareable(f"{layer.kind} with weights {[weight.shape for weight in layer.weights]}")
     return kernel, bias[0] if bias else np.zeros(kernel.shape[-1], dtype=np.float32)
@@ -401,8 +414,9 @@ class Evaluation:
         Products of a weight with a number, for each frame.
     """
 
-    def __init__(self, window: tuple[int, int], convolutions: Sequence[Convolution], dense: Sequence[Dense],
-                 hop: int = 1):
+    def __init__(
+        self, window: tuple[int, int], convolutions: Sequence[Convolution], dense: Sequence[Dense], hop: int = 1
+    ):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.window = self._bins, self._width = bins, width = window
         self._hop = hop
@@ -431,11 +445,12 @@ class Evaluation:
         self._dense = []
         for index, layer in enumerate(dense):
             kernel = layer.kernel
-            if index == 0:       # Keras flattens (bins, columns, channels), here columns come first
+            if index == 0:  # Keras flattens (bins, columns, channels), here columns come first
                 kernel = kernel.reshape(bins, -1, channels, kernel.shape[-1]).swapaxes(0, 1).reshape(kernel.shape)
             self._dense.append(_Units(kernel, layer.bias, layer.slope, self._device))
-        self.multiply_adds = (sum(layer.multiply_adds for layer in self._layers)
-                              + sum(layer.kernel.size for layer in dense) / hop)
+        self.multiply_adds = (
+            sum(layer.multiply_adds for layer in self._layers) + sum(layer.kernel.size for layer in dense) / hop
+        )
 
     def __call__(self, spectrum: np.ndarray, block: int) -> np.ndarray:
         """Probabilities of all frames.
@@ -473,16 +488,16 @@ class Evaluation:
 
     def _part(self, spectrum: np.ndarray, first: int, last: int, block: int) -> np.ndarray:
         """Frames [first, last) of what `__call__` returns; `first` is a multiple of the hop."""
-        worker = copy.copy(self)       # shares the weights; what is kept between blocks is its own
+        worker = copy.copy(self)  # shares the weights; what is kept between blocks is its own
         worker._layers = [copy.copy(layer) for layer in self._layers]
         hop, reach = self._hop, self._label_width // 2
         # Window k is centred on frame k hop + hop // 2: all that reach into the part, but none beyond the song.
         begin = max(0, -(-(first - reach - hop // 2) // hop))
         end = min(-(-spectrum.shape[1] // hop), (last - 1 + reach - hop // 2) // hop + 1)
-        origin = begin * hop + hop // 2 - reach      # the first frame that a window predicts; may lie before the part
+        origin = begin * hop + hop // 2 - reach  # the first frame that a window predicts; may lie before the part
         total = torch.zeros((max(0, end - begin) * hop + self._label_width, self._bins), device=self._device)
         count = np.zeros(len(total), dtype=np.float32)
-        done = -self._delay                # the first rows are of windows before the first
+        done = -self._delay  # the first rows are of windows before the first
         with torch.inference_mode():
             for logits in worker._blocks(spectrum, begin, end, block):
                 kept, done = max(0, -done), done + len(logits)
@@ -503,7 +518,7 @@ class Evaluation:
             layer.reset(block)
         hop, columns, history = self._hop, self._columns, self._layers[0].history
         total = (max(0, end - begin) + self._delay) * hop
-        start = begin * hop + hop // 2 - self._width // 2 - history       # in frames of the spectrum
+        start = begin * hop + hop // 2 - self._width // 2 - history  # in frames of the spectrum
         # Of the stream's columns, if there is a stream: rows that come before the block's.
         late = self._delay * hop - columns.lag - columns.stream.start if columns.stream else 0
         rows, bins, channels = self._shape
@@ -511,9 +526,9 @@ class Evaluation:
         for first in range(0, total, block):
             taken = np.zeros((history + min(block, total - first), self._bins), dtype=np.float32)
             here = start + first
-            part = spectrum[:, max(0, here):max(0, here + len(taken))].T
+            part = spectrum[:, max(0, here) : max(0, here + len(taken))].T
             before = max(0, -here)
-            taken[before:before + len(part)] = part
+            taken[before : before + len(part)] = part
             frames = len(taken) - history
             found = torch.from_numpy(taken).to(self._device)
             for layer in self._layers:
@@ -523,8 +538,9 @@ class Evaluation:
             if stream is not None:
                 stream = torch.cat([past, stream]) if late else stream
                 past = stream[frames:]
-                pieces[columns.stream.start:columns.stream.start] = [
-                    stream[place:place + frames] for place in range(len(columns.stream))]
+                pieces[columns.stream.start : columns.stream.start] = [
+                    stream[place : place + frames] for place in range(len(columns.stream))
+                ]
             values = torch.stack([piece[:, :bins] for piece in pieces], 1).flatten(1)
             for layer in self._dense:
                 values = layer(values)
@@ -545,7 +561,7 @@ def _pooled(values: torch.Tensor, size: int) -> torch.Tensor:
     values = values.unflatten(-2, (-1, size))
     while (left := values.shape[-2]) > 1:
         half = left // 2
-        most = torch.maximum(values[..., :half, :], values[..., half:2 * half, :])
+        most = torch.maximum(values[..., :half, :], values[..., half : 2 * half, :])
         if left % 2:
             torch.maximum(most[..., :1, :], values[..., -1:, :], out=most[..., :1, :])
         values = most
@@ -578,7 +594,8 @@ class _Kernel:
         if self._packed:
             step_, pad = self._sides
             self._weights = torch.ops.mkldnn._reorder_convolution_weight(
-                self._weights, pad, step_, [1, 1], 1, [16, weights.shape[1], weights.shape[2], 256])
+                self._weights, pad, step_, [1, 1], 1, [16, weights.shape[1], weights.shape[2], 256]
+            )
         self._numbers = weights.size
 
     def __call__(self, rows: torch.Tensor, slope: float = 1.0) -> torch.Tensor:
@@ -586,8 +603,9 @@ class _Kernel:
         image, (step, pad) = rows.permute(0, 3, 1, 2), self._sides
         if self._packed:
             activation = ("none", []) if slope == 1.0 else ("leaky_relu", [slope])
-            out = torch.ops.mkldnn._convolution_pointwise(image, self._weights, self._bias, pad, step, [1, 1], 1,
-                                                          *activation, "")
+            out = torch.ops.mkldnn._convolution_pointwise(
+                image, self._weights, self._bias, pad, step, [1, 1], 1, *activation, ""
+            )
         else:
             out = _rectified(functional.conv2d(image, self._weights, self._bias, step, pad), slope)
         return out.permute(0, 2, 3, 1)
@@ -597,8 +615,20 @@ class _Kernel:
         step, pad = self._sides
         if self._packed:
             torch.ops.mkldnn._convolution_pointwise_.binary(
-                total.permute(0, 3, 1, 2), rows.permute(0, 3, 1, 2), self._weights, self._bias, pad, step, [1, 1], 1,
-                "add", 1.0, None, [], None)
+                total.permute(0, 3, 1, 2),
+                rows.permute(0, 3, 1, 2),
+                self._weights,
+                self._bias,
+                pad,
+                step,
+                [1, 1],
+                1,
+                "add",
+                1.0,
+                None,
+                [],
+                None,
+            )
         else:
             total += self(rows)
 
@@ -646,10 +676,10 @@ class _Convolved:
     def _finished(self, values: torch.Tensor, slope: float) -> torch.Tensor:
         """Pooling and LeakyReLU of (..., bins, channels); bins that are none are zeros."""
         if self._pool > 1:
-            values = _pooled(values[..., :self._pooled, :], self._pool)
+            values = _pooled(values[..., : self._pooled, :], self._pool)
         values = _rectified(values, slope)
         if values.shape[-2] > self._there:
-            values[..., self._there:, :] = 0
+            values[..., self._there :, :] = 0
         missing = self._needed - values.shape[-2]
         return functional.pad(values, (0, 0, 0, missing)) if missing > 0 else values
 
@@ -662,18 +692,27 @@ class _First(_Convolved):
     there would be too little to multiply at a time.
     """
 
-    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, hop: int, delay: int,
-                 device: torch.device, again: int):
+    def __init__(
+        self,
+        convolution: Convolution,
+        bins: _Bins,
+        before: Columns,
+        after: Columns,
+        hop: int,
+        delay: int,
+        device: torch.device,
+        again: int,
+    ):
         height, frames, _, self._channels = convolution.kernel.shape
         made = min(bins.needed, bins.there // convolution.pool) * convolution.pool
         self._tiles = -(-made // _TILE)
         super().__init__(convolution, bins, before, after, self._tiles * _TILE)
-        self._wide = -(-(height + _TILE - 1) // 4) * 4            # a multiple of 4, because odd numbers are slow
+        self._wide = -(-(height + _TILE - 1) // 4) * 4  # a multiple of 4, because odd numbers are slow
         below = (height - 1) // 2
         self._sides = below, max(0, self._tiles * _TILE + self._wide - below - bins.there)
         kernel = np.zeros((_TILE, self._channels, self._wide, frames, 1), dtype=np.float32)
         for place in range(_TILE):
-            kernel[place, :, place:place + height, :, 0] = convolution.kernel[:, :, 0].transpose(2, 0, 1)
+            kernel[place, :, place : place + height, :, 0] = convolution.kernel[:, :, 0].transpose(2, 0, 1)
         kernel, bias = kernel.reshape(-1, self._wide, frames, 1), np.tile(convolution.bias, _TILE)
         # Frames that are needed before a block's own.
         self.history, self.again = max(delay, frames - 1 + again), again
@@ -690,8 +729,9 @@ class _First(_Convolved):
                     kernels[part] = _Kernel(kernel[:, :, slice(*part)], bias, device, hop)
                 start = self.history - delay + column + first - convolution.left
                 self._columns[-1].append((start, part[1] - first - hop, kernels[part]))
-        taps = (frames if after.stream else 0) + sum(length + hop for run in self._columns
-                                                     for _, length, _ in run) / hop
+        taps = (frames if after.stream else 0) + sum(
+            length + hop for run in self._columns for _, length, _ in run
+        ) / hop
         self.multiply_adds = self._tiles * _TILE * self._channels * self._wide * taps
 
     def reset(self, frames: int) -> None:
@@ -700,10 +740,12 @@ class _First(_Convolved):
     def __call__(self, taken: torch.Tensor) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """From (history and frames, bins) to the stream (frames, bins, channels) and runs (columns, windows, ...)."""
         frames = len(taken) - self.history
-        image = functional.pad(taken, self._sides).unfold(1, self._wide, _TILE)[None, :, :self._tiles].contiguous()
-        stream = self._convolved(image[:, self._start:], self._stream) if self._stream else None
-        runs = [[self._convolved(image[:, start:start + frames + length], kernel)
-                 for start, length, kernel in columns] for columns in self._columns]
+        image = functional.pad(taken, self._sides).unfold(1, self._wide, _TILE)[None, :, : self._tiles].contiguous()
+        stream = self._convolved(image[:, self._start :], self._stream) if self._stream else None
+        runs = [
+            [self._convolved(image[:, start : start + frames + length], kernel) for start, length, kernel in columns]
+            for columns in self._columns
+        ]
         return stream, [torch.stack(run) if len(run) > 1 else run[0][None] for run in runs]
 
     def _convolved(self, image: torch.Tensor, kernel: _Kernel) -> torch.Tensor:
@@ -720,15 +762,24 @@ class _Later(_Convolved):
     convolution itself adds there.  Without such columns, it adds up all.
     """
 
-    def __init__(self, convolution: Convolution, bins: _Bins, before: Columns, after: Columns, hop: int, delay: int,
-                 device: torch.device, again: int):
+    def __init__(
+        self,
+        convolution: Convolution,
+        bins: _Bins,
+        before: Columns,
+        after: Columns,
+        hop: int,
+        delay: int,
+        device: torch.device,
+        again: int,
+    ):
         height, frames, inputs, self._channels = convolution.kernel.shape
         self._made = bins.rows - 1 + height % 2
         super().__init__(convolution, bins, before, after, self._made)
         self._hop, self._device, left = hop, device, convolution.left
         kernel = convolution.kernel.transpose(3, 2, 1, 0)
         self._whole = None
-        work = self._made * kernel.size / frames         # of one tap
+        work = self._made * kernel.size / frames  # of one tap
         if not before.runs and not after.runs:
             self._whole, self._inputs = _Kernel(kernel, convolution.bias, device), inputs
             self._late = frames - 1 - again
@@ -736,12 +787,23 @@ class _Later(_Convolved):
             self.multiply_adds = work * frames
             return
         # Every column is in the middle of its own sum, and brings the bias.
-        self._taps = [_Kernel(kernel[:, :, tap:tap + 1], convolution.bias if tap == left else None, device)
-                      for tap in range(frames)]
+        self._taps = [
+            _Kernel(kernel[:, :, tap : tap + 1], convolution.bias if tap == left else None, device)
+            for tap in range(frames)
+        ]
         # What the next stream and each column are the sum of: taps, and by how many rows the first is late.
         self._sum = [(tap, frames - 1 - tap) for tap in range(frames)] if after.stream else []
-        self._sums = [[[(tap, delay - before.lag - column - tap + left) for tap in range(frames)
-                        if column + tap - left in before.stream] for column in run] for run in after.runs]
+        self._sums = [
+            [
+                [
+                    (tap, delay - before.lag - column - tap + left)
+                    for tap in range(frames)
+                    if column + tap - left in before.stream
+                ]
+                for column in run
+            ]
+            for run in after.runs
+        ]
         uses = [*self._sum, *(use for run in self._sums for column in run for use in column)]
         self._kept = {tap: max(0, *(late for other, late in uses if other == tap)) for tap in sorted(dict(uses))}
         # Which columns of which run a tap adds to which.
@@ -753,10 +815,18 @@ class _Later(_Convolved):
                     last = min(taken.stop, given.stop + tap - left)
                     if first < last:
                         place = first - tap + left - given.start
-                        self._moves.append((source, slice(first - taken.start, last - taken.start), tap,
-                                            target, slice(place, place + last - first)))
-        self.multiply_adds = work * (len(self._kept) + sum(chosen.stop - chosen.start
-                                                           for _, chosen, *_ in self._moves) / hop)
+                        self._moves.append(
+                            (
+                                source,
+                                slice(first - taken.start, last - taken.start),
+                                tap,
+                                target,
+                                slice(place, place + last - first),
+                            )
+                        )
+        self.multiply_adds = work * (
+            len(self._kept) + sum(chosen.stop - chosen.start for _, chosen, *_ in self._moves) / hop
+        )
 
     def reset(self, frames: int) -> None:
         """Nothing has come yet; blocks are of so many frames at most."""
@@ -774,14 +844,15 @@ class _Later(_Convolved):
     def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.empty(shape, device=self._device)
 
-    def __call__(self, found: tuple[torch.Tensor | None, list[torch.Tensor]]) \
-            -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+    def __call__(
+        self, found: tuple[torch.Tensor | None, list[torch.Tensor]]
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """Stream and runs, as `_First` gives them; both are gone at the next call."""
         stream, runs = found
         if self._whole:
             if self._late:
-                rows = torch.cat([self._past, stream], out=self._room[:self._late + len(stream)])
-                self._past, stream = rows[len(stream):].clone(), rows
+                rows = torch.cat([self._past, stream], out=self._room[: self._late + len(stream)])
+                self._past, stream = rows[len(stream) :].clone(), rows
             return self._finished(self._whole(stream[None], self._slope)[0], 1.0), []
         frames = runs[0].shape[1] * self._hop if stream is None else len(stream)
         for tap in self._kept:
@@ -789,7 +860,7 @@ class _Later(_Convolved):
 
         def term(tap: int, late: int, step: int) -> torch.Tensor:
             first = self._kept[tap] - late
-            return self._products[tap][first:first + frames:step]
+            return self._products[tap][first : first + frames : step]
 
         total, totals = None, []
         if self._sum:
@@ -798,22 +869,23 @@ class _Later(_Convolved):
             total = self._finished(total, self._slope)
         for columns, room in zip(self._sums, self._rooms, strict=True):
             shape = len(columns), frames // self._hop, *room.shape[2:]
-            sums = room.flatten()[:prod(shape)].view(shape)
+            sums = room.flatten()[: prod(shape)].view(shape)
             for column, uses in zip(sums, columns, strict=True):
                 _add([term(tap, late, self._hop) for tap, late in uses], column)
             totals.append(sums)
         for source, chosen, tap, target, place in self._moves:
-            self._taps[tap].add_to(totals[target][place].flatten(0, 1)[:, None],
-                                   runs[source][chosen].flatten(0, 1)[:, None])
+            self._taps[tap].add_to(
+                totals[target][place].flatten(0, 1)[:, None], runs[source][chosen].flatten(0, 1)[:, None]
+            )
         return total, [self._finished(sums, self._slope) for sums in totals]
 
     def _multiply(self, tap: int, stream: torch.Tensor) -> None:
         """Products of the stream, after those that are kept for the sums of this block."""
         late, product = self._kept[tap], self._products[tap]
         product[:late] = self._past[tap]
-        product[late:late + len(stream)] = 0
-        self._taps[tap].add_to(product[late:late + len(stream), None], stream[:, None])
-        self._past[tap] = product[len(stream):len(stream) + late].clone()
+        product[late : late + len(stream)] = 0
+        self._taps[tap].add_to(product[late : late + len(stream), None], stream[:, None])
+        self._past[tap] = product[len(stream) : len(stream) + late].clone()
 
 
 def _add(terms: list[torch.Tensor], total: torch.Tensor) -> None:

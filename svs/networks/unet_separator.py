@@ -37,7 +37,7 @@ from svs.networks import Network
 if TYPE_CHECKING:
     import keras
 
-_SMALL = 0.08            # variance of a residual's last layer: a fifth of He's deviation
+_SMALL = 0.08  # variance of a residual's last layer: a fifth of He's deviation
 
 
 class FullBand(Group):
@@ -73,7 +73,7 @@ class Size(Group):
     @property
     def context(self) -> int:
         """Frames on either side that the mask of a frame depends on."""
-        full_band = 2 ** self.full_band.blocks - 1 if self.full_band.ensemble else 0
+        full_band = 2**self.full_band.blocks - 1 if self.full_band.ensemble else 0
         if not self.ensemble:
             return full_band
         reach, stride = 0, 1
@@ -92,22 +92,25 @@ class Options(MixtureTraining):
     @model_validator(mode="after")
     def _even(self) -> Options:
         if self.frames % self.frames_multiple:
-            raise ValueError(f"frames {self.frames}: expected a multiple of {self.frames_multiple} "
-                             f"({self.network.levels} levels)")
+            raise ValueError(
+                f"frames {self.frames}: expected a multiple of {self.frames_multiple} ({self.network.levels} levels)"
+            )
         return self
 
     @property
     def bins(self) -> int:
         """Bins from 0 Hz up that the network takes and masks: those below `max_frequency`, as many as fold."""
-        multiple = self.network.fold * 2 ** self.network.levels
+        multiple = self.network.fold * 2**self.network.levels
         there = self.representation.bins
-        wanted = min(there, int(self.network.max_frequency * self.representation.frame_size
-                                / self.representation.sample_rate) + 1)
+        wanted = min(
+            there,
+            int(self.network.max_frequency * self.representation.frame_size / self.representation.sample_rate) + 1,
+        )
         return min(-(-wanted // multiple), there // multiple) * multiple
 
     @property
     def frames_multiple(self) -> int:
-        return 2 ** self.network.levels
+        return 2**self.network.levels
 
     @property
     def context(self) -> int:
@@ -137,14 +140,16 @@ def build(bins: int, settings: Size, mean: np.ndarray, deviation: np.ndarray, *,
     net = _Builder(seed)
     level = keras.Input((None, bins, 2), name="log_magnitude")
     # In float32 whatever the rest computes with: levels reach over 90 dB.
-    heard = keras.layers.Normalization(axis=2, mean=mean, variance=np.square(deviation), name="standardised",
-                                       dtype="float32")(level)
+    heard = keras.layers.Normalization(
+        axis=2, mean=mean, variance=np.square(deviation), name="standardised", dtype="float32"
+    )(level)
     heard = keras.layers.Reshape((-1, bins // settings.fold, 2 * settings.fold), name="folded")(heard)
     members = [net.u_net(heard, settings) for _ in range(settings.ensemble)]
     members += [net.full_band(heard, settings.full_band) for _ in range(settings.full_band.ensemble)]
     x = members[0] if len(members) == 1 else keras.layers.Concatenate(name="members")(members)
-    logits = keras.layers.Permute((1, 2, 4, 3), name="by_bin")(keras.layers.Reshape(
-        (-1, bins // settings.fold, 2 * len(members), settings.fold), name="unfolded")(x))
+    logits = keras.layers.Permute((1, 2, 4, 3), name="by_bin")(
+        keras.layers.Reshape((-1, bins // settings.fold, 2 * len(members), settings.fold), name="unfolded")(x)
+    )
     logits = keras.layers.Reshape((-1, bins, 2 * len(members)), name="mask_logits")(logits)
     return keras.Model(level, logits, name="unet_separator")
 
@@ -174,22 +179,39 @@ class _Builder:
         layer.name = f"{self._member}_{type(layer).__name__.lower()}_{self._count}"
         return layer
 
-    def convolution(self, x: keras.KerasTensor, channels: int, size: int, *, stride: int = 1,
-                    activation: str | None = "relu", variance: float = 2.0) -> keras.KerasTensor:
-        return self.named(self._keras.layers.Conv2D(channels, size, strides=stride, padding="same", activation=activation,
-                                              kernel_initializer=self.he(variance)))(x)
+    def convolution(
+        self,
+        x: keras.KerasTensor,
+        channels: int,
+        size: int,
+        *,
+        stride: int = 1,
+        activation: str | None = "relu",
+        variance: float = 2.0,
+    ) -> keras.KerasTensor:
+        return self.named(
+            self._keras.layers.Conv2D(
+                channels,
+                size,
+                strides=stride,
+                padding="same",
+                activation=activation,
+                kernel_initializer=self.he(variance),
+            )
+        )(x)
 
-    def dropout(self, x: keras.KerasTensor, kind: type[keras.layers.Dropout],
-                settings: Size) -> keras.KerasTensor:
+    def dropout(self, x: keras.KerasTensor, kind: type[keras.layers.Dropout], settings: Size) -> keras.KerasTensor:
         if not settings.dropout:
             return x
         self._seed += 1
         return self.named(kind(settings.dropout, seed=self._seed))(x)
 
-    def dense(self, x: keras.KerasTensor, channels: int, *, activation: str | None = "relu",
-              variance: float = 2.0) -> keras.KerasTensor:
-        return self.named(self._keras.layers.Dense(channels, activation=activation,
-                                             kernel_initializer=self.he(variance)))(x)
+    def dense(
+        self, x: keras.KerasTensor, channels: int, *, activation: str | None = "relu", variance: float = 2.0
+    ) -> keras.KerasTensor:
+        return self.named(
+            self._keras.layers.Dense(channels, activation=activation, kernel_initializer=self.he(variance))
+        )(x)
 
     def full_band(self, heard: keras.KerasTensor, settings: FullBand) -> keras.KerasTensor:
         """One full-band net, from folded bins to the folded logits of both channels."""
@@ -198,8 +220,16 @@ class _Builder:
         x = self.dense(self.named(self._keras.layers.Reshape((-1, places * width)))(heard), settings.channels)
         for block in range(settings.blocks):
             y = self.dense(x, settings.bottleneck)
-            y = self.named(self._keras.layers.Conv1D(settings.bottleneck, 3, dilation_rate=2 ** block, padding="same",
-                                               activation="relu", kernel_initializer=self.he()))(y)
+            y = self.named(
+                self._keras.layers.Conv1D(
+                    settings.bottleneck,
+                    3,
+                    dilation_rate=2**block,
+                    padding="same",
+                    activation="relu",
+                    kernel_initializer=self.he(),
+                )
+            )(y)
             y = self.dense(y, settings.channels, activation=None, variance=_SMALL)
             x = self.named(self._keras.layers.Activation("relu"))(self.named(self._keras.layers.Add())([x, y]))
         x = self.dense(x, places * width, activation=None, variance=_SMALL)
@@ -218,8 +248,11 @@ class _Builder:
         x = self.block(x, channels, settings)
         for skip in reversed(skips):
             channels -= settings.growth
-            x = self.named(self._keras.layers.Conv2DTranspose(channels, 2, strides=2, padding="same", activation="relu",
-                                                        kernel_initializer=self.he()))(x)
+            x = self.named(
+                self._keras.layers.Conv2DTranspose(
+                    channels, 2, strides=2, padding="same", activation="relu", kernel_initializer=self.he()
+                )
+            )(x)
             x = self.block(self.named(self._keras.layers.Add())([x, skip]), channels, settings)
         x = self.named(self._keras.layers.Concatenate())([x, heard])
         x = self.convolution(x, 2 * channels, 1)
@@ -231,8 +264,9 @@ class _Builder:
             y = x
             for number in range(1, settings.convolutions + 1):
                 last = number == settings.convolutions
-                y = self.convolution(y, channels, 3, activation=None if last else "relu",
-                                     variance=_SMALL if last else 2.0)
+                y = self.convolution(
+                    y, channels, 3, activation=None if last else "relu", variance=_SMALL if last else 2.0
+                )
                 if not last:
                     y = self.dropout(y, self._keras.layers.SpatialDropout2D, settings)
             x = self.named(self._keras.layers.Activation("relu"))(self.named(self._keras.layers.Add())([x, y]))
@@ -244,5 +278,11 @@ class _Builder:
         return self.named(self._keras.layers.Add())([x, self.named(self._keras.layers.Permute((1, 3, 2)))(y)])
 
 
-NETWORKS = {"unet_separator": Network(build, "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures", Options,
-                                      recommended=2)}
+NETWORKS = {
+    "unet_separator": Network(
+        build,
+        "U-Net on the stereo spectrogram of whole passages, trained here on random mixtures",
+        Options,
+        recommended=2,
+    )
+}

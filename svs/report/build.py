@@ -58,19 +58,37 @@ def build(home: Path, settings: Settings, folder: Path) -> Built:
     gathered = content.gather(home, settings)
     data = dataset.open_dataset(settings, home / paths.MANIFEST, home / paths.DATASETS)
     tracks = data.manifest.split("test")
-    here = [method.name for method in gathered.methods if method.here
-            and not unavailable.reason(home / paths.ESTIMATES / method.name)]
-    jobs = [listening.Job(number, track, listening.allowed(settings.report.audio, data.manifest.dataset, track.name))
-            for number, track in enumerate(tracks, start=1)]
+    here = [
+        method.name
+        for method in gathered.methods
+        if method.here and not unavailable.reason(home / paths.ESTIMATES / method.name)
+    ]
+    jobs = [
+        listening.Job(number, track, listening.allowed(settings.report.audio, data.manifest.dataset, track.name))
+        for number, track in enumerate(tracks, start=1)
+    ]
     with written(folder) as temporary:
-        make = partial(listening.make, data=data, estimates=home / paths.ESTIMATES, methods=here, folder=temporary,
-                       report=settings.report, plots=settings.plots)
+        make = partial(
+            listening.make,
+            data=data,
+            estimates=home / paths.ESTIMATES,
+            methods=here,
+            folder=temporary,
+            report=settings.report,
+            plots=settings.plots,
+        )
         passages = each_in_parallel(make, jobs, unit="track", desc="report", threads=True)
         html = report_page.render(gathered, passages, settings)
         (temporary / INDEX).write_text(html, encoding="utf-8")
         sizes = {path: path.stat().st_size for path in temporary.rglob("*") if path.is_file()}
         shown = sizes.pop(temporary / INDEX)
     built = Built(folder / INDEX, len(tracks), sum(job.audible for job in jobs), shown, sum(sizes.values()))
-    log.info("%s: %d tracks, %d of them to be heard; the page has %.0f kB, audio and pictures %.1f MB",
-             built.index, built.tracks, built.heard, built.page / 1e3, built.beside / 1e6)
+    log.info(
+        "%s: %d tracks, %d of them to be heard; the page has %.0f kB, audio and pictures %.1f MB",
+        built.index,
+        built.tracks,
+        built.heard,
+        built.page / 1e3,
+        built.beside / 1e6,
+    )
     return built

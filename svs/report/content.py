@@ -25,12 +25,12 @@ from svs.runtime.files import read_json
 from svs.separators import Kind
 from svs.stems import TARGETS
 
-OURS, PUBLISHED = "ours", "published"       # kinds of methods, beside these two that mark the ends of the scale
+OURS, PUBLISHED = "ours", "published"  # kinds of methods, beside these two that mark the ends of the scale
 BOTTOM, TOP = "floor", "ceiling"
 PROTOCOLS = {BSSEVAL: "BSS Eval v4", DISSERTATION: "the dissertation's protocol"}
 _TABLES = {BSSEVAL: "scores.csv", DISSERTATION: "scores_dissertation.csv"}
-_TRAININGS = ("autoencoder", "vad")         # beside the models of the settings
-_DETERMINING = ("params.yaml", "dvc.yaml", "stages", "svs")     # what results follow from, in the repository
+_TRAININGS = ("autoencoder", "vad")  # beside the models of the settings
+_DETERMINING = ("params.yaml", "dvc.yaml", "stages", "svs")  # what results follow from, in the repository
 _SCORES = ("method", "track", "target", *MEASURES, "frames", "silent")
 _PAIRED = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
 UNKNOWN = "unknown"
@@ -109,27 +109,33 @@ def gather(home: Path, settings: Settings) -> Content:
     tables = {protocol: _table(metrics / name, _SCORES) for protocol, name in _TABLES.items()}
     published = _table(metrics / "published.csv", _SCORES)
     frames = _table(metrics / "frames.csv", ("track", "target", "second"))
-    absent = {method: reason for method in settings.methods
-              if (reason := unavailable.reason(Path(home) / paths.ESTIMATES / method))}
+    absent = {
+        method: reason
+        for method in settings.methods
+        if (reason := unavailable.reason(Path(home) / paths.ESTIMATES / method))
+    }
     names = list(dict.fromkeys(tables[BSSEVAL]["method"]))
-    tables[BSSEVAL] = pd.concat([tables[BSSEVAL], published], ignore_index=True) if len(published) \
-        else tables[BSSEVAL]
+    tables[BSSEVAL] = pd.concat([tables[BSSEVAL], published], ignore_index=True) if len(published) else tables[BSSEVAL]
     manifest = Manifest.load(Path(home) / paths.MANIFEST)
     tracks = list(dict.fromkeys([*(track.name for track in manifest.split("test")), *tables[BSSEVAL]["track"]]))
     trainings = [_TRAININGS[0], *settings.models, *_TRAININGS[1:]]
     results = {name: read_json(metrics / "training" / f"{name}.json") for name in trainings}
     return Content(
-        commit=commit(home), manifest=manifest,
+        commit=commit(home),
+        manifest=manifest,
         methods=[*map(_method, names), *map(_system, dict.fromkeys(published["method"]))],
         absent=absent,
-        unpublished=None if len(published) else
-        unavailable.reason(Path(home) / paths.PUBLISHED) or "metrics/published.csv names none",
+        unpublished=None
+        if len(published)
+        else unavailable.reason(Path(home) / paths.PUBLISHED) or "metrics/published.csv names none",
         tracks=tracks,
         scores={protocol: _by_method(table, tracks) for protocol, table in tables.items()},
         frames={str(track): _seconds(rows, names) for track, rows in frames.groupby("track", sort=False)},
         paired=_table(metrics / "paired.csv", _PAIRED).astype(dict.fromkeys(("tracks", "wins", "ties", "losses"), int)),
-        curves={name: _curve(Path(home) / paths.CURVES / f"{name}.csv", results[name].get("val_loss_of_the_dissertation"))
-                for name in trainings},
+        curves={
+            name: _curve(Path(home) / paths.CURVES / f"{name}.csv", results[name].get("val_loss_of_the_dissertation"))
+            for name in trainings
+        },
         trainings=results,
         activity=read_json(metrics / "vad.json"),
     )
@@ -138,7 +144,7 @@ def gather(home: Path, settings: Settings) -> Content:
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A CSV with at least these columns, whose names of tracks and methods stay texts whatever they look like."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)     # a track may be called NA
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a track may be called NA
         for name in table.columns.difference(["method", "system", "track", "target"]):
             table[name] = [float(text or "nan") for text in table[name]]
     except FileNotFoundError:
@@ -146,8 +152,10 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a table ({error}); delete it and run `dvc repro`") from None
     if missing := [name for name in columns if name not in table]:
-        raise DataError(f"{path}: expected a table with the columns {', '.join(columns)}, "
-                        f"found none of {', '.join(missing)}; delete it and run `dvc repro`")
+        raise DataError(
+            f"{path}: expected a table with the columns {', '.join(columns)}, "
+            f"found none of {', '.join(missing)}; delete it and run `dvc repro`"
+        )
     return table
 
 
@@ -159,8 +167,11 @@ def _method(name: str) -> Method:
 
 def _system(name: str) -> Method:
     kind = BOTTOM if name == FLOOR else TOP if name in ORACLES else PUBLISHED
-    text = {BOTTOM: "SiSEC18's floor: the mixture itself", TOP: "SiSEC18's ceiling: a mask from the true sources",
-            PUBLISHED: "submitted to SiSEC18"}[kind]
+    text = {
+        BOTTOM: "SiSEC18's floor: the mixture itself",
+        TOP: "SiSEC18's ceiling: a mask from the true sources",
+        PUBLISHED: "submitted to SiSEC18",
+    }[kind]
     if name in OUTPERFORMED:
         text += "; the dissertation says that it outperformed it"
     return Method(name, kind, False, text)
@@ -190,8 +201,7 @@ def _curve(path: Path, seed: float | None) -> dict[str, Any]:
 
 def _numbers(values: Sequence[float], digits: int) -> list[float | None]:
     """Rounded, None for what is not finite."""
-    return [round(float(value), digits) if math.isfinite(value) else None
-            for value in np.asarray(values, dtype=float)]
+    return [round(float(value), digits) if math.isfinite(value) else None for value in np.asarray(values, dtype=float)]
 
 
 def median(values: Sequence[float | None]) -> float | None:
@@ -206,10 +216,11 @@ def commit(home: Path) -> Commit:
     the run, and a page made at either must have the same bytes.  Needs the
     history: a shallow clone knows only its newest commit.
     """
+
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(["git", *arguments, "--", *_DETERMINING], cwd=home, capture_output=True, text=True)
-        except OSError:         # there is no git
+        except OSError:  # there is no git
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
@@ -223,7 +234,7 @@ def commit(home: Path) -> Commit:
 def flat(group: BaseModel | dict, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Keys with dots and values of a group of settings, as text."""
     items = group.model_dump(mode="json") if isinstance(group, BaseModel) else group
-    if chosen := items.get("variant"):          # the other variants' parameters do nothing
+    if chosen := items.get("variant"):  # the other variants' parameters do nothing
         items = {key: value for key, value in items.items() if key == chosen or not isinstance(value, dict)}
     for key, value in items.items():
         if isinstance(value, dict):

@@ -24,9 +24,9 @@ from svs.data.dataset import Dataset, Track
 from svs.runtime.files import written
 from svs.stems import TARGETS
 
-COLUMNS, ROWS = 900, 180        # of a picture's spectrogram; the mask of as many stands below it
-LOWEST = 60.0                   # Hz
-_QUALITY = 50                   # of WebP: beyond it only the noise gets sharper
+COLUMNS, ROWS = 900, 180  # of a picture's spectrogram; the mask of as many stands below it
+LOWEST = 60.0  # Hz
+_QUALITY = 50  # of WebP: beyond it only the noise gets sharper
 _QUIETEST = 1e-9
 
 
@@ -69,8 +69,9 @@ def allowed(audio: str, name: str, track: str) -> bool:
     return audio == "all" or (audio == "generated" and name == "tiny" and synthetic.is_generated(track))
 
 
-def make(job: Job, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path, report: Report,
-         plots: Plots) -> Passage:
+def make(
+    job: Job, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path, report: Report, plots: Plots
+) -> Passage:
     """Pictures, and where it may be heard the audio, of one track.
 
     Parameters
@@ -92,16 +93,20 @@ def make(job: Job, *, data: Dataset, estimates: Path, methods: Sequence[str], fo
         length = min(mixture.samples, round(report.passage * mixture.rate))
         first = (mixture.samples - length) // 2
         heard: dict[str, Source] = {"mixture": mixture, **{f"true.{target}": sources[target] for target in TARGETS}}
-        heard |= {f"{method}.{target}": WavSource(estimates / method / track.subset / track.name / f"{target}.wav")
-                  for method in methods for target in TARGETS}
+        heard |= {
+            f"{method}.{target}": WavSource(estimates / method / track.subset / track.name / f"{target}.wav")
+            for method in methods
+            for target in TARGETS
+        }
         passages = {name: PassageSource(source, first, first + length) for name, source in heard.items()}
         _draw(passages, folder / place, plots)
         if job.audible:
             for name, passage in passages.items():
                 encode(passage, folder / place / f"{name}.mp3", "mp3", bitrate=report.bitrate)
         highest = min(plots.picture_max_frequency, mixture.rate / 2)
-        return Passage(track.name, place, track.seconds, first / mixture.rate, length / mixture.rate, job.audible,
-                       highest)
+        return Passage(
+            track.name, place, track.seconds, first / mixture.rate, length / mixture.rate, job.audible, highest
+        )
 
 
 def _draw(passages: Mapping[str, Source], folder: Path, plots: Plots) -> None:
@@ -109,8 +114,9 @@ def _draw(passages: Mapping[str, Source], folder: Path, plots: Plots) -> None:
     for name, passage in passages.items():
         level = mixed if name == "mixture" else levels(passage, plots)
         with written(folder / f"{name}.webp") as temporary:
-            image.imsave(temporary, picture(level, mixed, plots), format="webp",
-                         pil_kwargs={"quality": _QUALITY, "method": 4})
+            image.imsave(
+                temporary, picture(level, mixed, plots), format="webp", pil_kwargs={"quality": _QUALITY, "method": 4}
+            )
 
 
 def levels(source: Source, plots: Plots) -> np.ndarray:
@@ -128,10 +134,10 @@ def levels(source: Source, plots: Plots) -> np.ndarray:
     share = ((wanted - frequencies[below]) / (frequencies[1] - frequencies[0])).astype(np.float32)[:, None]
     drawn = np.empty((ROWS, COLUMNS), dtype=np.float32)
     starts = np.round((np.arange(COLUMNS) + 0.5) * source.samples / COLUMNS).astype(int)
-    for column in range(0, COLUMNS, 100):       # in blocks: all frames at once would be 15 MB for a picture of 1
-        frames = np.lib.stride_tricks.sliding_window_view(audio, size)[starts[column:column + 100]] * window
+    for column in range(0, COLUMNS, 100):  # in blocks: all frames at once would be 15 MB for a picture of 1
+        frames = np.lib.stride_tricks.sliding_window_view(audio, size)[starts[column : column + 100]] * window
         spectrum = np.abs(np.fft.rfft(frames, axis=1)).T / window.sum()
-        drawn[:, column:column + 100] = spectrum[below] * (1 - share) + spectrum[below + 1] * share
+        drawn[:, column : column + 100] = spectrum[below] * (1 - share) + spectrum[below + 1] * share
     return drawn
 
 

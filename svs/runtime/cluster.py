@@ -52,8 +52,16 @@ def scheduler() -> str | None:
     return os.environ.get(ADDRESS, "").strip() or None
 
 
-def over_tracks(function: Callable[[Any], Any], items: Sequence[Any], names: Sequence[str], folder: Path, *,
-                unit: str, desc: str, amounts: Sequence[float] | None = None) -> list:
+def over_tracks(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    names: Sequence[str],
+    folder: Path,
+    *,
+    unit: str,
+    desc: str,
+    amounts: Sequence[float] | None = None,
+) -> list:
     """`function(item)` for every item: on the workers of the cluster, or in threads or processes here.
 
     Parameters
@@ -88,8 +96,9 @@ def over_tracks(function: Callable[[Any], Any], items: Sequence[Any], names: Seq
     amounts = [1] * len(pairs) if amounts is None else [max(1, round(amount)) for amount in amounts]
     address = scheduler()
     if address is None:
-        return each_in_parallel(partial(_named, function), pairs, unit=unit, desc=desc, amounts=amounts, worth=_WORTH,
-                                threads=True)
+        return each_in_parallel(
+            partial(_named, function), pairs, unit=unit, desc=desc, amounts=amounts, worth=_WORTH, threads=True
+        )
     # A run that finds all its tracks finished needs no cluster.
     return _on_cluster(address, function, pairs, folder, unit, desc, amounts) if pairs else []
 
@@ -110,36 +119,64 @@ def _named(function: Callable[[Any], Any], pair: tuple[str, Any]) -> Any:
 
 # The cluster
 
-def _on_cluster(address: str, function: Callable[[Any], Any], pairs: list[tuple[str, Any]], folder: Path, unit: str,
-                desc: str, amounts: Sequence[float]) -> list:
+
+def _on_cluster(
+    address: str,
+    function: Callable[[Any], Any],
+    pairs: list[tuple[str, Any]],
+    folder: Path,
+    unit: str,
+    desc: str,
+    amounts: Sequence[float],
+) -> list:
     from distributed import CancelledError, KilledWorker, as_completed
 
     results: list = [None] * len(pairs)
-    with _connected(address) as client, _token(folder) as token, \
-            bar(unit=unit, desc=desc, total=sum(amounts)) as moving:
+    with (
+        _connected(address) as client,
+        _token(folder) as token,
+        bar(unit=unit, desc=desc, total=sum(amounts)) as moving,
+    ):
         if not client.scheduler_info()["workers"]:
-            log.warning("%s: the scheduler %s has no workers yet; waiting (`dask worker %s` starts one)", desc, address,
-                        address)
+            log.warning(
+                "%s: the scheduler %s has no workers yet; waiting (`dask worker %s` starts one)", desc, address, address
+            )
         run, packed = uuid.uuid4().hex[:8], pickle.dumps(partial(_named, function))
-        futures = {client.submit(_on_worker, packed, pickle.dumps(pair), token, _code(), pure=False,
-                                 key=f"{desc}: {pair[0]}-{run}-{index}"): index for index, pair in enumerate(pairs)}
+        futures = {
+            client.submit(
+                _on_worker,
+                packed,
+                pickle.dumps(pair),
+                token,
+                _code(),
+                pure=False,
+                key=f"{desc}: {pair[0]}-{run}-{index}",
+            ): index
+            for index, pair in enumerate(pairs)
+        }
         try:
             for future in as_completed(futures, loop=client.loop):
                 index = futures[future]
                 try:
                     results[index] = future.result()
                 except KilledWorker as error:
-                    raise ClusterError(f"{pairs[index][0]}: {error.allowed_failures + 1} workers died over it, the "
-                                       f"last at {error.last_worker.address}; see their logs (memory?), then run again "
-                                       "to continue") from None
+                    raise ClusterError(
+                        f"{pairs[index][0]}: {error.allowed_failures + 1} workers died over it, the "
+                        f"last at {error.last_worker.address}; see their logs (memory?), then run again "
+                        "to continue"
+                    ) from None
                 except CancelledError:
-                    raise ClusterError(f"the scheduler {address} was lost; what is finished is kept: start it and "
-                                       "run again to continue") from None
+                    raise ClusterError(
+                        f"the scheduler {address} was lost; what is finished is kept: start it and "
+                        "run again to continue"
+                    ) from None
                 except (ImportError, AttributeError, pickle.UnpicklingError) as error:
                     if not _of_another_environment(error):
                         raise
-                    raise ClusterError(f"{pairs[index][0]}: a worker can't run this code ({error}); start the workers "
-                                       "in this environment") from None
+                    raise ClusterError(
+                        f"{pairs[index][0]}: a worker can't run this code ({error}); start the workers "
+                        "in this environment"
+                    ) from None
                 moving.update(amounts[index])
         finally:
             # After an error or Ctrl-C nothing more is begun; what runs ends as a track that nobody waits for.
@@ -162,8 +199,10 @@ def _connected(address: str) -> Iterator[Client]:
             socket.create_connection(get_address_host_port(address, strict=True), _PATIENCE).close()
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        raise ClusterError(f"{ADDRESS}={address}: no scheduler of Dask answers there ({_line(error)}); start one "
-                           f"(`dask scheduler`), or unset {ADDRESS} to work on this machine alone") from None
+        raise ClusterError(
+            f"{ADDRESS}={address}: no scheduler of Dask answers there ({_line(error)}); start one "
+            f"(`dask scheduler`), or unset {ADDRESS} to work on this machine alone"
+        ) from None
     try:
         yield client
     finally:
@@ -214,14 +253,19 @@ def _of_another_environment(error: BaseException) -> bool:
 def _on_worker(packed: bytes, pair: bytes, token: Path, code: dict[str, str]) -> Any:
     """One item, on a worker."""
     here, ours = socket.gethostname(), _code()
-    differing = [f"{name} {ours.get(name)} instead of {wanted}" for name, wanted in code.items()
-                 if ours.get(name) != wanted]
+    differing = [
+        f"{name} {ours.get(name)} instead of {wanted}" for name, wanted in code.items() if ours.get(name) != wanted
+    ]
     if differing:
-        raise ClusterError(f"a worker on {here} runs other code: {', '.join(differing)}; give it the same code and "
-                           "environment, and start it again")
+        raise ClusterError(
+            f"a worker on {here} runs other code: {', '.join(differing)}; give it the same code and "
+            "environment, and start it again"
+        )
     if not token.exists():
-        raise ClusterError(f"a worker on {here} does not see the folder {token.parent}; the workers need the project "
-                           "and its data under the same paths (a shared file system)")
+        raise ClusterError(
+            f"a worker on {here} does not see the folder {token.parent}; the workers need the project "
+            "and its data under the same paths (a shared file system)"
+        )
     stay_single_threaded()
     try:
         return pickle.loads(packed)(pickle.loads(pair))

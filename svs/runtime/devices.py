@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     import tensorflow
 
 VARIABLE = "SVS_DEVICES"
-_PROCESSOR = Path("/proc/cpuinfo")           # Linux's, which says what the processor can do
-_BFLOAT16 = {"avx512_bf16", "amx_bf16",      # what it calls bfloat16 arithmetic on x86
-             "bf16"}                         # and on ARM
+_PROCESSOR = Path("/proc/cpuinfo")  # Linux's, which says what the processor can do
+_BFLOAT16 = {
+    "avx512_bf16",
+    "amx_bf16",  # what it calls bfloat16 arithmetic on x86
+    "bf16",
+}  # and on ARM
 
 
 def strategy(batch_size: int) -> tensorflow.distribute.Strategy | None:
@@ -52,20 +55,26 @@ def strategy(batch_size: int) -> tensorflow.distribute.Strategy | None:
     if wanted != "all" and not (wanted.isdecimal() and int(wanted) > 0):
         raise SettingsError(f"{VARIABLE}={wanted}: expected a number of devices, or `all`")
     if keras.backend.backend() != "tensorflow":
-        raise SettingsError(f"{VARIABLE}={wanted}: several devices need the TensorFlow backend, not "
-                            f"{keras.backend.backend()}; unset KERAS_BACKEND or {VARIABLE}")
+        raise SettingsError(
+            f"{VARIABLE}={wanted}: several devices need the TensorFlow backend, not "
+            f"{keras.backend.backend()}; unset KERAS_BACKEND or {VARIABLE}"
+        )
     import tensorflow
 
     there = tensorflow.config.list_logical_devices("GPU") or tensorflow.config.list_logical_devices("CPU")
     number = len(there) if wanted == "all" else int(wanted)
     if number > len(there):
-        raise SettingsError(f"{VARIABLE}={wanted}: TensorFlow sees {len(there)} ({there[0].device_type}); "
-                            f"choose at most so many, or unset {VARIABLE}")
+        raise SettingsError(
+            f"{VARIABLE}={wanted}: TensorFlow sees {len(there)} ({there[0].device_type}); "
+            f"choose at most so many, or unset {VARIABLE}"
+        )
     if number == 1:
         return None
     if batch_size % number:
-        raise SettingsError(f"{VARIABLE}={wanted}: batches of {batch_size} excerpts can't be shared evenly by {number} "
-                            "devices; choose another number, or another batch_size")
+        raise SettingsError(
+            f"{VARIABLE}={wanted}: batches of {batch_size} excerpts can't be shared evenly by {number} "
+            "devices; choose another number, or another batch_size"
+        )
     log.info("%d devices, %d excerpts of each batch on each", number, batch_size // number)
     return tensorflow.distribute.MirroredStrategy([device.name for device in there[:number]])
 
@@ -79,8 +88,11 @@ def emulates_bfloat16() -> bool:
         return False
     import tensorflow
 
-    listed = [line.partition(":")[2].split() for line in _PROCESSOR.read_text(encoding="utf-8").splitlines()
-              if line.startswith(("flags", "Features"))]
+    listed = [
+        line.partition(":")[2].split()
+        for line in _PROCESSOR.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("flags", "Features"))
+    ]
     return bool(listed) and not _BFLOAT16.intersection(listed[0]) and not tensorflow.config.list_physical_devices("GPU")
 
 

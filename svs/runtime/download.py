@@ -101,8 +101,7 @@ def download(
         filename = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
     if not filename or filename in {".", ".."} or re.search(r"[/\\\0]", filename):
         raise _failure(
-            f"expected a plain file name for {_shown(url)}, got {filename!r}; "
-            "give one with `filename`",
+            f"expected a plain file name for {_shown(url)}, got {filename!r}; give one with `filename`",
             hint,
         )
     folder = Path(folder).expanduser().resolve()
@@ -121,8 +120,7 @@ def download(
         if destination.is_file():
             # Somebody may have put it there by hand; say why it did not count.
             raise FetchError(
-                f"{error}; the file already at {destination} was not used, "
-                f"because its checksum is not {known_hash}"
+                f"{error}; the file already at {destination} was not used, because its checksum is not {known_hash}"
             ) from error
         raise
     except (OSError, ValueError) as error:
@@ -209,9 +207,7 @@ class ResumingDownloader:
         output = Path(output_file)
         if self._descriptor is None:
             doing = f"downloading {self.part.with_suffix('')}"
-            self._descriptor = _locked(
-                self.record_path, os.O_RDWR | os.O_CREAT, doing, self.hint
-            )
+            self._descriptor = _locked(self.record_path, os.O_RDWR | os.O_CREAT, doing, self.hint)
         self._take_up(url, output)
         if not self._already_whole():
             self._transfer_with_retries(url)
@@ -384,9 +380,7 @@ class ResumingDownloader:
             self._store(url, response, offset, total)
         return True
 
-    def _request(
-        self, session: requests.Session, url: str, headers: dict[str, str]
-    ) -> requests.Response:
+    def _request(self, session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
         try:
             return session.get(
                 url,
@@ -397,9 +391,7 @@ class ResumingDownloader:
         except requests.RequestException as error:
             # A server that was never reached will not be there a second later
             # either; one that has answered before is worth waiting for.
-            hopeless = isinstance(error, _HOPELESS) or isinstance(
-                _inner(error), urllib3.exceptions.NewConnectionError
-            )
+            hopeless = isinstance(error, _HOPELESS) or isinstance(_inner(error), urllib3.exceptions.NewConnectionError)
             broken = isinstance(error, (requests.ConnectionError, requests.Timeout))
             if broken and (self._connected or not hopeless):
                 raise _Dropped(_reason(error)) from error
@@ -453,9 +445,7 @@ class ResumingDownloader:
                 self.hint,
             )
 
-    def _store(
-        self, url: str, response: requests.Response, offset: int, total: int | None
-    ) -> None:
+    def _store(self, url: str, response: requests.Response, offset: int, total: int | None) -> None:
         # Undecoded, because the checksum belongs to the bytes as they are kept
         # on the server and a range counts those.
         pieces = response.raw.stream(PIECE_BYTES, decode_content=False)
@@ -481,8 +471,7 @@ class ResumingDownloader:
             else:
                 problem = f"{_reason(error)}; check the disk and its permissions"
             raise _failure(
-                f"cannot store {_shown(url)} in {self.part.parent}: {problem} and run "
-                "again to continue",
+                f"cannot store {_shown(url)} in {self.part.parent}: {problem} and run again to continue",
                 self.hint,
             ) from error
         if total is not None and position < total:
@@ -564,9 +553,7 @@ def unpack(
             advice = "the disk is full; make room and run again"
         else:
             advice = f"{_reason(error)}; check the disk and its permissions"
-        raise _failure(
-            f"cannot unpack {archive} to {target}: {advice}", hint
-        ) from error
+        raise _failure(f"cannot unpack {archive} to {target}: {advice}", hint) from error
     return target
 
 
@@ -587,9 +574,7 @@ def _opened_zip(archive: Path, hint: str) -> Iterator[zipfile.ZipFile]:
     try:
         source = zipfile.ZipFile(archive)
     except FileNotFoundError as error:
-        raise _failure(
-            f"expected an archive at {archive}, found none; download it first", hint
-        ) from error
+        raise _failure(f"expected an archive at {archive}, found none; download it first", hint) from error
     except (*_BAD_ARCHIVE, ValueError) as error:
         raise _damaged(archive, _reason(error), hint) from error
     with source:
@@ -603,8 +588,7 @@ def _checked_members(
 
     def refuse(what: str) -> FetchError:
         return _failure(
-            f"refused to unpack {archive}: {what}; nothing was written, get the "
-            "archive from a source you trust",
+            f"refused to unpack {archive}: {what}; nothing was written, get the archive from a source you trust",
             hint,
         )
 
@@ -644,9 +628,7 @@ def _checked_members(
         raise refuse("its members overlap")
     total = sum(member.file_size for member, _ in plan)
     if max_bytes is not None and total > max_bytes:
-        raise refuse(
-            f"{_size_text(total)} unpacked, at most {max_bytes} bytes expected"
-        )
+        raise refuse(f"{_size_text(total)} unpacked, at most {max_bytes} bytes expected")
     return plan
 
 
@@ -682,8 +664,7 @@ def _extract(
         came = "more" if written > member.file_size else str(written)
         raise _damaged(
             archive,
-            f"member {member.filename!r} has {came} bytes, its header says "
-            f"{member.file_size}",
+            f"member {member.filename!r} has {came} bytes, its header says {member.file_size}",
             hint,
         )
 
@@ -767,8 +748,7 @@ def _checked_hash(known_hash: str, hint: str) -> str:
     length = _HEX_DIGITS.get(algorithm)
     if length is None or not re.fullmatch(f"[0-9a-f]{{{length}}}", digits):
         raise _failure(
-            "expected a checksum like 'md5:<32 hex digits>' or 'sha256:<64 hex "
-            f"digits>', got {known_hash!r}",
+            f"expected a checksum like 'md5:<32 hex digits>' or 'sha256:<64 hex digits>', got {known_hash!r}",
             hint,
         )
     return f"{algorithm}:{digits}"
@@ -777,9 +757,7 @@ def _checked_hash(known_hash: str, hint: str) -> str:
 def _shown(url: str) -> str:
     """The URL without what may be secret: user, password, query."""
     parts = urlsplit(url)
-    return urlunsplit(
-        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
-    )
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _locked(path: Path, flags: int, doing: str, hint: str) -> int:
@@ -790,9 +768,7 @@ def _locked(path: Path, flags: int, doing: str, hint: str) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The holder before us may have renamed or removed it meanwhile.
-            busy = not os.path.exists(path) or not os.path.samestat(
-                os.fstat(descriptor), os.stat(path)
-            )
+            busy = not os.path.exists(path) or not os.path.samestat(os.fstat(descriptor), os.stat(path))
         except BlockingIOError:
             busy = True
         except OSError:  # some network file systems know no locks

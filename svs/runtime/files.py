@@ -75,13 +75,13 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:      # somebody else's, so it lives
+    except PermissionError:  # somebody else's, so it lives
         return True
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):        # no such file system, or it ended just now
+    except (OSError, IndexError):  # no such file system, or it ended just now
         return True
-    return state not in ("Z", "X")       # killed, and not yet collected by its parent
+    return state not in ("Z", "X")  # killed, and not yet collected by its parent
 
 
 def write_text(path: Path, text: str) -> None:
@@ -178,8 +178,9 @@ def link_tree(source: Path, target: Path) -> None:
 
     What a killed process has left half-written (`written`) stays behind.
     """
-    shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns(".*.unfinished"))
+    shutil.copytree(
+        source, target, copy_function=_link_or_copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*.unfinished")
+    )
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -23,11 +23,18 @@ from svs.errors import SVSError
 from svs.runtime.process import Terminated
 from svs.runtime.progress import bar
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
-            "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 
 
-_most_cores: int | None = None        # in a worker: one
+_most_cores: int | None = None  # in a worker: one
 
 
 def cores() -> int:
@@ -69,8 +76,16 @@ def stay_single_threaded() -> None:
 _FEW_CORES = 4
 
 
-def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, desc: str | None = None,
-                     amounts: Sequence[float] | None = None, worth: float = 0.0, threads: bool = False) -> list:
+def each_in_parallel(
+    function: Callable[[Any], Any],
+    items: list,
+    *,
+    unit: str,
+    desc: str | None = None,
+    amounts: Sequence[float] | None = None,
+    worth: float = 0.0,
+    threads: bool = False,
+) -> list:
     """`function(item)` for every item, on as many processors as there are, each with one numeric thread.
 
     Processes are spawned, never forked (TensorFlow and numba don't survive a
@@ -110,8 +125,16 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
             busy: set[int] = set()
             # OpenMP's limit is one of each thread.
             with threadpool_limits(1), ThreadPoolExecutor(workers, "svs", threadpool_limits, (1,)) as pool:
-                _gather(pool, partial(_known_busy, function, busy), items, results, amounts, moving, 0,
-                        partial(_interrupt_threads, busy))
+                _gather(
+                    pool,
+                    partial(_known_busy, function, busy),
+                    items,
+                    results,
+                    amounts,
+                    moving,
+                    0,
+                    partial(_interrupt_threads, busy),
+                )
             return results
         done = _here(function, items, results, amounts, moving, workers, worth)
         workers = min(cores(), len(items) - done)
@@ -121,13 +144,23 @@ def each_in_parallel(function: Callable[[Any], Any], items: list, *, unit: str, 
             try:
                 _gather(pool, partial(_unless_ended, function), items, results, amounts, moving, done, _end_processes)
             except BrokenProcessPool:
-                raise SVSError(f"{desc or 'work'}: a process died (killed for want of memory?); what is finished is "
-                               "kept: run again to continue") from None
+                raise SVSError(
+                    f"{desc or 'work'}: a process died (killed for want of memory?); what is finished is "
+                    "kept: run again to continue"
+                ) from None
     return results
 
 
-def _gather(pool: Executor, function: Callable[[Any], Any], items: list, results: list, amounts: Sequence[float],
-            moving: tqdm, done: int, interrupt: Callable[[Executor], None]) -> None:
+def _gather(
+    pool: Executor,
+    function: Callable[[Any], Any],
+    items: list,
+    results: list,
+    amounts: Sequence[float],
+    moving: tqdm,
+    done: int,
+    interrupt: Callable[[Executor], None],
+) -> None:
     """All items from number `done` on through a pool; after an error nothing more is begun."""
     futures = {pool.submit(function, item): index for index, item in enumerate(items) if index >= done}
     try:
@@ -163,12 +196,19 @@ def _interrupt_threads(busy: set[int], pool: ThreadPoolExecutor) -> None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
 
 
-def _here(function: Callable[[Any], Any], items: list, results: list, amounts: Sequence[float], moving: tqdm,
-          workers: int, worth: float) -> int:
+def _here(
+    function: Callable[[Any], Any],
+    items: list,
+    results: list,
+    amounts: Sequence[float],
+    moving: tqdm,
+    workers: int,
+    worth: float,
+) -> int:
     """Do items in this process for as long as others would not pay; returns how many."""
     if workers > 1 and worth <= 0:
         return 0
-    fastest, first = float("inf"), 0.0       # s for one of `unit`; s for the first item
+    fastest, first = float("inf"), 0.0  # s for one of `unit`; s for the first item
     # As in a worker: the last digits of a sum depend on the number of threads.
     with threadpool_limits(1):
         for index, item in enumerate(items):

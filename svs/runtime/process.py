@@ -27,7 +27,7 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
     Ctrl-C ends with 130, SIGTERM with 143 and SIGHUP with 129, like an error: what was half-written is removed and
     programs that were started are ended.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")      # TensorFlow greets with pages of CUDA lines
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with pages of CUDA lines
     logging.basicConfig(level=os.environ.get("SVS_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
     try:
         with _terminable():
@@ -39,7 +39,7 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
         print("interrupted: run again to continue", file=sys.stderr)
         sys.exit(130)
     except Terminated:
-        with suppress(OSError):        # a terminal that is closed
+        with suppress(OSError):  # a terminal that is closed
             print("terminated: run again to continue", file=sys.stderr)
         raise
     finally:
@@ -50,14 +50,17 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
 @contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM and SIGHUP, where they would kill, raise `Terminated` inside; once."""
-    numbers = [number for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None))
-               if number and signal.getsignal(number) == signal.SIG_DFL]         # nohup has SIGHUP ignored
+    numbers = [
+        number
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None))
+        if number and signal.getsignal(number) == signal.SIG_DFL
+    ]  # nohup has SIGHUP ignored
     if threading.current_thread() is not threading.main_thread():
         numbers = []
 
     def end(number: int, _: Any) -> None:
         for each in numbers:
-            signal.signal(each, signal.SIG_IGN)      # a second one would end the clearing away
+            signal.signal(each, signal.SIG_IGN)  # a second one would end the clearing away
         raise Terminated(128 + number)
 
     for number in numbers:
@@ -84,7 +87,7 @@ def unbroken(undo: Callable[[], Any]) -> Iterator[None]:
     handlers: dict[int, Any] = {}
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
-        numbers = []            # signals are the main thread's
+        numbers = []  # signals are the main thread's
     done = False
     try:
         for number in numbers:
@@ -123,7 +126,7 @@ def quietly() -> Iterator[None]:
 def _silence() -> Iterator[None]:
     try:
         kept = os.dup(2)
-    except OSError:         # there is no standard error
+    except OSError:  # there is no standard error
         yield
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -23,8 +23,8 @@ from svs.runtime.process import unbroken
 
 _ANSWER = struct.Struct("<4sI")
 _REQUEST = struct.Struct("<4sIII")
-_PATIENCE = 5.0        # s that a worker has to end by itself
-_LONGEST = 300         # characters of its last words that are repeated
+_PATIENCE = 5.0  # s that a worker has to end by itself
+_LONGEST = 300  # characters of its last words that are repeated
 
 
 class Worker:
@@ -51,17 +51,23 @@ class Worker:
         It can't be started, or ends before it is ready.
     """
 
-    def __init__(self, name: str, command: Sequence[str], largest: int = 1 << 28,
-                 environment: Mapping[str, str] | None = None):
+    def __init__(
+        self, name: str, command: Sequence[str], largest: int = 1 << 28, environment: Mapping[str, str] | None = None
+    ):
         self._name, self._largest = name, largest
         self._lock = threading.Lock()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         try:
             with unbroken(lambda: self.close()):
                 # A session of its own: Ctrl-C in the terminal is ours to handle, and it then ends with us.
-                self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                                 stderr=self._log, start_new_session=True,
-                                                 env={**os.environ, **(environment or {})})
+                self._process = subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._log,
+                    start_new_session=True,
+                    env={**os.environ, **(environment or {})},
+                )
                 self.close = weakref.finalize(self, _end, self._process, self._log)
         except OSError as error:
             self._log.close()
@@ -89,7 +95,7 @@ class Worker:
             if not self.close.alive:
                 raise SVSError(f"{self._name}: its process has been ended; start again")
             try:
-                with contextlib.suppress(BrokenPipeError):       # then there is no answer either, and that says why
+                with contextlib.suppress(BrokenPipeError):  # then there is no answer either, and that says why
                     self._process.stdin.write(_REQUEST.pack(b"svsQ", first, last, len(content)))
                     self._process.stdin.write(content)
                     self._process.stdin.flush()

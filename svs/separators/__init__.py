@@ -27,7 +27,7 @@ def methods() -> dict[str, Method]:
     """Every method, by kind and in the order of its file."""
     found = {name: _of_a_network(network) for name, network in networks().items() if network.about}
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "spleeter_worker":        # a program for another environment
+        if module.name != "spleeter_worker":  # a program for another environment
             found |= getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
     kinds = list(Kind)
     return dict(sorted(found.items(), key=lambda item: (kinds.index(item[1].kind), -item[1].recommended)))
@@ -35,8 +35,9 @@ def methods() -> dict[str, Method]:
 
 def _of_a_network(network: Network) -> Method:
     code = import_module(f"{__name__}.{'unet_separator' if network.on_mixtures else 'cnn'}")
-    return Method(Kind.NET, network.about, code.Options, code.build, "" if network.on_mixtures else "cnn",
-                  network.recommended)
+    return Method(
+        Kind.NET, network.about, code.Options, code.build, "" if network.on_mixtures else "cnn", network.recommended
+    )
 
 
 def of_kind(*kinds: Kind) -> tuple[str, ...]:
@@ -126,8 +127,10 @@ def default(settings: Settings, home: Path = Path()) -> str:
     for name in preferred:
         if (home / needs(name, settings) / "model.keras").is_file():
             return name
-    raise ModelError(f"neither {' nor '.join(preferred)} is trained in {home.resolve()}: `dvc repro "
-                     f"train@{preferred[0]}` trains it; or name a method that needs no training: --method repet_sim")
+    raise ModelError(
+        f"neither {' nor '.join(preferred)} is trained in {home.resolve()}: `dvc repro "
+        f"train@{preferred[0]}` trains it; or name a method that needs no training: --method repet_sim"
+    )
 
 
 def recommended() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from svs.config.schema import Representation
 from svs.dsp.stft import istft, stft
 from svs.runtime.parallel import cores
 
-_LONGEST_STEP = 8.0        # s; 8 kHz and 44.1 kHz meet every 5.12 s
+_LONGEST_STEP = 8.0  # s; 8 kHz and 44.1 kHz meet every 5.12 s
 
 
 class Separator(ABC):
@@ -27,8 +27,8 @@ class Separator(ABC):
     """
 
     name: str
-    needs_references = False       # True for oracles: they are given the true stems
-    uses_all_cores = False         # True where one process keeps a machine busy: tracks follow one another there
+    needs_references = False  # True for oracles: they are given the true stems
+    uses_all_cores = False  # True where one process keeps a machine busy: tracks follow one another there
 
     @abstractmethod
     def alignment(self, rate: int) -> int:
@@ -39,8 +39,13 @@ class Separator(ABC):
         """Samples of context on either side that make a chunk's estimate that of the whole song."""
 
     @abstractmethod
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         """Estimate the vocals.
 
         Parameters
@@ -77,8 +82,13 @@ class Mean(Separator):
         align = self.alignment(rate)
         return -(-max(part.context(rate) for part in self._parts) // align) * align
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         total = np.zeros_like(mixture)
         for part in self._parts:
             total += part.vocals(mixture, rate, references, wanted)
@@ -120,12 +130,17 @@ class MaskSeparator(Separator):
         frames = self._frames_of_context + -(-ours.frame_size // ours.hop_length)
         samples = -(-frames * ours.hop_length * rate // ours.sample_rate)
         if rate != ours.sample_rate:
-            samples += rate // 20      # 50 ms: the resampling filter has died away
+            samples += rate // 20  # 50 ms: the resampling filter has died away
         align = self.alignment(rate)
         return -(-samples // align) * align
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         ours = self.representation
 
         def spectrogram(audio: np.ndarray) -> np.ndarray:
@@ -177,7 +192,7 @@ def in_pairs(function: Callable[[np.ndarray], np.ndarray], mixture: np.ndarray) 
     """
     estimates = []
     for first in range(0, mixture.shape[1], 2):
-        pair = mixture[:, first:first + 2]
+        pair = mixture[:, first : first + 2]
         if pair.shape[1] == 2:
             estimates.append(function(pair))
         else:

@@ -12,11 +12,12 @@ from svs.errors import DataError
 from svs.runtime.files import written
 from svs.separators.base import Separator
 
-_FADE = 0.02      # s over which neighbouring chunks are cross-faded (they agree there, unless a method looks further)
+_FADE = 0.02  # s over which neighbouring chunks are cross-faded (they agree there, unless a method looks further)
 
 
-def chunks(separator: Separator, mixture: Source, chunk: float,
-           references: Mapping[str, Source] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks(
+    separator: Separator, mixture: Source, chunk: float, references: Mapping[str, Source] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Separate a recording chunk by chunk.
 
     Memory depends on the chunk, not on the recording.
@@ -56,25 +57,28 @@ def chunks(separator: Separator, mixture: Source, chunk: float,
         audio = mixture.read(left, right)
         true = {name: source.read(left, right) for name, source in (references or {}).items()} or None
         estimate = separator.vocals(audio, rate, true, wanted=slice(start - left, min(stop + fade, right) - left))
-        piece = estimate[start - left:stop - left].copy()
+        piece = estimate[start - left : stop - left].copy()
         if tail is not None:
             length = min(len(tail), len(piece))
             weight = np.linspace(0, 1, length, dtype=np.float32)[:, None]
             piece[:length] = tail[:length] * (1 - weight) + piece[:length] * weight
-        tail = estimate[stop - left:stop - left + fade] if stop < mixture.samples else None
-        yield audio[start - left:stop - left], piece
+        tail = estimate[stop - left : stop - left + fade] if stop < mixture.samples else None
+        yield audio[start - left : stop - left], piece
 
 
-def separate_to(folder: Path, separator: Separator, mixture: Source, chunk: float,
-                references: Mapping[str, Source] | None = None) -> None:
+def separate_to(
+    folder: Path, separator: Separator, mixture: Source, chunk: float, references: Mapping[str, Source] | None = None
+) -> None:
     """Write `vocals.wav` and `accompaniment.wav` (32-bit float) into a folder that appears whole.
 
     The accompaniment is the mixture less the vocals.
     """
     with written(folder) as temporary:
         temporary.mkdir()
-        with (WavWriter(temporary / "vocals.wav", mixture.rate, mixture.channels) as vocals,
-              WavWriter(temporary / "accompaniment.wav", mixture.rate, mixture.channels) as accompaniment):
+        with (
+            WavWriter(temporary / "vocals.wav", mixture.rate, mixture.channels) as vocals,
+            WavWriter(temporary / "accompaniment.wav", mixture.rate, mixture.channels) as accompaniment,
+        ):
             for mixed, estimate in chunks(separator, mixture, chunk, references):
                 vocals.write(estimate)
                 accompaniment.write(mixed - estimate)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from svs.config.schema import Representation
+from svs.config.schema import Count, Group, Positive, Representation, Settings
 from svs.dsp.stft import magnitude
 from svs.errors import ModelError, SettingsError
 from svs.networks.archive import predictions
@@ -27,12 +28,7 @@ if TYPE_CHECKING:
 
     from svs.networks.streaming import Evaluation
 
-_HPSS_KERNEL = 31      # frames and bins of librosa's median filters
-from typing import Annotated, Literal
-
-from pydantic import Field
-
-from svs.config.schema import Count, Group, Positive, Settings
+_HPSS_KERNEL = 31  # frames and bins of librosa's median filters
 
 
 class Options(Group):
@@ -72,14 +68,18 @@ class CNNSeparator(MaskSeparator):
         self._width, self._label_width = int(spectral.pop("width")), int(card["label_width"])
         self._options = options
         if options.hop > self._label_width:
-            raise SettingsError(f"separate.{name}.hop: {options.hop} frames, but the net predicts {self._label_width}; "
-                                f"choose 1 to {self._label_width}")
+            raise SettingsError(
+                f"separate.{name}.hop: {options.hop} frames, but the net predicts {self._label_width}; "
+                f"choose 1 to {self._label_width}"
+            )
         context = self._width // 2 + (self._label_width if options.hop > 1 else 0)
         super().__init__(Representation(**spectral), context + (_HPSS_KERNEL if options.hpss else 0), options.hop)
         shape = self._shared.window if self._shared else tuple(self._model.input_shape[1:3])
         if shape != (self.representation.bins, self._width):
-            raise ModelError(f"{folder}: the net takes {shape}, its card says "
-                             f"{(self.representation.bins, self._width)}; train it again")
+            raise ModelError(
+                f"{folder}: the net takes {shape}, its card says "
+                f"{(self.representation.bins, self._width)}; train it again"
+            )
 
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
         heard = mixture.mean(axis=0, keepdims=True) if self._options.channels == "shared" else mixture
@@ -114,8 +114,8 @@ class CNNSeparator(MaskSeparator):
         for chosen, probability in predictions(self._model, spectrum, self._width, centres, self._options.batch_size):
             for prediction, centre in zip(probability, chosen, strict=True):
                 # Column c of `total` is frame c - reach: predictions may reach over either end.
-                total[:, centre:centre + 2 * reach + 1] += prediction[:, middle - reach:middle + reach + 1]
-                count[centre:centre + 2 * reach + 1] += 1
+                total[:, centre : centre + 2 * reach + 1] += prediction[:, middle - reach : middle + reach + 1]
+                count[centre : centre + 2 * reach + 1] += 1
         kept = slice(reach, reach + frames)
         return total[:, kept] / count[kept]
 
@@ -127,7 +127,7 @@ class CNNSeparator(MaskSeparator):
         """
         import norbert
 
-        x = mixture.transpose(2, 1, 0).astype(np.complex128)       # frames, bins, channels; a copy: norbert rescales it
+        x = mixture.transpose(2, 1, 0).astype(np.complex128)  # frames, bins, channels; a copy: norbert rescales it
         share = mask.transpose(2, 1, 0)
         level = np.abs(x)
         sources = np.stack([share * level, (1 - share) * level], axis=-1)

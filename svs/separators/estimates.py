@@ -17,8 +17,14 @@ from svs.separators.chunking import separate_to
 from svs.stems import TARGETS
 
 
-def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: Path, scratch: Scratch,
-                 build: Callable[[], Separator] | None = None) -> float:
+def separate_all(
+    dataset: Dataset,
+    separator: Separator,
+    chunk: float,
+    folder: Path,
+    scratch: Scratch,
+    build: Callable[[], Separator] | None = None,
+) -> float:
     """Separate every test track, side by side (`svs.runtime.cluster`) where `build` is given.
 
     Finished tracks are kept in `scratch`, so an interrupted run goes on where
@@ -54,8 +60,15 @@ def separate_all(dataset: Dataset, separator: Separator, chunk: float, folder: P
                 _separate(dataset, separator, chunk, place, track)
                 moving.update(length)
     else:
-        cluster.over_tracks(partial(_separate_elsewhere, dataset.bare(), pickle.dumps(build), chunk, place), waiting,
-                           [track.name for track in waiting], place, unit="s", desc=separator.name, amounts=seconds)
+        cluster.over_tracks(
+            partial(_separate_elsewhere, dataset.bare(), pickle.dumps(build), chunk, place),
+            waiting,
+            [track.name for track in waiting],
+            place,
+            unit="s",
+            desc=separator.name,
+            amounts=seconds,
+        )
     publish(scratch.path, folder)
     return sum(track.seconds for track in tracks)
 
@@ -73,6 +86,6 @@ _built = threading.local()
 
 def _separate_elsewhere(dataset: Dataset, build: bytes, chunk: float, place: Path, track: Track) -> None:
     if getattr(_built, "recipe", None) != build:
-        _built.separator = _built.recipe = None        # the old one goes first
+        _built.separator = _built.recipe = None  # the old one goes first
         _built.separator, _built.recipe = pickle.loads(build)(), build
     _separate(dataset, _built.separator, chunk, place, track)

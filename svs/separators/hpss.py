@@ -76,8 +76,13 @@ class Hpss(Separator):
         align = self.alignment(rate)
         return -(-samples // align) * align
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         vocals = np.empty(mixture.shape, dtype=np.float32)
         for channel in range(mixture.shape[1]):
             audio = mixture[:, channel]
@@ -86,7 +91,7 @@ class Hpss(Separator):
                 spectrogram = stft(padded(audio, ours.frame_size), ours)
                 spectrogram *= mask(np.abs(spectrogram), options, part)
                 if index == len(self._passes) - 1:
-                    spectrogram[:cutoff_bin(self._cutoff, ours) + 1] = 0
+                    spectrogram[: cutoff_bin(self._cutoff, ours) + 1] = 0
                 audio = istft(spectrogram, ours, len(audio))
             vocals[:, channel] = audio
         return vocals
@@ -100,8 +105,9 @@ def mask(spectrum: np.ndarray, options: Pass, part: str) -> np.ndarray:
     """
     steady, short = median_rows(spectrum, options.frames), median_rows(spectrum.T, options.bins).T
     kept, other = (steady, short) if part == "harmonic" else (short, steady)
-    return librosa.util.softmask(kept, other * np.float32(options.margin), power=options.power,
-                                 split_zeros=options.margin == 1)
+    return librosa.util.softmask(
+        kept, other * np.float32(options.margin), power=options.power, split_zeros=options.margin == 1
+    )
 
 
 def median_rows(values: np.ndarray, size: int) -> np.ndarray:
@@ -109,7 +115,7 @@ def median_rows(values: np.ndarray, size: int) -> np.ndarray:
     before = size // 2
     padded_rows = np.pad(values, ((0, 0), (before, before)), mode="symmetric")
     filtered = scipy.ndimage.median_filter(padded_rows.ravel(), size=size, mode="constant")
-    return filtered.reshape(padded_rows.shape)[:, before:before + values.shape[1]]
+    return filtered.reshape(padded_rows.shape)[:, before : before + values.shape[1]]
 
 
 def _representation(options: Pass, rate: int) -> Representation:
@@ -121,5 +127,11 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> Hpss:
     return Hpss(options)
 
 
-METHODS = {"hpss": Method(Kind.CLASSICAL, "harmonic/percussive median filtering at two resolutions (Fitzgerald & Gainza "
-                          "2010)", Options, build)}
+METHODS = {
+    "hpss": Method(
+        Kind.CLASSICAL,
+        "harmonic/percussive median filtering at two resolutions (Fitzgerald & Gainza 2010)",
+        Options,
+        build,
+    )
+}

@@ -47,11 +47,13 @@ class KnnMedian(RepetitionSeparator):
 
     def representation(self, rate: int) -> Representation:
         size = power_of_two(self._options.window, rate)
-        return Representation(sample_rate=rate, frame_size=size, win_length=size,
-                              hop_length=size // self._options.overlap)
+        return Representation(
+            sample_rate=rate, frame_size=size, win_length=size, hop_length=size // self._options.overlap
+        )
 
-    def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
-                representation: Representation) -> list[np.ndarray]:
+    def similar(
+        self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
+    ) -> list[np.ndarray]:
         frames = spectrum.astype(np.float64)
         energy = np.einsum("tf,tf->t", frames, frames)
         chosen = []
@@ -74,4 +76,6 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> KnnMe
     return KnnMedian(options)
 
 
-METHODS = {"knn_median": Method(Kind.CLASSICAL, "nearest neighbours and median filtering (Fitzgerald 2012)", Options, build)}
+METHODS = {
+    "knn_median": Method(Kind.CLASSICAL, "nearest neighbours and median filtering (Fitzgerald 2012)", Options, build)
+}

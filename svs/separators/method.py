@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Kind(StrEnum):
     """What a method is, in the order that methods are listed."""
 
-    NET = "net"                   # trained here
-    CLASSICAL = "classical"       # needs no training
-    PRETRAINED = "pretrained"     # trained by others, weights are fetched or supplied
-    ORACLE = "oracle"             # a ceiling: it is given the true stems
+    NET = "net"  # trained here
+    CLASSICAL = "classical"  # needs no training
+    PRETRAINED = "pretrained"  # trained by others, weights are fetched or supplied
+    ORACLE = "oracle"  # a ceiling: it is given the true stems
     FLOOR = "floor"
 
 

@@ -32,8 +32,13 @@ class Mixture(Separator):
     def context(self, rate: int) -> int:
         return 0
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         return mixture * self._share
 
 

@@ -20,14 +20,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from svs.audio.convert import resample
-from svs.config.schema import Representation, Settings
+from svs.config.schema import Count, Group, Representation, Settings
 from svs.data import pretrained
 from svs.errors import ModelError
 from svs.separators.base import MaskSeparator, in_pairs
+from svs.separators.method import Kind, Method
 
 # Record on Zenodo, and a file for each target, what we call vocals first.  The digits in a
 # name are the first of the file's sha256, as in all files of PyTorch's hub.
@@ -40,12 +43,6 @@ RECORDS = {
 # Buffers that the networks of 2019 still had, and their files have.
 _BYGONE = ("sample_rate", "stft.window", "transform.0.window")
 _NOUGHT = 1e-20
-from typing import Annotated, Literal
-
-from pydantic import Field
-
-from svs.config.schema import Count, Group
-from svs.separators.method import Kind, Method
 
 
 class Options(Group):
@@ -95,7 +92,7 @@ class OpenUnmix(MaskSeparator):
         separator = getattr(package, options.model)(targets=list(files), pretrained=False)
         for network, path in zip(separator.target_models.values(), paths, strict=True):
             _fill(network, path, options.model)
-        separator.freeze()        # no gradients; neither dropout nor the batch's own statistics
+        separator.freeze()  # no gradients; neither dropout nor the batch's own statistics
         self._separator, self._niter = separator, options.niter
         self._networks = list(separator.target_models.values())
         # A single target needs a second source for the filter: all the rest.
@@ -103,13 +100,21 @@ class OpenUnmix(MaskSeparator):
         rate, hop = round(float(separator.sample_rate)), separator.stft.n_hop
         self._window = max(1, round(options.wiener_window * rate / hop))
         # Chunks begin where a window of the Wiener filter does, so that it sees the frames that it sees in the song.
-        super().__init__(Representation(sample_rate=rate, frame_size=separator.stft.n_fft,
-                                        win_length=separator.stft.n_fft, hop_length=hop),
-                         frames_of_context=-(-round(options.context * rate) // hop),
-                         frame_alignment=self._window if options.niter else 1)
+        super().__init__(
+            Representation(
+                sample_rate=rate, frame_size=separator.stft.n_fft, win_length=separator.stft.n_fft, hop_length=hop
+            ),
+            frames_of_context=-(-round(options.context * rate) // hop),
+            frame_alignment=self._window if options.niter else 1,
+        )
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         ours = self.representation.sample_rate
         audio = resample(mixture, rate, ours)
         stereo = self._networks[0].fc3.out_features == 2 * self._networks[0].nb_output_bins
@@ -117,21 +122,21 @@ class OpenUnmix(MaskSeparator):
             estimate = in_pairs(self._separate, audio)
         else:
             estimate = np.concatenate([self._separate(channel[:, None]) for channel in audio.T], axis=1)
-        back = resample(np.ascontiguousarray(estimate), ours, rate)[:len(mixture)]
+        back = resample(np.ascontiguousarray(estimate), ours, rate)[: len(mixture)]
         return np.pad(back, ((0, len(mixture) - len(back)), (0, 0)))
 
     def _separate(self, audio: np.ndarray) -> np.ndarray:
         """Vocals of audio at the networks' own rate and channels, through their own STFT (its edges are reflected)."""
         import torch
 
-        length = max(len(audio), self.representation.frame_size)      # there must be something to reflect
+        length = max(len(audio), self.representation.frame_size)  # there must be something to reflect
         padded = np.zeros((audio.shape[1], length), dtype=np.float32)
-        padded[:, :len(audio)] = audio.T
+        padded[:, : len(audio)] = audio.T
         with torch.inference_mode():
             mixture = torch.view_as_complex(self._separator.stft(torch.from_numpy(padded)[None])[0])
             estimate = torch.from_numpy(self.estimate(mixture.numpy(), {}))
             vocals = self._separator.istft(torch.view_as_real(estimate)[None], length=length)[0]
-        return vocals.numpy()[:, :len(audio)].T
+        return vocals.numpy()[:, : len(audio)].T
 
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
         """Vocals' spectrogram from the mixture's, both complex64 (channels, bins, frames).
@@ -149,12 +154,15 @@ class OpenUnmix(MaskSeparator):
             heard = torch.from_numpy(mixture)
             level = heard.abs()[None]
             sources = torch.stack([network(level)[0] for network in self._networks], dim=-1)
-            sources = sources.permute(2, 1, 0, 3).double()                     # frames, bins, channels, sources
-            mixed = torch.view_as_real(heard).permute(2, 1, 0, 3).double()     # frames, bins, channels, (re, im)
+            sources = sources.permute(2, 1, 0, 3).double()  # frames, bins, channels, sources
+            mixed = torch.view_as_real(heard).permute(2, 1, 0, 3).double()  # frames, bins, channels, (re, im)
             mixed[..., 0] += (mixed == 0).all(dim=-1) * _NOUGHT
-            vocals = torch.cat([wiener(part, of, self._niter, residual=self._residual)[..., 0]
-                                for part, of in zip(sources.split(self._window), mixed.split(self._window),
-                                                    strict=True)])
+            vocals = torch.cat(
+                [
+                    wiener(part, of, self._niter, residual=self._residual)[..., 0]
+                    for part, of in zip(sources.split(self._window), mixed.split(self._window), strict=True)
+                ]
+            )
             return torch.view_as_complex(vocals.permute(2, 1, 0, 3).float().contiguous()).numpy()
 
 
@@ -170,7 +178,7 @@ def _package() -> ModuleType:
         try:
             import openunmix
         finally:
-            del sys.modules["torchaudio"]      # others may look for the real one
+            del sys.modules["torchaudio"]  # others may look for the real one
         return openunmix
     import openunmix
 
@@ -185,8 +193,10 @@ def _fill(network, path: Path, model: str) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a file made by anybody sets off; its message advises to unpickle anything
-        raise ModelError(f"{path}: expected weights of {model}, but the file is damaged or holds more than tensors "
-                         f"({type(error).__name__}); {advice}") from None
+        raise ModelError(
+            f"{path}: expected weights of {model}, but the file is damaged or holds more than tensors "
+            f"({type(error).__name__}); {advice}"
+        ) from None
     try:
         network.load_state_dict({key: value for key, value in state.items() if key not in _BYGONE})
     except (AttributeError, TypeError, RuntimeError) as error:
@@ -198,5 +208,11 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> OpenU
     return OpenUnmix(options, needs)
 
 
-METHODS = {"openunmix": Method(Kind.PRETRAINED, "open-unmix: bidirectional LSTM, pretrained on MUSDB18 (umx, umxhq, umxl) or "
-                               "speech (umxse)", Options, build)}
+METHODS = {
+    "openunmix": Method(
+        Kind.PRETRAINED,
+        "open-unmix: bidirectional LSTM, pretrained on MUSDB18 (umx, umxhq, umxl) or speech (umxse)",
+        Options,
+        build,
+    )
+}

@@ -40,8 +40,13 @@ class Oracle(MaskSeparator):
 
     needs_references = True
 
-    def __init__(self, name: str, representation: Representation,
-                 mask: Callable[[np.ndarray, np.ndarray], np.ndarray], channels: str):
+    def __init__(
+        self,
+        name: str,
+        representation: Representation,
+        mask: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        channels: str,
+    ):
         super().__init__(representation)
         self.name, self._mask, self._shared = name, mask, channels == "shared"
 
@@ -52,18 +57,28 @@ class Oracle(MaskSeparator):
         return mixture * self._mask(vocals, accompaniment)
 
 
+def oracle_ibm(representation: Representation, channels: str) -> Oracle:
+    """The true binary mask."""
+    return Oracle("oracle_ibm", representation, ideal_binary_mask, channels)
+
+
+def oracle_irm(representation: Representation, channels: str, power: float) -> Oracle:
+    """The true ratio mask of magnitudes to a power."""
+    return Oracle("oracle_irm", representation, lambda vocals, rest: ideal_ratio_mask(vocals, rest, power), channels)
+
+
 # The ceiling of the networks has their spectrogram: that of the store that they are trained on.
 
-def _binary(name: str, options: BinaryOptions, needs: Path, settings: Settings) -> Oracle:
-    return Oracle(name, settings.extract.masks, ideal_binary_mask, options.channels)
+
+def _build_ibm(name: str, options: BinaryOptions, needs: Path, settings: Settings) -> Oracle:
+    return oracle_ibm(settings.extract.masks, options.channels)
 
 
-def _ratio(name: str, options: RatioOptions, needs: Path, settings: Settings) -> Oracle:
-    return Oracle(name, settings.extract.masks,
-                  lambda vocals, rest: ideal_ratio_mask(vocals, rest, options.power), options.channels)
+def _build_irm(name: str, options: RatioOptions, needs: Path, settings: Settings) -> Oracle:
+    return oracle_irm(settings.extract.masks, options.channels, options.power)
 
 
 METHODS = {
-    "oracle_ibm": Method(Kind.ORACLE, "ceiling: the true binary mask", BinaryOptions, _binary),
-    "oracle_irm": Method(Kind.ORACLE, "ceiling: the true ratio mask", RatioOptions, _ratio),
+    "oracle_ibm": Method(Kind.ORACLE, "ceiling: the true binary mask", BinaryOptions, _build_ibm),
+    "oracle_irm": Method(Kind.ORACLE, "ceiling: the true ratio mask", RatioOptions, _build_irm),
 }

@@ -15,23 +15,20 @@ frames are looked for within a reach, so that long recordings fit.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import librosa
 import numpy as np
+from pydantic import Field
 
-from svs.config.schema import Representation, Settings
+from svs.config.schema import Group, Positive, PositiveSeconds, Representation, Settings
 from svs.dsp.stft import HAMMING, padded, power_of_two, stft
 from svs.separators.base import Separator
+from svs.separators.method import Kind, Method
 from svs.separators.repetition import RepetitionSeparator, peaks, unit, windows
 
 _EPSILON = np.finfo(np.float64).eps
-_DIGITS = 10     # of a similarity: identical frames tie whichever way a product was summed
-from typing import Annotated, Literal
-
-from pydantic import Field
-
-from svs.config.schema import Group, Positive, PositiveSeconds
-from svs.separators.method import Kind, Method
+_DIGITS = 10  # of a similarity: identical frames tie whichever way a product was summed
 
 
 class AuthorsOptions(Group):
@@ -90,8 +87,9 @@ class RepetSim(RepetitionSeparator):
         size = 2 ** int(np.ceil(np.log2(self._options.window * rate)))
         return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // 2)
 
-    def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
-                representation: Representation) -> list[np.ndarray]:
+    def similar(
+        self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
+    ) -> list[np.ndarray]:
         frames = unit(spectrum)
         distance = max(1, round(self._options.distance * representation.sample_rate / representation.hop_length))
         chosen = []
@@ -103,7 +101,7 @@ class RepetSim(RepetitionSeparator):
             for values, maxima in zip(alike, found, strict=True):
                 where = np.flatnonzero(maxima)
                 if len(where) > self._options.number:
-                    where = where[np.argsort(-values[where], kind="stable")[:self._options.number]]
+                    where = where[np.argsort(-values[where], kind="stable")[: self._options.number]]
                 chosen.append(where + columns.start)
         return chosen
 
@@ -156,14 +154,19 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
 
     def representation(self, rate: int) -> Representation:
         size = power_of_two(self._options.window, rate)
-        return Representation(sample_rate=rate, frame_size=size, win_length=size,
-                              hop_length=size // self._options.overlap)
+        return Representation(
+            sample_rate=rate, frame_size=size, win_length=size, hop_length=size // self._options.overlap
+        )
 
-    def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
-                representation: Representation) -> list[np.ndarray]:
+    def similar(
+        self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
+    ) -> list[np.ndarray]:
         frames = unit(spectrum)
-        wide = int(librosa.time_to_frames(self._options.width, sr=representation.sample_rate,
-                                          hop_length=representation.hop_length))
+        wide = int(
+            librosa.time_to_frames(
+                self._options.width, sr=representation.sample_rate, hop_length=representation.hop_length
+            )
+        )
         chosen = []
         for rows, columns, near in windows(first, last, reach, len(frames)):
             alike = frames[rows] @ frames[columns].T
@@ -175,7 +178,7 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
                     continue
                 number = 2 * int(np.ceil(np.sqrt(total - 2 * width + 1)))
                 values[~within] = values[row - columns.start] = -np.inf
-                found = np.argsort(-values, kind="stable")[:min(total - 1, number + 2 * width)] + columns.start
+                found = np.argsort(-values, kind="stable")[: min(total - 1, number + 2 * width)] + columns.start
                 found = found[np.abs(found - row) >= width]
                 chosen.append((np.sort(found) if self._options.keep == "earliest" else found)[:number])
         return chosen
@@ -191,5 +194,11 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> Separ
     return RepetSimLibrosaVariant(options.reach, options.librosa)
 
 
-METHODS = {"repet_sim": Method(Kind.CLASSICAL, "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's "
-                               "variant)", Options, build)}
+METHODS = {
+    "repet_sim": Method(
+        Kind.CLASSICAL,
+        "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)",
+        Options,
+        build,
+    )
+}

@@ -21,7 +21,7 @@ from svs.config.schema import Representation
 from svs.dsp.stft import cutoff_bin, istft, padded, stft
 from svs.separators.base import Separator
 
-_BLOCK = 64      # frames whose similarities to all others are held at a time
+_BLOCK = 64  # frames whose similarities to all others are held at a time
 
 
 def median(values: np.ndarray, axis: int = 0) -> np.ndarray:
@@ -94,10 +94,11 @@ def repeating(magnitudes: np.ndarray, similar: list[np.ndarray], first: int) -> 
     """
     total, last = len(magnitudes), first + len(similar)
     counts = np.zeros(total + 1, dtype=np.int64)
-    counts[first + 1:last + 1] = [len(chosen) for chosen in similar]
+    counts[first + 1 : last + 1] = [len(chosen) for chosen in similar]
     indices = np.concatenate([np.sort(chosen) for chosen in similar])
-    neighbours = scipy.sparse.csc_matrix((np.ones(len(indices), dtype=bool), indices, np.cumsum(counts)),
-                                         shape=(total, total))
+    neighbours = scipy.sparse.csc_matrix(
+        (np.ones(len(indices), dtype=bool), indices, np.cumsum(counts)), shape=(total, total)
+    )
     model = librosa.decompose.nn_filter(magnitudes.transpose(2, 1, 0), rec=neighbours, aggregate=median)
     return model.transpose(2, 1, 0)[first:last]
 
@@ -126,8 +127,9 @@ class RepetitionSeparator(Separator):
         """The spectrogram of a recording of this rate."""
 
     @abstractmethod
-    def similar(self, spectrum: np.ndarray, first: int, last: int, reach: int,
-                representation: Representation) -> list[np.ndarray]:
+    def similar(
+        self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
+    ) -> list[np.ndarray]:
         """For each frame of [first, last) those like it, at most `reach` frames away.
 
         Parameters
@@ -152,8 +154,13 @@ class RepetitionSeparator(Separator):
         # A window for the frames over the chunk's edge, one for those that its neighbours reach over theirs.
         return self.reach(ours) * ours.hop_length + 2 * ours.frame_size
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         ours = self.representation(rate)
         samples, channels = mixture.shape
         start, stop = (0, samples) if wanted is None else (wanted.start, wanted.stop)
@@ -170,12 +177,12 @@ class RepetitionSeparator(Separator):
         del spectrogram
         similar = self.similar(magnitudes.mean(axis=2), first, last, self.reach(ours), ours)
         share = self.share(magnitudes[first:last], repeating(magnitudes, similar, first))
-        share[:, 1:cutoff_bin(self._cutoff, ours) + 1] = 0
+        share[:, 1 : cutoff_bin(self._cutoff, ours) + 1] = 0
         length = samples - first * hop
         if last < total:
             length = min(length, (last - 1 - first) * hop)
         vocals = np.zeros_like(mixture, dtype=np.float32)
-        vocals[first * hop:first * hop + length] = self.synthesise(mixed * share.transpose(2, 1, 0), ours, length).T
+        vocals[first * hop : first * hop + length] = self.synthesise(mixed * share.transpose(2, 1, 0), ours, length).T
         return vocals
 
     def analyse(self, audio: np.ndarray, representation: Representation) -> np.ndarray:

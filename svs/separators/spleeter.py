@@ -27,41 +27,41 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from svs.audio.convert import resample
 from svs.config.paths import PACKAGE
-from svs.config.schema import Settings
+from svs.config.schema import Group, Settings
 from svs.data import pretrained
 from svs.errors import SVSError, UnavailableError
 from svs.runtime.files import sha256, written
 from svs.runtime.process import unbroken
 from svs.runtime.worker import Worker
 from svs.separators.base import Separator, in_pairs
+from svs.separators.method import Kind, Method
 
 # The checksum is spleeter's own (its tests compare it with the release's checksum.json).
-ARCHIVE = pretrained.Remote("2stems.tar.gz", "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz",
-                         "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692")
-_LARGEST = 1 << 30         # bytes that an archive may unpack to; Deezer's: 80 MB
+ARCHIVE = pretrained.Remote(
+    "2stems.tar.gz",
+    "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz",
+    "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692",
+)
+_LARGEST = 1 << 30  # bytes that an archive may unpack to; Deezer's: 80 MB
 _MEMBERS = 100
 
 # Spleeter's 2stems.json.
-RATE = 44100               # Hz
-_FRAME, _STEP = 4096, 1024         # samples of its STFT
-_SEGMENT = 512             # frames that the network sees at a time
-_SHORT = 441               # frames between segments where 512 won't do: 441 x 1024 samples are 10.24 s
-_SAMPLES = _FRAME + _STEP * (_SEGMENT - 1)         # of a segment
-_ROUNDING = 1e-5           # of full scale
+RATE = 44100  # Hz
+_FRAME, _STEP = 4096, 1024  # samples of its STFT
+_SEGMENT = 512  # frames that the network sees at a time
+_SHORT = 441  # frames between segments where 512 won't do: 441 x 1024 samples are 10.24 s
+_SAMPLES = _FRAME + _STEP * (_SEGMENT - 1)  # of a segment
+_ROUNDING = 1e-5  # of full scale
 # What glibc's malloc gives back to the system at once, so that the worker holds 80 MB less; elsewhere it says nothing.
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
-_DIED_AWAY = RATE // 20    # samples (50 ms) after which the resampling filter has died away
-from typing import Annotated, Literal
-
-from pydantic import Field
-
-from svs.config.schema import Group
-from svs.separators.method import Kind, Method
+_DIED_AWAY = RATE // 20  # samples (50 ms) after which the resampling filter has died away
 
 
 class Options(Group):
@@ -98,18 +98,23 @@ class Spleeter(Separator):
         return math.lcm(_advance(rate), unit) * _STEP * rate // RATE
 
     def context(self, rate: int) -> int:
-        whole = RATE // math.gcd(RATE, rate)       # so many of our samples are a whole number of the recording's
+        whole = RATE // math.gcd(RATE, rate)  # so many of our samples are a whole number of the recording's
         samples = _SEGMENT * _STEP + _FRAME + _DIED_AWAY
         return -(-samples // whole) * whole * rate // RATE
 
-    def vocals(self, mixture: np.ndarray, rate: int, references: Mapping[str, np.ndarray] | None = None,
-               wanted: slice | None = None) -> np.ndarray:
+    def vocals(
+        self,
+        mixture: np.ndarray,
+        rate: int,
+        references: Mapping[str, np.ndarray] | None = None,
+        wanted: slice | None = None,
+    ) -> np.ndarray:
         """As for every method; where `wanted` begins must be on a multiple of `alignment` in the song."""
         audio = resample(mixture, rate, RATE)
         start, stop = (wanted.start, wanted.stop) if wanted else (0, len(mixture))
         whole = RATE // math.gcd(RATE, rate)
         margin = 0 if rate == RATE else -(-_DIED_AWAY // whole) * whole
-        origin = round(start * RATE / rate)        # here a segment begins
+        origin = round(start * RATE / rate)  # here a segment begins
         first, last = max(0, origin - margin), min(len(audio), math.ceil(stop * RATE / rate) + margin)
         kept: list[tuple[np.ndarray, np.ndarray]] = []
         # Two chunks that were resampled differ by rounding where they are the same.
@@ -121,13 +126,21 @@ class Spleeter(Separator):
         estimate = in_pairs(of_pair, audio)
         self._kept = kept
         begin = first * rate // RATE
-        back = resample(np.ascontiguousarray(estimate), RATE, rate)[:len(mixture) - begin]
+        back = resample(np.ascontiguousarray(estimate), RATE, rate)[: len(mixture) - begin]
         vocals = np.zeros_like(mixture, dtype=np.float32)
-        vocals[begin:begin + len(back)] = back
+        vocals[begin : begin + len(back)] = back
         return vocals
 
-    def _estimate(self, audio: np.ndarray, origin: int, first: int, last: int, advance: int, same: float,
-                  kept: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    def _estimate(
+        self,
+        audio: np.ndarray,
+        origin: int,
+        first: int,
+        last: int,
+        advance: int,
+        same: float,
+        kept: list[tuple[np.ndarray, np.ndarray]],
+    ) -> np.ndarray:
         """Vocals of samples [first, last) of stereo audio at 44.1 kHz.
 
         Frame f of the song, counted from `origin`, holds the samples before f x 1024; segment s
@@ -137,8 +150,9 @@ class Spleeter(Separator):
         lead = (_SEGMENT - advance) // 2
         earlier = len(kept)
         sum_of_frames = np.zeros((last - first, 2), dtype=np.float32)
-        for segment in range(((first - origin) // _STEP + 1) // advance,
-                             ((last - 1 - origin) // _STEP + _FRAME // _STEP) // advance + 1):
+        for segment in range(
+            ((first - origin) // _STEP + 1) // advance, ((last - 1 - origin) // _STEP + _FRAME // _STEP) // advance + 1
+        ):
             frame = segment * advance
             content = _cut(audio, origin + (frame - lead) * _STEP - _FRAME, _SAMPLES)
             answer = next((answer for known, answer in self._kept if np.abs(known - content).max() <= same), None)
@@ -149,7 +163,7 @@ class Spleeter(Separator):
             where = origin + frame * _STEP - _FRAME
             begin, end = max(first, where), min(last, where + len(answer))
             if begin < end:
-                sum_of_frames[begin - first:end - first] += answer[begin - where:end - where]
+                sum_of_frames[begin - first : end - first] += answer[begin - where : end - where]
         del kept[earlier:-2]
         return sum_of_frames
 
@@ -164,11 +178,12 @@ def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
     piece = np.zeros((samples, 2), dtype=np.float32)
     begin, end = max(0, start), min(len(audio), start + samples)
     if begin < end:
-        piece[begin - start:end - start] = audio[begin:end]
+        piece[begin - start : end - start] = audio[begin:end]
     return piece
 
 
 # The checkpoint
+
 
 def checkpoint(folder: Path) -> Path:
     """The checkpoint that the file `checkpoint` in a folder names, as TensorFlow wants it: without a suffix.
@@ -214,7 +229,7 @@ def find(folder: Path) -> Path:
         return checkpoint(folder / "2stems")
     if any(next(folder.glob(pattern), None) for pattern in ("checkpoint", "*.index", "*.data-*-of-*")):
         return checkpoint(folder)
-    archive, = pretrained.find_weights(Spleeter.name, [ARCHIVE], folder)
+    (archive,) = pretrained.find_weights(Spleeter.name, [ARCHIVE], folder)
     unpacked = pretrained.cache() / Spleeter.name / f"2stems-{sha256([archive])[:16]}"
     with contextlib.suppress(UnavailableError):
         return checkpoint(unpacked)
@@ -225,8 +240,9 @@ def find(folder: Path) -> Path:
     except (SVSError, OSError) as error:
         if isinstance(error, UnavailableError):
             raise UnavailableError(str(error).replace(str(temporary), str(archive))) from None
-        raise UnavailableError(f"spleeter: {archive} could not be unpacked into {unpacked}: "
-                               f"{' '.join(str(error).split())}") from None
+        raise UnavailableError(
+            f"spleeter: {archive} could not be unpacked into {unpacked}: {' '.join(str(error).split())}"
+        ) from None
     return checkpoint(unpacked)
 
 
@@ -256,7 +272,7 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise UnavailableError(f"spleeter: {archive}: {member.name!r} is no plain file")
                 if size > _LARGEST or number >= _MEMBERS:
                     raise UnavailableError(f"spleeter: {archive}: more than {_MEMBERS} files or {_LARGEST >> 20} MiB")
-                if path.name.startswith("."):        # macOS puts files of its own beside every other
+                if path.name.startswith("."):  # macOS puts files of its own beside every other
                     continue
                 try:
                     with tar.extractfile(member) as source, open(folder / path.name, "xb") as target:
@@ -267,15 +283,18 @@ def unpack(archive: Path, folder: Path) -> None:
             while size <= _LARGEST and (rest := tar.fileobj.read(1 << 20)):
                 size += len(rest)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-        raise UnavailableError(f"spleeter: {archive}: expected a tar archive, could not read it "
-                               f"({' '.join(str(error).split())}); get it again from {ARCHIVE.url}") from None
+        raise UnavailableError(
+            f"spleeter: {archive}: expected a tar archive, could not read it "
+            f"({' '.join(str(error).split())}); get it again from {ARCHIVE.url}"
+        ) from None
     except OSError as error:
-        if error.errno is not None:      # the disk's; without a number it is gzip's
+        if error.errno is not None:  # the disk's; without a number it is gzip's
             raise
         raise UnavailableError(f"spleeter: {archive}: damaged ({error}); get it again from {ARCHIVE.url}") from None
 
 
 # The environment
+
 
 def environment(options: Options, root: Path = PACKAGE.parent) -> Path:
     """The Python of spleeter's own environment, made if it is missing.
@@ -296,20 +315,24 @@ def environment(options: Options, root: Path = PACKAGE.parent) -> Path:
     if not script.is_file():
         if python.is_file():
             return python
-        raise UnavailableError(f"spleeter: its own environment {folder} is missing, and so is {script} that makes it; "
-                               "use svs from its repository")
+        raise UnavailableError(
+            f"spleeter: its own environment {folder} is missing, and so is {script} that makes it; "
+            "use svs from its repository"
+        )
     if subprocess.run([script, "--check", folder], capture_output=True).returncode == 0:
         return python
     command = "make spleeter" if options.environment == Path(".venv-spleeter") else f"tools/spleeter.sh {folder}"
     command = f"`{command}` in {root} makes it (2.4 GB)"
     if os.environ.get("SVS_OFFLINE", "0") not in ("", "0") or not options.install:
         why = "SVS_OFFLINE is set" if options.install else "separate.spleeter.install is false"
-        raise UnavailableError(f"spleeter: its own environment {folder} is missing or out of date, and {why}; "
-                               f"{command}")
+        raise UnavailableError(
+            f"spleeter: its own environment {folder} is missing or out of date, and {why}; {command}"
+        )
     said = "nothing on standard error"
     with unbroken(lambda: process.terminate()):
-        process = subprocess.Popen([script, folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                   errors="replace")
+        process = subprocess.Popen(
+            [script, folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+        )
     with process:
         try:
             for line in process.stderr:
@@ -319,8 +342,9 @@ def environment(options: Options, root: Path = PACKAGE.parent) -> Path:
             process.terminate()
             raise
     if process.returncode:
-        raise UnavailableError(f"spleeter: its own environment could not be made: {said.removeprefix('svs setup: ')}; "
-                               f"{command}")
+        raise UnavailableError(
+            f"spleeter: its own environment could not be made: {said.removeprefix('svs setup: ')}; {command}"
+        )
     return python
 
 
@@ -329,8 +353,11 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> Splee
     python = environment(options)
     program = PACKAGE / "separators" / "spleeter_worker.py"
     try:
-        worker = Worker("spleeter", [str(python), "-I", str(program), str(model), repr(options.separation_exponent),
-                                     options.mask_extension], environment=_FRUGAL)
+        worker = Worker(
+            "spleeter",
+            [str(python), "-I", str(program), str(model), repr(options.separation_exponent), options.mask_extension],
+            environment=_FRUGAL,
+        )
     except SVSError as error:
         raise UnavailableError(f"{error} (while it loaded {model})") from None
     return Spleeter(worker)

@@ -90,8 +90,9 @@ def network(checkpoint, exponent, extension):
         spectrum = tf.transpose(tf.signal.stft(tf.transpose(audio), length, step), perm=[1, 2, 0])
         builder = EstimatorSpecBuilder({"waveform": audio, "mix_stft": spectrum}, params)
         masked = builder.masked_stfts["vocals"][first:last]
-        estimate = builder.WINDOW_COMPENSATION_FACTOR * tf.transpose(tf.signal.inverse_stft(
-            tf.transpose(masked, perm=[2, 0, 1]), length, step, window_fn=tf.signal.hann_window))
+        estimate = builder.WINDOW_COMPENSATION_FACTOR * tf.transpose(
+            tf.signal.inverse_stft(tf.transpose(masked, perm=[2, 0, 1]), length, step, window_fn=tf.signal.hann_window)
+        )
         saver = tf.compat.v1.train.Saver()
         # One layer at a time (each on all cores): both stems' networks at once hold 30 MB more and are no faster.
         session = tf.compat.v1.Session(config=tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1))
@@ -119,5 +120,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:      # nobody waits for the answer any more
+    except BrokenPipeError:  # nobody waits for the answer any more
         os._exit(1)

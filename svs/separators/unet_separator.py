@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import copy
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy.special import expit
 
-from svs.config.schema import Representation, Settings
+from svs.config.schema import Group, Representation, Settings
 from svs.dsp.stft import log_magnitude, magnitude, tuned
 from svs.errors import ModelError, SettingsError
 from svs.separators.base import MaskSeparator, Mean, Separator
 
-_PIECE = 256           # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
-_TOP = 8               # highest bins that the network masks, whose mean stands for all above
-from typing import Annotated
-
-from pydantic import Field
-
-from svs.config.schema import Group
+_PIECE = 256  # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
+_TOP = 8  # highest bins that the network masks, whose mean stands for all above
 
 
 class Options(Group):
@@ -55,8 +52,9 @@ class UNetSeparator(MaskSeparator):
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
         if tuple(self._model.input_shape) != (None, None, self._bins, 2):
-            raise ModelError(f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; "
-                             "train it again")
+            raise ModelError(
+                f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; train it again"
+            )
         # As a graph: called layer by layer, Keras keeps what every layer gave until the last one is done (3 GB).
         self._model.compile(jit_compile=False)
         self._reach = -(-context // self._multiple) * self._multiple
@@ -82,7 +80,7 @@ class UNetSeparator(MaskSeparator):
         return other
 
     def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
-        pairs = [mixture[first:first + 2] for first in range(0, len(mixture), 2)]
+        pairs = [mixture[first : first + 2] for first in range(0, len(mixture), 2)]
         estimates = []
         for pair in pairs:
             stereo = pair if len(pair) == 2 else np.repeat(pair, 2, axis=0)
@@ -105,7 +103,7 @@ class UNetSeparator(MaskSeparator):
         """
         frames = spectrum.shape[2]
         more = -frames % self._multiple
-        heard = log_magnitude(np.pad(spectrum[:, :self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
+        heard = log_magnitude(np.pad(spectrum[:, : self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
         predicted = np.concatenate(list(self._pieces(heard)))[:frames].transpose(2, 1, 0)
         above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
@@ -115,8 +113,8 @@ class UNetSeparator(MaskSeparator):
         length = -(-_PIECE // self._multiple) * self._multiple
         for first in range(0, len(heard), length):
             begin = max(0, first - self._reach)
-            piece = heard[begin:first + length + self._reach]
-            predicted = self._model.predict_on_batch(piece[None])[0, first - begin:first - begin + length]
+            piece = heard[begin : first + length + self._reach]
+            predicted = self._model.predict_on_batch(piece[None])[0, first - begin : first - begin + length]
             # The mean of the members' masks.
             yield expit(predicted).reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 

@@ -27,8 +27,8 @@ from svs.separators.base import Separator
 from svs.separators.chunking import separate_to
 from svs.stems import TARGETS
 
-RESULT = "result.json"        # beside the estimates of a track: what was asked for
-_SUFFIX = {DISSERTATION: "_seed"}     # of the files of a protocol: its scores are never in one table with others
+RESULT = "result.json"  # beside the estimates of a track: what was asked for
+_SUFFIX = {DISSERTATION: "_seed"}  # of the files of a protocol: its scores are never in one table with others
 
 
 def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
@@ -59,11 +59,14 @@ def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
         return names[:count]
     chosen = set()
     for text in wanted:
-        meant = [name for name in names if name == text] or \
-            [name for name in names if text.casefold() in name.casefold()]
+        meant = [name for name in names if name == text] or [
+            name for name in names if text.casefold() in name.casefold()
+        ]
         if len(meant) != 1:
-            raise DataError(f"{text!r}: expected one of {folder}'s {len(names)} test tracks, found {len(meant)}: "
-                            + "; ".join((meant or names)[:5]))
+            raise DataError(
+                f"{text!r}: expected one of {folder}'s {len(names)} test tracks, found {len(meant)}: "
+                + "; ".join((meant or names)[:5])
+            )
         chosen.add(meant[0])
     return [name for name in names if name in chosen]
 
@@ -72,8 +75,13 @@ def open_comparison(project: Project, folder: Path, wanted: Sequence[str]) -> Da
     """The chosen test tracks of a data set, inspected."""
     place, _ = locate.locate_given(folder)
     names = choose(place, wanted)
-    manifest = inspection.inspect(project.settings.download, project.settings.seed, place, [],
-                               lambda subset, name: subset == "test" and name in names)
+    manifest = inspection.inspect(
+        project.settings.download,
+        project.settings.seed,
+        place,
+        [],
+        lambda subset, name: subset == "test" and name in names,
+    )
     return Dataset(place, manifest)
 
 
@@ -91,9 +99,11 @@ def methods_below(folder: Path) -> dict[str, Path]:
     below = sorted(folder.iterdir()) if folder.is_dir() else []
     found = {item.name: item for item in below if (item / "test").is_dir() and item.name != "scores"}
     if not found:
-        raise DataError(f"{folder}: expected estimates in museval's layout, test/<track>/vocals.wav and "
-                        "accompaniment.wav, here or in folders named after methods; found "
-                        + (", ".join(item.name for item in below[:5]) or "nothing"))
+        raise DataError(
+            f"{folder}: expected estimates in museval's layout, test/<track>/vocals.wav and "
+            "accompaniment.wav, here or in folders named after methods; found "
+            + (", ".join(item.name for item in below[:5]) or "nothing")
+        )
     return found
 
 
@@ -140,8 +150,12 @@ def _request(separator: Separator, project: Project, track: Track) -> dict[str, 
     settings, method = project.settings, separator.name
     needs = project.path(separators.needs(method, settings))
     oracle = separators.find_method(method).kind is separators.Kind.ORACLE
-    request = {"method": method, "track": track.sha256, "options": separators.options(method, settings).model_dump(mode="json"),
-               "chunk": settings.separate.common.chunk}
+    request = {
+        "method": method,
+        "track": track.sha256,
+        "options": separators.options(method, settings).model_dump(mode="json"),
+        "chunk": settings.separate.common.chunk,
+    }
     # Of a trained net or a folder of weights what it holds; an oracle has the spectrogram of the nets.
     request["model"] = sha256(files_below(needs)) if needs.is_dir() and not oracle else None
     request["spectrogram"] = settings.extract.masks.model_dump(mode="json") if oracle else None
@@ -153,21 +167,33 @@ def _finished(place: Path, request: Mapping[str, Any], overwrite: bool) -> bool:
     if not place.exists():
         return False
     if not (place / RESULT).is_file():
-        raise DataError(f"{place}: expected estimates that svs made or nothing, found something else; choose another "
-                        "--output, or score them with --estimates")
+        raise DataError(
+            f"{place}: expected estimates that svs made or nothing, found something else; choose another "
+            "--output, or score them with --estimates"
+        )
     if overwrite:
         return False
     content = read_json(place / RESULT)
     different = [key for key, value in request.items() if content.get(key) != value]
     if different:
-        raise DataError(f"{place}: holds estimates of another request (its {', '.join(different)} "
-                        f"{'differs' if len(different) == 1 else 'differ'}); use --overwrite, "
-                        "or choose another --output")
+        raise DataError(
+            f"{place}: holds estimates of another request (its {', '.join(different)} "
+            f"{'differs' if len(different) == 1 else 'differ'}); use --overwrite, "
+            "or choose another --output"
+        )
     return True
 
 
-def score(data: Dataset, estimates: Path, method: str, settings: Score, protocol: str, folder: Path, *,
-          overwrite: bool = False) -> int:
+def score(
+    data: Dataset,
+    estimates: Path,
+    method: str,
+    settings: Score,
+    protocol: str,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+) -> int:
     """Score the estimates of one method; returns how many tracks were scored now.
 
     Parameters
@@ -189,11 +215,17 @@ def score(data: Dataset, estimates: Path, method: str, settings: Score, protocol
         A track has no estimates, or they don't fit it.
     """
     tracks = data.manifest.split("test")
-    missing = [track.name for track in tracks
-               if not all((_place(estimates, track) / f"{target}.wav").is_file() for target in TARGETS)]
+    missing = [
+        track.name
+        for track in tracks
+        if not all((_place(estimates, track) / f"{target}.wav").is_file() for target in TARGETS)
+    ]
     if missing:
-        raise DataError(f"{estimates}: {len(missing)} of {len(tracks)} tracks lack vocals.wav or accompaniment.wav: "
-                        + "; ".join(missing[:5]) + "; add them, or choose others with --tracks")
+        raise DataError(
+            f"{estimates}: {len(missing)} of {len(tracks)} tracks lack vocals.wav or accompaniment.wav: "
+            + "; ".join(missing[:5])
+            + "; add them, or choose others with --tracks"
+        )
     waiting = 0
     for track in tracks:
         result = folder / protocol / track.subset / f"{track.name}.json"

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import svs
 from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
@@ -23,11 +22,34 @@ from svs.errors import ModelError, SVSError
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
 PYTHON = (3, 11)
 # Without one of these a separation, a training or a score stops; the others are named where they differ.
-NEEDED = ("keras", "tensorflow", "librosa", "numpy", "scipy", "soundfile", "soxr", "norbert", "zarr", "musdb",
-          "museval", "stempeg", "pandas", "matplotlib", "seaborn", "pydantic", "typer", "dvc")
-OPTIONAL = {"torch": "open-unmix", "torchaudio": "open-unmix", "openunmix": "open-unmix", "gradio": "`svs app`",
-            "questionary": "the menu of `svs separate`"}
-_FREE = 5.0              # GiB under which the disk is called full
+NEEDED = (
+    "keras",
+    "tensorflow",
+    "librosa",
+    "numpy",
+    "scipy",
+    "soundfile",
+    "soxr",
+    "norbert",
+    "zarr",
+    "musdb",
+    "museval",
+    "stempeg",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "pydantic",
+    "typer",
+    "dvc",
+)
+OPTIONAL = {
+    "torch": "open-unmix",
+    "torchaudio": "open-unmix",
+    "openunmix": "open-unmix",
+    "gradio": "`svs app`",
+    "questionary": "the menu of `svs separate`",
+}
+_FREE = 5.0  # GiB under which the disk is called full
 _TRAINED = {"autoencoder": "dvc repro pretrain", "vad": "dvc repro train_vad"}
 
 
@@ -91,8 +113,11 @@ def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
 
 def as_json(found: list[Check]) -> str:
     """The checks for machines."""
-    return json.dumps({"ok": not any(check.fatal for check in found), "checks": [asdict(check) for check in found]},
-                      indent=2, ensure_ascii=False)
+    return json.dumps(
+        {"ok": not any(check.fatal for check in found), "checks": [asdict(check) for check in found]},
+        indent=2,
+        ensure_ascii=False,
+    )
 
 
 def as_text(found: list[Check]) -> str:
@@ -106,17 +131,23 @@ def as_text(found: list[Check]) -> str:
         if check.advice:
             lines.append(f"  {'':<{width}}           -> {check.advice}")
     fatal = [check.name for check in found if check.fatal]
-    lines += ["", f"missing: {', '.join(fatal)}" if fatal else
-              "everything that the methods of params.yaml need is there"]
+    lines += [
+        "",
+        f"missing: {', '.join(fatal)}" if fatal else "everything that the methods of params.yaml need is there",
+    ]
     return "\n".join(lines)
 
 
 def _python() -> Check:
     right = sys.version_info[:2] == PYTHON
     wanted = ".".join(map(str, PYTHON))
-    return Check("system", "Python", OK if right else DIFFERS,
-                 f"{platform.python_version()}, svs {svs.__version__} in {Path(svs.__file__).parent}",
-                 "" if right else f"svs is made for Python {wanted}; install it and run `make setup`")
+    return Check(
+        "system",
+        "Python",
+        OK if right else DIFFERS,
+        f"{platform.python_version()}, svs {version('svs')} in {paths.PACKAGE}",
+        "" if right else f"svs is made for Python {wanted}; install it and run `make setup`",
+    )
 
 
 def _programs() -> Iterator[Check]:
@@ -124,9 +155,14 @@ def _programs() -> Iterator[Check]:
         path = shutil.which(name)
         words = _said([path, "-version"]).split() if path else []
         # "ffmpeg version 5.1.6-0+deb12u1 Copyright ..."
-        yield Check("system", name, OK if len(words) > 2 else MISSING, f"{words[2]} ({path})" if len(words) > 2 else "",
-                    "" if len(words) > 2 else f"`{why}` installs it; or install ffmpeg with your system's packages",
-                    needed=True)
+        yield Check(
+            "system",
+            name,
+            OK if len(words) > 2 else MISSING,
+            f"{words[2]} ({path})" if len(words) > 2 else "",
+            "" if len(words) > 2 else f"`{why}` installs it; or install ffmpeg with your system's packages",
+            needed=True,
+        )
 
 
 def _said(command: list) -> str:
@@ -138,8 +174,13 @@ def _said(command: list) -> str:
 
 def _disk(home: Path) -> Check:
     free = shutil.disk_usage(home).free / 2**30
-    return Check("system", "free disk", OK if free >= _FREE else DIFFERS, f"{free:.1f} GiB in {home}",
-                 "" if free >= _FREE else "MUSDB18-HQ takes 22 GB, a store of it about as much; free some space")
+    return Check(
+        "system",
+        "free disk",
+        OK if free >= _FREE else DIFFERS,
+        f"{free:.1f} GiB in {home}",
+        "" if free >= _FREE else "MUSDB18-HQ takes 22 GB, a store of it about as much; free some space",
+    )
 
 
 def pins(home: Path) -> dict[str, str]:
@@ -161,9 +202,13 @@ def _packages(home: Path) -> Iterator[Check]:
     others = {name: _package(name, wanted) for name, wanted in pinned.items() if name not in named}
     odd = [name for name, (state, _, _) in others.items() if state != OK]
     if others:
-        yield Check("packages", "others", DIFFERS if odd else OK,
-                    f"{len(others) - len(odd)} of {len(others)} as pinned in requirements.txt",
-                    f"`make setup` installs {', '.join(odd[:6])}{' and more' if len(odd) > 6 else ''}" if odd else "")
+        yield Check(
+            "packages",
+            "others",
+            DIFFERS if odd else OK,
+            f"{len(others) - len(odd)} of {len(others)} as pinned in requirements.txt",
+            f"`make setup` installs {', '.join(odd[:6])}{' and more' if len(odd) > 6 else ''}" if odd else "",
+        )
 
 
 def _package(name: str, wanted: str | None) -> tuple[str, str, str]:
@@ -184,8 +229,14 @@ def _backend() -> Check:
         version({"tensorflow": "tensorflow", "torch": "torch", "jax": "jax", "openvino": "openvino"}[configured])
         return Check("devices", "Keras backend", OK, configured, needed=True)
     except (PackageNotFoundError, KeyError):
-        return Check("devices", "Keras backend", MISSING, configured,
-                     "install it, or unset KERAS_BACKEND (the default is tensorflow)", needed=True)
+        return Check(
+            "devices",
+            "Keras backend",
+            MISSING,
+            configured,
+            "install it, or unset KERAS_BACKEND (the default is tensorflow)",
+            needed=True,
+        )
 
 
 def _keras_file() -> dict:
@@ -222,8 +273,14 @@ def _devices() -> Iterator[Check]:
                 found = ask()
             yield Check("devices", name, OK, found, needed=needed)
         except Exception as error:  # a broken build raises anything at import
-            yield Check("devices", name, MISSING, f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
-                        "`make setup` installs it anew", needed=needed)
+            yield Check(
+                "devices",
+                name,
+                MISSING,
+                f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
+                "`make setup` installs it anew",
+                needed=needed,
+            )
 
 
 def _data(project: Project) -> Check:
@@ -238,9 +295,16 @@ def _data(project: Project) -> Check:
     except SVSError as error:
         if download.dataset == "tiny":
             return Check("data and models", "data set", OK, "tiny, generated when it is needed")
-        return Check("data and models", "data set", MISSING, download.dataset,
-                     str(error) if download.path else "`dvc repro download` gets it; "
-                     f"or name yours: profiles.{project.settings.profile}.download.path in params.yaml")
+        return Check(
+            "data and models",
+            "data set",
+            MISSING,
+            download.dataset,
+            str(error)
+            if download.path
+            else "`dvc repro download` gets it; "
+            f"or name yours: profiles.{project.settings.profile}.download.path in params.yaml",
+        )
 
 
 def _trained(name: str, project: Project, command: str) -> Check:
@@ -254,8 +318,11 @@ def model(folder: Path, command: str) -> tuple[str, str, str]:
         return MISSING, f"no {folder / 'model.keras'}", f"`{command}` trains it"
     try:
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return OK, (f"validation loss {card['val_loss']:.4f} after epoch {card['best_epoch']} of {card['epochs']} "
-                    f"({folder})"), ""
+        return (
+            OK,
+            (f"validation loss {card['val_loss']:.4f} after epoch {card['best_epoch']} of {card['epochs']} ({folder})"),
+            "",
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return MISSING, f"{folder / 'model.json'} is missing or damaged", f"`{command}` trains it anew"
 
@@ -275,7 +342,8 @@ def method(name: str, project: Project) -> Check:
     needs = project.path(separators.needs(name, settings))
     look: Callable[[], tuple[str, str, str]] = {
         **{net: lambda: _of_ours(name, project, needs) for net in separators.of_kind(Kind.NET)},
-        "openunmix": lambda: _openunmix(project, needs), "spleeter": lambda: _spleeter(project, needs),
+        "openunmix": lambda: _openunmix(project, needs),
+        "spleeter": lambda: _spleeter(project, needs),
     }.get(name, lambda: (OK, "", ""))
     try:
         state, found, advice = look()
@@ -331,8 +399,11 @@ def _spleeter(project: Project, folder: Path) -> tuple[str, str, str]:
             where = str(spleeter.find(folder))
     except SVSError as error:
         absent = " is neither in " in str(error)
-        problems.append(_fetchable("weights of 2stems", spleeter.ARCHIVE.name, folder) if absent
-                        else (MISSING, "weights", str(error)))
+        problems.append(
+            _fetchable("weights of 2stems", spleeter.ARCHIVE.name, folder)
+            if absent
+            else (MISSING, "weights", str(error))
+        )
     try:
         with _offline():
             spleeter.environment(options)

@@ -35,9 +35,9 @@ from svs.stems import TARGETS
 log = logging.getLogger("svs")
 
 
-ENHANCED = ("enhanced", "residual")      # names of the two parts of a voice or breath recording
+ENHANCED = ("enhanced", "residual")  # names of the two parts of a voice or breath recording
 RESULT, SCORES, PICTURE = "result.json", "scores.json", "spectrogram.png"
-_UNEQUAL = 0.1                           # s by which a reference may be longer or shorter (padding of codecs)
+_UNEQUAL = 0.1  # s by which a reference may be longer or shorter (padding of codecs)
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,12 @@ class Service:
     def methods(self) -> list[str]:
         return list(self._separators)
 
-    def separate(self, song: Song, moved: Callable[[float], None] = lambda seconds: None,
-                 stage: Callable[[str], None] = lambda method: None) -> list[Result]:
+    def separate(
+        self,
+        song: Song,
+        moved: Callable[[float], None] = lambda seconds: None,
+        stage: Callable[[str], None] = lambda method: None,
+    ) -> list[Result]:
         """One recording by every method; one that fails does not stop the others, and leaves nothing.
 
         Parameters
@@ -220,21 +224,21 @@ class Service:
                 temporary.mkdir()
                 try:
                     notes, scores = self._make(temporary, song, separator, moved)
-                except DataError as error:      # it is about the file that was to be
+                except DataError as error:  # it is about the file that was to be
                     raise DataError(str(error).replace(str(temporary), str(folder))) from error
                 write_json(temporary / RESULT, {**request, "notes": notes})
         except OSError as error:
-            raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") \
-                from error
+            raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") from error
         finally:
             with suppress(OSError):
-                folder.parent.rmdir()       # an empty folder tells nothing
+                folder.parent.rmdir()  # an empty folder tells nothing
         return Result(song.name, method, folder, notes=tuple(notes), scores=scores)
 
-    def _make(self, folder: Path, song: Song, separator: Separator,
-              moved: Callable[[float], None]) -> tuple[list[str], dict[str, np.ndarray] | None]:
+    def _make(
+        self, folder: Path, song: Song, separator: Separator, moved: Callable[[float], None]
+    ) -> tuple[list[str], dict[str, np.ndarray] | None]:
         mixture = song.mixture
-        raw = folder.parent / "estimate.f32"        # beside the result, so that it goes away with what is unfinished
+        raw = folder.parent / "estimate.f32"  # beside the result, so that it goes away with what is unfinished
         _to_disk(raw, separator, song, self.project.settings.separate.common.chunk, moved)
         estimate = RawSource(raw, mixture.rate, mixture.channels)
         rest = DifferenceSource(mixture, estimate)
@@ -253,8 +257,14 @@ class Service:
     def _draw(self, path: Path, song: Song, method: str, estimate: Source) -> None:
         from svs.figures import spectrograms, style
 
-        figure = spectrograms.result_picture(f"{song.name}: {method}", song.mixture, estimate, self.project.settings.plots,
-                                      name=self.order.names[0], start=self.order.start)
+        figure = spectrograms.result_picture(
+            f"{song.name}: {method}",
+            song.mixture,
+            estimate,
+            self.project.settings.plots,
+            name=self.order.names[0],
+            start=self.order.start,
+        )
         style.save(figure, path)
 
     def _score(self, song: Song, estimates: Mapping[str, Source]) -> dict[str, np.ndarray]:
@@ -269,27 +279,40 @@ class Service:
         settings = self.project.settings
         needs = self.project.path(separators.needs(method, settings))
         # Of a folder of weights or a trained net what it holds; of a store (oracles) its parameters are enough.
-        model = sha256(files_below(needs)) if needs.is_dir() and separators.find_method(method).kind is not separators.Kind.ORACLE else None
-        return {"song": dict(song.identity), "method": method, "start": self.order.start,
-                "duration": self.order.duration, "files": self.order.files(), "model": model,
-                "options": separators.options(method, settings).model_dump(mode="json"),
-                "chunk": settings.separate.common.chunk}
+        model = (
+            sha256(files_below(needs))
+            if needs.is_dir() and separators.find_method(method).kind is not separators.Kind.ORACLE
+            else None
+        )
+        return {
+            "song": dict(song.identity),
+            "method": method,
+            "start": self.order.start,
+            "duration": self.order.duration,
+            "files": self.order.files(),
+            "model": model,
+            "options": separators.options(method, settings).model_dump(mode="json"),
+            "chunk": settings.separate.common.chunk,
+        }
 
     def _finished(self, folder: Path, request: Mapping[str, Any]) -> bool:
         """Is the result of this request there?  Raises where something else is, that must not be lost."""
         if not folder.exists():
             return False
         if not (folder / RESULT).is_file():
-            raise DataError(f"{folder}: expected a folder of svs's results or none, found something else; "
-                            "choose another --output")
+            raise DataError(
+                f"{folder}: expected a folder of svs's results or none, found something else; choose another --output"
+            )
         if self.order.overwrite:
             return False
         content = read_json(folder / RESULT)
         different = [key for key, value in request.items() if content.get(key) != value]
         if different:
-            raise DataError(f"{folder}: holds the result of another request (its {', '.join(different)} "
-                            f"{'differs' if len(different) == 1 else 'differ'}); "
-                            "use --overwrite, or choose another --output")
+            raise DataError(
+                f"{folder}: holds the result of another request (its {', '.join(different)} "
+                f"{'differs' if len(different) == 1 else 'differ'}); "
+                "use --overwrite, or choose another --output"
+            )
         return True
 
 
@@ -305,7 +328,7 @@ def _stored_scores(folder: Path) -> dict[str, np.ndarray] | None:
 def _to_disk(path: Path, separator: Separator, song: Song, chunk: float, moved: Callable[[float], None]) -> None:
     with open(path, "wb") as file:
         for mixed, estimate in chunks(separator, song.mixture, chunk, song.references):
-            file.write(np.ascontiguousarray(estimate, dtype="<f4").data)       # of a full disk `tofile` says nothing
+            file.write(np.ascontiguousarray(estimate, dtype="<f4").data)  # of a full disk `tofile` says nothing
             moved(len(mixed) / song.mixture.rate)
 
 
@@ -334,8 +357,9 @@ def open_song(path: Path, name: str, order: Order, reference: Path | None = None
         identity = {"file": _readable(Path(path).name), "sha256": sha256([path])}
         references = None
         if reference is not None:
-            true = _fitting(stack.enter_context(decode.open_recording(reference, order.start, order.duration)), recording,
-                            reference)
+            true = _fitting(
+                stack.enter_context(decode.open_recording(reference, order.start, order.duration)), recording, reference
+            )
             references = {"vocals": true, "accompaniment": DifferenceSource(recording, true)}
             identity["reference"] = sha256([reference])
         yield Song(name, recording, identity, recording.info.tags, references)
@@ -355,12 +379,12 @@ def _fitting(reference: Source, mixture: Source, path: Path) -> Source:
         audio = np.repeat(audio, mixture.channels, axis=1)
     elif audio.shape[1] != mixture.channels:
         raise DataError(f"{path}: expected a reference of 1 or {mixture.channels} channels, got {audio.shape[1]}")
-    audio = np.pad(audio[:mixture.samples], ((0, max(0, mixture.samples - len(audio))), (0, 0)))
+    audio = np.pad(audio[: mixture.samples], ((0, max(0, mixture.samples - len(audio))), (0, 0)))
     return ArraySource(audio, mixture.rate)
 
 
 def recordings(arguments: Sequence[str | Path]) -> list[Path]:
-    """`svs.audio.find.find_recordings`, without what svs itself left in a folder: `svs separate .` twice does the same twice.
+    """`svs.audio.find.find_recordings`, without what svs itself left in a folder.
 
     Raises
     ------
@@ -370,8 +394,10 @@ def recordings(arguments: Sequence[str | Path]) -> list[Path]:
     named = {os.path.abspath(argument) for argument in arguments}
     found = [path for path in find.find_recordings(arguments) if os.path.abspath(path) in named or not _is_result(path)]
     if not found:
-        raise DataError(f"{arguments[0]}: expected recordings, found only what svs separated before; "
-                        "name one of these files if you mean it")
+        raise DataError(
+            f"{arguments[0]}: expected recordings, found only what svs separated before; "
+            "name one of these files if you mean it"
+        )
     return found
 
 
@@ -381,10 +407,11 @@ def _is_result(path: Path) -> bool:
 
 def song_names(paths: Sequence[Path]) -> list[str]:
     """A folder's name for each recording: its own without the suffix, with more of the path where two are alike."""
+
     def depth(path: Path, level: int) -> str:
         if level == 0:
             return _folder_name(path.stem if path.stem.strip(".") else path.name)
-        parents = [part for part in path.parent.parts[-(level - 1):] if part.strip("/.\\")] if level > 1 else []
+        parents = [part for part in path.parent.parts[-(level - 1) :] if part.strip("/.\\")] if level > 1 else []
         return _folder_name(" - ".join([*parents, path.name]))
 
     levels = dict.fromkeys(range(len(paths)), 0)
@@ -427,16 +454,18 @@ def only_one(output: Path) -> Iterator[None]:
         with tempfile.TemporaryFile(dir=output):
             pass
     except OSError as error:
-        raise DataError(f"{output}: expected a folder that can be written to ({error.strerror}); "
-                        "choose another --output") from None
+        raise DataError(
+            f"{output}: expected a folder that can be written to ({error.strerror}); choose another --output"
+        ) from None
     # The folder itself is locked: a file for that would be left for people to wonder at.
     folder = os.open(output, os.O_RDONLY)
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{output}: another run of svs is writing there; wait for it, "
-                            "or choose another --output") from None
+            raise DataError(
+                f"{output}: another run of svs is writing there; wait for it, or choose another --output"
+            ) from None
         except OSError as error:
             log.debug("%s: this file system has no locks for folders (%s)", output, error.strerror)
         yield
@@ -444,4 +473,4 @@ def only_one(output: Path) -> Iterator[None]:
         os.close(folder)
         if not there:
             with suppress(OSError):
-                output.rmdir()      # where nothing came into it
+                output.rmdir()  # where nothing came into it

@@ -16,8 +16,13 @@ SEGMENTS, PICTURE, REQUEST = "segments.csv", "activity.png", "vad.json"
 
 def request(path: Path, start: float, duration: float | None, detector: Detector) -> dict[str, Any]:
     """What is asked of a recording, as `vad.json` keeps it beside the segments."""
-    return {"sha256": sha256([path]), "start": start, "duration": duration, "threshold": detector.threshold,
-            "model": detector.fingerprint}
+    return {
+        "sha256": sha256([path]),
+        "start": start,
+        "duration": duration,
+        "threshold": detector.threshold,
+        "model": detector.fingerprint,
+    }
 
 
 def finished(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> bool:
@@ -33,9 +38,11 @@ def finished(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> bool:
     content = read_json(folder / REQUEST) if (folder / REQUEST).is_file() else {}
     different = [key for key, value in wanted.items() if content.get(key) != value]
     if different:
-        raise DataError(f"{folder / SEGMENTS}: holds another result (its {', '.join(different)} "
-                        f"{'differs' if len(different) == 1 else 'differ'}); "
-                        "use --overwrite, or choose another --output")
+        raise DataError(
+            f"{folder / SEGMENTS}: holds another result (its {', '.join(different)} "
+            f"{'differs' if len(different) == 1 else 'differ'}); "
+            "use --overwrite, or choose another --output"
+        )
     return True
 
 
@@ -48,7 +55,7 @@ def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure=Non
     lines = ["start,end,probability"]
     lines += [f"{start + begin:.3f},{start + end:.3f},{mean:.4f}" for begin, end, mean in activity.segments()]
     try:
-        for name in (SEGMENTS, REQUEST, PICTURE):       # while the segments are there the rest is complete
+        for name in (SEGMENTS, REQUEST, PICTURE):  # while the segments are there the rest is complete
             (folder / name).unlink(missing_ok=True)
         if figure is not None:
             from svs.figures import style
@@ -60,4 +67,4 @@ def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure=Non
         raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") from error
     finally:
         with suppress(OSError):
-            folder.rmdir()      # where nothing came into it
+            folder.rmdir()  # where nothing came into it

@@ -21,7 +21,7 @@ from svs.features.store import Spectrograms
 from svs.runtime.files import written
 
 TRAIN, VALID = "train", "valid"
-_SLAB = 1024         # frames of a track that are in memory while its excerpts are cut
+_SLAB = 1024  # frames of a track that are in memory while its excerpts are cut
 
 
 def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed: int) -> list[tuple[str, int, int]]:
@@ -68,8 +68,10 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
         frames = first[run] + picks - (end - length)[run]
         chosen += [(track, *pair) for pair in zip(frames.tolist(), label[run].tolist(), strict=True)]
     if not chosen:
-        raise DataError(f"mode {mode}: no excerpt of split {split} between {settings.start_point} s and "
-                        f"{settings.stop_point or 'the end'}; widen the passage or add tracks")
+        raise DataError(
+            f"mode {mode}: no excerpt of split {split} between {settings.start_point} s and "
+            f"{settings.stop_point or 'the end'}; widen the passage or add tracks"
+        )
     return chosen
 
 
@@ -106,8 +108,18 @@ class Batches(keras.utils.PyDataset):
     or (n, 1) for VAD.
     """
 
-    def __init__(self, path: Path, mode: str, split: str, settings: Draw, batch_size: int, label_width: int | None,
-                 seed: int, gathered: Path | None = None, share: int = 1):
+    def __init__(
+        self,
+        path: Path,
+        mode: str,
+        split: str,
+        settings: Draw,
+        batch_size: int,
+        label_width: int | None,
+        seed: int,
+        gathered: Path | None = None,
+        share: int = 1,
+    ):
         # Two threads that read ahead, in order.  With one, Keras reads inside tf.data, whose thread
         # takes a core from the training step on a machine with two (measured: 14 to 19 s an epoch instead of 10.5).
         super().__init__(workers=2, max_queue_size=4)
@@ -115,8 +127,10 @@ class Batches(keras.utils.PyDataset):
         self._mode, self._seed, self._batch_size = mode, seed, batch_size
         self._excerpts = draw(self._spectrograms, mode, split, settings, seed)
         self._shuffled = split == TRAIN
-        self.representation = {key: self._spectrograms.representation[key] for key in
-                               ("sample_rate", "frame_size", "win_length", "hop_length", "width")}
+        self.representation = {
+            key: self._spectrograms.representation[key]
+            for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")
+        }
         self.width = self.representation["width"]
         self.bins = self.representation["frame_size"] // 2 + 1
         self.label_width = label_width or self.width
@@ -124,8 +138,10 @@ class Batches(keras.utils.PyDataset):
             raise DataError(f"label_width {self.label_width}: expected an odd number up to the width {self.width}")
         self._share = share
         if len(self._excerpts) < share:
-            raise DataError(f"mode {mode}: {len(self._excerpts)} excerpts of split {split} can't be shared by {share} "
-                            "devices; use fewer")
+            raise DataError(
+                f"mode {mode}: {len(self._excerpts)} excerpts of split {split} can't be shared by {share} "
+                "devices; use fewer"
+            )
         self._name = "vocals" if mode == "DAE" else "mixture"
         # What is cut for an excerpt: the array, and its frames around the centre.
         self._parts = [(self._name, self.width)] + [("mask", self.label_width)] * (mode == "SVS")
@@ -146,7 +162,7 @@ class Batches(keras.utils.PyDataset):
         order = np.arange(len(self._excerpts))
         if self._shuffled:
             order = np.random.default_rng([self._seed, 2, number]).permutation(order)
-        self._order = order[:len(order) // self._share * self._share]
+        self._order = order[: len(order) // self._share * self._share]
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
@@ -161,10 +177,11 @@ class Batches(keras.utils.PyDataset):
         return np.array([label for _, _, label in self._excerpts])
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self._order[index * self._batch_size:(index + 1) * self._batch_size]
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         x = np.empty((len(chosen), self.bins, self.width, 1), dtype=np.float32)
-        y = np.empty((len(chosen), 1) if self._mode == "VAD" else (len(chosen), self.bins, self.label_width),
-                     dtype=np.float32)
+        y = np.empty(
+            (len(chosen), 1) if self._mode == "VAD" else (len(chosen), self.bins, self.label_width), dtype=np.float32
+        )
         # In the order of the store, so that a chunk is read once for neighbours.
         for place in np.argsort(chosen):
             number = chosen[place]
@@ -174,7 +191,7 @@ class Batches(keras.utils.PyDataset):
                 y[place] = self._excerpts[number][2]
             elif self._mode == "DAE":
                 aside = (self.width - self.label_width) // 2
-                y[place] = np.minimum(x[place, :, aside:self.width - aside, 0], 1)
+                y[place] = np.minimum(x[place, :, aside : self.width - aside, 0], 1)
             else:
                 y[place] = mask[0]
         return x, y
@@ -182,8 +199,10 @@ class Batches(keras.utils.PyDataset):
     def _cut(self, number: int) -> list[np.ndarray]:
         """Parts of an excerpt, each (bins, frames), from the store."""
         track, centre, _ = self._excerpts[number]
-        return [self._spectrograms.array(track, name)[centre - width // 2:centre + width // 2 + 1].T
-                for name, width in self._parts]
+        return [
+            self._spectrograms.array(track, name)[centre - width // 2 : centre + width // 2 + 1].T
+            for name, width in self._parts
+        ]
 
     def _read(self, number: int) -> list[np.ndarray]:
         """The same from the file."""
@@ -212,9 +231,11 @@ class Batches(keras.utils.PyDataset):
             for (track, _), chosen in groupby(self._excerpts, lambda excerpt: (excerpt[0], excerpt[1] // _SLAB)):
                 centres = [centre for _, centre, _ in chosen]
                 first = max(0, centres[0] - half)
-                slabs = [(self._spectrograms.array(track, name)[first:centres[-1] + half + 1].T, width)
-                         for name, width in self._parts]
+                slabs = [
+                    (self._spectrograms.array(track, name)[first : centres[-1] + half + 1].T, width)
+                    for name, width in self._parts
+                ]
                 for centre in centres:
                     for slab, width in slabs:
                         start = centre - width // 2 - first
-                        file.write(np.ascontiguousarray(slab[:, start:start + width]).tobytes())
+                        file.write(np.ascontiguousarray(slab[:, start : start + width]).tobytes())

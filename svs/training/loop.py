@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("svs")
 
 
-
 def make_reproducible(seed: int) -> None:
     """Seed every generator and ask TensorFlow for deterministic kernels.
 
@@ -93,8 +92,10 @@ class History:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", "loss", "val_loss"])
-        writer.writerows([epoch + 1, f"{loss:.6f}", f"{val:.6f}"]
-                         for epoch, (loss, val) in enumerate(zip(self.loss, self.val_loss, strict=True)))
+        writer.writerows(
+            [epoch + 1, f"{loss:.6f}", f"{val:.6f}"]
+            for epoch, (loss, val) in enumerate(zip(self.loss, self.val_loss, strict=True))
+        )
         return text.getvalue()
 
 
@@ -147,19 +148,25 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         loss, val_loss = float(logs["loss"]), float(logs["val_loss"])
         if not np.isfinite(loss) or not np.isfinite(val_loss):
-            raise ModelError(f"epoch {epoch + 1}: the loss is {loss}, the validation loss {val_loss}; "
-                             "lower the learning rate or the input gain")
+            raise ModelError(
+                f"epoch {epoch + 1}: the loss is {loss}, the validation loss {val_loss}; "
+                "lower the learning rate or the input gain"
+            )
         weights = self.model.get_weights()
-        if not all(np.isfinite(weight).all() for weight in weights):       # ReLU hides it from the loss
-            raise ModelError(f"epoch {epoch + 1}: there are weights that are not finite (NaN); start again, which "
-                             f"goes on after epoch {epoch}, and where that doesn't help lower the learning rate")
+        if not all(np.isfinite(weight).all() for weight in weights):  # ReLU hides it from the loss
+            raise ModelError(
+                f"epoch {epoch + 1}: there are weights that are not finite (NaN); start again, which "
+                f"goes on after epoch {epoch}, and where that doesn't help lower the learning rate"
+            )
         better = val_loss < self.history.best
         self.history.loss.append(loss)
         self.history.val_loss.append(val_loss)
         if better:
             self.best_weights = [np.array(weight) for weight in weights]
-        state = {f"now{index}": np.asarray(keras.ops.convert_to_numpy(variable.value))
-                 for index, variable in enumerate(self._variables(self.model))}
+        state = {
+            f"now{index}": np.asarray(keras.ops.convert_to_numpy(variable.value))
+            for index, variable in enumerate(self._variables(self.model))
+        }
         state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
         with written(self._path) as temporary, open(temporary, "wb") as file:
             np.savez(file, history=json.dumps({"loss": self.history.loss, "val_loss": self.history.val_loss}), **state)
@@ -190,8 +197,15 @@ def trained_in(precision: Precision) -> dict[str, str]:
     return {} if precision == "float32" else {"precision": precision}
 
 
-def fit(model: keras.Model, batches: keras.utils.PyDataset, validation: keras.utils.PyDataset, epochs: int,
-        checkpoint: Checkpoint, logs: Path | None, strategy: object | None = None) -> None:
+def fit(
+    model: keras.Model,
+    batches: keras.utils.PyDataset,
+    validation: keras.utils.PyDataset,
+    epochs: int,
+    checkpoint: Checkpoint,
+    logs: Path | None,
+    strategy: object | None = None,
+) -> None:
     """Train a compiled model from where its checkpoint is, until the epochs are done or the patience is out."""
     done = checkpoint.restore(model)
     if done:
@@ -201,8 +215,15 @@ def fit(model: keras.Model, batches: keras.utils.PyDataset, validation: keras.ut
         if logs is not None and keras.backend.backend() == "tensorflow":
             callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
         with devices.synchronised(model) if strategy else nullcontext():
-            model.fit(batches, validation_data=validation, epochs=epochs, initial_epoch=done,
-                      callbacks=callbacks, verbose=0, shuffle=False)
+            model.fit(
+                batches,
+                validation_data=validation,
+                epochs=epochs,
+                initial_epoch=done,
+                callbacks=callbacks,
+                verbose=0,
+                shuffle=False,
+            )
 
 
 def metrics(card: dict) -> dict:

@@ -44,8 +44,9 @@ class Mixes(keras.utils.PyDataset):
         self._samples = (settings.frames - 1) * settings.representation.hop_length
         self._tracks = [track for track in stems.tracks(*splits) if stems.samples(track) >= self._samples]
         if not self._tracks:
-            raise DataError(f"no training track is as long as a passage of {self._samples / stems.rate:.2f} s; choose "
-                            "fewer frames")
+            raise DataError(
+                f"no training track is as long as a passage of {self._samples / stems.rate:.2f} s; choose fewer frames"
+            )
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -88,8 +89,11 @@ class Passages(keras.utils.PyDataset):
         super().__init__(workers=2, max_queue_size=4)
         self._stems, self._settings = stems, settings
         self._samples = (settings.frames - 1) * settings.representation.hop_length
-        self._places = [(track, start) for track in stems.tracks(*splits)
-                        for start in range(0, stems.samples(track) - self._samples + 1, self._samples)]
+        self._places = [
+            (track, start)
+            for track in stems.tracks(*splits)
+            for start in range(0, stems.samples(track) - self._samples + 1, self._samples)
+        ]
         if not self._places:
             raise DataError("no validation track is as long as a passage; choose fewer frames")
 
@@ -102,7 +106,7 @@ class Passages(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         size = self._settings.batch_size
-        chosen = self._places[index * size:(index + 1) * size]
+        chosen = self._places[index * size : (index + 1) * size]
 
         def stacked(stem: str) -> np.ndarray:
             return np.stack([self._stems.read(track, stem, start, start + self._samples) for track, start in chosen])
@@ -114,7 +118,7 @@ class Passages(keras.utils.PyDataset):
 def spectra(audio: np.ndarray, settings: MixtureTraining) -> np.ndarray:
     """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the kept bins."""
     representation: Representation = settings.representation
-    spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., :settings.bins, :]
+    spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., : settings.bins, :]
     return np.moveaxis(spectrum, -3, -1).swapaxes(-3, -2) * np.float32(1 / window_sum(representation))
 
 
@@ -135,5 +139,6 @@ def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixtureTraining) 
     """
     x, v = spectra(mixture, settings), spectra(vocals, settings)
     level = np.abs(x)
-    return log_magnitude(level), np.stack([level * level, x.real * v.real + x.imag * v.imag,
-                            v.real * v.real + v.imag * v.imag], axis=-1)
+    return log_magnitude(level), np.stack(
+        [level * level, x.real * v.real + x.imag * v.imag, v.real * v.real + v.imag * v.imag], axis=-1
+    )

@@ -30,8 +30,18 @@ def entropy_floor(label_smoothing: float) -> float:
     return 0.0 if p == 0 else float(-p * np.log(p) - (1 - p) * np.log(1 - p))
 
 
-def train(model_name: str, store: Path, mode: str, settings: ExcerptTraining, seed: int, scratch: Scratch, *,
-          initial: Path | None = None, curve: Path | None = None, logs: Path | None = None) -> tuple[keras.Model, dict]:
+def train(
+    model_name: str,
+    store: Path,
+    mode: str,
+    settings: ExcerptTraining,
+    seed: int,
+    scratch: Scratch,
+    *,
+    initial: Path | None = None,
+    curve: Path | None = None,
+    logs: Path | None = None,
+) -> tuple[keras.Model, dict]:
     """Train a network on the excerpts of a store, and return it with its best weights.
 
     Parameters
@@ -67,13 +77,25 @@ def train(model_name: str, store: Path, mode: str, settings: ExcerptTraining, se
     """
     make_reproducible(seed)
     strategy = devices.strategy(settings.batch_size)
-    batches, validation = (Batches(store, mode, split, settings.excerpts, settings.batch_size, settings.label_width,
-                                   seed, scratch.path / "excerpts", strategy.num_replicas_in_sync if strategy else 1)
-                           for split in (TRAIN, VALID))
+    batches, validation = (
+        Batches(
+            store,
+            mode,
+            split,
+            settings.excerpts,
+            settings.batch_size,
+            settings.label_width,
+            seed,
+            scratch.path / "excerpts",
+            strategy.num_replicas_in_sync if strategy else 1,
+        )
+        for split in (TRAIN, VALID)
+    )
 
     def built() -> keras.Model:
-        return networks.build(model_name, batches.bins, batches.width, batches.label_width,
-                            input_gain=settings.input_gain, seed=seed)
+        return networks.build(
+            model_name, batches.bins, batches.width, batches.label_width, input_gain=settings.input_gain, seed=seed
+        )
 
     with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
         model = built()
@@ -83,21 +105,32 @@ def train(model_name: str, store: Path, mode: str, settings: ExcerptTraining, se
         loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
         model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
         model.optimizer.build(model.trainable_variables)
-    log.info("%s: %d training and %d validation excerpts, %d batches an epoch", model_name, batches.excerpts,
-             validation.excerpts, len(batches))
+    log.info(
+        "%s: %d training and %d validation excerpts, %d batches an epoch",
+        model_name,
+        batches.excerpts,
+        validation.excerpts,
+        len(batches),
+    )
     checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
     fit(model, batches, validation, settings.epochs, checkpoint, logs, strategy)
     if settings.precision != "float32":
-        model = built()         # what is saved says nothing of how it was trained
+        model = built()  # what is saved says nothing of how it was trained
     model.set_weights(checkpoint.best_weights)
     history = checkpoint.history
     if curve is not None:
         write_text(curve, history.csv())
     card = {
-        "model": model_name, "mode": mode, "parameters": model.count_params(),
-        "representation": batches.representation, "label_width": batches.label_width, "input_gain": settings.input_gain,
-        "val_loss": history.best, "loss": history.loss[history.best_epoch - 1],
-        "best_epoch": history.best_epoch, "epochs": history.epochs,
+        "model": model_name,
+        "mode": mode,
+        "parameters": model.count_params(),
+        "representation": batches.representation,
+        "label_width": batches.label_width,
+        "input_gain": settings.input_gain,
+        "val_loss": history.best,
+        "loss": history.loss[history.best_epoch - 1],
+        "best_epoch": history.best_epoch,
+        "epochs": history.epochs,
         "val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None,
         "excerpts": {"train": batches.excerpts, "valid": validation.excerpts},
     }
@@ -108,6 +141,8 @@ def _start_from(model: keras.Model, folder: Path) -> None:
     source, _ = load(folder)
     ours, theirs = ([tuple(weight.shape) for weight in net.weights] for net in (model, source))
     if ours != theirs:
-        raise ModelError(f"{folder}: its weights have other shapes than {model.name}'s; "
-                         "pretrain with the same width, frame size and label width")
+        raise ModelError(
+            f"{folder}: its weights have other shapes than {model.name}'s; "
+            "pretrain with the same width, frame size and label width"
+        )
     model.set_weights(source.get_weights())

@@ -15,8 +15,8 @@ from svs.config.schema import VADExcerpts
 from svs.dsp.stft import frames, magnitude, stft
 from svs.runtime.files import files_below, read_json, sha256
 
-_BLOCK = 4096          # frames looked at together: 48 s
-_BATCH = 64            # windows that the net sees together: of 256 their layers alone take 1 GB
+_BLOCK = 4096  # frames looked at together: 48 s
+_BATCH = 64  # windows that the net sees together: of 256 their layers alone take 1 GB
 _UNTUNED = 0.5
 
 
@@ -55,8 +55,10 @@ class Activity:
         half = (self.times[1] - self.times[0]) / 2 if len(self.times) > 1 else self.seconds
         # The last frame stands for the rest of the recording.
         edges = np.append(np.maximum(self.times - half, 0.0), self.seconds)
-        return [(float(edges[first]), float(edges[last]), float(self.probability[first:last].mean()))
-                for first, last in zip(starts, ends, strict=True)]
+        return [
+            (float(edges[first]), float(edges[last]), float(self.probability[first:last].mean()))
+            for first, last in zip(starts, ends, strict=True)
+        ]
 
     def sung(self) -> float:
         """Seconds of singing."""
@@ -108,8 +110,9 @@ class Detector:
                 probability[begin + centres] = found[:, 0]
         hop = self._settings.hop_length / self._settings.sample_rate
         smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
-        return Activity(np.arange(total) * hop, probability, self.threshold, smoothing,
-                        recording.samples / recording.rate)
+        return Activity(
+            np.arange(total) * hop, probability, self.threshold, smoothing, recording.samples / recording.rate
+        )
 
     def _spectrum(self, audio: np.ndarray, begin: int, end: int, total: int) -> np.ndarray:
         """Magnitudes (bins, end - begin) of frames [begin, end) of the whole signal."""
@@ -117,8 +120,8 @@ class Detector:
         margin = -(-self._settings.frame_size // 2 // hop)
         skip = min(margin, begin)
         stop = len(audio) if end == total else min((end - 1 + margin) * hop + 1, len(audio))
-        spectrum = magnitude(stft(audio[(begin - skip) * hop:stop], self._settings), self._settings)
-        return spectrum[:, skip:skip + end - begin]
+        spectrum = magnitude(stft(audio[(begin - skip) * hop : stop], self._settings), self._settings)
+        return spectrum[:, skip : skip + end - begin]
 
 
 def _at(recording: Source, rate: int) -> np.ndarray:
@@ -131,6 +134,6 @@ def _at(recording: Source, rate: int) -> np.ndarray:
     for start in range(0, recording.samples, step):
         block = mono(recording.read(start, min(start + step, recording.samples)))
         piece = stream.resample_chunk(block, last=start + step >= recording.samples)
-        audio[filled:filled + len(piece)] = piece
+        audio[filled : filled + len(piece)] = piece
         filled += len(piece)
     return audio[:filled]

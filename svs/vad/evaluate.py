@@ -35,12 +35,14 @@ def probabilities(model, spectrum: np.ndarray, width: int) -> np.ndarray:
         Either end is padded with silence.
     """
     everywhere = np.arange(spectrum.shape[1])
-    return np.concatenate([probability[:, 0] for _, probability
-                           in predictions(model, spectrum, width, everywhere, _BATCH)])
+    return np.concatenate(
+        [probability[:, 0] for _, probability in predictions(model, spectrum, width, everywhere, _BATCH)]
+    )
 
 
-def _truth_and_score(model, width: int, dataset: Dataset, split: str, settings: VADExcerpts,
-                     progress: Callable[[Iterable], Iterable]) -> tuple[np.ndarray, np.ndarray]:
+def _truth_and_score(
+    model, width: int, dataset: Dataset, split: str, settings: VADExcerpts, progress: Callable[[Iterable], Iterable]
+) -> tuple[np.ndarray, np.ndarray]:
     truth, score = [], []
     for track in progress(dataset.manifest.split(split)):
         with dataset.open(track, ("mixture", "vocals")) as sources:
@@ -55,8 +57,9 @@ def _truth_and_score(model, width: int, dataset: Dataset, split: str, settings: 
     return np.concatenate(truth), np.concatenate(score)
 
 
-def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts,
-             progress: Callable[[Iterable], Iterable] = iter) -> dict:
+def evaluate(
+    folder: Path, dataset: Dataset, settings: VADExcerpts, progress: Callable[[Iterable], Iterable] = iter
+) -> dict:
     """Metrics of the net on all frames of the test tracks, beside always saying "singing".
 
     The threshold is tuned on the validation tracks alone (balanced accuracy).
@@ -72,7 +75,9 @@ def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts,
     threshold = metrics.best_threshold(*_truth_and_score(model, width, dataset, "valid", settings, progress))
     truth, score = _truth_and_score(model, width, dataset, "test", settings, progress)
     return {
-        "threshold": threshold, "frames": len(truth), "singing": float(truth.mean()),
+        "threshold": threshold,
+        "frames": len(truth),
+        "singing": float(truth.mean()),
         "net": metrics.detection_metrics(truth, score, threshold),
         "always_singing": metrics.detection_metrics(truth, np.ones(len(truth)), 0.5),
     }

@@ -58,5 +58,5 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
     from sklearn.metrics import roc_curve
 
     false_alarms, recall, thresholds = roc_curve(truth, score)
-    best = 1 + int(np.argmax((recall - false_alarms)[1:]))      # the first threshold is infinite: nothing detected
+    best = 1 + int(np.argmax((recall - false_alarms)[1:]))  # the first threshold is infinite: nothing detected
     return float(thresholds[best])

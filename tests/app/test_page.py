@@ -40,9 +40,24 @@ RATE = 44100
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Recordings that work, and ones that don't."""
     folder = tmp_path_factory.mktemp("recordings")
-    for name, stream in (("song.wav", 0), ("vocals.wav", 4)):        # 3 s of a real song, and its true vocals
-        subprocess.run(["ffmpeg", "-v", "error", "-ss", "2", "-i", stempeg.example_stem_path(), "-map", f"0:{stream}",
-                        "-t", "3", folder / name], check=True)
+    for name, stream in (("song.wav", 0), ("vocals.wav", 4)):  # 3 s of a real song, and its true vocals
+        subprocess.run(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-ss",
+                "2",
+                "-i",
+                stempeg.example_stem_path(),
+                "-map",
+                f"0:{stream}",
+                "-t",
+                "3",
+                folder / name,
+            ],
+            check=True,
+        )
     (folder / "notes.mp3").write_text("this is a text, whatever it is called\n")
     (folder / "empty.wav").touch()
     sf.write(folder / "long.wav", 0.1 * np.sin(np.arange(8 * 8000) * 0.3), 8000)
@@ -68,11 +83,14 @@ def desk(project: Project, tmp_path: Path, monkeypatch):
 
 # Methods, limits, wishes
 
+
 def test_methods_are_all_but_the_oracles_and_tell_what_is_missing(project: Project, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("SVS_OFFLINE", "1")
     monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "weights"))
-    bare = work.methods(dataclasses.replace(project, home=tmp_path))        # nothing was trained there
-    assert [method.name for method in bare] == [name for name in separators.methods() if name not in separators.of_kind(separators.Kind.ORACLE)]
+    bare = work.methods(dataclasses.replace(project, home=tmp_path))  # nothing was trained there
+    assert [method.name for method in bare] == [
+        name for name in separators.methods() if name not in separators.of_kind(separators.Kind.ORACLE)
+    ]
     missing = {method.name: method.missing for method in bare}
     assert missing["mixture"] is None and missing["repet_sim"] is None
     assert "model.keras" in missing["cnn_separator"] and "dvc repro" in missing["cnn_separator"]
@@ -95,18 +113,21 @@ def test_impossible_limits_are_refused(minutes: float):
         Limits(minutes)
 
 
-@pytest.mark.parametrize(("file", "change", "says"), [
-    (None, {}, "no song yet"),
-    ("song.wav", {"methods": ()}, "No method is chosen"),
-    ("song.wav", {"start": -1.0}, "start: expected seconds from 0"),
-    ("song.wav", {"duration": float("nan")}, "duration: expected seconds from 0"),
-    ("song.wav", {"codec": "exe"}, "no such format"),
-    ("song.wav", {"methods": ("magic",)}, "no such method"),
-    ("notes.mp3", {}, "no audio or video file"),
-    ("empty.wav", {}, "0 bytes"),
-    ("long.wav", {"duration": 0.0}, "0:08 long, this page separates up to 0:06"),
-    ("long.wav", {"duration": 7.0}, "0:07 long"),
-])
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        (None, {}, "no song yet"),
+        ("song.wav", {"methods": ()}, "No method is chosen"),
+        ("song.wav", {"start": -1.0}, "start: expected seconds from 0"),
+        ("song.wav", {"duration": float("nan")}, "duration: expected seconds from 0"),
+        ("song.wav", {"codec": "exe"}, "no such format"),
+        ("song.wav", {"methods": ("magic",)}, "no such method"),
+        ("notes.mp3", {}, "no audio or video file"),
+        ("empty.wav", {}, "0 bytes"),
+        ("long.wav", {"duration": 0.0}, "0:08 long, this page separates up to 0:06"),
+        ("long.wav", {"duration": 7.0}, "0:07 long"),
+    ],
+)
 def test_impossible_wishes_are_refused_in_words(folder: Path, tmp_path: Path, file, change, says: str):
     wish = dataclasses.replace(Wish(folder / file if file else None, ("mixture",)), **change)
     with pytest.raises(SVSError, match=says) as caught:
@@ -129,30 +150,46 @@ def test_filters_are_laid_over_the_nets_alone(project: Project):
     assert Wish(None, (), wiener=999).project(project).settings.separate.of("cnn")["wiener"] == work.WIENER
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (7, "0:07"), (4.08, "4.1 s"), (205, "3:25"),
-                                               (3723, "1:02:03"), (59.99, "1:00")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (7, "0:07"), (4.08, "4.1 s"), (205, "3:25"), (3723, "1:02:03"), (59.99, "1:00")]
+)
 def test_clock(seconds: float, text: str):
     assert work.clock(seconds) == text
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("A song.mp3", "A song"), ("...wav", "song"), ("Straße & Café (1).flac", "Straße & Café (1)"),
-    ("a:b*c?.wav", "a_b_c_"), ("x" * 300 + ".wav", "x" * 120), ("line\nbreak.wav", "line_break")])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("A song.mp3", "A song"),
+        ("...wav", "song"),
+        ("Straße & Café (1).flac", "Straße & Café (1)"),
+        ("a:b*c?.wav", "a_b_c_"),
+        ("x" * 300 + ".wav", "x" * 120),
+        ("line\nbreak.wav", "line_break"),
+    ],
+)
 def test_any_file_gives_a_song_a_folder_of_its_own(name: str, expected: str):
     assert work._song_name(Path("/uploads") / name) == expected
 
 
 # Runs
 
+
 def test_a_run_leaves_files_that_add_up_to_the_mixture(desk: Desk, folder: Path):
     run = desk.start("somebody", Wish(folder / "song.wav", ("mixture",), start=1.0, duration=1.0))
     assert run.wait(60) and run.error is None and not run.cancelled
-    assert set(run.files) == {"mixture.wav", "mixture/vocals.wav", "mixture/accompaniment.wav",
-                              "mixture/spectrogram.png"}
-    mixture, vocals, accompaniment = (sf.read(run.files[name], dtype="float32")[0]
-                                      for name in ("mixture.wav", "mixture/vocals.wav", "mixture/accompaniment.wav"))
+    assert set(run.files) == {
+        "mixture.wav",
+        "mixture/vocals.wav",
+        "mixture/accompaniment.wav",
+        "mixture/spectrogram.png",
+    }
+    mixture, vocals, accompaniment = (
+        sf.read(run.files[name], dtype="float32")[0]
+        for name in ("mixture.wav", "mixture/vocals.wav", "mixture/accompaniment.wav")
+    )
     original, _ = sf.read(folder / "song.wav", dtype="float32")
-    assert np.array_equal(mixture, original[RATE:2 * RATE])
+    assert np.array_equal(mixture, original[RATE : 2 * RATE])
     assert np.abs(vocals + accompaniment - mixture).max() < 1e-6
     assert run.progress.share == 1 and run.seconds == 1
 
@@ -187,8 +224,10 @@ def test_a_defect_shows_no_traceback(desk: Desk, folder: Path, monkeypatch):
     assert "ZeroDivisionError" in run.error and "Traceback" not in run.error and "\n" not in run.error
 
 
-@pytest.mark.parametrize(("file", "change", "says"), [
-    ("nan.wav", {}, "NaN or infinity at 0.500 s"), ("song.wav", {"start": 100.0}, "choose an earlier start")])
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [("nan.wav", {}, "NaN or infinity at 0.500 s"), ("song.wav", {"start": 100.0}, "choose an earlier start")],
+)
 def test_what_only_decoding_shows_is_said_too(desk: Desk, folder: Path, file: str, change: dict, says: str):
     run = desk.start("somebody", dataclasses.replace(Wish(folder / file, ("mixture",)), **change))
     assert run.wait(60)
@@ -265,16 +304,23 @@ def test_the_zip_holds_every_file(desk: Desk, folder: Path):
 
 # HTML
 
+
 def test_what_comes_from_outside_is_escaped(desk: Desk, folder: Path, tmp_path: Path):
     evil = '<img src=x onerror="alert(1)">'
     path = tmp_path / f"{evil}.wav"
     shutil.copy(folder / "song.wav", path)
     run = desk.start("somebody", Wish(path, ("mixture",), duration=0.2))
     assert run.wait(60) and run.error is None
-    pages = [markup.summary(run), markup.card(run, run.pieces[0], evil), markup.alert(evil), markup.file_line(evil),
-             markup.progress(Progress(0.5, evil), 1.0), markup.card(run, Piece("mixture", error=evil), evil)]
+    pages = [
+        markup.summary(run),
+        markup.card(run, run.pieces[0], evil),
+        markup.alert(evil),
+        markup.file_line(evil),
+        markup.progress(Progress(0.5, evil), 1.0),
+        markup.card(run, Piece("mixture", error=evil), evil),
+    ]
     for html in pages:
-        assert "<img src=x" not in html and "onerror=\"" not in html
+        assert "<img src=x" not in html and 'onerror="' not in html
 
 
 def test_progress_tells_share_and_method():
@@ -289,37 +335,62 @@ def test_medians_leave_missing_frames_out():
 
 # The guard
 
-@pytest.mark.parametrize(("host", "header", "known"), [
-    ("127.0.0.1", "127.0.0.1:7860", True), ("127.0.0.1", "localhost:7860", True), ("127.0.0.1", "[::1]:7860", True),
-    ("127.0.0.1", "evil.example:7860", False), ("127.0.0.1", "localhost.evil.example", False),
-    ("127.0.0.1", "", False), ("127.0.0.1", "192.168.0.7:7860", False), ("127.0.0.1", "[", False),
-    ("box.lan", "BOX.lan:7860", True), ("0.0.0.0", "192.168.0.7:7860", True), ("0.0.0.0", "evil.example", False),
-    ("::", "[fe80::1]:7860", True)])
+
+@pytest.mark.parametrize(
+    ("host", "header", "known"),
+    [
+        ("127.0.0.1", "127.0.0.1:7860", True),
+        ("127.0.0.1", "localhost:7860", True),
+        ("127.0.0.1", "[::1]:7860", True),
+        ("127.0.0.1", "evil.example:7860", False),
+        ("127.0.0.1", "localhost.evil.example", False),
+        ("127.0.0.1", "", False),
+        ("127.0.0.1", "192.168.0.7:7860", False),
+        ("127.0.0.1", "[", False),
+        ("box.lan", "BOX.lan:7860", True),
+        ("0.0.0.0", "192.168.0.7:7860", True),
+        ("0.0.0.0", "evil.example", False),
+        ("::", "[fe80::1]:7860", True),
+    ],
+)
 def test_only_its_own_names_are_answered(host: str, header: str, known: bool):
     assert guard.Guard(None, host).known(header) is known
 
 
-@pytest.mark.parametrize(("headers", "path", "status"), [
-    ({}, "/", None), ({"origin": "http://127.0.0.1:1"}, "/gradio_api/queue/join", None),
-    ({"origin": "http://evil.example"}, "/gradio_api/queue/join", 403), ({"origin": "null"}, "/", 403),
-    ({"origin": "http://127.0.0.1:2"}, "/gradio_api/upload", 403),
-    ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, "/results/a/b", 403),
-    ({}, "/gradio_api/proxy=http://evil.example", 404), ({}, "/gradio_api/file=http://evil.example/", 404),
-    ({}, "/gradio_api/run-history/connect", 404), ({}, "/gradio_api/run/predict", None)])
+@pytest.mark.parametrize(
+    ("headers", "path", "status"),
+    [
+        ({}, "/", None),
+        ({"origin": "http://127.0.0.1:1"}, "/gradio_api/queue/join", None),
+        ({"origin": "http://evil.example"}, "/gradio_api/queue/join", 403),
+        ({"origin": "null"}, "/", 403),
+        ({"origin": "http://127.0.0.1:2"}, "/gradio_api/upload", 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, "/results/a/b", 403),
+        ({}, "/gradio_api/proxy=http://evil.example", 404),
+        ({}, "/gradio_api/file=http://evil.example/", 404),
+        ({}, "/gradio_api/run-history/connect", 404),
+        ({}, "/gradio_api/run/predict", None),
+    ],
+)
 def test_requests_of_other_sites_and_for_other_sites_are_refused(headers: dict, path: str, status: int | None):
     refusal = guard.Guard(None).refusal({"host": "127.0.0.1:1", **headers}, path)
     assert (refusal and refusal[0]) == status
 
 
 def test_gradios_page_is_cleaned():
-    html = guard.cleaned('<head><meta property="og:image"\ncontent="https://raw.example/a" /><meta charset="utf-8" />'
-                         '<link rel="preconnect" href="https://fonts.gstatic.com"><link rel="manifest" href="/m.json">'
-                         '<script src="https://cdnjs.example/x.js"></script><script>1</script></head>', "N", "<i>")
+    html = guard.cleaned(
+        '<head><meta property="og:image"\ncontent="https://raw.example/a" /><meta charset="utf-8" />'
+        '<link rel="preconnect" href="https://fonts.gstatic.com"><link rel="manifest" href="/m.json">'
+        '<script src="https://cdnjs.example/x.js"></script><script>1</script></head>',
+        "N",
+        "<i>",
+    )
     assert "http" not in html and "manifest" not in html
     assert html == '<head><meta charset="utf-8" /><script nonce="N">1</script><i></head>'
 
 
 # The server
+
 
 def test_a_taken_port_leads_to_the_next(monkeypatch):
     with server.listen("127.0.0.1", 0) as first:
@@ -337,8 +408,15 @@ def test_impossible_addresses_are_refused(host: str, port: int):
         server.listen(host, port)
 
 
-@pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "http://127.0.0.1:1/"), ("0.0.0.0", "http://127.0.0.1:1/"),
-                                           ("::", "http://[::1]:1/"), ("::1", "http://[::1]:1/")])
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1/"),
+        ("0.0.0.0", "http://127.0.0.1:1/"),
+        ("::", "http://[::1]:1/"),
+        ("::1", "http://[::1]:1/"),
+    ],
+)
 def test_addresses(host: str, url: str):
     assert server.address(host, 1) == url
 
@@ -404,7 +482,7 @@ def served(tmp_path_factory: pytest.TempPathFactory):
         served.end()
     said = served.log.read_text()
     assert "Traceback" not in said and "Error" not in said
-    assert list(temporary.iterdir()) == []          # ended by SIGTERM, with files of several separations
+    assert list(temporary.iterdir()) == []  # ended by SIGTERM, with files of several separations
 
 
 def test_the_served_page_refers_to_nothing_outside(served: _Served):
@@ -418,11 +496,20 @@ def test_the_served_page_refers_to_nothing_outside(served: _Served):
     assert not re.search(r"""@import|url\(\s*["']?(?:https?:)?//""", css)
 
 
-@pytest.mark.parametrize(("path", "headers", "status"), [
-    ("", {"Host": "evil.example"}, 421), ("", {"Origin": "http://evil.example"}, 403),
-    ("results/x/../../etc/passwd", {}, 404), ("results/x/all.zip", {}, 404), ("svs/..%2F..%2Fwork.py", {}, 404),
-    ("gradio_api/file=/etc/passwd", {}, 403), ("gradio_api/file=http://127.0.0.1:1/", {}, 404), ("docs", {}, 404),
-    ("gradio_api/file=" + str(REPOSITORY / "params.yaml"), {}, 403)])
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("", {"Host": "evil.example"}, 421),
+        ("", {"Origin": "http://evil.example"}, 403),
+        ("results/x/../../etc/passwd", {}, 404),
+        ("results/x/all.zip", {}, 404),
+        ("svs/..%2F..%2Fwork.py", {}, 404),
+        ("gradio_api/file=/etc/passwd", {}, 403),
+        ("gradio_api/file=http://127.0.0.1:1/", {}, 404),
+        ("docs", {}, 404),
+        ("gradio_api/file=" + str(REPOSITORY / "params.yaml"), {}, 403),
+    ],
+)
 def test_the_server_refuses(served: _Served, path: str, headers: dict, status: int):
     assert served.get(path, **headers)[0] == status
 
@@ -438,9 +525,17 @@ def test_an_address_of_others_is_warned_of_and_sigterm_clears_up(tmp_path: Path)
 
 # The page in a browser
 
-SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--mute-audio",
-            "--autoplay-policy=no-user-gesture-required")
+SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+)
 
 
 def _chromium() -> str | None:
@@ -467,8 +562,14 @@ def page(browser, served: _Served):
     page = context.new_page()
     page.set_default_timeout(60_000)
     outside, errors = [], []
-    page.on("request", lambda request: outside.append(request.url)
-            if not request.url.startswith((served.url, "data:", f"blob:{served.url}")) else None)
+    page.on(
+        "request",
+        lambda request: (
+            outside.append(request.url)
+            if not request.url.startswith((served.url, "data:", f"blob:{served.url}"))
+            else None
+        ),
+    )
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(served.url)
@@ -522,11 +623,12 @@ def test_separate_listen_and_download(page, folder: Path, tmp_path: Path):
     page.wait_for_function("[...document.querySelectorAll('.svs-picture img')].every(i => i.naturalWidth > 500)")
     page.wait_for_function("[...document.querySelectorAll('audio')].every(a => Math.abs(a.duration - 3) < 0.01)")
 
-    mixture, vocals = (page.get_by_label(f"Play the {name}", exact=True).first
-                       for name in ("mixture", "vocals by repet_sim"))
+    mixture, vocals = (
+        page.get_by_label(f"Play the {name}", exact=True).first for name in ("mixture", "vocals by repet_sim")
+    )
     mixture.evaluate("player => player.play()")
     page.wait_for_function("document.querySelector('audio').currentTime > 0.3")
-    vocals.evaluate("player => player.play()")       # goes on where the other was, which falls silent
+    vocals.evaluate("player => player.play()")  # goes on where the other was, which falls silent
     page.wait_for_timeout(300)
     assert mixture.evaluate("player => player.paused") and not vocals.evaluate("player => player.paused")
     assert vocals.evaluate("player => player.currentTime") > 0.3

@@ -22,7 +22,7 @@ from svs.errors import DataError
 
 EXAMPLE = Path(stempeg.example_stem_path())
 RATE = 44100
-BLOCK = 65536       # bytes, so that a song of two seconds has many blocks
+BLOCK = 65536  # bytes, so that a song of two seconds has many blocks
 
 # Name: ffmpeg's arguments, and by how many samples the decoded length may differ from the song's.
 HEALTHY = {
@@ -44,8 +44,8 @@ HEALTHY = {
     "plain.tta": ([], 0),
     "cbr.mp3": (["-b:a", "128k"], 0),
     "vbr.mp3": (["-q:a", "4"], 0),
-    "noxing.mp3": (["-b:a", "128k", "-write_xing", "0"], 2304),         # nothing tells the encoder's delay
-    "vbr-noxing.mp3": (["-q:a", "4", "-write_xing", "0"], 2304),        # nor the length
+    "noxing.mp3": (["-b:a", "128k", "-write_xing", "0"], 2304),  # nothing tells the encoder's delay
+    "vbr-noxing.mp3": (["-q:a", "4", "-write_xing", "0"], 2304),  # nor the length
     "plain.mp2": ([], 1152),
     "plain.aac": ([], 2048),
     "plain.m4a": ([], 1024),
@@ -56,14 +56,31 @@ HEALTHY = {
     "plain.ac3": ([], 1536),
     "plain.ts": (["-c:a", "aac"], 2048),
     "vorbis.mka": (["-c:a", "libvorbis"], 1024),
-    "live.mkv": (["-c:a", "aac", "-live", "1"], 2048),                  # states no length
+    "live.mkv": (["-c:a", "aac", "-live", "1"], 2048),  # states no length
     "plain.avi": (["-c:a", "pcm_s16le"], 0),
     "plain.opus": ([], 1),
     "opus.webm": (["-c:a", "libopus"], 1),
 }
-TRUNCATED = ["pcm16.wav", "float.wav", "rf64.wav", "plain.flac", "plain.aiff", "plain.m4a", "fragments.mp4", "cbr.mp3",
-             "vbr.mp3", "vorbis.ogg", "flac.ogg", "plain.opus", "vorbis.mka", "live.mkv", "plain.wma", "plain.avi",
-             "alac.m4a", "plain.wv"]
+TRUNCATED = [
+    "pcm16.wav",
+    "float.wav",
+    "rf64.wav",
+    "plain.flac",
+    "plain.aiff",
+    "plain.m4a",
+    "fragments.mp4",
+    "cbr.mp3",
+    "vbr.mp3",
+    "vorbis.ogg",
+    "flac.ogg",
+    "plain.opus",
+    "vorbis.mka",
+    "live.mkv",
+    "plain.wma",
+    "plain.avi",
+    "alac.m4a",
+    "plain.wv",
+]
 
 
 def ffmpeg(*arguments):
@@ -101,8 +118,17 @@ def level(audio):
 def song(tmp_path_factory):
     """Two loud seconds of a real song: a 16-bit wav, and its samples."""
     path = tmp_path_factory.mktemp("song") / "song.wav"
-    ffmpeg("-i", EXAMPLE, "-map", "0:a:0", "-af", f"atrim=start_sample={3 * RATE}:end_sample={5 * RATE}",
-           "-c:a", "pcm_s16le", path)
+    ffmpeg(
+        "-i",
+        EXAMPLE,
+        "-map",
+        "0:a:0",
+        "-af",
+        f"atrim=start_sample={3 * RATE}:end_sample={5 * RATE}",
+        "-c:a",
+        "pcm_s16le",
+        path,
+    )
     audio, rate = soundfile.read(path, dtype="float32")
     assert audio.shape == (2 * RATE, 2) and rate == RATE and np.abs(audio).max() > 0.1
     return path, audio
@@ -150,14 +176,29 @@ def test_every_format_is_the_song(name, healthy, song, small_blocks, caplog):
 
 def correlation(got, expected):
     """Of the middle second, at the lag where it is largest."""
-    a, b = (part[len(part) // 4:3 * len(part) // 4, 0].astype(np.float64) for part in (got, expected))
+    a, b = (part[len(part) // 4 : 3 * len(part) // 4, 0].astype(np.float64) for part in (got, expected))
     size = 1 << 18
     spectrum = np.fft.rfft(a, size) * np.conj(np.fft.rfft(b, size))
     return np.fft.irfft(spectrum).max() / np.sqrt(np.sum(a**2) * np.sum(b**2))
 
 
-@pytest.mark.parametrize("name", ["pcm16.wav", "adpcm.wav", "plain.flac", "cbr.mp3", "noxing.mp3", "plain.aac",
-                                  "plain.m4a", "vorbis.ogg", "plain.opus", "plain.ts", "vorbis.mka", "plain.avi"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pcm16.wav",
+        "adpcm.wav",
+        "plain.flac",
+        "cbr.mp3",
+        "noxing.mp3",
+        "plain.aac",
+        "plain.m4a",
+        "vorbis.ogg",
+        "plain.opus",
+        "plain.ts",
+        "vorbis.mka",
+        "plain.avi",
+    ],
+)
 def test_20_milliseconds(name, healthy):
     """(ffmpeg 5.1 itself can't read so short an mp2, and gives no sample of a wma.)"""
     got, recording = decoded(healthy / f"short-{name}")
@@ -165,8 +206,22 @@ def test_20_milliseconds(name, healthy):
     assert 0.017 * rate <= len(got) <= 0.02 * rate + HEALTHY[name][1] + 1
 
 
-@pytest.mark.parametrize("name", ["pcm16.wav", "pcm24.wav", "pcm32.wav", "pcm8.wav", "float.wav", "rf64.wav",
-                                  "plain.flac", "plain.aiff", "plain.au", "vorbis.ogg", "cbr.mp3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pcm16.wav",
+        "pcm24.wav",
+        "pcm32.wav",
+        "pcm8.wav",
+        "float.wav",
+        "rf64.wav",
+        "plain.flac",
+        "plain.aiff",
+        "plain.au",
+        "vorbis.ogg",
+        "cbr.mp3",
+    ],
+)
 def test_the_samples_another_reader_gives(name, healthy):
     """soundfile (libsndfile, libmpg123) decodes the same samples."""
     got, recording = decoded(healthy / name)
@@ -189,8 +244,21 @@ def test_the_samples_stempeg_gives():
     assert recording.info.codec == "aac" and recording.info.seconds == pytest.approx(len(got) / rate, abs=0.1)
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (8000, 6), (11025, 2), (22050, 1), (32000, 6), (48000, 2),
-                                                (88200, 1), (96000, 6), (192000, 2), (192000, 6)])
+@pytest.mark.parametrize(
+    ("rate", "channels"),
+    [
+        (8000, 1),
+        (8000, 6),
+        (11025, 2),
+        (22050, 1),
+        (32000, 6),
+        (48000, 2),
+        (88200, 1),
+        (96000, 6),
+        (192000, 2),
+        (192000, 6),
+    ],
+)
 def test_rates_and_channels_stay(rate, channels, tmp_path):
     audio = tone(rate // 4, channels, rate)
     soundfile.write(tmp_path / "a.flac", audio, rate, subtype="PCM_24")
@@ -199,8 +267,9 @@ def test_rates_and_channels_stay(rate, channels, tmp_path):
     np.testing.assert_allclose(got, audio, atol=2**-23)
 
 
-@pytest.mark.parametrize(("form", "channels"), [*(("wav", channels) for channels in range(1, 9)), ("flac", 3),
-                                                ("flac", 5), ("flac", 8)])
+@pytest.mark.parametrize(
+    ("form", "channels"), [*(("wav", channels) for channels in range(1, 9)), ("flac", 3), ("flac", 5), ("flac", 8)]
+)
 def test_channels_keep_their_order(form, channels, tmp_path):
     """Not mixed into another layout, whatever ffmpeg takes theirs for."""
     audio = tone(2000, channels)
@@ -220,8 +289,25 @@ def test_the_sound_of_a_video_and_the_song_under_a_picture(song, tmp_path):
     picture = ["-f", "lavfi", "-i", "testsrc=d=4:s=64x64:r=5"]
     ffmpeg("-i", song[0], *picture, "-c:v", "mpeg4", tmp_path / "a.mp4")
     ffmpeg("-itsoffset", "1", "-i", song[0], *picture, "-c:v", "mpeg4", tmp_path / "late.mkv")
-    ffmpeg("-i", song[0], "-f", "lavfi", "-i", "testsrc=d=0.1:s=64x64:r=10", "-map", "0", "-map", "1", "-c:a", "flac",
-           "-c:v", "png", "-disposition:v", "attached_pic", tmp_path / "cover.flac")
+    ffmpeg(
+        "-i",
+        song[0],
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=d=0.1:s=64x64:r=10",
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c:a",
+        "flac",
+        "-c:v",
+        "png",
+        "-disposition:v",
+        "attached_pic",
+        tmp_path / "cover.flac",
+    )
     for name in ("a.mp4", "late.mkv"):
         got, _ = decoded(tmp_path / name)
         assert abs(len(got) - 2 * RATE) <= 2048 and correlation(got, song[1]) > 0.95
@@ -240,19 +326,23 @@ def test_joined_files_are_read_to_their_end(healthy, tmp_path, caplog):
 @pytest.mark.parametrize("name", ["float.wav", "plain.flac", "plain.au"])
 def test_files_written_to_a_pipe(name, song, tmp_path):
     """Their headers state no length, or an impossible one."""
-    data = subprocess.run(["ffmpeg", "-v", "error", "-i", str(song[0]), *HEALTHY[name][0], "-f",
-                           name.rsplit(".")[-1], "pipe:1"], check=True, capture_output=True).stdout
+    data = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(song[0]), *HEALTHY[name][0], "-f", name.rsplit(".")[-1], "pipe:1"],
+        check=True,
+        capture_output=True,
+    ).stdout
     (tmp_path / name).write_bytes(data)
     np.testing.assert_array_equal(decoded(tmp_path / name)[0], song[1])
 
 
-@pytest.mark.parametrize("name", ["pcm16.wav", "plain.flac", "cbr.mp3", "plain.m4a", "vorbis.ogg", "plain.ts",
-                                  "opus.webm"])
+@pytest.mark.parametrize(
+    "name", ["pcm16.wav", "plain.flac", "cbr.mp3", "plain.m4a", "vorbis.ogg", "plain.ts", "opus.webm"]
+)
 def test_a_passage_is_that_part_of_the_whole(name, healthy, small_blocks):
     whole, recording = decoded(healthy / name)
     for start, duration in [(0.7, 0.3), (1.23456, None), (1.9, 60.0), (0.0, 1e-4)]:
         first = round(start * recording.rate)
-        expected = whole[first:None if duration is None else first + round(duration * recording.rate)]
+        expected = whole[first : None if duration is None else first + round(duration * recording.rate)]
         got, part = decoded(healthy / name, start=start, duration=duration)
         np.testing.assert_array_equal(got, expected)
         assert part.samples == len(expected) and part.start == pytest.approx(start, abs=1 / recording.rate)
@@ -319,12 +409,27 @@ def test_probe(healthy, song, tmp_path):
 # -- names
 
 
-@pytest.mark.parametrize("name", ["-dash.wav", "it's \"quoted\".wav", " two  spaces .wav", "new\nline.wav", "🎤é.wav",
-                                  "50%d %s.wav", "concat:a|b.wav", "http:host.wav", "pipe:0", "a:b.wav", "[x]*?.wav",
-                                  "$(true);#&.wav", "no extension"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-dash.wav",
+        'it\'s "quoted".wav',
+        " two  spaces .wav",
+        "new\nline.wav",
+        "🎤é.wav",
+        "50%d %s.wav",
+        "concat:a|b.wav",
+        "http:host.wav",
+        "pipe:0",
+        "a:b.wav",
+        "[x]*?.wav",
+        "$(true);#&.wav",
+        "no extension",
+    ],
+)
 def test_odd_names(name, song, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = Path(name)       # relative, so that it begins with what looks like an option or a protocol
+    path = Path(name)  # relative, so that it begins with what looks like an option or a protocol
     shutil.copy(song[0], path)
     np.testing.assert_array_equal(decoded(path)[0], song[1])
     path.write_text("text")
@@ -345,10 +450,12 @@ def test_a_name_that_is_no_utf8(song, tmp_path):
 
 def test_a_playlist_reaches_nothing(song, tmp_path):
     shutil.copy(song[0], tmp_path / "a.wav")
-    texts = {"a.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
-             "local.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na.wav\n#EXT-X-ENDLIST\n",
-             "a.mp3": "ffconcat version 1.0\nfile 'http://127.0.0.1:9/a.wav'\n",
-             "b.mp3": "ffconcat version 1.0\nfile a.wav\n"}
+    texts = {
+        "a.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        "local.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na.wav\n#EXT-X-ENDLIST\n",
+        "a.mp3": "ffconcat version 1.0\nfile 'http://127.0.0.1:9/a.wav'\n",
+        "b.mp3": "ffconcat version 1.0\nfile a.wav\n",
+    }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
         refused(tmp_path / name, "this is a playlist|ffprobe can't read it")
@@ -368,13 +475,21 @@ def test_what_is_no_recording(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "testsrc=d=0.1:s=64x64", "-frames:v", "1", tmp_path / "picture.png")
     os.mkfifo(tmp_path / "pipe.wav")
     soundfile.write(tmp_path / "no samples.wav", np.zeros((0, 2)), RATE)
-    for name, match in {"missing.mp3": "there is no such file; check the name", "folder.mp3": "this is a folder",
-                        "empty.mp3": r"empty \(0 bytes\)", "text.mp3": "ffprobe can't read it",
-                        "long text.mp3": "found no audio in it", "noise.mp3": "found no audio in it",
-                        "noise.flac": "no audio", "silent film.mp4": r"found no audio in it \(video only\)",
-                        "picture.png": r"found no audio in it \(video only\)", "pipe.wav": "a pipe or a device",
-                        "no samples.wav": "no audio|can't read it",
-                        "x" * 300 + ".wav": "can't open it", "nul\0.wav": "can't open it"}.items():
+    for name, match in {
+        "missing.mp3": "there is no such file; check the name",
+        "folder.mp3": "this is a folder",
+        "empty.mp3": r"empty \(0 bytes\)",
+        "text.mp3": "ffprobe can't read it",
+        "long text.mp3": "found no audio in it",
+        "noise.mp3": "found no audio in it",
+        "noise.flac": "no audio",
+        "silent film.mp4": r"found no audio in it \(video only\)",
+        "picture.png": r"found no audio in it \(video only\)",
+        "pipe.wav": "a pipe or a device",
+        "no samples.wav": "no audio|can't read it",
+        "x" * 300 + ".wav": "can't open it",
+        "nul\0.wav": "can't open it",
+    }.items():
         message = refused(tmp_path / name, match)
         assert message.startswith(str(tmp_path)) and "expected a recording" in message
 
@@ -388,11 +503,19 @@ def test_a_file_one_may_not_read(song, tmp_path):
     refused(path, "Permission denied")
 
 
-@pytest.mark.parametrize(("name", "keep"), [*((name, 0.7) for name in TRUNCATED), ("plain.flac", 0.9),
-                                            ("cbr.mp3", 0.9), ("vorbis.ogg", 0.3), ("plain.wv", 0.3)])
+@pytest.mark.parametrize(
+    ("name", "keep"),
+    [
+        *((name, 0.7) for name in TRUNCATED),
+        ("plain.flac", 0.9),
+        ("cbr.mp3", 0.9),
+        ("vorbis.ogg", 0.3),
+        ("plain.wv", 0.3),
+    ],
+)
 def test_a_truncated_file(name, keep, healthy, tmp_path):
     data = (healthy / name).read_bytes()
-    (tmp_path / name).write_bytes(data[:int(len(data) * keep)])
+    (tmp_path / name).write_bytes(data[: int(len(data) * keep)])
     assert "truncated" in refused(tmp_path / name, "fetch or copy it again")
 
 
@@ -403,13 +526,13 @@ def test_a_wav_cut_between_two_samples(name, frames, healthy, tmp_path):
     data = (healthy / name).read_bytes()
     frame = 4 if name == "pcm16.wav" else 8
     begin = data.index(b"data") + 8
-    (tmp_path / name).write_bytes(data[:begin + frames * frame])
+    (tmp_path / name).write_bytes(data[: begin + frames * frame])
     refused(tmp_path / name, "truncated or damaged")
 
 
 def test_the_part_before_a_cut_can_be_used(healthy, song, tmp_path):
     data = (healthy / "plain.flac").read_bytes()
-    (tmp_path / "a.flac").write_bytes(data[:int(len(data) * 0.7)])
+    (tmp_path / "a.flac").write_bytes(data[: int(len(data) * 0.7)])
     np.testing.assert_array_equal(decoded(tmp_path / "a.flac", duration=1.0)[0], song[1][:RATE])
     refused(tmp_path / "a.flac", "choose a passage before that", duration=1.9)
 
@@ -418,7 +541,7 @@ def test_the_part_before_a_cut_can_be_used(healthy, song, tmp_path):
 def test_a_damaged_file(name, healthy, tmp_path):
     data = bytearray((healthy / name).read_bytes())
     middle = len(data) // 2
-    data[middle:middle + 6000] = np.random.default_rng(1).bytes(6000)
+    data[middle : middle + 6000] = np.random.default_rng(1).bytes(6000)
     (tmp_path / name).write_bytes(data)
     refused(tmp_path / name, "damaged")
 
@@ -432,7 +555,7 @@ def test_an_mp3_with_a_scratch_is_played_one_in_shreds_is_not(healthy, tmp_path,
         got, _ = decoded(tmp_path / "scratch.mp3")
     assert len(got) > 1.9 * RATE and "scratch.mp3: left out" in caplog.text
     for start in range(3000, len(data) - 800, 2500):
-        data[start:start + 800] = bytes(800)
+        data[start : start + 800] = bytes(800)
     (tmp_path / "shreds.mp3").write_bytes(data)
     refused(tmp_path / "shreds.mp3", r"pieces of it can't be decoded .* damaged")
 
@@ -459,8 +582,11 @@ def test_samples_beyond_full_scale_stay(tmp_path):
 def test_passages_that_are_none(healthy):
     for name in ("plain.flac", "live.mkv"):
         for start in (2.1, 500.0):
-            refused(healthy / name, rf"from {start:.2f} s on, the recording is 2\.\d\d s long; choose an earlier",
-                    start=start)
+            refused(
+                healthy / name,
+                rf"from {start:.2f} s on, the recording is 2\.\d\d s long; choose an earlier",
+                start=start,
+            )
     refused(healthy / "plain.flac", "is 2.00 s long", start=2.0)
     refused(healthy / "plain.flac", "expected a start of 0 s or more, got -1", start=-1.0)
     refused(healthy / "plain.flac", "expected a start of 0 s or more, got nan", start=float("nan"))
@@ -486,8 +612,9 @@ def fake_ffmpeg(folder, monkeypatch, body):
     """An ffmpeg that runs `body`, before the real ffprobe on the PATH."""
     path = folder / "bin" / "ffmpeg"
     path.parent.mkdir()
-    path.write_text(f"#!{sys.executable}\nimport os, sys\ntarget = sys.argv[-1].removeprefix('file:')\n"
-                    + textwrap.dedent(body))
+    path.write_text(
+        f"#!{sys.executable}\nimport os, sys\ntarget = sys.argv[-1].removeprefix('file:')\n" + textwrap.dedent(body)
+    )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
 
@@ -510,8 +637,9 @@ def test_decoding_on_a_full_disk(song, tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr(decode.tempfile, "TemporaryFile", Full)
-    message = refused(song[0], "the disk is full; .* needs about 1 MB to be decoded; free some space or set TMPDIR",
-                      folder=tmp_path)
+    message = refused(
+        song[0], "the disk is full; .* needs about 1 MB to be decoded; free some space or set TMPDIR", folder=tmp_path
+    )
     assert message.startswith(str(tmp_path))
 
 
@@ -523,10 +651,12 @@ def test_ffmpeg_that_is_killed_while_it_decodes(song, tmp_path, monkeypatch):
 # -- writing
 
 
-@pytest.mark.parametrize(("codec", "channels"), [*(("flac", channels) for channels in range(1, 9)), ("wav", 1),
-                                                 ("wav", 3), ("wav", 6), ("wav", 9)])
+@pytest.mark.parametrize(
+    ("codec", "channels"),
+    [*(("flac", channels) for channels in range(1, 9)), ("wav", 1), ("wav", 3), ("wav", 6), ("wav", 9)],
+)
 def test_written_and_read_again(codec, channels, tmp_path, small_blocks):
-    tags = {"title": "x"} if channels % 2 else {}       # a wav with tags is written by ffmpeg, one without is not
+    tags = {"title": "x"} if channels % 2 else {}  # a wav with tags is written by ffmpeg, one without is not
     audio = tone(30_000, channels)
     path = tmp_path / f"a.{codec}"
     assert encode.encode(ArraySource(audio, RATE), path, codec, tags) == []
@@ -536,13 +666,21 @@ def test_written_and_read_again(codec, channels, tmp_path, small_blocks):
         np.testing.assert_array_equal(got, audio)
         np.testing.assert_array_equal(soundfile.read(path, dtype="float32", always_2d=True)[0], audio)
     else:
-        np.testing.assert_allclose(got, audio, atol=2**-24)        # half a step of 24 bits
+        np.testing.assert_allclose(got, audio, atol=2**-24)  # half a step of 24 bits
         assert soundfile.info(path).subtype == "PCM_24"
         np.testing.assert_array_equal(soundfile.read(path, dtype="float32", always_2d=True)[0], got)
 
 
-@pytest.mark.parametrize(("codec", "rate"), [("wav", 8000), ("wav", 192000), ("flac", 8000), ("flac", 192000),
-                                             *(("mp3", rate) for rate in (8000, 11025, 22050, 48000, 96000, 192000))])
+@pytest.mark.parametrize(
+    ("codec", "rate"),
+    [
+        ("wav", 8000),
+        ("wav", 192000),
+        ("flac", 8000),
+        ("flac", 192000),
+        *(("mp3", rate) for rate in (8000, 11025, 22050, 48000, 96000, 192000)),
+    ],
+)
 def test_rates_written(codec, rate, tmp_path):
     audio = tone(rate, 2, rate)
     path = tmp_path / f"a.{codec}"
@@ -563,7 +701,7 @@ def test_mp3_resampled_without_seams(rate, new_rate, tmp_path, small_blocks):
     audio = tone(2 * rate, 1, rate)
     notes = encode.encode(ArraySource(audio, rate), tmp_path / "a.mp3", "mp3")
     assert notes == [f"resampled from {rate} to {new_rate} Hz, as mp3 has no {rate} Hz"]
-    blocks = [audio[start:start + 3001] for start in range(0, len(audio), 3001)]
+    blocks = [audio[start : start + 3001] for start in range(0, len(audio), 3001)]
     joined = np.concatenate(list(encode._resampled(iter(blocks), rate, new_rate, 1)))
     whole = soxr.resample(audio, rate, new_rate)
     assert abs(len(joined) - len(whole)) <= 1
@@ -576,7 +714,7 @@ def test_mp3_resampled_without_seams(rate, new_rate, tmp_path, small_blocks):
 def test_mp3_of_more_channels_is_stereo(tmp_path):
     for channels in range(3, 9):
         loud = next(encode._mixed_down(iter([np.ones((10, channels))]), channels))
-        np.testing.assert_allclose(loud, 1.0, atol=1e-6)        # all at full scale is full scale
+        np.testing.assert_allclose(loud, 1.0, atol=1e-6)  # all at full scale is full scale
         if channels not in (3, 6):
             continue
         audio = np.zeros((RATE, channels), dtype=np.float32)
@@ -594,7 +732,7 @@ def test_mp3_is_the_song(song, tmp_path):
     got, recording = decoded(tmp_path / "a.mp3")
     assert got.shape == song[1].shape
     np.testing.assert_allclose(level(got), level(song[1]), rtol=0.01)
-    error = level(got - song[1]) / level(song[1])       # also tells that nothing was shifted
+    error = level(got - song[1]) / level(song[1])  # also tells that nothing was shifted
     assert (error < 0.15).all()
     assert (tmp_path / "a.mp3").stat().st_size == pytest.approx(2 * 40_000, rel=0.1)
 
@@ -617,9 +755,19 @@ def test_what_flac_cannot_hold(channels, rate, tmp_path):
 
 @pytest.mark.parametrize("codec", encode.FORMATS)
 def test_tags_are_kept(codec, song, tmp_path):
-    tags = {"title": "Zwölf = 12; \"ja\"", "ARTIST": "Émile 🎤", "album": "-A", "date": "1999", "track": "3/9",
-            "genre": "Rock", "comment": "first\nsecond", "encoder": "X 1.0", "replaygain_track_gain": "-3 dB",
-            "composer": " ", "copyright": "n\0ul"}
+    tags = {
+        "title": 'Zwölf = 12; "ja"',
+        "ARTIST": "Émile 🎤",
+        "album": "-A",
+        "date": "1999",
+        "track": "3/9",
+        "genre": "Rock",
+        "comment": "first\nsecond",
+        "encoder": "X 1.0",
+        "replaygain_track_gain": "-3 dB",
+        "composer": " ",
+        "copyright": "n\0ul",
+    }
     path = tmp_path / f"a.{codec}"
     assert encode.encode(ArraySource(song[1], RATE), path, codec, tags) == []
     read = decode.probe(path).tags
@@ -627,7 +775,7 @@ def test_tags_are_kept(codec, song, tmp_path):
         assert read[key] == {key.lower(): value for key, value in tags.items()}[key], key
     assert read["copyright"] == "nul"
     assert not {"composer", "replaygain_track_gain"} & set(read) and "X 1.0" not in read.values()
-    for other in {"flac", "mp3"} - {codec}:     # and from one format into the next
+    for other in {"flac", "mp3"} - {codec}:  # and from one format into the next
         encode.encode(ArraySource(song[1][:5000], RATE), tmp_path / f"b.{other}", other, read)
         assert decode.probe(tmp_path / f"b.{other}").tags["artist"] == "Émile 🎤"
 
@@ -640,7 +788,7 @@ def test_the_same_samples_give_the_same_bytes(codec, tags, song, tmp_path, monke
     encode.encode(ArraySource(song[1], RATE), tmp_path / "b", codec, dict(reversed(tags.items())))
     data = (tmp_path / "a").read_bytes()
     assert data == (tmp_path / "b").read_bytes()
-    assert b"Lavf5" not in data and b"Lavc5" not in data        # no version of ffmpeg
+    assert b"Lavf5" not in data and b"Lavc5" not in data  # no version of ffmpeg
 
 
 def test_a_wav_too_large_for_its_header(song, tmp_path, monkeypatch):
@@ -698,11 +846,14 @@ def test_what_is_not_written(tmp_path):
                 encode.encode(source, path, codec)
 
 
-@pytest.mark.parametrize("body", [
-    "open(target, 'wb').write(sys.stdin.buffer.read(100_000)); sys.exit('it broke')",
-    "open(target, 'wb').write(b'half'); print('it broke', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)",
-    "sys.stdin.buffer.read(); print('it broke', file=sys.stderr)",
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "open(target, 'wb').write(sys.stdin.buffer.read(100_000)); sys.exit('it broke')",
+        "open(target, 'wb').write(b'half'); print('it broke', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)",
+        "sys.stdin.buffer.read(); print('it broke', file=sys.stderr)",
+    ],
+)
 def test_ffmpeg_that_dies_midway(body, song, tmp_path, monkeypatch):
     fake_ffmpeg(tmp_path, monkeypatch, body)
     for codec in ("flac", "mp3"):
@@ -716,8 +867,11 @@ def test_ffmpeg_that_dies_midway(body, song, tmp_path, monkeypatch):
 
 
 def test_ffmpeg_that_ends_too_early(song, healthy, tmp_path, monkeypatch):
-    fake_ffmpeg(tmp_path, monkeypatch, f"sys.stdin.buffer.read(); import shutil; "
-                                       f"shutil.copy({str(healthy / 'short-plain.flac')!r}, target)")
+    fake_ffmpeg(
+        tmp_path,
+        monkeypatch,
+        f"sys.stdin.buffer.read(); import shutil; shutil.copy({str(healthy / 'short-plain.flac')!r}, target)",
+    )
     with pytest.raises(DataError, match=r"expected 2\.00 s, ffmpeg wrote 0\.02 s"):
         encode.encode(ArraySource(song[1], RATE), tmp_path / "a.flac", "flac")
     assert not (tmp_path / "a.flac").exists()
@@ -774,12 +928,17 @@ def test_memory_does_not_grow_with_the_song(song, tmp_path):
     used = []
     for seconds in (10, 100):
         ffmpeg("-stream_loop", "-1", "-i", song[0], "-t", seconds, "-c:a", "flac", tmp_path / "long.flac")
-        done = subprocess.run([sys.executable, "-c", MEMORY, tmp_path / "long.flac", tmp_path], check=True,
-                              capture_output=True, text=True, cwd=Path(decode.__file__).parent.parent)
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, tmp_path / "long.flac", tmp_path],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(decode.__file__).parent.parent,
+        )
         samples, memory = map(int, done.stdout.split())
         assert samples == seconds * RATE
         used.append(memory if sys.platform == "linux" else memory / 1024)
-    assert used[1] < used[0] + 8 * 1024         # KiB; the samples of the long one are 35 MB
+    assert used[1] < used[0] + 8 * 1024  # KiB; the samples of the long one are 35 MB
 
 
 # -- finding
@@ -787,8 +946,21 @@ def test_memory_does_not_grow_with_the_song(song, tmp_path):
 
 @pytest.fixture
 def music(tmp_path, monkeypatch):
-    names = ["b.mp3", "a.WAV", "notes.txt", "song [live].mp3", ".hidden.mp3", "album/2.flac", "album/1.flac",
-             "album/cover.jpg", "album/cd 2/x.opus", ".trash/gone.mp3", "empty/readme.md", "film.mkv", "odd.xyz"]
+    names = [
+        "b.mp3",
+        "a.WAV",
+        "notes.txt",
+        "song [live].mp3",
+        ".hidden.mp3",
+        "album/2.flac",
+        "album/1.flac",
+        "album/cover.jpg",
+        "album/cd 2/x.opus",
+        ".trash/gone.mp3",
+        "empty/readme.md",
+        "film.mkv",
+        "odd.xyz",
+    ]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -797,39 +969,48 @@ def music(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [
-    (["b.mp3"], ["b.mp3"]),
-    (["notes.txt"], ["notes.txt"]),                     # named, so meant; whether it sounds is told when it is opened
-    (["b.mp3", "a.WAV", "./b.mp3", "b.mp3"], ["a.WAV", "b.mp3"]),
-    (["album"], ["album/1.flac", "album/2.flac", "album/cd 2/x.opus"]),
-    (["album", "album/*.flac"], ["album/1.flac", "album/2.flac", "album/cd 2/x.opus"]),
-    (["*.mp3"], ["b.mp3", "song [live].mp3"]),
-    (["song [live].mp3"], ["song [live].mp3"]),
-    (["**/*.flac"], ["album/1.flac", "album/2.flac"]),
-    (["*.xyz"], ["odd.xyz"]),
-    (["[ab].*"], ["a.WAV", "b.mp3"]),
-    (["*"], ["a.WAV", "album/1.flac", "album/2.flac", "album/cd 2/x.opus", "b.mp3", "film.mkv", "song [live].mp3"]),
-    (["**"], ["a.WAV", "album/1.flac", "album/2.flac", "album/cd 2/x.opus", "b.mp3", "film.mkv", "song [live].mp3"]),
-    (["."], ["a.WAV", "album/1.flac", "album/2.flac", "album/cd 2/x.opus", "b.mp3", "film.mkv", "song [live].mp3"]),
-])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["b.mp3"], ["b.mp3"]),
+        (["notes.txt"], ["notes.txt"]),  # named, so meant; whether it sounds is told when it is opened
+        (["b.mp3", "a.WAV", "./b.mp3", "b.mp3"], ["a.WAV", "b.mp3"]),
+        (["album"], ["album/1.flac", "album/2.flac", "album/cd 2/x.opus"]),
+        (["album", "album/*.flac"], ["album/1.flac", "album/2.flac", "album/cd 2/x.opus"]),
+        (["*.mp3"], ["b.mp3", "song [live].mp3"]),
+        (["song [live].mp3"], ["song [live].mp3"]),
+        (["**/*.flac"], ["album/1.flac", "album/2.flac"]),
+        (["*.xyz"], ["odd.xyz"]),
+        (["[ab].*"], ["a.WAV", "b.mp3"]),
+        (["*"], ["a.WAV", "album/1.flac", "album/2.flac", "album/cd 2/x.opus", "b.mp3", "film.mkv", "song [live].mp3"]),
+        (
+            ["**"],
+            ["a.WAV", "album/1.flac", "album/2.flac", "album/cd 2/x.opus", "b.mp3", "film.mkv", "song [live].mp3"],
+        ),
+        (["."], ["a.WAV", "album/1.flac", "album/2.flac", "album/cd 2/x.opus", "b.mp3", "film.mkv", "song [live].mp3"]),
+    ],
+)
 def test_find(arguments, expected, music):
     assert [str(path) for path in find.find_recordings(arguments)] == expected
     absolute = find.find_recordings([music / argument for argument in arguments])
     assert [str(path.relative_to(music)) for path in absolute] == expected
 
 
-@pytest.mark.parametrize(("arguments", "match"), [
-    (["missing.mp3"], r"missing\.mp3: .*there is no such file"),
-    (["b.mp3", "missing.mp3"], r"missing\.mp3: .*there is no such file"),
-    (["broken.mp3"], "there is no such file"),
-    (["empty"], "empty: expected a folder of recordings, there is none in it"),
-    (["*.ogg"], r"\*\.ogg: .*the pattern matches none"),
-    (["empty/*"], r"empty/\*: .*the pattern matches none"),
-    (["nul\0"], "there is no such file"),
-    (["line\nbreak"], r"line\\nbreak: "),
-    ([""], "got an empty name"),
-    ([], "got none; name at least one"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["missing.mp3"], r"missing\.mp3: .*there is no such file"),
+        (["b.mp3", "missing.mp3"], r"missing\.mp3: .*there is no such file"),
+        (["broken.mp3"], "there is no such file"),
+        (["empty"], "empty: expected a folder of recordings, there is none in it"),
+        (["*.ogg"], r"\*\.ogg: .*the pattern matches none"),
+        (["empty/*"], r"empty/\*: .*the pattern matches none"),
+        (["nul\0"], "there is no such file"),
+        (["line\nbreak"], r"line\\nbreak: "),
+        ([""], "got an empty name"),
+        ([], "got none; name at least one"),
+    ],
+)
 def test_what_is_not_found(arguments, match, music):
     with pytest.raises(DataError, match=match) as caught:
         find.find_recordings(arguments)

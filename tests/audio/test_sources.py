@@ -29,7 +29,7 @@ def chunks(path):
     assert struct.unpack("<I", content[4:8])[0] == len(content) - 8
     found, place = {}, 12
     while place < len(content):
-        name, size = struct.unpack("<4sI", content[place:place + 8])
+        name, size = struct.unpack("<4sI", content[place : place + 8])
         found[name] = size
         place += 8 + size
     assert place == len(content)
@@ -44,7 +44,7 @@ def test_soundfile_reads_what_was_written(tmp_path, samples, channels):
     info = soundfile.info(tmp_path / "a.wav")
     assert (info.samplerate, info.frames, info.channels, info.subtype) == (22050, samples, channels, "FLOAT")
     back, _ = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)
-    np.testing.assert_array_equal(back, audio)      # beyond full scale too: nothing is clipped
+    np.testing.assert_array_equal(back, audio)  # beyond full scale too: nothing is clipped
     assert chunks(tmp_path / "a.wav") == {b"fmt ": 18, b"fact": 4, b"data": samples * channels * 4}
 
 
@@ -55,7 +55,7 @@ def test_blocks_are_written_one_after_another(tmp_path_factory, cuts, dtype):
     audio = noise(500).astype(dtype)
     with WavWriter(folder / "blocks.wav", RATE, 2) as writer:
         for part in np.split(audio, sorted(cuts)):
-            writer.write(part[:, ::-1][:, ::-1])    # not contiguous
+            writer.write(part[:, ::-1][:, ::-1])  # not contiguous
     write_wav(folder / "whole.wav", audio, RATE)
     assert (folder / "blocks.wav").read_bytes() == (folder / "whole.wav").read_bytes()
 
@@ -98,8 +98,9 @@ def wavs(tmp_path_factory):
 
 
 @FEW
-@given(subtype=st.sampled_from(["PCM_16", "PCM_24", "FLOAT"]), ends=st.tuples(st.integers(0, 1000),
-                                                                              st.integers(0, 1000)))
+@given(
+    subtype=st.sampled_from(["PCM_16", "PCM_24", "FLOAT"]), ends=st.tuples(st.integers(0, 1000), st.integers(0, 1000))
+)
 def test_any_block_is_that_part_of_the_whole(wavs, subtype, ends):
     start, stop = sorted(ends)
     source = WavSource(wavs / f"{subtype}.wav")
@@ -127,8 +128,8 @@ def test_a_file_cut_after_it_was_opened(tmp_path, keep):
     path = tmp_path / "a.wav"
     write_wav(path, noise(1000), RATE)
     source = WavSource(path)
-    path.write_bytes(path.read_bytes()[:int(len(path.read_bytes()) * keep)])
-    for start in (0, 995):          # across the cut, and behind it
+    path.write_bytes(path.read_bytes()[: int(len(path.read_bytes()) * keep)])
+    for start in (0, 995):  # across the cut, and behind it
         with pytest.raises(DataError, match=r"a\.wav: .*truncated; fetch it again"):
             source.read(start, 1000)
 
@@ -170,8 +171,10 @@ def test_the_sum_of_sources():
     np.testing.assert_allclose(total.read(7, 42), np.sum(parts, axis=0)[7:42], rtol=1e-6)
 
 
-@pytest.mark.parametrize("other", [ArraySource(np.zeros((59, 2)), RATE), ArraySource(np.zeros((60, 1)), RATE),
-                                   ArraySource(np.zeros((60, 2)), 48000)])
+@pytest.mark.parametrize(
+    "other",
+    [ArraySource(np.zeros((59, 2)), RATE), ArraySource(np.zeros((60, 1)), RATE), ArraySource(np.zeros((60, 2)), 48000)],
+)
 def test_sources_that_do_not_fit_are_not_summed(other):
     with pytest.raises(DataError, match=f"differ in rate, length or channels.*{other.rate}, {other.samples}"):
         SumSource([ArraySource(np.zeros((60, 2)), RATE), other])
@@ -210,9 +213,18 @@ def test_resample_to_the_same_rate_is_nothing():
     assert resample(audio, RATE, RATE) is audio
 
 
-@pytest.mark.parametrize(("start", "duration", "expected"), [
-    (0.0, None, (0, 1000)), (2.5, None, (250, 1000)), (2.5, 1.0, (250, 350)), (9.5, 5.0, (950, 1000)),
-    (10.0, None, (1000, 1000)), (30.0, 60.0, (1000, 1000)), (0.0, 0.004, (0, 0)), (0.006, 0.006, (1, 2)),
-])
+@pytest.mark.parametrize(
+    ("start", "duration", "expected"),
+    [
+        (0.0, None, (0, 1000)),
+        (2.5, None, (250, 1000)),
+        (2.5, 1.0, (250, 350)),
+        (9.5, 5.0, (950, 1000)),
+        (10.0, None, (1000, 1000)),
+        (30.0, 60.0, (1000, 1000)),
+        (0.0, 0.004, (0, 0)),
+        (0.006, 0.006, (1, 2)),
+    ],
+)
 def test_passage(start, duration, expected):
     assert passage(ArraySource(np.zeros(1000), 100), start, duration) == expected

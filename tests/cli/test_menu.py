@@ -32,9 +32,14 @@ class Terminal:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "svs.cli", *map(str, words)], stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
+            [sys.executable, "-m", "svs.cli", *map(str, words)],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=cwd,
             env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(REPOSITORY), "PROMPT_TOOLKIT_NO_CPR": "1"},
-            start_new_session=True)
+            start_new_session=True,
+        )
         os.close(slave)
         self.text, self._seen = "", 0
 
@@ -43,7 +48,7 @@ class Terminal:
             return True
         try:
             data = os.read(self.master, 65536)
-        except OSError:             # the other end is closed
+        except OSError:  # the other end is closed
             return False
         self.text += data.decode(errors="replace")
         return bool(data)
@@ -54,11 +59,11 @@ class Terminal:
     def answer(self, question, *keys, seconds=90):
         """Wait for a question, then press keys."""
         begun = time.monotonic()
-        while question not in self.shown()[self._seen:]:
+        while question not in self.shown()[self._seen :]:
             assert self._more(0.2) and time.monotonic() - begun < seconds, self.shown()
         self._seen = self.shown().rindex(question) + len(question)
         for key in keys:
-            time.sleep(0.15)        # a person is not faster
+            time.sleep(0.15)  # a person is not faster
             os.write(self.master, key.encode())
 
     def ended(self, seconds=120):
@@ -113,19 +118,34 @@ def printed_command(terminal):
 
 def test_a_track(place, home, tiny_set, terminal):
     menu = terminal("separate", "--project", home, "--no-picture", "-m", "mixture", cwd=place)
-    menu.answer("What shall be separated?", ENTER)                     # a test track
+    menu.answer("What shall be separated?", ENTER)  # a test track
     menu.answer("Track", ENTER)
-    menu.answer("Methods", ENTER)                                      # the flag's choice is ticked
+    menu.answer("Methods", ENTER)  # the flag's choice is ticked
     menu.answer("Start in seconds", ERASE, "0.5", ENTER)
     menu.answer("Duration in seconds", "1.25", ENTER)
     menu.answer("Folder of the results", ERASE, "my results", ENTER)
     assert menu.ended() == 0, menu.shown()
     track = tiny_set[1].split("test")[0].name
     words = printed_command(menu)
-    assert words == ["svs", "separate", "--track", track, "--method", "mixture", "--output", "my results",
-                     "--start", "0.5", "--duration", "1.25", "--project", str(home), "--no-picture"]
+    assert words == [
+        "svs",
+        "separate",
+        "--track",
+        track,
+        "--method",
+        "mixture",
+        "--output",
+        "my results",
+        "--start",
+        "0.5",
+        "--duration",
+        "1.25",
+        "--project",
+        str(home),
+        "--no-picture",
+    ]
     mixture, rate = read(tiny_set[0] / "test" / track / "mixture.wav")
-    whole(place / "my results" / track / "mixture", mixture[round(0.5 * rate):round(1.75 * rate)], rate)
+    whole(place / "my results" / track / "mixture", mixture[round(0.5 * rate) : round(1.75 * rate)], rate)
     assert "BSS Eval v4" in menu.shown()
     before = {name: (place / name).stat().st_mtime_ns for name in below(place) if "/mixture/" in name}
     ran = svs(*words[1:])
@@ -140,15 +160,25 @@ def test_a_recording_of_ones_own(place, home, terminal, monkeypatch):
     menu.answer("Path of the recording", "no such.wav", ENTER)
     menu.answer("there is no such file", ERASE, "it's a song.wav", ENTER)
     menu.answer("Methods", ENTER)
-    assert "oracle" not in menu.shown()                                # without the truth there is none
+    assert "oracle" not in menu.shown()  # without the truth there is none
     menu.answer("Start in seconds", ERASE)
-    menu.answer("for instance 30", "-1", ENTER, ERASE, "0", ENTER)     # there is no second -1
+    menu.answer("for instance 30", "-1", ENTER, ERASE, "0", ENTER)  # there is no second -1
     menu.answer("Duration in seconds", ENTER)
     menu.answer("Folder of the results", ENTER)
     assert menu.ended() == 0, menu.shown()
     words = printed_command(menu)
-    assert words == ["svs", "separate", "it's a song.wav", "--method", "hpss", "--output", "separated",
-                     "--project", str(home), "--no-picture"]
+    assert words == [
+        "svs",
+        "separate",
+        "it's a song.wav",
+        "--method",
+        "hpss",
+        "--output",
+        "separated",
+        "--project",
+        str(home),
+        "--no-picture",
+    ]
     whole(place / "separated" / "it's a song" / "hpss", music(1.0), 44100)
     assert "(was there already)" in svs(*words[1:]).err
 
@@ -203,4 +233,5 @@ def test_without_a_terminal_there_is_no_menu(place, home, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     ran = svs("separate", "--project", home)
     assert ran.code == 2 and ran.lines() == [
-        "error: name a song, a folder, or a --track; in a terminal `svs separate` shows a menu"]
+        "error: name a song, a folder, or a --track; in a terminal `svs separate` shows a menu"
+    ]

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import stempeg
 
+from svs import separators
 from svs.audio import decode, encode
 from svs.audio.sources import ArraySource
 from tests.helpers.command import (
@@ -58,6 +59,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def separate(home):
     """`svs separate`, quiet, without pictures and with the floor as its method, where nothing else is said."""
+
     def run(*words, picture=False, quiet=True, **environment):
         words = list(map(str, words))
         more = [*(["-q"] if quiet else []), *([] if picture else ["--no-picture"]), "--project", home, *NEAR]
@@ -104,8 +106,18 @@ def test_odd_recordings(kind, place, separate):
         assert kind != "silence" or not vocals.any()
 
 
-NAMES = ["with spaces", "it's \"quoted\"", "🎤 émoji 歌", "-dash", "--method", "$HOME `x` \\t %s {x}", "a.b.c",
-         "[live] *?", "歌" * 80, " edges "]
+NAMES = [
+    "with spaces",
+    'it\'s "quoted"',
+    "🎤 émoji 歌",
+    "-dash",
+    "--method",
+    "$HOME `x` \\t %s {x}",
+    "a.b.c",
+    "[live] *?",
+    "歌" * 80,
+    " edges ",
+]
 
 
 def test_odd_names(place, separate):
@@ -127,7 +139,7 @@ def test_an_odd_name_as_an_argument(name, place, separate):
     wav(place / name, music(0.3))
     ran = separate("-o", "out", "-m", "mixture", "--", name)
     assert (ran.code, ran.err) == (0, "")
-    folder = name if name == "...wav" else Path(name).stem      # not "..", which is another folder
+    folder = name if name == "...wav" else Path(name).stem  # not "..", which is another folder
     whole(place / "out" / folder / "mixture", music(0.3), RATE)
 
 
@@ -142,9 +154,18 @@ def test_a_name_that_is_no_utf8(place, separate):
 def test_every_format_in_one_go(place, separate):
     song = wav(place / "song.wav", music(1.0))
     video = ["-f", "lavfi", "-i", "testsrc=d=1:s=64x64:r=5"]
-    for name, options in {"a.mp3": [], "b.aac": [], "c.m4a": [], "d.flac": [], "e.ogg": ["-c:a", "libvorbis"],
-                          "f.opus": [], "g.mp4": [*video, "-map", "0:a", "-map", "1:v", "-shortest"],
-                          "h.wma": [], "i.aiff": [], "j.webm": ["-c:a", "libopus"]}.items():
+    for name, options in {
+        "a.mp3": [],
+        "b.aac": [],
+        "c.m4a": [],
+        "d.flac": [],
+        "e.ogg": ["-c:a", "libvorbis"],
+        "f.opus": [],
+        "g.mp4": [*video, "-map", "0:a", "-map", "1:v", "-shortest"],
+        "h.wma": [],
+        "i.aiff": [],
+        "j.webm": ["-c:a", "libopus"],
+    }.items():
         ffmpeg("-i", song, *options, place / "in" / name) if (place / "in").mkdir(exist_ok=True) is None else None
     ran = separate("in", "song.wav", "-o", "out")
     assert (ran.code, ran.err) == (0, "")
@@ -160,7 +181,12 @@ def test_files_folders_and_patterns(place, separate):
     ran = separate("one.wav", "more", "f*.wav", "./one.wav", "-o", "out")
     assert (ran.code, ran.err) == (0, "")
     assert sorted(path.name for path in (place / "out").iterdir()) == [
-        "cd - two.wav", "four", "more - two.wav", "one", "three"]
+        "cd - two.wav",
+        "four",
+        "more - two.wav",
+        "one",
+        "three",
+    ]
     # What is there now are results, and no songs that somebody would want taken apart.
     before = below(place)
     ran = separate(".", "-o", "out")
@@ -179,6 +205,7 @@ def test_a_passage_is_that_part_of_the_song(place, separate):
 
 
 # -- formats and tags
+
 
 def tags(path):
     done = subprocess.run(["ffprobe", "-v", "error", "-of", "json", "-show_format", path], capture_output=True)
@@ -217,6 +244,7 @@ def test_flac(place, separate):
 
 # -- what is there already
 
+
 def test_finished_results_are_skipped_unless_asked(place, separate):
     wav(place / "a.wav", music(0.4))
 
@@ -225,8 +253,11 @@ def test_finished_results_are_skipped_unless_asked(place, separate):
 
     ran = separate("a.wav", "-o", "out", "-m", "mixture", "-m", "hpss", quiet=False, picture=True)
     assert ran.code == 0 and "already" not in ran.err
-    assert set(below(place / "out")) == {f"a/{method}/{name}" for method in ("mixture", "hpss") for name in (
-        "vocals.wav", "accompaniment.wav", "spectrogram.png", "result.json")}
+    assert set(below(place / "out")) == {
+        f"a/{method}/{name}"
+        for method in ("mixture", "hpss")
+        for name in ("vocals.wav", "accompaniment.wav", "spectrogram.png", "result.json")
+    }
     before = stamps()
     ran = separate("a.wav", "-o", "out", "-m", "mixture,hpss", quiet=False, picture=True)
     assert ran.code == 0 and ran.err.count("(was there already)") == 2 and stamps() == before
@@ -236,10 +267,16 @@ def test_finished_results_are_skipped_unless_asked(place, separate):
     assert changed == {name for name in before if "/hpss/" in name}
 
 
-@pytest.mark.parametrize(("change", "named"), [
-    (["--start", "0.1"], "its start differs"), (["--duration", "0.1"], "its duration differs"),
-    (["-S", "separate.mixture.share=0.5"], "its options differs"), (["-f", "flac"], "its files differs"),
-    (["--reference", "a.wav"], "its song differs")])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (["--start", "0.1"], "its start differs"),
+        (["--duration", "0.1"], "its duration differs"),
+        (["-S", "separate.mixture.share=0.5"], "its options differs"),
+        (["-f", "flac"], "its files differs"),
+        (["--reference", "a.wav"], "its song differs"),
+    ],
+)
 def test_another_request_is_told_apart(change, named, place, separate):
     wav(place / "a.wav", music(0.4))
     assert separate("a.wav", "-o", "out").code == 0
@@ -258,6 +295,7 @@ def test_another_song_of_that_name(place, separate):
 
 # -- trouble
 
+
 def _text(place):
     (place / "a.mp3").write_text("no music\n" * 100)
 
@@ -266,12 +304,12 @@ def _truncated_mp3(place):
     wav(place / "whole.wav", music(4))
     ffmpeg("-i", place / "whole.wav", "-b:a", "128k", place / "whole.mp3")
     content = (place / "whole.mp3").read_bytes()
-    (place / "a.mp3").write_bytes(content[:len(content) // 2])
+    (place / "a.mp3").write_bytes(content[: len(content) // 2])
 
 
 def _truncated_wav(place):
     content = wav(place / "whole.wav", music(1)).read_bytes()
-    (place / "a.wav").write_bytes(content[:len(content) // 2])
+    (place / "a.wav").write_bytes(content[: len(content) // 2])
 
 
 def _broken_samples(value):
@@ -279,6 +317,7 @@ def _broken_samples(value):
         audio = music(0.5)
         audio[1000] = value
         wav(place / "a.wav", audio)
+
     return make
 
 
@@ -300,6 +339,7 @@ def _file_in_the_way(name):
         _song(place)
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("mine")
+
     return make
 
 
@@ -339,14 +379,22 @@ TROUBLE = {
     "a reference for two": (_two_songs, ["a.wav", "b.wav", "-r", "a.wav"], 2, "--reference goes with one song"),
     "a reference for a folder": (_two_songs, [".", "-r", "a.wav"], 2, r"--reference goes with one song; \. means 2"),
     "a missing reference": (_song, ["a.wav", "-r", "v.wav"], 3, r"v\.wav: .*there is no such file"),
-    "a reference of another song": (_long_reference, ["a.wav", "-r", "v.wav"], 3,
-                                    r"v\.wav: expected the vocals of the same recording, 0\.50 s, got 1\.00 s"),
+    "a reference of another song": (
+        _long_reference,
+        ["a.wav", "-r", "v.wav"],
+        3,
+        r"v\.wav: expected the vocals of the same recording, 0\.50 s, got 1\.00 s",
+    ),
     "an output that is a file": (_file_in_the_way("out"), ["a.wav"], 3, "out: expected a folder that can be written"),
     "an output below a file": (_file_in_the_way("x"), ["a.wav", "-o", "x/out"], 3, "x/out: expected a folder that can"),
     "a file where the song goes": (_file_in_the_way("out/a"), ["a.wav"], 3, "out/a/mixture: can't write it"),
     "a file where the method goes": (_file_in_the_way("out/a/mixture"), ["a.wav"], 3, "mixture: .*something else"),
-    "somebody's folder": (_file_in_the_way("out/a/mixture/diary.txt"), ["a.wav", "--overwrite"], 3,
-                          "out/a/mixture: expected a folder of svs's results or none"),
+    "somebody's folder": (
+        _file_in_the_way("out/a/mixture/diary.txt"),
+        ["a.wav", "--overwrite"],
+        3,
+        "out/a/mixture: expected a folder of svs's results or none",
+    ),
     "a track that is none": (None, ["--track", "xyz", "--musdb", "."], 3, "expected|no track"),
     "no song": (None, [], 2, "name a song, a folder, or a --track"),
 }
@@ -407,7 +455,7 @@ def disk(place):
 
 
 def test_a_disk_that_is_full(place, separate, disk):
-    wav(place / "a.wav", music(4))                      # 1.4 MB
+    wav(place / "a.wav", music(4))  # 1.4 MB
     full = disk("full", "-o", "size=3m")
     for words in (["-m", "mixture"], ["-m", "hpss"]):
         ran = separate("a.wav", "-o", full / "out", *words, picture=True)
@@ -473,16 +521,27 @@ def test_a_method_that_fails_on_a_song_does_not_stop_its_others(place, separate,
                 raise SVSError("hpss: its process ended before it answered: killed by signal 9")
             return super().vocals(mixture, rate, *others, **more)
 
-    monkeypatch.setitem(separators.methods(), "hpss", replace(separators.methods()["hpss"], build=lambda name, chosen, needs, settings: built.append(1) or Mortal(chosen)))
+    monkeypatch.setitem(
+        separators.methods(),
+        "hpss",
+        replace(
+            separators.methods()["hpss"], build=lambda name, chosen, needs, settings: built.append(1) or Mortal(chosen)
+        ),
+    )
     wav(place / "a.wav", music(0.3))
     wav(place / "b.wav", music(0.3, rate=22050), 22050)
     wav(place / "c.wav", music(0.3))
     ran = separate("a.wav", "b.wav", "c.wav", "-m", "hpss,mixture", "-o", "out")
     assert ran.code == 1
-    assert ran.lines() == ["error: b.wav: hpss: its process ended before it answered: killed by signal 9",
-                           "1 of 3 recordings failed"]
+    assert ran.lines() == [
+        "error: b.wav: hpss: its process ended before it answered: killed by signal 9",
+        "1 of 3 recordings failed",
+    ]
     assert {song: sorted(os.listdir(place / "out" / song)) for song in "abc"} == {
-        "a": ["hpss", "mixture"], "b": ["mixture"], "c": ["hpss", "mixture"]}
+        "a": ["hpss", "mixture"],
+        "b": ["mixture"],
+        "c": ["hpss", "mixture"],
+    }
     assert len(built) == 2
     whole(place / "out/b/mixture", music(0.3, rate=22050), 22050)
 
@@ -497,6 +556,7 @@ def test_what_is_in_the_way_of_one_method_does_not_stop_the_others(place, separa
 
 
 # -- the default
+
 
 def a_net(folder):
     """A folder that looks trained: what is chosen is asked before anything is loaded."""
@@ -513,8 +573,9 @@ def test_the_default_is_the_best_that_is_trained(place, tmp_path_factory, capsys
     home = project(tmp_path_factory.mktemp("project"))
     _song(place)
     words = ["separate", "a.wav", "-o", "out", "--no-picture", "--project", home]
-    assert_refused(svs(*words), "neither unet_separator nor cnn_separator is trained .*or name a method that needs no",
-                   5)
+    assert_refused(
+        svs(*words), "neither unet_separator nor cnn_separator is trained .*or name a method that needs no", 5
+    )
     for name in ("cnn_separator", "unet_separator"):
         a_net(home / "models" / name)
         ran = svs(*words)
@@ -541,8 +602,10 @@ USAGE = {
     "a missing option": (["compare"], "missing option '--against'; see `svs compare -h`"),
     "too many arguments": (["train", "a", "b", "SVS", "d"], "unexpected extra argument.*see `svs train -h`"),
     "a word for a number": (["separate", "a.wav", "--start", "x"], "'--start': expected a valid number"),
-    "a number out of range": (["separate", "a.wav", "--start", "-3"], "'--start': expected greater than or equal to 0|"
-                              "'--start': expected to be greater"),
+    "a number out of range": (
+        ["separate", "a.wav", "--start", "-3"],
+        "'--start': expected greater than or equal to 0|'--start': expected to be greater",
+    ),
     "a word for a count": (["extract", "a", "b", "many", "SVS"], "'ITERATIONS': expected a valid integer"),
     "an option without its value": (["separate", "a.wav", "-m"], "'-m' requires an argument; see `svs separate -h`"),
     "a value for a flag": (["separate", "a.wav", "--quiet=3"], "'--quiet' does not take a value"),
@@ -566,6 +629,7 @@ def test_help_is_no_error(words):
 
 # -- processes of their own
 
+
 def until(true, process, seconds=60):
     begun = time.monotonic()
     while not true():
@@ -577,13 +641,30 @@ def until(true, process, seconds=60):
 ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM,
-                                  pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-                                  pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "blow",
+    [
+        signal.SIGINT,
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run(blow, place, separate, home):
     wav(place / "a.wav", music(40))
-    words = ["separate", "-q", "a.wav", "-m", "mixture,repet_sim", "-o", "out", "--no-picture", "--project", home,
-             *NEAR]
+    words = [
+        "separate",
+        "-q",
+        "a.wav",
+        "-m",
+        "mixture,repet_sim",
+        "-o",
+        "out",
+        "--no-picture",
+        "--project",
+        home,
+        *NEAR,
+    ]
     process = started(*words, env={"TMPDIR": str(place)})
     until(lambda: list((place / "out").glob("a/.repet_sim.*/estimate.f32")), process)
     process.send_signal(blow)
@@ -611,18 +692,32 @@ def a_program_that_hangs(kind, place):
     if kind == "spleeter":
         weights = place / "models" / "weights" / "spleeter"
         weights.mkdir(parents=True)
-        for name, content in {"checkpoint": 'model_checkpoint_path: "model"', "model.index": "x",
-                              "model.data-00000-of-00001": "x"}.items():
+        for name, content in {
+            "checkpoint": 'model_checkpoint_path: "model"',
+            "model.index": "x",
+            "model.data-00000-of-00001": "x",
+        }.items():
             (weights / name).write_text(content)
-        sums = subprocess.run(["cksum"], input=(REPOSITORY / "requirements-spleeter.txt").read_bytes(),
-                              capture_output=True).stdout.decode()
+        sums = subprocess.run(
+            ["cksum"], input=(REPOSITORY / "requirements-spleeter.txt").read_bytes(), capture_output=True
+        ).stdout.decode()
         (place / "env" / "bin").mkdir(parents=True)
         (place / "env" / ".svs-complete").write_text(sums)
         program = place / "env" / "bin" / "python"
         program.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nprintf "svsA\\002\\000\\000\\000ok"\n{hang}\n')
         program.chmod(0o755)
-        return mark, ["-m", "spleeter", "-S", f"separate.spleeter.environment={place / 'env'}",
-                      "-S", f"methods.spleeter={weights}"], {}
+        return (
+            mark,
+            [
+                "-m",
+                "spleeter",
+                "-S",
+                f"separate.spleeter.environment={place / 'env'}",
+                "-S",
+                f"methods.spleeter={weights}",
+            ],
+            {},
+        )
     program = place / "bin" / "ffmpeg"
     program.parent.mkdir()
     which = "*.flac*" if kind == "an encoder" else "*f32le*"
@@ -640,9 +735,16 @@ def gone(number):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize(("command", "kind"), [
-    ("separate", "a decoder"), ("separate", "an encoder"), ("separate", "spleeter"), ("voice", "a decoder"),
-    ("vad", "a decoder")])
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("separate", "a decoder"),
+        ("separate", "an encoder"),
+        ("separate", "spleeter"),
+        ("voice", "a decoder"),
+        ("vad", "a decoder"),
+    ],
+)
 def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
     (place / "in").mkdir()
     wav(place / "in" / "a.wav", music(2))
@@ -657,10 +759,31 @@ def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
         from svs.networks import archive
 
         net = networks.build("vad", 257, 25, 1, input_gain=100.0, seed=0)
-        archive.save(home / "models" / "vad", net, {"representation": {
-            "sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256, "width": 25}})
-    process = started(command, "-q", "in/a.wav", "-o", "out", "--no-picture", "--project", home, *words,
-                      env={"TMPDIR": str(temporary), **environment})
+        archive.save(
+            home / "models" / "vad",
+            net,
+            {
+                "representation": {
+                    "sample_rate": 22050,
+                    "frame_size": 512,
+                    "win_length": 512,
+                    "hop_length": 256,
+                    "width": 25,
+                }
+            },
+        )
+    process = started(
+        command,
+        "-q",
+        "in/a.wav",
+        "-o",
+        "out",
+        "--no-picture",
+        "--project",
+        home,
+        *words,
+        env={"TMPDIR": str(temporary), **environment},
+    )
     until(lambda: mark.exists() and mark.read_text().strip(), process)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
@@ -700,6 +823,7 @@ def test_pictures(place, separate):
 
 # -- with a reference
 
+
 def voice_and_song(place, seconds=3.0):
     voice, back = music(seconds), music(seconds, seed=1)[::-1]
     wav(place / "a.wav", voice + back)
@@ -715,8 +839,9 @@ def test_a_reference_gives_scores(place, separate):
     assert "a: BSS Eval v4" in table[1] and "3 frames" in table[1]
     assert table[2].split() == ["method", "target", "SDR", "ISR", "SIR", "SAR"]
     shown = {tuple(line.split()[:2]): float(line.split()[2]) for line in table[3:]}
-    assert list(shown) == [(method, target) for method in ("oracle_irm", "mixture")
-                           for target in ("vocals", "accompaniment")]
+    assert list(shown) == [
+        (method, target) for method in ("oracle_irm", "mixture") for target in ("vocals", "accompaniment")
+    ]
     assert shown["oracle_irm", "vocals"] > shown["mixture", "vocals"] + 3
     frames = pd.read_csv(place / "out/a/scores.csv")
     for (method, target), sdr in shown.items():
@@ -776,12 +901,13 @@ def test_a_track_of_the_test_set(tiny_set, place, separate):
     assert {"scores.csv", "scores.png", "oracle_ibm", "mixture"} == set(os.listdir(place / "out" / name))
     ran = separate("-t", name, "--musdb", folder, "-o", "passage", "--start", 1, "--duration", 1)
     assert ran.code == 0
-    whole(place / "passage" / name / "mixture", mixture[rate:2 * rate], rate)
+    whole(place / "passage" / name / "mixture", mixture[rate : 2 * rate], rate)
     assert_refused(separate("-t", "none", "--musdb", folder, "-o", "out"), "'none': expected one of .* found 0")
     assert_refused(separate("-t", name, "--musdb", folder, "-o", "out2", "--start", 9), "lasts 3.00 s")
 
 
 # -- chunks
+
 
 @pytest.fixture(scope="module")
 def real_song(tmp_path_factory):
@@ -791,11 +917,18 @@ def real_song(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("options", [
-    ["-m", "mixture"], ["-m", "hpss"], ["-m", "repet_sim"], ["-m", "knn_median"],
-    pytest.param(["-m", "hpss", "-S", "separate.hpss.variant=harmonic"], marks=pytest.mark.slow),
-    pytest.param(["-m", "repet_sim", "-S", "separate.repet_sim.variant=librosa"], marks=pytest.mark.slow)],
-    ids=lambda options: " ".join(options[1::2]))
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-m", "mixture"],
+        ["-m", "hpss"],
+        ["-m", "repet_sim"],
+        ["-m", "knn_median"],
+        pytest.param(["-m", "hpss", "-S", "separate.hpss.variant=harmonic"], marks=pytest.mark.slow),
+        pytest.param(["-m", "repet_sim", "-S", "separate.repet_sim.variant=librosa"], marks=pytest.mark.slow),
+    ],
+    ids=lambda options: " ".join(options[1::2]),
+)
 def test_no_seam(options, real_song, place, separate):
     """One chunk or many: the same audio.  (Similar frames are sought within 1.5 s, so that chunks differ.)"""
     near = ["-S", "separate.repet_sim.reach=1.5", "-S", "separate.knn_median.reach=1.5"]
@@ -809,15 +942,30 @@ def test_no_seam(options, real_song, place, separate):
 
 # -- the command line that stands for a request
 
+
 def test_the_command_of_a_request_asks_for_the_same(place, monkeypatch):
     from svs.cli import separate as cli_separate
 
     asked = []
     monkeypatch.setattr(cli_separate, "run", lambda request, *_: asked.append(request) or 0)
-    given = cli_separate.Request(songs=["-a b.wav", "it's.mp3", "~x"], tracks=["A - B"], methods=["hpss", "mixture"],
-                           output=Path("-out put"), start=1234.5678, duration=0.25, codec="flac", wiener=True,
-                           hpss=True, reference=Path("r.wav"), musdb=Path("m"), weights=Path("w"), overwrite=True,
-                           picture=False, project=Path("p"), overrides=["seed=3"])
+    given = cli_separate.Request(
+        songs=["-a b.wav", "it's.mp3", "~x"],
+        tracks=["A - B"],
+        methods=["hpss", "mixture"],
+        output=Path("-out put"),
+        start=1234.5678,
+        duration=0.25,
+        codec="flac",
+        wiener=True,
+        hpss=True,
+        reference=Path("r.wav"),
+        musdb=Path("m"),
+        weights=Path("w"),
+        overwrite=True,
+        picture=False,
+        project=Path("p"),
+        overrides=["seed=3"],
+    )
     for request in (given, cli_separate.Request(songs=["a.wav"]), cli_separate.Request(tracks=["x"])):
         words = shlex.split(request.command())
         assert words[:2] == ["svs", "separate"]

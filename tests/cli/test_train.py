@@ -26,7 +26,8 @@ from svs.errors import DataError, SettingsError
 from svs.evaluation import score, tables
 from svs.features import extraction, store
 from svs.runtime import files
-from svs.services import comparison, estimates
+from svs.separators import estimates
+from svs.services import comparison
 from tests.helpers import REPOSITORY
 
 SMALL = ["--frame_size", "512", "-H", "256", "-w", "512", "-sr", "22050", "-iw", "5", "-sp", "0.2", "-ow", "3"]
@@ -68,8 +69,12 @@ def home(tmp_path_factory) -> Path:
 def extracted(home, tiny_set, tmp_path_factory) -> tuple[Path, str]:
     """A small store, and what `svs extract` said."""
     out = tmp_path_factory.mktemp("stores") / "svs_16"
-    done = subprocess.run([sys.executable, "-m", "svs.cli", "extract", tiny_set[0], out, "16", "svs", *SMALL,
-                           "--project", home], cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "svs.cli", "extract", tiny_set[0], out, "16", "svs", *SMALL, "--project", home],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -83,22 +88,29 @@ def trained(home, extracted) -> Path:
 
 
 def test_help_is_instant_and_says_every_option():
-    code = ("import sys; from svs.cli import main\n"
-            f"assert not {HEAVY!r} & set(sys.modules), {HEAVY!r} & set(sys.modules)\n"
-            "sys.argv = ['svs', '--help']; main()")
+    code = (
+        "import sys; from svs.cli import main\n"
+        f"assert not {HEAVY!r} & set(sys.modules), {HEAVY!r} & set(sys.modules)\n"
+        "sys.argv = ['svs', '--help']; main()"
+    )
     begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun < 5         # 0.4 s on a machine that does nothing else
+    assert time.monotonic() - begun < 5  # 0.4 s on a machine that does nothing else
     for command in ("extract", "train", "score", "methods", "doctor"):
         assert command in done.stdout
 
 
-@pytest.mark.parametrize(("command", "words"), [
-    ("extract", ["-f", "-H", "-w", "-sr", "-iw", "-sp", "-ow", "-q", "-v", "-h", "ITERATIONS", "MODE"]),
-    ("train", ["-e", "-b", "-q", "--init", "--network", "NAME", "STORE", "MODE"]),
-    ("score", ["--musdb", "--protocol", "--tracks", "--estimates", "METHOD"]),
-    ("methods", ["--weights"]), ("doctor", ["--full", "--json"])])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("extract", ["-f", "-H", "-w", "-sr", "-iw", "-sp", "-ow", "-q", "-v", "-h", "ITERATIONS", "MODE"]),
+        ("train", ["-e", "-b", "-q", "--init", "--network", "NAME", "STORE", "MODE"]),
+        ("score", ["--musdb", "--protocol", "--tracks", "--estimates", "METHOD"]),
+        ("methods", ["--weights"]),
+        ("doctor", ["--full", "--json"]),
+    ],
+)
 def test_the_options_of_the_seed(command, words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert call(command, "-h") == 0
@@ -118,8 +130,14 @@ def test_extract_says_what_the_seed_says(extracted):
 
 def test_extract_writes_what_the_stage_writes(extracted, tiny_set, settings, tmp_path):
     folder, manifest = tiny_set
-    wanted = settings.extract.model_copy(update={"modes": ("SVS",), "svs": settings.extract.masks.model_copy(update={
-        "sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256, "width": 5})})
+    wanted = settings.extract.model_copy(
+        update={
+            "modes": ("SVS",),
+            "svs": settings.extract.masks.model_copy(
+                update={"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256, "width": 5}
+            ),
+        }
+    )
     extraction.extract(Dataset(folder, manifest), wanted, tmp_path / "store", files.Scratch(tmp_path, "work", "1"))
     ours, theirs = (store.Spectrograms(path / "masks") for path in (extracted[0], tmp_path / "store"))
     assert ours.representation == theirs.representation
@@ -130,19 +148,23 @@ def test_extract_writes_what_the_stage_writes(extracted, tiny_set, settings, tmp
                 np.testing.assert_array_equal(ours.array(run_of.track, name)[:], theirs.array(run_of.track, name)[:])
 
 
-@pytest.mark.parametrize(("words", "code", "said"), [
-    (["10", "NOPE"], 2, "mode NOPE: expected one of SVS, DAE, VAD, MIX"),
-    (["10", "MIX", "-f", "512", "-sp", "1"], 2, "--start-point, --frame-size: mode MIX keeps whole stems"),
-    (["10", "MIX", "-ow", "1"], 2, "--label-width: mode MIX"), (["10", "MIX", "-sr", "1"], 2, "sample_rate"),
-    (["0", "SVS"], 2, ""),
-    (["10", "SVS", "-iw", "4"], 2, "even"),
-    (["10", "SVS", "-iw", "5", "-ow", "7"], 2, "--label-width 7"),
-    (["10", "SVS", "-ow", "2"], 2, "--label-width 2"),
-    (["10", "VAD", "-ow", "1"], 2, "--label-width"),
-    (["10", "SVS", "-H", "5000"], 2, "hop_length 5000"),
-    (["10", "SVS", "-sr", "1"], 2, "sample_rate"),
-    (["10", "SVS", "-S", "extract.nope=1"], 2, "extract.nope"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["10", "NOPE"], 2, "mode NOPE: expected one of SVS, DAE, VAD, MIX"),
+        (["10", "MIX", "-f", "512", "-sp", "1"], 2, "--start-point, --frame-size: mode MIX keeps whole stems"),
+        (["10", "MIX", "-ow", "1"], 2, "--label-width: mode MIX"),
+        (["10", "MIX", "-sr", "1"], 2, "sample_rate"),
+        (["0", "SVS"], 2, ""),
+        (["10", "SVS", "-iw", "4"], 2, "even"),
+        (["10", "SVS", "-iw", "5", "-ow", "7"], 2, "--label-width 7"),
+        (["10", "SVS", "-ow", "2"], 2, "--label-width 2"),
+        (["10", "VAD", "-ow", "1"], 2, "--label-width"),
+        (["10", "SVS", "-H", "5000"], 2, "hop_length 5000"),
+        (["10", "SVS", "-sr", "1"], 2, "sample_rate"),
+        (["10", "SVS", "-S", "extract.nope=1"], 2, "extract.nope"),
+    ],
+)
 def test_extract_refuses_the_impossible(words, code, said, tiny_set, home, tmp_path, capsys):
     assert call("extract", tiny_set[0], tmp_path / "store", *words, "--project", home) == code
     error = capsys.readouterr().err
@@ -177,18 +199,35 @@ def test_training_data_of_the_other_modes(tiny_set, home, tmp_path, capsys):
     assert store.kept(tmp_path / "vad" / "vad").start_point == 0.0
 
 
-@pytest.mark.parametrize(("given", "name", "mode", "label", "network"), [
-    (None, "CNN_separator", "SVS", None, "cnn_separator"), (None, "mine", "SVS", 1, "cnn_separator"),
-    (None, "mine", "SVS", 9, "cnn_deep_separator"), (None, "mine", "DAE", 9, "cnn_deep_separator"),
-    (None, "mine", "VAD", None, "vad"), ("cnn_separator", "mine", "SVS", 9, "cnn_separator"),
-    (None, "cnn_deep_separator", "SVS", 1, "cnn_deep_separator"), (None, "mine", "MIX", None, "unet_separator")])
+@pytest.mark.parametrize(
+    ("given", "name", "mode", "label", "network"),
+    [
+        (None, "CNN_separator", "SVS", None, "cnn_separator"),
+        (None, "mine", "SVS", 1, "cnn_separator"),
+        (None, "mine", "SVS", 9, "cnn_deep_separator"),
+        (None, "mine", "DAE", 9, "cnn_deep_separator"),
+        (None, "mine", "VAD", None, "vad"),
+        ("cnn_separator", "mine", "SVS", 9, "cnn_separator"),
+        (None, "cnn_deep_separator", "SVS", 1, "cnn_deep_separator"),
+        (None, "mine", "MIX", None, "unet_separator"),
+    ],
+)
 def test_which_network(given, name, mode, label, network):
     assert cli_train._network(given, name, mode, label) == network
 
 
-@pytest.mark.parametrize(("given", "name", "mode"), [("nope", "a", "SVS"), ("vad", "a", "SVS"), (None, "vad", "SVS"),
-                                                    ("cnn_separator", "a", "VAD"), ("unet_separator", "a", "SVS"),
-                                                    ("cnn_separator", "a", "MIX"), (None, "vad", "MIX")])
+@pytest.mark.parametrize(
+    ("given", "name", "mode"),
+    [
+        ("nope", "a", "SVS"),
+        ("vad", "a", "SVS"),
+        (None, "vad", "SVS"),
+        ("cnn_separator", "a", "VAD"),
+        ("unet_separator", "a", "SVS"),
+        ("cnn_separator", "a", "MIX"),
+        (None, "vad", "MIX"),
+    ],
+)
 def test_which_network_not(given, name, mode):
     with pytest.raises(SettingsError):
         cli_train._network(given, name, mode, 1)
@@ -196,16 +235,27 @@ def test_which_network_not(given, name, mode):
 
 # -- mode MIX
 
-SMALL_NET = {"frames": 32, "representation.frame_size": 1024, "representation.win_length": 1024,
-             "representation.hop_length": 512, "network.channels": 6, "network.growth": 2, "network.levels": 2}
+SMALL_NET = {
+    "frames": 32,
+    "representation.frame_size": 1024,
+    "representation.win_length": 1024,
+    "representation.hop_length": 512,
+    "network.channels": 6,
+    "network.growth": 2,
+    "network.levels": 2,
+}
 SMALL_MIX = [word for key, value in SMALL_NET.items() for word in ("-S", f"train.unet_separator.{key}={value}")]
 
 
 @pytest.fixture(scope="module")
 def stems(home, tiny_set, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("stems") / "mix"
-    done = subprocess.run([sys.executable, "-m", "svs.cli", "extract", tiny_set[0], out, "5", "mix", "--project", home],
-                          cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "svs.cli", "extract", tiny_set[0], out, "5", "mix", "--project", home],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "the stems of 2 training songs at 44100 Hz (mode MIX)" in done.stdout
     assert "5 sets of 2 mixtures in every epoch, and 1 other songs as they are for validation" in done.stdout
@@ -231,7 +281,7 @@ def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path
 
     (tmp_path / "home").mkdir()
     home = new_project(tmp_path / "home")
-    begun = {"epochs": 2, "batch_size": 4, "mixes": 12}      # five sets of two, in whole batches
+    begun = {"epochs": 2, "batch_size": 4, "mixes": 12}  # five sets of two, in whole batches
     words = ["train", "unet_separator", stems, "MIX", "-e", 2, "-b", 4, *SMALL_MIX, "--project", home]
     assert call(*words) == 0
     said = capsys.readouterr().out
@@ -241,8 +291,9 @@ def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path
     assert sorted(os.listdir(out)) == ["curve.csv", "metrics.json", "model.json", "model.keras"]
 
     options = project_options(home, SMALL_MIX[1::2], begun)
-    model, card = train_on_mixes("unet_separator", stems / "stems", options, settings.seed,
-                                 files.Scratch(tmp_path, "work", "1"))
+    model, card = train_on_mixes(
+        "unet_separator", stems / "stems", options, settings.seed, files.Scratch(tmp_path, "work", "1")
+    )
     archive.save(tmp_path / "stage", model, card)
     for name in ("model.keras", "model.json"):
         assert (out / name).read_bytes() == (tmp_path / "stage" / name).read_bytes()
@@ -260,11 +311,16 @@ def project_options(home, overrides, more):
     return networks.training("unet_separator", project.find_project(home, given).settings)
 
 
-@pytest.mark.parametrize(("words", "code", "said"), [
-    (["--mixes", "3", "-b", "2"], 2, "mixes 3: expected a multiple of the batch_size, 2"),
-    (["-ow", "1"], 2, "--label-width: mode MIX"), (["--init", "x"], 2, "--init: mode MIX"),
-    (["-n", "cnn_separator"], 2, "can't be trained in mode MIX, which has unet_separator"),
-    (["-S", "train.unet_separator.frames=4000"], 3, "as long as a passage")])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--mixes", "3", "-b", "2"], 2, "mixes 3: expected a multiple of the batch_size, 2"),
+        (["-ow", "1"], 2, "--label-width: mode MIX"),
+        (["--init", "x"], 2, "--init: mode MIX"),
+        (["-n", "cnn_separator"], 2, "can't be trained in mode MIX, which has unet_separator"),
+        (["-S", "train.unet_separator.frames=4000"], 3, "as long as a passage"),
+    ],
+)
 def test_training_on_mixtures_refuses_the_impossible(words, code, said, stems, home, tmp_path, capsys):
     assert call("train", "mine", stems, "MIX", "-o", tmp_path / "m", "--project", home, "-q", *words) == code
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
@@ -281,25 +337,35 @@ def test_the_other_modes_have_no_mixtures(extracted, stems, home, tmp_path, caps
 
 def test_an_option_wins_over_set_over_the_store_over_params(extracted, home, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(cli_train, "_train", lambda network, group, mode, training, seed, *rest: seen.append(
-        (network, training, seed)) or {"val_loss": 0.0, "best_epoch": 1, "epochs": 1})
+    monkeypatch.setattr(
+        cli_train,
+        "_train",
+        lambda network, group, mode, training, seed, *rest: (
+            seen.append((network, training, seed)) or {"val_loss": 0.0, "best_epoch": 1, "epochs": 1}
+        ),
+    )
 
     def train(*words):
         assert call("train", "mine", extracted[0], "SVS", "-o", tmp_path / "m", "--project", home, "-q", *words) == 0
         return seen[-1]
 
     network, training, seed = train()
-    assert network == "cnn_deep_separator"             # its label is 3 frames wide
+    assert network == "cnn_deep_separator"  # its label is 3 frames wide
     assert (training.excerpts.per_track, training.excerpts.valid_per_track) == (16, 3)
     assert (training.excerpts.start_point, training.label_width) == (0.2, 3)
-    assert (training.epochs, seed) == (6, 20)          # the profile's
+    assert (training.epochs, seed) == (6, 20)  # the profile's
     changed = ["-S", "train.cnn_deep_separator.excerpts.per_track=5", "-S", "train.cnn_deep_separator.epochs=4"]
     assert train(*changed)[1].excerpts.per_track == 5
     assert train(*changed)[1].epochs == 4
     assert train(*changed, "-e", 3)[1].epochs == 3
     network, training, seed = train("-b", 7, "-ow", 1, "--learning-rate", 0.25, "--seed", 3)
-    assert (network, training.batch_size, training.label_width, training.learning_rate, seed) == \
-        ("cnn_separator", 7, 1, 0.25, 3)
+    assert (network, training.batch_size, training.label_width, training.learning_rate, seed) == (
+        "cnn_separator",
+        7,
+        1,
+        0.25,
+        3,
+    )
 
 
 def test_overrides_win_over_the_profile(home):
@@ -311,17 +377,20 @@ def test_overrides_win_over_the_profile(home):
         project.find_project(home, ["profile=nope"])
 
 
-@pytest.mark.parametrize(("words", "code", "said"), [
-    (["a", "STORE", "NOPE"], 2, "mode NOPE"),
-    (["a", "STORE", "DAE"], 3, "it was made for SVS"),
-    (["a", "STORE", "VAD"], 3, "svs extract DATA OUT ITERATIONS VAD"),
-    (["a", "nowhere", "SVS"], 3, "found none"),
-    (["a/b", "STORE", "SVS"], 2, "--output"),
-    (["a", "STORE", "SVS", "-n", "nope"], 2, "no such network"),
-    (["a", "STORE", "SVS", "-ow", "7"], 2, "--label-width 7"),
-    (["a", "STORE", "SVS", "--init", "nowhere"], 5, "model.keras"),
-    (["a", "STORE", "SVS", "--learning-rate", "7"], 2, "learning_rate"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["a", "STORE", "NOPE"], 2, "mode NOPE"),
+        (["a", "STORE", "DAE"], 3, "it was made for SVS"),
+        (["a", "STORE", "VAD"], 3, "svs extract DATA OUT ITERATIONS VAD"),
+        (["a", "nowhere", "SVS"], 3, "found none"),
+        (["a/b", "STORE", "SVS"], 2, "--output"),
+        (["a", "STORE", "SVS", "-n", "nope"], 2, "no such network"),
+        (["a", "STORE", "SVS", "-ow", "7"], 2, "--label-width 7"),
+        (["a", "STORE", "SVS", "--init", "nowhere"], 5, "model.keras"),
+        (["a", "STORE", "SVS", "--learning-rate", "7"], 2, "learning_rate"),
+    ],
+)
 def test_train_refuses_the_impossible(words, code, said, extracted, home, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = [extracted[0] if word == "STORE" else word for word in words]
@@ -340,8 +409,21 @@ def test_train_leaves_a_model_that_separates(trained, extracted, home, tiny_set,
     # A second time: refused, and what is there stays.
     assert call("train", "CNN_separator", extracted[0], "SVS", "--project", home) == 3
     capsys.readouterr()
-    assert call("score", "cnn_separator", "--musdb", tiny_set[0], "-o", tmp_path / "out", "--project", home,
-                "-S", f"methods.cnn_separator={trained}") == 0
+    assert (
+        call(
+            "score",
+            "cnn_separator",
+            "--musdb",
+            tiny_set[0],
+            "-o",
+            tmp_path / "out",
+            "--project",
+            home,
+            "-S",
+            f"methods.cnn_separator={trained}",
+        )
+        == 0
+    )
     assert "cnn_separator" in capsys.readouterr().out
     with Dataset(*tiny_set).open(tiny_set[1].split("test")[0], ("mixture",)) as sources:
         mixture = sources["mixture"].read(0, sources["mixture"].samples)
@@ -359,11 +441,37 @@ def test_train_from_an_autoencoder(tiny_set, home, tmp_path, capsys):
     once = ["-e", 1, "-b", 4, "--project", home]
     assert call("train", "ae", tmp_path / "ae", "DAE", *once, "-o", tmp_path / "m" / "ae") == 0
     assert "--init" in capsys.readouterr().out
-    assert call("train", "deep", tmp_path / "svs", "SVS", *once, "-o", tmp_path / "m" / "deep", "--init",
-                tmp_path / "m" / "ae") == 0
+    assert (
+        call(
+            "train",
+            "deep",
+            tmp_path / "svs",
+            "SVS",
+            *once,
+            "-o",
+            tmp_path / "m" / "deep",
+            "--init",
+            tmp_path / "m" / "ae",
+        )
+        == 0
+    )
     # Of another shape: refused, and nothing appears.
-    assert call("train", "flat", tmp_path / "svs", "SVS", *once, "-n", "cnn_separator", "-o", tmp_path / "m" / "flat",
-                "--init", tmp_path / "m" / "ae") == 5
+    assert (
+        call(
+            "train",
+            "flat",
+            tmp_path / "svs",
+            "SVS",
+            *once,
+            "-n",
+            "cnn_separator",
+            "-o",
+            tmp_path / "m" / "flat",
+            "--init",
+            tmp_path / "m" / "ae",
+        )
+        == 5
+    )
     assert not (tmp_path / "m" / "flat").exists()
 
 
@@ -376,8 +484,9 @@ def test_score_is_what_the_stages_compute(tiny_set, home, tmp_path, capsys):
     data = Dataset(folder, manifest)
     parameters = project.find_project(home, ["score.passage.start=0.5", "score.passage.duration=2"]).settings
     separator = separators.build("mixture", parameters)
-    estimates.separate_all(data, separator, parameters.separate.common.chunk, tmp_path / "theirs",
-                           files.Scratch(tmp_path, "work", "1"))
+    estimates.separate_all(
+        data, separator, parameters.separate.common.chunk, tmp_path / "theirs", files.Scratch(tmp_path, "work", "1")
+    )
     score.score_method(data, tmp_path / "theirs", parameters.score, tmp_path / "scores" / "mixture", "mixture")
     table = tables.gather(tmp_path / "scores", ["mixture"], "bsseval")
     tables.write_table(tmp_path / "scores.csv", table)
@@ -445,14 +554,19 @@ def test_estimates_of_others(tiny_set, home, tmp_path, capsys):
     assert "expected estimates that svs made" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "code", "said"), [
-    ([], 2, "name one method"), (["nope"], 2, "no such method"),
-    (["mixture", "--protocol", "nope"], 2, "expected one of bsseval, seed"),
-    (["mixture", "--musdb", "nowhere"], 3, "there is no such folder"),
-    (["--estimates", "nowhere"], 3, "museval's layout"),
-    (["mixture", "-t", "nope"], 3, "found 0"), (["mixture", "-t", "7"], 3, "expected 1 to 1"),
-    (["mixture", "--start", "500"], 3, "choose an earlier"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "name one method"),
+        (["nope"], 2, "no such method"),
+        (["mixture", "--protocol", "nope"], 2, "expected one of bsseval, seed"),
+        (["mixture", "--musdb", "nowhere"], 3, "there is no such folder"),
+        (["--estimates", "nowhere"], 3, "museval's layout"),
+        (["mixture", "-t", "nope"], 3, "found 0"),
+        (["mixture", "-t", "7"], 3, "expected 1 to 1"),
+        (["mixture", "--start", "500"], 3, "choose an earlier"),
+    ],
+)
 def test_score_refuses_the_impossible(words, code, said, tiny_set, home, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = words if "--musdb" in words else [*words, "--musdb", tiny_set[0]]
@@ -489,14 +603,37 @@ def test_methods_are_listed_with_what_they_wait_for(home, tmp_path, capsys, monk
 
 
 def _training(extracted: Path, home: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "svs.cli", "train", "killed", str(extracted), "SVS", "-n", "cnn_separator", "-e", "8",
-            "-b", "4", "-o", str(out), "--project", str(home)]
+    return [
+        sys.executable,
+        "-m",
+        "svs.cli",
+        "train",
+        "killed",
+        str(extracted),
+        "SVS",
+        "-n",
+        "cnn_separator",
+        "-e",
+        "8",
+        "-b",
+        "4",
+        "-o",
+        str(out),
+        "--project",
+        str(home),
+    ]
 
 
 def _begun(command: list[str], out: Path, how: signal.Signals) -> subprocess.Popen:
     """Start a training and end it after its first epoch."""
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     deadline = time.monotonic() + 240
     while not list(out.parent.glob(f".{out.name}.partial/*/state.npz")):
         assert process.poll() is None, process.stderr.read()
@@ -535,8 +672,19 @@ def test_a_training_that_was_ended_goes_on(how, whole, extracted, home, tmp_path
 
 @pytest.mark.slow
 def test_an_extraction_that_was_killed_goes_on(extracted, home, tiny_set, tmp_path):
-    command = [sys.executable, "-m", "svs.cli", "extract", tiny_set[0], tmp_path / "store", "16", "SVS", *SMALL,
-               "--project", home]
+    command = [
+        sys.executable,
+        "-m",
+        "svs.cli",
+        "extract",
+        tiny_set[0],
+        tmp_path / "store",
+        "16",
+        "SVS",
+        *SMALL,
+        "--project",
+        home,
+    ]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
     while not list(tmp_path.glob(".store.partial/*/tracks/*/runs.npz")):

@@ -42,10 +42,11 @@ def noisy(seconds, channels, rate):
     return (audio + np.random.default_rng(0).normal(0, 0.05, audio.shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("rate, channels", [
-    (8000, 1), (16000, 2), (44100, 1), pytest.param(192000, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "rate, channels", [(8000, 1), (16000, 2), (44100, 1), pytest.param(192000, 2, marks=pytest.mark.slow)]
+)
 def test_a_voice(rate, channels, place, home):
-    recording = noisy(3.0, channels, rate)      # what repeats lies a second apart at least
+    recording = noisy(3.0, channels, rate)  # what repeats lies a second apart at least
     wav(place / "a talk.wav", recording, rate)
     ran = svs("voice", "a talk.wav", "-q", "--project", home, "-S", "separate.repet_sim.reach=5")
     assert (ran.code, ran.err) == (0, "")
@@ -58,12 +59,38 @@ def test_a_voice(rate, channels, place, home):
 
 def test_breath_in_another_format(place, home):
     wav(place / "a.wav", noisy(1.0, 1, 8000), 8000)
-    ran = svs("respiratory", "a.wav", "-q", "-o", "out", "-f", "flac", "--no-picture", "--project", home,
-              "-S", "separate.repet_sim.reach=5")
+    ran = svs(
+        "respiratory",
+        "a.wav",
+        "-q",
+        "-o",
+        "out",
+        "-f",
+        "flac",
+        "--no-picture",
+        "--project",
+        home,
+        "-S",
+        "separate.repet_sim.reach=5",
+    )
     assert (ran.code, ran.err) == (0, "")
     assert sorted(os.listdir("out/a/repet_sim")) == ["enhanced.flac", "residual.flac", "result.json"]
-    assert svs("respiratory", "a.wav", "-o", "out", "-f", "flac", "--no-picture", "--project", home,
-               "-S", "separate.repet_sim.reach=5").err.count("was there already") == 1
+    assert (
+        svs(
+            "respiratory",
+            "a.wav",
+            "-o",
+            "out",
+            "-f",
+            "flac",
+            "--no-picture",
+            "--project",
+            home,
+            "-S",
+            "separate.repet_sim.reach=5",
+        ).err.count("was there already")
+        == 1
+    )
 
 
 def test_the_speech_model_is_the_one_asked_for(place, home, monkeypatch):
@@ -72,9 +99,13 @@ def test_the_speech_model_is_the_one_asked_for(place, home, monkeypatch):
     from svs.separators.mixture import Mixture
 
     asked = []
-    monkeypatch.setattr(separators, "build",
-                        lambda name, settings, home: asked.append((name, separators.options("openunmix", settings).model)) or
-                        Mixture(0.5))
+    monkeypatch.setattr(
+        separators,
+        "build",
+        lambda name, settings, home: (
+            asked.append((name, separators.options("openunmix", settings).model)) or Mixture(0.5)
+        ),
+    )
     monkeypatch.setattr(separators, "needs", lambda name, settings: "params.yaml")
     wav(place / "a.wav", noisy(0.5, 1, 16000), 16000)
     assert svs("voice", "a.wav", "-q", "-m", "openunmix", "-m", "repet_sim", "--project", home).code == 0
@@ -82,9 +113,14 @@ def test_the_speech_model_is_the_one_asked_for(place, home, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["voice", "respiratory"])
-@pytest.mark.parametrize("words, match", [
-    (["a.wav", "-m", "hpss"], "hpss: `svs {mode}` has the methods repet_sim and openunmix"),
-    (["b.wav"], "b.wav: .*there is no such file"), (["zero.wav"], "zero.wav: .*the file is empty")])
+@pytest.mark.parametrize(
+    "words, match",
+    [
+        (["a.wav", "-m", "hpss"], "hpss: `svs {mode}` has the methods repet_sim and openunmix"),
+        (["b.wav"], "b.wav: .*there is no such file"),
+        (["zero.wav"], "zero.wav: .*the file is empty"),
+    ],
+)
 def test_trouble(mode, words, match, place, home):
     wav(place / "a.wav", noisy(0.5, 1, 8000), 8000)
     (place / "zero.wav").touch()
@@ -95,6 +131,7 @@ def test_trouble(mode, words, match, place, home):
 
 
 # -- where somebody sings
+
 
 def segments(folder):
     with open(folder / "segments.csv") as file:
@@ -117,8 +154,12 @@ def test_the_threshold(place, home):
     wav(place / "a.wav", music(3.0))
     sung = {}
     for threshold in (0.0, 0.5, 1.0):
-        assert svs("vad", "a.wav", "-q", "-o", str(threshold), "--threshold", threshold, "--no-picture",
-                   "--project", home).code == 0
+        assert (
+            svs(
+                "vad", "a.wav", "-q", "-o", str(threshold), "--threshold", threshold, "--no-picture", "--project", home
+            ).code
+            == 0
+        )
         assert sorted(os.listdir(place / str(threshold) / "a")) == ["segments.csv", "vad.json"]
         sung[threshold] = sum(row["end"] - row["start"] for row in segments(place / str(threshold) / "a"))
     assert sung[0.0] == pytest.approx(3.0) and sung[0.0] >= sung[0.5] >= sung[1.0] == 0

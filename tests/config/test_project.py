@@ -59,11 +59,22 @@ def test_no_project(name, tmp_path, monkeypatch):
 
 
 def test_overrides(home):
-    came = find_project(home, ["separate.mixture.share=0.5", "separate.common.chunk = 12.5", "profile=full",
-                       "separate.repet_sim.variant=librosa", "methods.openunmix.needs=some where",
-                       "separate.mixture.share=0.75"]).settings
+    came = find_project(
+        home,
+        [
+            "separate.mixture.share=0.5",
+            "separate.common.chunk = 12.5",
+            "profile=full",
+            "separate.repet_sim.variant=librosa",
+            "methods.openunmix.needs=some where",
+            "separate.mixture.share=0.75",
+        ],
+    ).settings
     assert (separators.options("mixture", came).share, came.separate.common.chunk, came.profile) == (0.75, 12.5, "full")
-    assert separators.options("repet_sim", came).variant == "librosa" and str(came.methods["openunmix"].needs) == "some where"
+    assert (
+        separators.options("repet_sim", came).variant == "librosa"
+        and str(came.methods["openunmix"].needs) == "some where"
+    )
 
 
 def test_a_profile_is_laid_over_an_override(home):
@@ -71,10 +82,21 @@ def test_a_profile_is_laid_over_an_override(home):
     assert find_project(home, ["profiles.tiny.vad.epochs=3"]).settings.vad.epochs == 3
 
 
-@pytest.mark.parametrize("override, match", [
-    ("seed", "'seed': expected KEY=VALUE"), ("=3", "expected KEY=VALUE"), ("a..b=3", "expected KEY=VALUE"),
-    ("", "expected KEY=VALUE"), ("seed=[", "is not a value of YAML"), ("seed=three", "seed: "), ("seed=", "seed: "),
-    ("magic=1", "magic: "), ("separate=1", "separate: "), ("profile=none", "profile: 'none'")])
+@pytest.mark.parametrize(
+    "override, match",
+    [
+        ("seed", "'seed': expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+        ("a..b=3", "expected KEY=VALUE"),
+        ("", "expected KEY=VALUE"),
+        ("seed=[", "is not a value of YAML"),
+        ("seed=three", "seed: "),
+        ("seed=", "seed: "),
+        ("magic=1", "magic: "),
+        ("separate=1", "separate: "),
+        ("profile=none", "profile: 'none'"),
+    ],
+)
 def test_impossible_overrides(override, match, home):
     with pytest.raises(SettingsError, match=match) as caught:
         find_project(home, [override])

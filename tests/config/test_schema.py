@@ -54,7 +54,11 @@ def test_every_profile_resolves(profile):
 
 def test_the_full_profile_is_the_seeds_schedule():
     settings = resolve(changed(profile="full"))
-    small, deep, auto = networks.training("cnn_separator", settings), networks.training("cnn_deep_separator", settings), settings.pretrain
+    small, deep, auto = (
+        networks.training("cnn_separator", settings),
+        networks.training("cnn_deep_separator", settings),
+        settings.pretrain,
+    )
     assert [draw.excerpts.per_track for draw in (small, deep, auto)] == [550, 500, 100]
     assert [run.epochs for run in (small, deep, auto)] == [200, 200, 50]
     assert {run.batch_size for run in (small, deep, auto)} == {128}
@@ -64,7 +68,11 @@ def test_the_full_profile_is_the_seeds_schedule():
     extract = settings.extract.masks
     assert (extract.frame_size, extract.win_length, extract.hop_length, extract.width) == (4096, 2048, 512, 9)
     assert extract.bins == 2049
-    assert separators.options("cnn_separator", settings).gate == separators.options("cnn_deep_separator", settings).gate == 0.15
+    assert (
+        separators.options("cnn_separator", settings).gate
+        == separators.options("cnn_deep_separator", settings).gate
+        == 0.15
+    )
     assert settings.download.exclude_from_training == ("Music Delta",)
 
 
@@ -79,53 +87,60 @@ def test_a_profile_changes_only_what_it_says():
         assert settings.score.dissertation.passage.start == 30.0
 
 
-@pytest.mark.parametrize(("key", "value", "says"), [
-    # unknown keys, at every depth
-    ("extras", 1, "Extra inputs are not permitted"),
-    ("download.dataste", "tiny", "Extra inputs are not permitted"),
-    ("extract.masks.hop_lenght", 512, "Extra inputs are not permitted"),
-    ("train.cnn_separator.excerpts.per_trak", 5, "Extra inputs are not permitted"),
-    ("separate.cnn.gates", 0.1, "separate.cnn"),
-    ("separate.cnn_separator.gates", 0.1, "Extra inputs are not permitted"),
-    # impossible values
-    ("seed", -1, "greater than or equal to 0 (got -1)"),
-    ("seed", 2**32, "less than 4294967296"),
-    ("seed", "twenty", "valid integer"),
-    ("download.validation_fraction", 0.0, "greater than 0"),
-    ("download.validation_fraction", 1.0, "less than 1"),
-    ("download.on_bad_track", "ignore", "'error' or 'skip' (got 'ignore')"),
-    ("download.on_silent_vocals", "drop", "'error', 'skip' or 'keep' (got 'drop')"),
-    ("download.sample_rate", 0, "greater than 0"),
-    ("download.tiny.train_seconds", 1.0, "greater than or equal to 2"),
-    ("download.tiny.train", 0, "greater than 0"),
-    ("extract.modes.0", "SVD", "'SVS', 'DAE', 'VAD' or 'MIX' (got 'SVD')"),
-    ("extract.store.dtype", "float64", "'float16' or 'float32'"),
-    ("extract.masks", {**RAW["extract"]["svs"], "win_length": 8192}, "win_length 8192 is longer than frame_size 4096"),
-    ("extract.masks", {**RAW["extract"]["svs"], "hop_length": 1025}, "hop_length 1025 is more than half"),
-    ("extract.masks", {**RAW["extract"]["svs"], "width": 8}, "width 8 is even"),
-    ("extract.masks.sample_rate", 7999, "greater than or equal to 8000"),
-    ("extract.masks.voiced_above", 3.0, "less than or equal to 0"),
-    ("extract.vad.level_percentile", 101.0, "less than or equal to 100"),
-    ("extract.vad.margin", -1.0, "greater than or equal to 0"),
-    ("pretrain.learning_rate", 0.0, "greater than 0"),
-    ("pretrain.epochs", 2.5, "valid integer"),
-    ("train.cnn_separator.learning_rate", float("nan"), "finite number"),
-    ("train.cnn_separator.epochs", 0, "greater than 0"),
-    ("train.cnn_separator.label_smoothing", 0.5, "less than 0.5"),
-    ("train.cnn_deep_separator.batch_size", -4, "greater than 0"),
-    ("vad.patience", None, "valid integer"),
-    ("vad.excerpts.start_point", -0.5, "greater than or equal to 0"),
-    ("separate.common.chunk", 0.5, "greater than or equal to 2"),
-    ("separate.cnn_separator.gate", 1.0, "less than 1"),
-    ("separate.cnn_separator.mask", "medium", "'soft' or 'hard'"),
-    ("separate.cnn_separator.channels", "left", "'shared' or 'each'"),
-    ("separate.cnn_separator.hop", 0, "greater than or equal to 1"),
-    ("separate.cnn_separator.wiener", -1, "greater than or equal to 0"),
-    ("separate.mixture.share", 1.5, "less than or equal to 1"),
-    ("score.window", 0.0, "greater than 0"),
-    ("score.passage.duration", 0.0, "greater than 0"),
-    ("plots.dynamic_range", -70.0, "greater than 0"),
-])
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        # unknown keys, at every depth
+        ("extras", 1, "Extra inputs are not permitted"),
+        ("download.dataste", "tiny", "Extra inputs are not permitted"),
+        ("extract.masks.hop_lenght", 512, "Extra inputs are not permitted"),
+        ("train.cnn_separator.excerpts.per_trak", 5, "Extra inputs are not permitted"),
+        ("separate.cnn.gates", 0.1, "separate.cnn"),
+        ("separate.cnn_separator.gates", 0.1, "Extra inputs are not permitted"),
+        # impossible values
+        ("seed", -1, "greater than or equal to 0 (got -1)"),
+        ("seed", 2**32, "less than 4294967296"),
+        ("seed", "twenty", "valid integer"),
+        ("download.validation_fraction", 0.0, "greater than 0"),
+        ("download.validation_fraction", 1.0, "less than 1"),
+        ("download.on_bad_track", "ignore", "'error' or 'skip' (got 'ignore')"),
+        ("download.on_silent_vocals", "drop", "'error', 'skip' or 'keep' (got 'drop')"),
+        ("download.sample_rate", 0, "greater than 0"),
+        ("download.tiny.train_seconds", 1.0, "greater than or equal to 2"),
+        ("download.tiny.train", 0, "greater than 0"),
+        ("extract.modes.0", "SVD", "'SVS', 'DAE', 'VAD' or 'MIX' (got 'SVD')"),
+        ("extract.store.dtype", "float64", "'float16' or 'float32'"),
+        (
+            "extract.masks",
+            {**RAW["extract"]["masks"], "win_length": 8192},
+            "win_length 8192 is longer than frame_size 4096",
+        ),
+        ("extract.masks", {**RAW["extract"]["masks"], "hop_length": 1025}, "hop_length 1025 is more than half"),
+        ("extract.masks", {**RAW["extract"]["masks"], "width": 8}, "width 8 is even"),
+        ("extract.masks.sample_rate", 7999, "greater than or equal to 8000"),
+        ("extract.masks.voiced_above", 3.0, "less than or equal to 0"),
+        ("extract.vad.level_percentile", 101.0, "less than or equal to 100"),
+        ("extract.vad.margin", -1.0, "greater than or equal to 0"),
+        ("pretrain.learning_rate", 0.0, "greater than 0"),
+        ("pretrain.epochs", 2.5, "valid integer"),
+        ("train.cnn_separator.learning_rate", float("nan"), "finite number"),
+        ("train.cnn_separator.epochs", 0, "greater than 0"),
+        ("train.cnn_separator.label_smoothing", 0.5, "less than 0.5"),
+        ("train.cnn_deep_separator.batch_size", -4, "greater than 0"),
+        ("vad.patience", None, "valid integer"),
+        ("vad.excerpts.start_point", -0.5, "greater than or equal to 0"),
+        ("separate.common.chunk", 0.5, "greater than or equal to 2"),
+        ("separate.cnn_separator.gate", 1.0, "less than 1"),
+        ("separate.cnn_separator.mask", "medium", "'soft' or 'hard'"),
+        ("separate.cnn_separator.channels", "left", "'shared' or 'each'"),
+        ("separate.cnn_separator.hop", 0, "greater than or equal to 1"),
+        ("separate.cnn_separator.wiener", -1, "greater than or equal to 0"),
+        ("separate.mixture.share", 1.5, "less than or equal to 1"),
+        ("score.window", 0.0, "greater than 0"),
+        ("score.passage.duration", 0.0, "greater than 0"),
+        ("plots.dynamic_range", -70.0, "greater than 0"),
+    ],
+)
 def test_bad_values_are_named(key, value, says):
     """The value stands in the profile, which is laid over the shared groups."""
     raw = changed()
@@ -160,12 +175,18 @@ def test_all_problems_at_once():
     assert "seed: " in message and "vad.patience: " in message
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"dataset": "tiny", "tiny": None}, "dataset tiny needs the group `tiny`"),
-    ({"dataset": "sample", "tiny": None}, "dataset sample needs a `path` or an `archive`"),
-    ({"dataset": "full", "archive": {"url": "ftp://x/y.zip", "checksum": "md5:" + "0" * 32}}, "download.archive.url"),
-    ({"dataset": "full", "archive": {"url": "https://x/y.zip", "checksum": "md5:12"}}, "download.archive.checksum"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"dataset": "tiny", "tiny": None}, "dataset tiny needs the group `tiny`"),
+        ({"dataset": "sample", "tiny": None}, "dataset sample needs a `path` or an `archive`"),
+        (
+            {"dataset": "full", "archive": {"url": "ftp://x/y.zip", "checksum": "md5:" + "0" * 32}},
+            "download.archive.url",
+        ),
+        ({"dataset": "full", "archive": {"url": "https://x/y.zip", "checksum": "md5:12"}}, "download.archive.checksum"),
+    ],
+)
 def test_data_sets_need_a_source(change, says):
     raw = changed()
     raw["profiles"]["tiny"]["download"] = change
@@ -177,8 +198,10 @@ def test_a_network_needs_what_its_training_takes():
     raw["train"] = {"excerpts": {}}
     raw["profiles"]["tiny"]["train"] = {"cnn_separator": {}}
     with pytest.raises(SettingsError, match=r"train\.cnn_separator\.epochs: Field required"):
-        networks.training("cnn_separator", resolve(merge(raw, {"pretrain": RAW["train"]["excerpts"]} | {
-            "vad": RAW["train"]["excerpts"]})))
+        networks.training(
+            "cnn_separator",
+            resolve(merge(raw, {"pretrain": RAW["train"]["excerpts"]} | {"vad": RAW["train"]["excerpts"]})),
+        )
 
 
 def test_a_group_that_belongs_to_nothing():
@@ -229,15 +252,23 @@ def test_load_reads_what_resolve_gives():
 
 
 def test_settings_are_frozen(settings):
-    for group, key in ((settings, "seed"), (settings.download, "dataset"), (settings.extract.masks, "hop_length"),
-                       (networks.training("cnn_separator", settings), "epochs"), (separators.options("mixture", settings), "share")):
+    for group, key in (
+        (settings, "seed"),
+        (settings.download, "dataset"),
+        (settings.extract.masks, "hop_length"),
+        (networks.training("cnn_separator", settings), "epochs"),
+        (separators.options("mixture", settings), "share"),
+    ):
         before = getattr(group, key)
         with pytest.raises(ValidationError, match="frozen"):
             setattr(group, key, before)
 
 
-TREES = st.recursive(st.none() | st.integers(0, 3) | st.lists(st.integers(0, 3), max_size=2),
-                     lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=3), max_leaves=8)
+TREES = st.recursive(
+    st.none() | st.integers(0, 3) | st.lists(st.integers(0, 3), max_size=2),
+    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 def leaves(tree, prefix=()):
@@ -257,7 +288,7 @@ def test_merge_lays_over_and_touches_nothing(base, over):
         return
     found = leaves(merged)
     for path, leaf in leaves(over).items():
-        if leaf != {}:              # an empty mapping changes nothing in a mapping
+        if leaf != {}:  # an empty mapping changes nothing in a mapping
             assert found[path] == leaf
     for path, leaf in leaves(base).items():
         if isinstance(over, dict) and path and path[0] not in over:
@@ -270,13 +301,16 @@ def test_merge_replaces_lists_and_keeps_siblings():
     assert merge(base, {"a": None}) == {"a": None, "b": 2}
 
 
-@pytest.mark.parametrize(("key", "value", "named"), [
-    ("extract.vad.width", 24, "width 24 is even"),
-    ("train.cnn_separator.label_width", 11, "train.cnn_separator.label_width: expected an odd number"),
-    ("train.cnn_separator.label_width", 2, "train.cnn_separator.label_width: expected an odd number"),
-    ("train.cnn_separator.batch_size", True, "train.cnn_separator.batch_size"),
-    ("train.cnn_separator.batch_size", "3", "train.cnn_separator.batch_size"),
-])
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("extract.vad.width", 24, "width 24 is even"),
+        ("train.cnn_separator.label_width", 11, "train.cnn_separator.label_width: expected an odd number"),
+        ("train.cnn_separator.label_width", 2, "train.cnn_separator.label_width: expected an odd number"),
+        ("train.cnn_separator.batch_size", True, "train.cnn_separator.batch_size"),
+        ("train.cnn_separator.batch_size", "3", "train.cnn_separator.batch_size"),
+    ],
+)
 def test_widths_fit_and_numbers_are_numbers(key, value, named):
     raw = changed((key, value))
     raw["profiles"]["tiny"]["train"]["cnn_separator"].pop("batch_size")

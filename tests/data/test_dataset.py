@@ -15,9 +15,9 @@ import stempeg
 import yaml
 
 from svs.data import dataset
-from svs.data.dataset import Dataset, Manifest, Track
+from svs.data.dataset import Dataset, Manifest, Track, open_dataset
 from svs.data.inspection import inspect
-from svs.data.locate import locate, open_dataset
+from svs.data.locate import locate
 from svs.data.musdb import musdb_tracks
 from svs.errors import DataError
 from svs.runtime import parallel
@@ -83,9 +83,12 @@ def assert_same_as_musdb(folder, manifest, tracks):
     for track in tracks:
         real = theirs[track.subset, track.name]
         for source in real.sources.values():
-            source.audio = source.audio     # read once: musdb starts an ffmpeg for each reading
-        expected = {"mixture": real.audio, **{name: source.audio for name, source in real.sources.items()},
-                    "accompaniment": real.targets["accompaniment"].audio}
+            source.audio = source.audio  # read once: musdb starts an ffmpeg for each reading
+        expected = {
+            "mixture": real.audio,
+            **{name: source.audio for name, source in real.sources.items()},
+            "accompaniment": real.targets["accompaniment"].audio,
+        }
         assert set(expected) == {*STREAMS, "accompaniment"}
         with Dataset(folder, manifest).open(track, [*STREAMS, "accompaniment"]) as sources:
             for name, audio in expected.items():
@@ -141,11 +144,17 @@ def test_previews_have_musdbs_samples_and_splits(download, previews):
 @pytest.mark.slow
 def test_all_previews_are_split_as_musdb_does(download, previews):
     manifest = inspected(download.model_copy(update={"path": previews}))
-    present = {subset: {item.name.removesuffix(".stem.mp4") for item in (previews / subset).glob("*.stem.mp4")}
-               for subset in ("train", "test")}
+    present = {
+        subset: {item.name.removesuffix(".stem.mp4") for item in (previews / subset).glob("*.stem.mp4")}
+        for subset in ("train", "test")
+    }
     unused = {name for name in present["train"] if name.startswith("Music Delta")}
-    expected = {"valid": present["train"] & set(OFFICIAL), "unused": unused, "test": present["test"],
-                "train": present["train"] - set(OFFICIAL) - unused}
+    expected = {
+        "valid": present["train"] & set(OFFICIAL),
+        "unused": unused,
+        "test": present["test"],
+        "train": present["train"] - set(OFFICIAL) - unused,
+    }
     for split, names in expected.items():
         assert {track.name for track in manifest.split(split)} == names
     if len(present["train"]) == 94:
@@ -162,11 +171,16 @@ def splits(manifest):
 
 
 def test_musdbs_validation_tracks_and_exclusions(download, here):
-    kinds = {"ANiMAL - Rockshow": "valid", "Young Griffo - Pennies": "valid", "Music Delta - Rock": "unused",
-             "The Music Delta": "train", "b": "train"}
+    kinds = {
+        "ANiMAL - Rockshow": "valid",
+        "Young Griffo - Pennies": "valid",
+        "Music Delta - Rock": "unused",
+        "The Music Delta": "train",
+        "b": "train",
+    }
     for name in kinds:
         write_track(download.path, "train", name)
-    write_track(download.path, "test", "Music Delta - Gospel")      # excluded from training only
+    write_track(download.path, "test", "Music Delta - Gospel")  # excluded from training only
     assert splits(inspected(download)) == {**kinds, "Music Delta - Gospel": "test"}
 
 
@@ -181,9 +195,11 @@ def test_validation_is_drawn_by_the_seed_where_nobody_names_it(download, here):
     for number in range(10):
         write_track(download.path, "train", f"track {number}", samples=50)
     write_track(download.path, "test", "test")
-    drawn = {seed: frozenset(name for name, split in splits(inspected(download, seed=seed)).items()
-                             if split == "valid") for seed in range(6)}
-    assert {len(names) for names in drawn.values()} == {2}         # 0.2 of 10
+    drawn = {
+        seed: frozenset(name for name, split in splits(inspected(download, seed=seed)).items() if split == "valid")
+        for seed in range(6)
+    }
+    assert {len(names) for names in drawn.values()} == {2}  # 0.2 of 10
     assert len(set(drawn.values())) > 1
     again = splits(inspected(download, seed=3))
     assert {name for name, split in again.items() if split == "valid"} == drawn[3]
@@ -212,8 +228,16 @@ def test_a_manifest_is_loaded_as_it_was_saved(tiny_set, tmp_path):
     assert not any(str(value).startswith("/") for row in rows for value in row.values())
 
 
-@pytest.mark.parametrize("content", ["{}", '{"dataset": "tiny"}', '{"dataset": "tiny", "tracks": [{"name": "a"}]}',
-                                     '{"dataset": "tiny", "tracks": [{"nome": "a"}]}', "[]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '{"dataset": "tiny"}',
+        '{"dataset": "tiny", "tracks": [{"name": "a"}]}',
+        '{"dataset": "tiny", "tracks": [{"nome": "a"}]}',
+        "[]",
+    ],
+)
 def test_a_manifest_of_another_form_is_refused(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=r"manifest\.json: .*dvc repro"):
@@ -230,10 +254,12 @@ def test_a_track_that_changed_is_refused(download, here):
     (download.path / "test").mkdir()
     manifest = inspected(download)
     audio, rate = soundfile.read(folder / "bass.wav", dtype="int16")
-    audio[1234, 1] ^= 1                                             # the smallest change there is
+    audio[1234, 1] ^= 1  # the smallest change there is
     soundfile.write(folder / "bass.wav", audio, rate, subtype="PCM_16")
-    with pytest.raises(DataError, match=r"train/a: changed since the manifest was written; run `dvc repro --force"), \
-            Dataset(download.path, manifest).open(manifest.tracks[0]):
+    with (
+        pytest.raises(DataError, match=r"train/a: changed since the manifest was written; run `dvc repro --force"),
+        Dataset(download.path, manifest).open(manifest.tracks[0]),
+    ):
         pass
 
 
@@ -246,14 +272,17 @@ def test_a_track_that_is_gone_is_refused(download, here, gone):
         (folder / gone).unlink()
     else:
         shutil.rmtree(folder)
-    with pytest.raises(DataError, match="train/a: the track is in the manifest, but its files are gone; bring them"), \
-            Dataset(download.path, manifest).open(manifest.tracks[0]):
+    with (
+        pytest.raises(DataError, match="train/a: the track is in the manifest, but its files are gone; bring them"),
+        Dataset(download.path, manifest).open(manifest.tracks[0]),
+    ):
         pass
 
 
 def test_a_generated_set_is_made_once_and_again_when_it_is_gone(settings, tmp_path, here):
-    tiny = settings.download.tiny.model_copy(update={"train": 1, "valid": 1, "test": 1, "train_seconds": 2.0,
-                                                     "test_seconds": 2.0, "real_song": False})
+    tiny = settings.download.tiny.model_copy(
+        update={"train": 1, "valid": 1, "test": 1, "train_seconds": 2.0, "test_seconds": 2.0, "real_song": False}
+    )
     download = settings.download.model_copy(update={"tiny": tiny})
     changed = settings.model_copy(update={"download": download})
     folder, validation = locate(download, settings.seed, tmp_path / "musdb")
@@ -265,12 +294,14 @@ def test_a_generated_set_is_made_once_and_again_when_it_is_gone(settings, tmp_pa
     assert mixture.stat().st_mtime_ns == stamp
     shutil.rmtree(folder)
     data = open_dataset(changed, tmp_path / "manifest.json", tmp_path / "musdb")
-    for track in data.manifest.tracks:      # the checksums still hold: generated again, to the same bytes
+    for track in data.manifest.tracks:  # the checksums still hold: generated again, to the same bytes
         with data.open(track, ["vocals"]) as sources:
             assert sources["vocals"].samples == track.samples
     other, _ = locate(download, settings.seed + 1, tmp_path / "musdb")
-    with pytest.raises(DataError, match="changed since|files are gone"), \
-            Dataset(other, data.manifest).open(data.manifest.split("test")[0]):
+    with (
+        pytest.raises(DataError, match="changed since|files are gone"),
+        Dataset(other, data.manifest).open(data.manifest.split("test")[0]),
+    ):
         pass
 
 
@@ -309,15 +340,18 @@ def both_kinds(root):
     write_stem(root, "test", "b")
 
 
-@pytest.mark.parametrize(("make", "says"), [
-    (no_folder, r"expected a folder that holds train/ and test/.*there is no such folder"),
-    (a_file, r"expected a folder that holds train/ and test/.*there is no such folder"),
-    (nothing, r"expected a folder that holds train/ and test/.*found nothing"),
-    (only_train, r"expected a folder that holds train/ and test/.*found train"),
-    (other_things, r"expected a folder that holds train/ and test/.*found readme\.txt, songs"),
-    (no_tracks, r"no tracks; expected train/\*\.stem\.mp4 or train/<track>/mixture\.wav"),
-    (both_kinds, r"\.stem\.mp4 files and wav folders together; musdb reads one kind: separate them"),
-])
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (no_folder, r"expected a folder that holds train/ and test/.*there is no such folder"),
+        (a_file, r"expected a folder that holds train/ and test/.*there is no such folder"),
+        (nothing, r"expected a folder that holds train/ and test/.*found nothing"),
+        (only_train, r"expected a folder that holds train/ and test/.*found train"),
+        (other_things, r"expected a folder that holds train/ and test/.*found readme\.txt, songs"),
+        (no_tracks, r"no tracks; expected train/\*\.stem\.mp4 or train/<track>/mixture\.wav"),
+        (both_kinds, r"\.stem\.mp4 files and wav folders together; musdb reads one kind: separate them"),
+    ],
+)
 @pytest.mark.parametrize("action", ["error", "skip"])
 def test_folders_that_are_no_data_set(download, here, make, says, action):
     make(download.path)
@@ -415,17 +449,35 @@ def cut_stem(root, name, share=0.6):
     folder = root / "train"
     folder.mkdir(parents=True, exist_ok=True)
     content = EXAMPLE.read_bytes()
-    (folder / f"{name}.stem.mp4").write_bytes(content[:int(len(content) * share)])
+    (folder / f"{name}.stem.mp4").write_bytes(content[: int(len(content) * share)])
 
 
 def cut_front_stem(root, name):
     """Cut where the index stands before the audio, so that the beginning still plays."""
     cut = root.parent / "whole.stem.mp4"
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(EXAMPLE), "-map", "0:a", "-c", "copy", "-f", "mp4",
-                    "-movflags", "+faststart", str(cut)], check=True)
+    subprocess.run(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-i",
+            str(EXAMPLE),
+            "-map",
+            "0:a",
+            "-c",
+            "copy",
+            "-f",
+            "mp4",
+            "-movflags",
+            "+faststart",
+            str(cut),
+        ],
+        check=True,
+    )
     content = cut.read_bytes()
     (root / "train").mkdir(parents=True, exist_ok=True)
-    (root / "train" / f"{name}.stem.mp4").write_bytes(content[:int(len(content) * 0.6)])
+    (root / "train" / f"{name}.stem.mp4").write_bytes(content[: int(len(content) * 0.6)])
 
 
 def text_stem(root, name):
@@ -435,16 +487,34 @@ def text_stem(root, name):
 
 def one_stream(root, name):
     (root / "train").mkdir(parents=True, exist_ok=True)
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(EXAMPLE), "-map", "0:a:0", "-c", "copy", "-f", "mp4",
-                    str(root / "train" / f"{name}.stem.mp4")], check=True)
+    subprocess.run(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-i",
+            str(EXAMPLE),
+            "-map",
+            "0:a:0",
+            "-c",
+            "copy",
+            "-f",
+            "mp4",
+            str(root / "train" / f"{name}.stem.mp4"),
+        ],
+        check=True,
+    )
 
 
 BAD_STEMS = {
     "cut stem": (cut_stem, "truncated"),
     "cut front stem": (cut_front_stem, "truncated"),
     "text stem": (text_stem, "it is truncated or no mp4"),
-    "one stream": (one_stream, "expected 5 audio streams (mixture, drums, bass, other, vocals), "
-                               "one stream.stem.mp4 has 1"),
+    "one stream": (
+        one_stream,
+        "expected 5 audio streams (mixture, drums, bass, other, vocals), one stream.stem.mp4 has 1",
+    ),
 }
 BAD = {**BAD_WAVS, **BAD_STEMS}
 
@@ -463,8 +533,9 @@ def test_a_bad_track_ends_the_run_with_one_line(download, name):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(("bad", "good"), [(BAD_WAVS, write_track),
-                                           (BAD_STEMS, lambda root, subset, name: write_stem(root, subset, name))])
+@pytest.mark.parametrize(
+    ("bad", "good"), [(BAD_WAVS, write_track), (BAD_STEMS, lambda root, subset, name: write_stem(root, subset, name))]
+)
 def test_bad_tracks_are_left_out_with_a_warning_each(download, here, caplog, bad, good):
     empty_subsets(download.path)
     good(download.path, "train", "a good one")
@@ -476,7 +547,7 @@ def test_bad_tracks_are_left_out_with_a_warning_each(download, here, caplog, bad
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == len(bad)
     for name, (_, says) in bad.items():
-        line, = [warning for warning in warnings if warning.startswith(f"left out train/{name}: ")]
+        (line,) = [warning for warning in warnings if warning.startswith(f"left out train/{name}: ")]
         assert says in line and "\n" not in line
 
 
@@ -496,13 +567,14 @@ def test_silent_vocals(download, here, caplog, action):
     choices = {"on_silent_vocals": action, "on_bad_track": "skip" if action == "error" else "error"}
     download = download.model_copy(update=choices)
     if action == "error":
-        with pytest.raises(DataError, match="track train/instrumental: its vocals are silent; .*"
-                                            "set download.on_silent_vocals: skip"):
+        with pytest.raises(
+            DataError, match="track train/instrumental: its vocals are silent; .*set download.on_silent_vocals: skip"
+        ):
             inspected(download)
         return
     kept = {track.name: track.silent_vocals for track in inspected(download).tracks}
     assert kept == ({"instrumental": True, "sung": False} if action == "keep" else {"sung": False})
-    warning, = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "instrumental" in warning and "its vocals are silent" in warning
     assert warning.startswith("left out") == (action == "skip")
 
@@ -551,21 +623,25 @@ def run_download(copy, root, **options):
     raw["profile"] = "sample"
     raw["profiles"]["sample"]["download"] = {"dataset": "sample", "path": str(root), **options}
     (copy / "params.yaml").write_text(yaml.safe_dump(raw))
-    return subprocess.run([sys.executable, "-m", "stages.download"], cwd=copy, capture_output=True, text=True,
-                          timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "stages.download"], cwd=copy, capture_output=True, text=True, timeout=120
+    )
 
 
-@pytest.mark.parametrize(("make", "says", "code"), [
-    (lambda root: None, "there is no such folder", 3),
-    (lambda root: (empty_subsets(root), cut_stem(root, "cut")), "track train/cut: ", 3),
-    (lambda root: (empty_subsets(root), not_a_number(root, "nan")), "track train/nan: drums holds NaN", 3),
-])
+@pytest.mark.parametrize(
+    ("make", "says", "code"),
+    [
+        (lambda root: None, "there is no such folder", 3),
+        (lambda root: (empty_subsets(root), cut_stem(root, "cut")), "track train/cut: ", 3),
+        (lambda root: (empty_subsets(root), not_a_number(root, "nan")), "track train/nan: drums holds NaN", 3),
+    ],
+)
 def test_the_stage_says_one_line_and_writes_nothing(copy, tmp_path, make, says, code):
     make(tmp_path / "set")
     done = run_download(copy, tmp_path / "set")
     assert done.returncode == code
     assert "Traceback" not in done.stderr
-    error, = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert says in error
     assert done.stderr.splitlines()[-1] == error
     assert not (copy / "data" / "manifest.json").exists()
@@ -574,8 +650,9 @@ def test_the_stage_says_one_line_and_writes_nothing(copy, tmp_path, make, says, 
 def test_the_stage_refuses_a_misspelt_key(copy, tmp_path):
     done = run_download(copy, tmp_path, on_bad_trak="skip")
     assert done.returncode == 2
-    assert done.stderr == ("error: params.yaml, profile sample: download.on_bad_trak: Extra inputs are not permitted "
-                           "(got 'skip')\n")
+    assert done.stderr == (
+        "error: params.yaml, profile sample: download.on_bad_trak: Extra inputs are not permitted (got 'skip')\n"
+    )
 
 
 def test_the_stage_leaves_out_what_is_bad_when_told_to(copy, tmp_path):

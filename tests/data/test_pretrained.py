@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from svs.data import pretrained
 from svs.data.pretrained import Remote, cache, find_weights
 from svs.errors import UnavailableError
-from svs.runtime import download, pretrained
+from svs.runtime import download
 
 CONTENT = random.Random(7).randbytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -39,15 +40,14 @@ class Server:
                     return
                 self.send_response(206 if start else 200)
                 if start:
-                    self.send_header("Content-Range",
-                                     f"bytes {start}-{len(outer.content) - 1}/{len(outer.content)}")
+                    self.send_header("Content-Range", f"bytes {start}-{len(outer.content) - 1}/{len(outer.content)}")
                 self.send_header("Content-Length", str(len(outer.content) - start))
                 self.send_header("ETag", '"one"')
                 self.end_headers()
                 body = outer.content[start:]
                 # The first request only asks whether somebody is there.
                 if outer.asked % 2 == 0 and outer.cuts:
-                    body = body[:outer.cuts.pop(0)]
+                    body = body[: outer.cuts.pop(0)]
                 try:
                     self.wfile.write(body)
                     outer.taken.append((start, len(body)))
@@ -98,7 +98,7 @@ def unavailable(*args, **kwargs) -> str:
 @pytest.mark.parametrize("digits", [8, 11, 64])
 def test_downloaded_once(server, tmp_path, digits):
     remote = Remote("net.pth", server.url, DIGEST[:digits])
-    path, = find_weights("method", [remote], tmp_path / "own")
+    (path,) = find_weights("method", [remote], tmp_path / "own")
     assert path == tmp_path / "cache" / "method" / "net.pth" and path.read_bytes() == CONTENT
     assert names(path.parent) == {"net.pth"} and not (tmp_path / "own").exists()
     asked = server.asked
@@ -121,7 +121,7 @@ def test_another_file_than_published(server, tmp_path, digits):
 
 def test_continues_after_a_break(server, tmp_path):
     server.cuts = [200_000]
-    path, = find_weights("method", [Remote("net.pth", server.url, DIGEST[:8])], tmp_path)
+    (path,) = find_weights("method", [Remote("net.pth", server.url, DIGEST[:8])], tmp_path)
     assert path.read_bytes() == CONTENT
     assert (200_000, 100_000) in server.taken
 
@@ -139,13 +139,22 @@ def test_continues_in_the_next_run(server, tmp_path, monkeypatch):
 
 def test_nobody_there(tmp_path):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))      # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         remote = Remote("net.pth", f"http://127.0.0.1:{taken.getsockname()[1]}/net.pth", DIGEST)
         start = time.monotonic()
         text = unavailable("some_method", [remote], tmp_path / "own")
         assert time.monotonic() - start < 3
-    for part in ("some_method", "net.pth", str(tmp_path / "own"), str(tmp_path / "cache" / "some_method"), remote.url,
-                 "refused", "put it into", "--weights", "SVS_WEIGHTS"):
+    for part in (
+        "some_method",
+        "net.pth",
+        str(tmp_path / "own"),
+        str(tmp_path / "cache" / "some_method"),
+        remote.url,
+        "refused",
+        "put it into",
+        "--weights",
+        "SVS_WEIGHTS",
+    ):
         assert part in text
 
 
@@ -214,8 +223,10 @@ def test_each_file_from_where_it_is(server, tmp_path):
     files = [Remote(name, server.url, DIGEST[:8]) for name in ("a.pth", "b.pth")]
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "b.pth").write_bytes(CONTENT)
-    assert find_weights("method", files, tmp_path / "own") == [tmp_path / "cache" / "method" / "a.pth",
-                                                       tmp_path / "own" / "b.pth"]
+    assert find_weights("method", files, tmp_path / "own") == [
+        tmp_path / "cache" / "method" / "a.pth",
+        tmp_path / "own" / "b.pth",
+    ]
 
 
 def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):

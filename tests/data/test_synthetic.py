@@ -64,9 +64,7 @@ def pitch_track(voice):
     clarity = np.where(energy > 1e-6, alike[:, low:high].max(axis=1), 0)
     # The first peak that is nearly the best one is the pitch, not its octave.
     inner = alike[:, low:high]
-    peaks = (inner >= alike[:, low - 1 : high - 1]) & (
-        inner >= alike[:, low + 1 : high + 1]
-    )
+    peaks = (inner >= alike[:, low - 1 : high - 1]) & (inner >= alike[:, low + 1 : high + 1])
     lag = np.argmax(peaks & (inner > 0.93 * clarity[:, None]), axis=1) + low
     rows = np.arange(len(lag))
     left, top, right = (alike[rows, lag + move] for move in (-1, 0, 1))
@@ -112,9 +110,7 @@ def test_global_random_state_is_neither_read_nor_moved():
     assert np.array_equal(first["vocals"], synthetic.song(7, 2.0)["vocals"])
 
 
-@pytest.mark.parametrize(
-    ("seconds", "rate"), [(2.0, 44100), (2.5004, 22050), (3.0, 48000), (2.0, 16000)]
-)
+@pytest.mark.parametrize(("seconds", "rate"), [(2.0, 44100), (2.5004, 22050), (3.0, 48000), (2.0, 16000)])
 def test_shape_and_type_follow_length_and_rate(seconds, rate):
     for stem in synthetic.song(0, seconds, rate).values():
         assert stem.dtype == np.int16
@@ -122,9 +118,7 @@ def test_shape_and_type_follow_length_and_rate(seconds, rate):
         assert stem.any()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "rate"), [(1.9, 44100), (float("nan"), 44100), (5.0, 8000)]
-)
+@pytest.mark.parametrize(("seconds", "rate"), [(1.9, 44100), (float("nan"), 44100), (5.0, 8000)])
 def test_impossible_songs_are_refused(seconds, rate):
     with pytest.raises(SettingsError, match="a song takes at least"):
         synthetic.song(0, seconds, rate)
@@ -267,9 +261,7 @@ def test_a_written_song_is_five_files_that_add_up(tmp_path, stems):
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
 @pytest.mark.parametrize("existed", [False, True])
-def test_an_interrupted_write_leaves_what_was_there(
-    tmp_path, stems, monkeypatch, failure, existed
-):
+def test_an_interrupted_write_leaves_what_was_there(tmp_path, stems, monkeypatch, failure, existed):
     folder = tmp_path / "Someone - Something"
     if existed:
         folder.mkdir()
@@ -318,9 +310,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path, stems, monkeypa
         (lambda stems: stems.update(bass=stems["bass"][:-1]), "bass should be int16"),
         (lambda stems: stems.update(bass=stems["bass"] / 2), "bass should be int16"),
         (
-            lambda stems: stems.update(
-                {name: np.full_like(stems[name], 9000) for name in synthetic.STEMS}
-            ),
+            lambda stems: stems.update({name: np.full_like(stems[name], 9000) for name in synthetic.STEMS}),
             "the sum of the stems clips",
         ),
     ],
@@ -422,9 +412,7 @@ def test_musdb_reads_the_data_set(tmp_path):
 
 def test_a_track_depends_on_its_place_alone(tmp_path):
     def vocals(root):
-        return {
-            file.parent.name: file.read_bytes() for file in root.glob("*/*/vocals.wav")
-        }
+        return {file.parent.name: file.read_bytes() for file in root.glob("*/*/vocals.wav")}
 
     names = dataset(tmp_path / "small", real_song=False)
     assert names["test"] == ["Synthetic Singers - Test 01"]

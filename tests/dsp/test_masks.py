@@ -22,8 +22,9 @@ def test_the_louder_one_wins():
     vocals = np.array([[3 + 4j, 1, -2], [0, 1j, 0.5]])
     accompaniment = np.array([[4, -2, 1j], [0, 1, -0.5]])
     #            |5| > |4|   1 < 2   2 > 1     both silent: 0; ties: 0
-    np.testing.assert_array_equal(ideal_binary_mask(vocals, accompaniment),
-                                  [[True, False, True], [False, False, False]])
+    np.testing.assert_array_equal(
+        ideal_binary_mask(vocals, accompaniment), [[True, False, True], [False, False, False]]
+    )
 
 
 @FEW

@@ -56,7 +56,7 @@ def test_blocks_cover_every_frame_once_and_give_the_whole(sizes, samples, per_bl
     for first, last, start, stop, skip in blocks(samples, transform, per_block):
         assert first == expected and first < last <= first + per_block
         assert 0 <= start <= stop <= samples and start % transform.hop_length == 0
-        part = stft(audio[..., start:stop], transform)[..., skip:skip + last - first]
+        part = stft(audio[..., start:stop], transform)[..., skip : skip + last - first]
         np.testing.assert_array_equal(part, whole[..., first:last])
         expected = last
     assert expected == frames(samples, transform)
@@ -66,8 +66,10 @@ def test_blocks_cover_every_frame_once_and_give_the_whole(sizes, samples, per_bl
 def test_blocks_of_the_seeds_transforms(sizes):
     transform = representation(sizes)
     audio = noise(1, 2, 60_001)
-    parts = [stft(audio[:, start:stop], transform)[..., skip:skip + last - first]
-             for first, last, start, stop, skip in blocks(60_001, transform, 16)]
+    parts = [
+        stft(audio[:, start:stop], transform)[..., skip : skip + last - first]
+        for first, last, start, stop, skip in blocks(60_001, transform, 16)
+    ]
     assert len(parts) > 3
     np.testing.assert_array_equal(np.concatenate(parts, axis=-1), stft(audio, transform))
 
@@ -75,7 +77,7 @@ def test_blocks_of_the_seeds_transforms(sizes):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_a_full_scale_sine_has_magnitude_one_half(sizes):
     transform = representation(sizes)
-    hertz = transform.sample_rate * 20 / transform.frame_size         # the centre of bin 20
+    hertz = transform.sample_rate * 20 / transform.frame_size  # the centre of bin 20
     sine = np.sin(2 * np.pi * hertz * np.arange(6 * transform.frame_size) / transform.sample_rate)
     inside = magnitude(stft(sine, transform), transform)[:, 2 * transform.frame_size // transform.hop_length]
     assert np.argmax(inside) == 20
@@ -92,13 +94,13 @@ def test_agrees_with_an_explicit_dft(sizes):
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     left = (size - window) // 2
     taper = np.zeros(size)
-    taper[left:left + window] = hann
+    taper[left : left + window] = hann
     padded = np.pad(audio.astype(np.float64), size)
     found = stft(audio, transform)
     assert window_sum(transform) == pytest.approx(hann.sum(), rel=1e-6)
     for frame in (0, 1, found.shape[1] // 2, found.shape[1] - 1):
         start = size + frame * hop - size // 2
-        expected = np.fft.rfft(padded[start:start + size] * taper)
+        expected = np.fft.rfft(padded[start : start + size] * taper)
         np.testing.assert_allclose(found[:, frame], expected, atol=2e-4)
 
 
@@ -130,6 +132,7 @@ def test_the_bits_are_librosas(sizes, samples):
     np.testing.assert_array_equal(stft(audio, here), theirs)
     for length in (samples, samples + 1, max(1, samples - 99), samples + 5000):
         np.testing.assert_array_equal(istft(theirs, here, length), librosa.istft(theirs, length=length, **how))
-    np.testing.assert_array_equal(stft(audio, here, HAMMING),
-                                  librosa.stft(audio, pad_mode="constant", **how | {"window": "hamming"}))
+    np.testing.assert_array_equal(
+        stft(audio, here, HAMMING), librosa.stft(audio, pad_mode="constant", **how | {"window": "hamming"})
+    )
     assert window_sum(here) == librosa.filters.get_window("hann", sizes[1], fftbins=True).sum()

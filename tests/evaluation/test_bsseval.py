@@ -24,7 +24,7 @@ from svs.evaluation.museval_json import MEASURES
 from svs.stems import STREAMS
 
 RATE = 44100
-ALIKE = 60.0        # dB; above, a ratio says how a program rounds
+ALIKE = 60.0  # dB; above, a ratio says how a program rounds
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,9 @@ def song(tmp_path_factory):
     folder = tmp_path_factory.mktemp("song") / "song"
     write_stempeg_song(folder)
     start = 2 * RATE
-    return np.stack([WavSource(folder / f"{stream}.wav").read(start, start + 3 * RATE + 5000) for stream in STREAMS]
-                    ).astype(np.float64)
+    return np.stack(
+        [WavSource(folder / f"{stream}.wav").read(start, start + 3 * RATE + 5000) for stream in STREAMS]
+    ).astype(np.float64)
 
 
 def two(streams: np.ndarray) -> np.ndarray:
@@ -62,16 +63,16 @@ def leaky(references: np.ndarray, seed=0) -> np.ndarray:
 
 def masked(references: np.ndarray) -> np.ndarray:
     """Estimates by soft masks: what separators give, and artifacts that are no noise."""
-    spectra = scipy.signal.stft(references, nperseg=2048, axis=1)[2]            # (sources, bins, channels, frames)
+    spectra = scipy.signal.stft(references, nperseg=2048, axis=1)[2]  # (sources, bins, channels, frames)
     power = np.abs(spectra) ** 2 + 1e-12
     estimates = scipy.signal.istft(power / power.sum(axis=0) * spectra.sum(axis=0), nperseg=2048, freq_axis=1)[1]
-    return estimates.swapaxes(1, 2)[:, :references.shape[1]]
+    return estimates.swapaxes(1, 2)[:, : references.shape[1]]
 
 
 def museval_scores(references, estimates, win, hop, solver=None) -> np.ndarray:
     """museval's (measures, sources, frames), with its solver replaced if one is given."""
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-        patch.setattr(np.linalg, "linalg", np.linalg, raising=False)            # a name that numpy 2 dropped
+        patch.setattr(np.linalg, "linalg", np.linalg, raising=False)  # a name that numpy 2 dropped
         if solver is not None:
             patch.setattr(np.linalg, "solve", solver)
         return np.stack(museval.evaluate(references, estimates, win=win, hop=hop, padding=False))
@@ -104,14 +105,17 @@ def assert_as_museval(references, estimates, win=RATE, hop=RATE) -> np.ndarray:
     differences = difference(ours, theirs)
     assert differences[0] <= 1e-6
     if differences.max() > 1e-4:
-        moved = [difference(museval_scores(references, estimates, win, hop, solver), theirs)
-                 for solver in (symmetric, reordered)]
+        moved = [
+            difference(museval_scores(references, estimates, win, hop, solver), theirs)
+            for solver in (symmetric, reordered)
+        ]
         allowed = np.maximum(1e-4, 10 * np.max(moved, axis=0))
         assert (differences[1:] <= allowed[1:]).all(), list(zip(MEASURES, differences, allowed, strict=True))
     return ours
 
 
 # museval's figures on real music
+
 
 @pytest.mark.parametrize("channels", ["mono", "stereo"])
 @pytest.mark.parametrize("estimated", [leaky, masked])
@@ -125,7 +129,7 @@ def test_vocals_and_accompaniment(song, channels, estimated):
 
 @pytest.mark.parametrize("channels", ["mono", pytest.param("stereo", marks=pytest.mark.slow)])
 def test_four_stems(song, channels):
-    references = song[1:, :RATE] if channels == "stereo" else mono(song[1:, :2 * RATE])
+    references = song[1:, :RATE] if channels == "stereo" else mono(song[1:, : 2 * RATE])
     scores = assert_as_museval(references, leaky(references), win=RATE // 2, hop=RATE // 2)
     assert len(scores[0]) == 4 and np.isfinite(scores).all()
 
@@ -134,11 +138,14 @@ def preview(path) -> np.ndarray:
     return two(stempeg.read_stems(str(path))[0].astype(np.float64))
 
 
-@pytest.mark.parametrize("track, estimated", [
-    ("test/Arise - *", masked),
-    ("test/The Long Wait - *", leaky),
-    ("train/James May - All Souls Moon*", leaky),       # a voice in the centre: its two channels are equal
-])
+@pytest.mark.parametrize(
+    "track, estimated",
+    [
+        ("test/Arise - *", masked),
+        ("test/The Long Wait - *", leaky),
+        ("train/James May - All Souls Moon*", leaky),  # a voice in the centre: its two channels are equal
+    ],
+)
 def test_previews(previews, track, estimated):
     path = next(previews.glob(f"{track}.stem.mp4"), None)
     if path is None:
@@ -159,14 +166,19 @@ def test_every_eighth_preview(previews, estimated):
 
 # Frames
 
-@pytest.mark.parametrize("win, hop", [
-    (RATE, RATE // 2),                      # overlapping
-    (20000, 30000),                         # with gaps
-    (30000, 13001),                         # no common measure
-    (60000.0, 1.5 * 20001),                 # fractions
-    (60000, 60000),                         # longer than what is transformed at a time
-    (1e9, RATE), (np.inf, np.inf),          # the whole signal
-])
+
+@pytest.mark.parametrize(
+    "win, hop",
+    [
+        (RATE, RATE // 2),  # overlapping
+        (20000, 30000),  # with gaps
+        (30000, 13001),  # no common measure
+        (60000.0, 1.5 * 20001),  # fractions
+        (60000, 60000),  # longer than what is transformed at a time
+        (1e9, RATE),
+        (np.inf, np.inf),  # the whole signal
+    ],
+)
 def test_frames_are_museval_s(song, win, hop):
     references = mono(two(song))
     assert_as_museval(references, leaky(references), win, hop)
@@ -178,8 +190,11 @@ def test_short_frames(song, win):
     assert_as_museval(references, leaky(references), win, win)
 
 
-@given(st.integers(1, 5000), st.one_of(st.integers(1, 3000), st.floats(1, 3000)),
-       st.one_of(st.integers(1, 3000), st.floats(1, 3000)))
+@given(
+    st.integers(1, 5000),
+    st.one_of(st.integers(1, 3000), st.floats(1, 3000)),
+    st.one_of(st.integers(1, 3000), st.floats(1, 3000)),
+)
 def test_frames_of_any_length(samples, win, hop):
     theirs = museval.metrics.Framing(win, hop, samples)
     assert _frames(samples, win, hop) == [(frame.start, frame.stop) for frame in theirs]
@@ -189,7 +204,7 @@ def test_frames_of_any_length(samples, win, hop):
 @pytest.mark.parametrize("samples", [1, 100, 512, 1000, 3000, 30000])
 def test_very_short_audio(song, samples, channels):
     """Shorter than a frame, and shorter than the filters."""
-    references = two(song)[:, RATE:RATE + samples, :channels]
+    references = two(song)[:, RATE : RATE + samples, :channels]
     assert_as_museval(references, leaky(references))
 
 
@@ -199,6 +214,7 @@ def test_no_audio_at_all():
 
 
 # Silence
+
 
 @pytest.mark.parametrize("which", ["reference", "estimate"])
 def test_a_silent_passage(song, which):
@@ -241,6 +257,7 @@ def test_a_silent_channel(song):
 
 # Estimates and references that make it difficult
 
+
 @pytest.mark.parametrize("perfect", [[0], [1], [0, 1]])
 def test_an_estimate_equal_to_its_reference(song, perfect):
     references = two(song)
@@ -273,7 +290,7 @@ def test_references_that_are_equal(song):
 def band_limited(audio: np.ndarray, cutoff: float) -> np.ndarray:
     """Nothing above the cutoff (Hz), to the last bit."""
     spectra = np.fft.rfft(audio, axis=1)
-    spectra[:, round(cutoff * audio.shape[1] / RATE):] = 0.0
+    spectra[:, round(cutoff * audio.shape[1] / RATE) :] = 0.0
     return np.fft.irfft(spectra, audio.shape[1], axis=1)
 
 
@@ -299,10 +316,11 @@ def test_band_limited_references(song, channels):
 def test_a_single_source(song):
     references = song[:1]
     scores = assert_as_museval(references, leaky(references))
-    assert (scores[2] > 100).all()          # nobody interferes
+    assert (scores[2] > 100).all()  # nobody interferes
 
 
 # Properties
+
 
 @pytest.fixture(scope="module")
 def scored(song):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_summary import NAN, write
 
 from svs.evaluation.paired import COLUMNS, against_published, median_difference, outcome, standing
 from svs.evaluation.tables import published_table, second_table
+from tests.evaluation.test_tables import NAN, write
 
 
 def test_median_and_counts():
@@ -18,8 +18,9 @@ def test_median_and_counts():
     assert found.low <= found.difference <= found.high
 
 
-@pytest.mark.parametrize(("values", "low", "high"), [([], NAN, NAN), ([NAN], NAN, NAN), ([2.0], NAN, NAN),
-                                                     ([2.0, 2.0, 2.0], 2.0, 2.0)])
+@pytest.mark.parametrize(
+    ("values", "low", "high"), [([], NAN, NAN), ([NAN], NAN, NAN), ([2.0], NAN, NAN), ([2.0, 2.0, 2.0], 2.0, 2.0)]
+)
 def test_intervals_of_little(values, low, high):
     found = median_difference(np.array(values), 1)
     np.testing.assert_equal((found.low, found.high), (low, high))
@@ -27,8 +28,10 @@ def test_intervals_of_little(values, low, high):
 
 def test_the_interval_covers_the_true_median_as_often_as_it_says():
     rng = np.random.default_rng(5)
-    covered = [found.low <= 0.5 <= found.high for found in
-               (median_difference(rng.laplace(0.5, 1.0, 50), seed) for seed in range(300))]
+    covered = [
+        found.low <= 0.5 <= found.high
+        for found in (median_difference(rng.laplace(0.5, 1.0, 50), seed) for seed in range(300))
+    ]
     assert 0.9 <= np.mean(covered) <= 0.99
 
 
@@ -37,6 +40,7 @@ def test_the_interval_is_the_order_statistics_of_the_binomial():
     values = np.sort(np.random.default_rng(6).normal(size=50))
     found = median_difference(values, 1)
     from scipy.stats import binom
+
     lowest, highest = int(binom.ppf(0.005, 50, 0.5)) - 1, int(binom.ppf(0.995, 50, 0.5)) + 1
     assert values[lowest] <= found.low <= values[24] and values[25] <= found.high <= values[highest]
 
@@ -72,29 +76,52 @@ def test_tracks_are_paired_on_the_frames_that_are_finite_in_both(folders):
 
 def test_all_in_one_ranking():
     columns = ["method", "track", "target", "SDR"]
-    ours = pd.DataFrame([("net", "a", "vocals", 4.0), ("net", "a", "accompaniment", 9.0),
-                         ("net", "b", "vocals", 6.0), ("net", "b", "accompaniment", 8.0),
-                         ("old", "a", "vocals", 1.0), ("old", "a", "accompaniment", 2.0)], columns=columns)
-    published = pd.DataFrame([("SYS1", "a", "vocals", 4.5), ("SYS1", "a", "accompaniment", 7.0),
-                              ("REST", "a", "accompaniment", 3.0)], columns=columns)
-    comparison = pd.DataFrame([("net", "SYS1", "vocals", 5, 1.234, 0.5, 2.0, 5, 0, 0),
-                               ("net", "SYS1", "accompaniment", 5, -9.0, -10.0, 8.0, 5, 0, 0),
-                               ("old", "SYS1", "vocals", 5, 7.0, 7.0, 7.0, 0, 0, 5)], columns=list(COLUMNS))
+    ours = pd.DataFrame(
+        [
+            ("net", "a", "vocals", 4.0),
+            ("net", "a", "accompaniment", 9.0),
+            ("net", "b", "vocals", 6.0),
+            ("net", "b", "accompaniment", 8.0),
+            ("old", "a", "vocals", 1.0),
+            ("old", "a", "accompaniment", 2.0),
+        ],
+        columns=columns,
+    )
+    published = pd.DataFrame(
+        [("SYS1", "a", "vocals", 4.5), ("SYS1", "a", "accompaniment", 7.0), ("REST", "a", "accompaniment", 3.0)],
+        columns=columns,
+    )
+    comparison = pd.DataFrame(
+        [
+            ("net", "SYS1", "vocals", 5, 1.234, 0.5, 2.0, 5, 0, 0),
+            ("net", "SYS1", "accompaniment", 5, -9.0, -10.0, 8.0, 5, 0, 0),
+            ("old", "SYS1", "vocals", 5, 7.0, 7.0, 7.0, 0, 0, 5),
+        ],
+        columns=list(COLUMNS),
+    )
     lines = standing(ours, published, comparison, "net").splitlines()
     assert "net less that" in lines[0]
     assert [line.split() for line in lines[1:]] == [
-        ["net", "5.00", "8.50"], ["SYS1", "4.50", "7.00", "+1.23", "[+0.50,", "+2.00]", "-9.00", "[-10.00,", "+8.00]"],
-        ["old", "1.00", "2.00"], ["REST", "-", "3.00"]]
+        ["net", "5.00", "8.50"],
+        ["SYS1", "4.50", "7.00", "+1.23", "[+0.50,", "+2.00]", "-9.00", "[-10.00,", "+8.00]"],
+        ["old", "1.00", "2.00"],
+        ["REST", "-", "3.00"],
+    ]
 
 
 def test_the_outcome_as_text():
-    rows = [("net", "SYS1", "vocals", 5, 1.234, 0.5, 2.0, 5, 0, 0),
-            ("net", "SYS2", "vocals", 5, -0.5, -1.0, 0.1, 1, 0, 4),
-            ("net", "SYS1", "accompaniment", 5, 9.0, 8.0, 10.0, 5, 0, 0),
-            ("old", "SYS1", "vocals", 5, -1.0, -2.0, -0.5, 0, 0, 5)]
+    rows = [
+        ("net", "SYS1", "vocals", 5, 1.234, 0.5, 2.0, 5, 0, 0),
+        ("net", "SYS2", "vocals", 5, -0.5, -1.0, 0.1, 1, 0, 4),
+        ("net", "SYS1", "accompaniment", 5, 9.0, 8.0, 10.0, 5, 0, 0),
+        ("old", "SYS1", "vocals", 5, -1.0, -2.0, -0.5, 0, 0, 5),
+    ]
     text = outcome(pd.DataFrame(rows, columns=list(COLUMNS)), ["SYS2", "SYS1"], "vocals")
     assert [line.split() for line in text.splitlines()] == [
-        ["system", "net", "old"], ["SYS2", "-0.50", "-"], ["SYS1", "+1.23*", "-1.00*"]]
+        ["system", "net", "old"],
+        ["SYS2", "-0.50", "-"],
+        ["SYS1", "+1.23*", "-1.00*"],
+    ]
 
 
 def test_without_published_systems_the_tables_have_their_columns(folders):
@@ -110,4 +137,4 @@ def test_seconds_of_every_track_side_by_side(folders, settings):
     assert list(table["second"][:4]) == [0.8, 1.8, 2.8, 3.8] and len(table) == 10
     assert list(table["target"][:5]) == ["vocals"] * 4 + ["accompaniment"]
     np.testing.assert_equal(list(table["net"][:4]), [1.0, 2.0, NAN, 4.0])
-    assert table["other"].isna().sum() == 2        # it has no track b
+    assert table["other"].isna().sum() == 2  # it has no track b

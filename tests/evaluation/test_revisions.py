@@ -24,16 +24,24 @@ SEED = 20
 
 
 def git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words], cwd=folder,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def table(**methods) -> pd.DataFrame:
     """Scores by method: SDR of the vocals of each track; the accompaniment's is 5 dB above."""
-    rows = [(method, f"song {number}", target, sdr + shift, 6, 0) for method, values in methods.items()
-            for number, sdr in enumerate(values) for target, shift in (("vocals", 0), ("accompaniment", 5))]
+    rows = [
+        (method, f"song {number}", target, sdr + shift, 6, 0)
+        for method, values in methods.items()
+        for number, sdr in enumerate(values)
+        for target, shift in (("vocals", 0), ("accompaniment", 5))
+    ]
     return pd.DataFrame(rows, columns=["method", "track", "target", "SDR", "frames", "silent"])
 
 
@@ -79,7 +87,7 @@ def measured(folder: Path, bleeds: dict[str, float]) -> pd.DataFrame:
         references = np.stack([vocals, accompaniment])
         for method, leak in bleeds.items():
             estimates = np.stack([vocals + leak * accompaniment, (1 - leak) * accompaniment])
-            with threadpool_limits(1):      # faster than threads for so little
+            with threadpool_limits(1):  # faster than threads for so little
                 scores = dict(zip(MEASURES, bsseval.evaluate(references, estimates), strict=True))
             name = f"song {number}"
             write_text(folder / method / BSSEVAL / "test" / f"{name}.json", museval_json(name, scores, parameters))
@@ -110,8 +118,10 @@ def test_the_gate_closes_before_a_branch_that_is_worse(branches):
     assert len(ran.lines()) == 1
     # 0.3 to 0.6 of the same noise is 20 log10 2 = 6.02 dB on every track; accompaniment 20 log10 (0.6 / 0.3) as well.
     commit = git(branches, "rev-parse", "main")[:7]
-    assert ran.lines()[0].startswith(f"error: worse than main ({commit}): ours vocals -6.02 dB [-6.02, -6.02] on "
-                                     "4 tracks; ours accompaniment -6.02 dB [-6.02, -6.02] on 4 tracks")
+    assert ran.lines()[0].startswith(
+        f"error: worse than main ({commit}): ours vocals -6.02 dB [-6.02, -6.02] on "
+        "4 tracks; ours accompaniment -6.02 dB [-6.02, -6.02] on 4 tracks"
+    )
     assert "other" not in ran.err
     assert "tolerance 0.5 dB" in ran.err and "svs compare" in ran.err
 
@@ -121,8 +131,9 @@ def test_the_gate_is_a_real_exit_code(branches):
     assert command.really("gate", "--against", "main", cwd=branches).code == 7
 
 
-@pytest.mark.parametrize(("branch", "said"), [("better", "no method fell against main"),
-                                              ("unchanged", "no score changed against main")])
+@pytest.mark.parametrize(
+    ("branch", "said"), [("better", "no method fell against main"), ("unchanged", "no score changed against main")]
+)
 def test_the_gate_lets_through(branches, branch, said):
     git(branches, "checkout", "-q", branch)
     ran = command.svs("gate", "--against", "main", "--project", branches)
@@ -186,6 +197,7 @@ def test_whatever_git_resolves(branches, revision):
 
 
 # The rule.
+
 
 def test_the_interval_must_lie_below_zero():
     before = table(ours=[5.0, 5.0, 5.0, 5.0])
@@ -288,10 +300,18 @@ def test_the_figure_has_a_box_for_each_revision():
     figure = figure_scores.revisions_boxplot(("main", before), ("branch", after), "a note")
     try:
         axis = figure.axes[0]
-        assert [label.get_text() for label in axis.get_yticklabels()] == \
-            ["ours  2.00 → 4.00", "come  – → 1.00", "gone  0.00 → –"]
-        medians = sorted({round(float(np.mean(line.get_xdata())), 6) for line in axis.lines
-                          if len(line.get_xdata()) == 2 and np.ptp(line.get_xdata()) == 0})
+        assert [label.get_text() for label in axis.get_yticklabels()] == [
+            "ours  2.00 → 4.00",
+            "come  – → 1.00",
+            "gone  0.00 → –",
+        ]
+        medians = sorted(
+            {
+                round(float(np.mean(line.get_xdata())), 6)
+                for line in axis.lines
+                if len(line.get_xdata()) == 2 and np.ptp(line.get_xdata()) == 0
+            }
+        )
         assert 2.0 in medians and 4.0 in medians
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["main", "branch"]
     finally:
@@ -307,6 +327,7 @@ def test_the_figure_tells_two_revisions_of_one_name_apart():
 
 
 # What can't be compared.
+
 
 @pytest.mark.parametrize("revision", ["nope", "origin/main", "-n", "--help", "", "HEAD~9", "a b"])
 @pytest.mark.parametrize("word", ["compare", "gate"])
@@ -349,11 +370,17 @@ def test_without_git(repository, tmp_path):
     assert ran.code == 3 and "git is not installed" in ran.err
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    ("", "No columns"), ("method,track\n", "SDR, silent are missing"), ("method,track,target,SDR,silent\n", "no row"),
-    ("method,track,target,SDR,silent\na,b,vocals,loud,0\n", "loud"), ("\0\xff\n1,2,3\n", "expected a table"),
-    ("method,track,target,SDR,silent\na,b,vocals,1,0\na,b,vocals,2,0\n", "a b vocals is there twice"),
-])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "No columns"),
+        ("method,track\n", "SDR, silent are missing"),
+        ("method,track,target,SDR,silent\n", "no row"),
+        ("method,track,target,SDR,silent\na,b,vocals,loud,0\n", "loud"),
+        ("\0\xff\n1,2,3\n", "expected a table"),
+        ("method,track,target,SDR,silent\na,b,vocals,1,0\na,b,vocals,2,0\n", "a b vocals is there twice"),
+    ],
+)
 def test_a_table_that_is_none(repository, content, said):
     committed(repository, table(ours=[1.0, 2.0]))
     (repository / revisions.SCORES).write_text(content)

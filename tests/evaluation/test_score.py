@@ -18,11 +18,11 @@ from svs.data.musdb import musdb_tracks
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
 from svs.evaluation.museval_json import DISSERTATION, MEASURES, PROTOCOLS, museval_json, read_scores
-from svs.evaluation.score import evaluate, score_method, score_sources
+from svs.evaluation.score import bleed, evaluate, score_method, score_sources
 from svs.evaluation.tables import bleed_metrics
 from svs.stems import ACCOMPANIMENT, STREAMS, TARGETS
 
-RATE = 8000          # of the noise: scores don't depend on it, time does
+RATE = 8000  # of the noise: scores don't depend on it, time does
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def disturbed(references: np.ndarray, seed=1) -> np.ndarray:
 def sdr(true: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     """SDR of every second, by its formula."""
     count = len(true) // RATE
-    true, error = (x[:count * RATE].reshape(count, -1) for x in (true, true - estimate))
+    true, error = (x[: count * RATE].reshape(count, -1) for x in (true, true - estimate))
     return 10 * np.log10(np.sum(true**2, axis=1) / np.sum(error**2, axis=1))
 
 
@@ -61,7 +61,7 @@ def test_museval_says_the_same_of_a_real_song(real, settings, tmp_path, engine):
     folder, name, stems = real
     estimates = {"vocals": 0.8 * stems["vocals"] + 0.2 * stems["accompaniment"]}
     estimates["accompaniment"] = stems["mixture"] - estimates["vocals"]
-    track, = musdb_tracks(folder, "test")
+    (track,) = musdb_tracks(folder, "test")
     assert track.name == name
     theirs = museval.eval_mus_track(track, estimates, output_dir=str(tmp_path))
     as_sources = [{target: ArraySource(audio[target], 44100) for target in TARGETS} for audio in (stems, estimates)]
@@ -74,15 +74,17 @@ def test_museval_says_the_same_of_a_real_song(real, settings, tmp_path, engine):
             figures = [float(frame["metrics"][measure]) for frame in expected[target]]
             # museval rounds to 5 decimals.  It adds the stems up in double precision, we in single.
             # Above 60 dB rounding decides (the estimates are sums of the stems: there are no artifacts).
-            np.testing.assert_allclose(np.minimum(ours[measure][index], 60), np.minimum(figures, 60), atol=1e-4,
-                                       err_msg=f"{target} {measure}")
+            np.testing.assert_allclose(
+                np.minimum(ours[measure][index], 60), np.minimum(figures, 60), atol=1e-4, err_msg=f"{target} {measure}"
+            )
     # And our JSON is what museval wrote, but for its last digit and the version.
     (tmp_path / "ours.json").write_text(museval_json(name, ours, settings.score))
     again, written = read_scores(tmp_path / "ours.json"), read_scores(tmp_path / "test" / f"{name}.json")
     for target in TARGETS:
         for measure in MEASURES:
-            np.testing.assert_allclose(np.minimum(again[target][measure], 60),
-                                       np.minimum(written[target][measure], 60), atol=2e-4)
+            np.testing.assert_allclose(
+                np.minimum(again[target][measure], 60), np.minimum(written[target][measure], 60), atol=2e-4
+            )
 
 
 def test_sdr_of_the_floor_is_its_formula():
@@ -103,7 +105,7 @@ def test_a_silent_second_is_nan_for_both_targets(which, source):
     references = noise()
     estimates = disturbed(references)
     silent = references if which == "reference" else estimates
-    silent[source, RATE:2 * RATE] = 0
+    silent[source, RATE : 2 * RATE] = 0
     scores = evaluate(references, estimates, RATE, RATE)
     for measure in MEASURES:
         assert np.isnan(scores[measure][:, 1]).all()
@@ -180,9 +182,10 @@ def test_lengths_that_differ_are_refused(settings, protocol, difference):
 
 # museval's JSON
 
+
 def test_museval_reads_our_json(settings, tmp_path):
     references = noise(3.0)
-    references[0, RATE:2 * RATE] = 0
+    references[0, RATE : 2 * RATE] = 0
     scores = evaluate(references, disturbed(references), RATE, RATE)
     text = museval_json("A - B", scores, settings.score)
     store = museval.TrackStore("A - B")
@@ -219,6 +222,7 @@ def test_a_damaged_json_is_a_data_error(tmp_path, content):
 
 # The dissertation's protocol
 
+
 class Watched(ArraySource):
     """A source that remembers what was read of it."""
 
@@ -232,8 +236,9 @@ class Watched(ArraySource):
 def sources(seconds: float, kind=Watched) -> tuple[dict, dict]:
     references = noise(seconds).astype(np.float32)
     estimates = disturbed(references).astype(np.float32)
-    return tuple({target: kind(audio[index], RATE) for index, target in enumerate(TARGETS)}
-                 for audio in (references, estimates))
+    return tuple(
+        {target: kind(audio[index], RATE) for index, target in enumerate(TARGETS)} for audio in (references, estimates)
+    )
 
 
 @pytest.mark.parametrize("seconds, first, last", [(33, 30, 33), (93, 30, 90), (30, 0, 30), (5, 0, 5)])
@@ -289,6 +294,7 @@ def test_passage_of_our_protocol(settings):
 
 
 # A method
+
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, settings):
@@ -357,13 +363,15 @@ def test_leak_is_what_is_called_vocals_where_nobody_sings(settings, tmp_path, sh
     """Two of four seconds are silent, one but for a whisper of -90 dBFS; the level is that of the mixture's share."""
     vocals, rest = noise(4.0)
     vocals[:RATE] = 0
-    vocals[RATE:2 * RATE] = 3e-5
+    vocals[RATE : 2 * RATE] = 3e-5
     mixture = vocals + rest
-    estimates = {"vocals": ArraySource(share * mixture, RATE),
-                 "accompaniment": ArraySource((1 - share) * mixture, RATE)}
+    estimates = {
+        "vocals": ArraySource(share * mixture, RATE),
+        "accompaniment": ArraySource((1 - share) * mixture, RATE),
+    }
     found = bleed(ArraySource(vocals, RATE), estimates, settings.score)
     assert found["seconds"] == 2.0
-    assert found["mixture"] == pytest.approx(np.square(mixture[:2 * RATE]).sum(), rel=1e-5)
+    assert found["mixture"] == pytest.approx(np.square(mixture[: 2 * RATE]).sum(), rel=1e-5)
     (tmp_path / "bleed" / "test").mkdir(parents=True)
     for name in "ab":
         (tmp_path / "bleed" / "test" / f"{name}.json").write_text(json.dumps(found))

@@ -33,14 +33,29 @@ def stems() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(3)
     levels = np.repeat(rng.uniform(0.05, 0.5, (2, SECONDS)), RATE, axis=1)[..., None]
     vocals, accompaniment = rng.standard_normal((2, SECONDS * RATE, 2)) * levels
-    vocals[5 * RATE:6 * RATE] = 0
+    vocals[5 * RATE : 6 * RATE] = 0
     return {"vocals": vocals, "accompaniment": accompaniment, "mixture": vocals + accompaniment}
 
 
 def as_json(targets: dict[str, np.ndarray], measures=("SDR", "ISR", "SIR", "SAR")) -> str:
-    return json.dumps({"targets": [{"name": name, "frames": [
-        {"time": float(second), "duration": 1.0, "metrics": {measure: float(value) for measure in measures}}
-        for second, value in enumerate(values)]} for name, values in targets.items()]})
+    return json.dumps(
+        {
+            "targets": [
+                {
+                    "name": name,
+                    "frames": [
+                        {
+                            "time": float(second),
+                            "duration": 1.0,
+                            "metrics": {measure: float(value) for measure in measures},
+                        }
+                        for second, value in enumerate(values)
+                    ],
+                }
+                for name, values in targets.items()
+            ]
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +63,11 @@ def published(stems, tmp_path_factory) -> Path:
     """MIX, and a system that is 3 dB better, of one track."""
     folder = tmp_path_factory.mktemp("upstream") / "sigsep-mus-2018-master" / "submissions"
     mix = evaluation_sisec18.mixture_sdr(stems, RATE, np.arange(SECONDS) * RATE)
-    for system, targets in {"MIX": {**mix, "drums": mix["vocals"]},
-                            "NET1": {name: values + 3 for name, values in mix.items()},
-                            "VOX1": {"vocals": mix["vocals"] - 1}}.items():
+    for system, targets in {
+        "MIX": {**mix, "drums": mix["vocals"]},
+        "NET1": {name: values + 3 for name, values in mix.items()},
+        "VOX1": {"vocals": mix["vocals"] - 1},
+    }.items():
         path = folder / system / "test" / "A - B.json"
         path.parent.mkdir(parents=True)
         path.write_text(as_json(targets))
@@ -61,13 +78,16 @@ def published(stems, tmp_path_factory) -> Path:
 @pytest.fixture
 def tracks(stems, tmp_path):
     """A function that makes a data set of passages of the track: name -> (first, last) samples."""
+
     def make(**passages: tuple[int, int]) -> dataset.Dataset:
         for name, (first, last) in passages.items():
             folder = tmp_path / "set" / "test" / name.replace("_", " ")
             folder.mkdir(parents=True)
             beyond = max(last - SECONDS * RATE, 0)
-            audio = {stem: np.pad(signal[first:last], ((0, beyond), (0, 0)), constant_values=0.01)
-                     for stem, signal in stems.items()}
+            audio = {
+                stem: np.pad(signal[first:last], ((0, beyond), (0, 0)), constant_values=0.01)
+                for stem, signal in stems.items()
+            }
             audio["mixture"] = audio["vocals"] + audio["accompaniment"]
             audio |= dict.fromkeys(("drums", "bass", "other"), audio.pop("accompaniment") / 3)
             for stem, signal in audio.items():
@@ -76,13 +96,16 @@ def tracks(stems, tmp_path):
         options = schema.load(REPOSITORY / "params.yaml")
         download = options.download.model_copy(update={"sample_rate": RATE, "path": tmp_path / "set"})
         return dataset.Dataset(tmp_path / "set", inspection.inspect(download, 0, tmp_path / "set", []))
+
     return make
 
 
 def options(path: Path | None, start: float = 0.0, duration: float | None = None, **changed):
     loaded = schema.load(REPOSITORY / "params.yaml")
-    return (loaded.reference.model_copy(update={"source": "sisec18", "path": path, "checksum": None, **changed}),
-            loaded.score.model_copy(update={"passage": schema.Passage(start=start, duration=duration)}))
+    return (
+        loaded.reference.model_copy(update={"source": "sisec18", "path": path, "checksum": None, **changed}),
+        loaded.score.model_copy(update={"passage": schema.Passage(start=start, duration=duration)}),
+    )
 
 
 def packed(folder: Path, kind: str, target: Path) -> Path:
@@ -126,11 +149,14 @@ def test_the_checksum_is_of_the_values_and_not_of_their_layout(published, tmp_pa
     assert evaluation_sisec18.read(tmp_path, None)
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("nothing.zip", b"", "expected a folder or an archive"),
-    ("text.tar.gz", b"these are words", "expected a folder or an archive"),
-    ("truncated.tar.xz", None, "expected a folder or an archive"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nothing.zip", b"", "expected a folder or an archive"),
+        ("text.tar.gz", b"these are words", "expected a folder or an archive"),
+        ("truncated.tar.xz", None, "expected a folder or an archive"),
+    ],
+)
 def test_what_is_no_archive(published, tmp_path, name, content, message):
     path = tmp_path / name
     if content is None:
@@ -140,8 +166,9 @@ def test_what_is_no_archive(published, tmp_path, name, content, message):
         evaluation_sisec18.read(path)
 
 
-@pytest.mark.parametrize("content", ["no json", "[]", '{"targets": [{"name": "vocals", "frames": [{"time": 0}]}]}',
-                                     '{"targets": 3}'])
+@pytest.mark.parametrize(
+    "content", ["no json", "[]", '{"targets": [{"name": "vocals", "frames": [{"time": 0}]}]}', '{"targets": 3}']
+)
 def test_a_file_that_holds_no_scores_is_named(tmp_path, content):
     path = tmp_path / "SYS1" / "test" / "Song.json"
     path.parent.mkdir(parents=True)
@@ -176,8 +203,9 @@ def test_sdr_of_the_mixture_is_that_of_bsseval(stems):
     assert np.isnan(ours["vocals"][5])
 
 
-@pytest.mark.parametrize(("start", "duration", "first", "frames"), [
-    (0.0, None, 7, 6), (1.0, 4.0, 8, 4), (0.0, 3.0, 7, 3)])
+@pytest.mark.parametrize(
+    ("start", "duration", "first", "frames"), [(0.0, None, 7, 6), (1.0, 4.0, 8, 4), (0.0, 3.0, 7, 3)]
+)
 def test_a_passage_is_found_and_its_seconds_are_cut(published, tracks, tmp_path, start, duration, first, frames):
     data = tracks(**{"A_-_B": (7 * RATE, 13 * RATE + 100)})
     places = evaluation_sisec18.bring_in(data, published, *options(published, start, duration), tmp_path / "out")
@@ -190,14 +218,14 @@ def test_a_passage_is_found_and_its_seconds_are_cut(published, tracks, tmp_path,
     assert table["ISR"].isna().all() and table["SIR"].isna().all() and table["SAR"].isna().all()
     whole = evaluation_sisec18.read(published)["NET1"]["A - B"]["vocals"]["SDR"]
     net = table[(table["method"] == "NET1") & (table["target"] == "vocals")]["SDR"].item()
-    assert net == pytest.approx(np.median(whole[first:first + frames]))
+    assert net == pytest.approx(np.median(whole[first : first + frames]))
     with open(tmp_path / "out" / evaluation_sisec18.ALIGNMENT, newline="") as file:
         assert [row["first"] for row in csv.DictReader(file)] == [str(first)]
 
 
 @pytest.mark.parametrize("more", [0, 100, RATE + 100])
 def test_a_whole_track_keeps_all_measures(published, tracks, tmp_path, more):
-    data = tracks(**{"A_-_B": (0, SECONDS * RATE + more)})       # re-encoding adds samples, and maybe a frame
+    data = tracks(**{"A_-_B": (0, SECONDS * RATE + more)})  # re-encoding adds samples, and maybe a frame
     (place,) = evaluation_sisec18.bring_in(data, published, *options(published), tmp_path / "out")
     assert (place.first, place.frames, place.whole) == (0, SECONDS, True)
     table = tables.published_table(tmp_path / "out", ["NET1"])
@@ -237,16 +265,18 @@ def test_a_passage_between_the_published_seconds_is_told_where_they_begin(publis
 
 def test_a_place_that_is_not_the_only_one_is_refused():
     theirs = {"vocals": {"SDR": np.tile([1.0, 2.0, 3.0], 4)}, "accompaniment": {"SDR": np.tile([4.0, 5.0, 6.0], 4)}}
-    first, deviation, following = evaluation_sisec18.place({"vocals": np.array([2.0, 3.0, 1.0]),
-                                                   "accompaniment": np.array([5.0, 6.0, 4.0])}, theirs)
+    first, deviation, following = evaluation_sisec18.place(
+        {"vocals": np.array([2.0, 3.0, 1.0]), "accompaniment": np.array([5.0, 6.0, 4.0])}, theirs
+    )
     assert (first, deviation, following) == (1, 0.0, 0.0)
 
 
 def test_frames_of_another_length_are_not_comparable(published, tracks, tmp_path):
     choice, score = options(published)
     with pytest.raises(UnavailableError, match="frames of one second"):
-        evaluation_sisec18.bring_in(tracks(**{"A_-_B": (0, RATE)}), published, choice,
-                           score.model_copy(update={"hop": 0.5}), tmp_path / "out")
+        evaluation_sisec18.bring_in(
+            tracks(**{"A_-_B": (0, RATE)}), published, choice, score.model_copy(update={"hop": 0.5}), tmp_path / "out"
+        )
 
 
 def test_where_they_come_from(tmp_path, monkeypatch):
@@ -303,7 +333,7 @@ def test_the_previews_are_found_in_the_published_tracks(previews, sisec18, tmp_p
     loaded = schema.load(REPOSITORY / "params.yaml")
     download = loaded.download.model_copy(update={"dataset": "sample", "path": previews})
     (tmp_path / "set" / "train").mkdir(parents=True)
-    (tmp_path / "set" / "test").symlink_to(previews / "test")      # inspecting the training tracks takes longer
+    (tmp_path / "set" / "test").symlink_to(previews / "test")  # inspecting the training tracks takes longer
     data = dataset.Dataset(tmp_path / "set", inspection.inspect(download, 0, tmp_path / "set", []))
     choice, score = options(sisec18, 0.8, 6.0, checksum=loaded.reference.checksum)
     places = evaluation_sisec18.bring_in(data, sisec18, choice, score, tmp_path / "out")
@@ -316,9 +346,17 @@ def test_the_previews_are_found_in_the_published_tracks(previews, sisec18, tmp_p
     table = tables.published_table(tmp_path / "out", systems)
     medians = table.groupby(["method", "target"])["SDR"].median().round(2)
     # The last columns of the table of published scores: medians on these seconds, to two decimals.
-    for system, vocals, accompaniment in (("IRM2", 8.97, 15.02), ("IBM1", 7.42, 9.54), ("TAU1", 5.97, 13.06),
-                                          ("UHL1", 4.75, 11.34), ("STL1", 4.38, 8.97), ("WK", 3.99, 9.50),
-                                          ("REP2", 2.91, 7.31), ("MIX", 1.32, 5.67), ("HPLP", -2.51, 2.44)):
+    for system, vocals, accompaniment in (
+        ("IRM2", 8.97, 15.02),
+        ("IBM1", 7.42, 9.54),
+        ("TAU1", 5.97, 13.06),
+        ("UHL1", 4.75, 11.34),
+        ("STL1", 4.38, 8.97),
+        ("WK", 3.99, 9.50),
+        ("REP2", 2.91, 7.31),
+        ("MIX", 1.32, 5.67),
+        ("HPLP", -2.51, 2.44),
+    ):
         assert medians[system, "vocals"] == pytest.approx(vocals, abs=0.011)
         assert medians[system, "accompaniment"] == pytest.approx(accompaniment, abs=0.011)
     assert medians["HEL1", "vocals"] == pytest.approx(-0.40, abs=0.011)

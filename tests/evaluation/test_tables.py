@@ -28,8 +28,9 @@ def target(name, sdr, nulls=False):
 def write(root, method, track, vocals, accompaniment, protocol="bsseval", nulls=False):
     path = root / method / protocol / "test" / f"{track}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"targets": [target("vocals", vocals, nulls),
-                                            target("accompaniment", accompaniment, nulls)]}))
+    path.write_text(
+        json.dumps({"targets": [target("vocals", vocals, nulls), target("accompaniment", accompaniment, nulls)]})
+    )
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_row_for_every_track_and_target(root, nulls):
     assert set(table["method"]) == {"ours"}
     found = rows(table)
     loud = found["b. The Dot", "vocals"]
-    assert [loud[measure] for measure in MEASURES] == [3.0, 4.0, 5.0, 6.0]         # the median, not the mean (4.33)
+    assert [loud[measure] for measure in MEASURES] == [3.0, 4.0, 5.0, 6.0]  # the median, not the mean (4.33)
     assert (loud["frames"], loud["silent"]) == (3, 0)
     partly = found["a", "vocals"]
     assert (partly["SDR"], partly["frames"], partly["silent"]) == (6.0, 4, 2)
@@ -83,8 +84,9 @@ def test_no_scores(root):
         gather(root, ["mixture"], "dissertation")
 
 
-@pytest.mark.parametrize("content", ["{", "{}", '{"targets": [{"frames": []}]}', '{"targets": [{"name": "vocals"}]}',
-                                     "[]"])
+@pytest.mark.parametrize(
+    "content", ["{", "{}", '{"targets": [{"frames": []}]}', '{"targets": [{"name": "vocals"}]}', "[]"]
+)
 def test_scores_of_another_form(tmp_path, content):
     path = tmp_path / "bsseval" / "test" / "a.json"
     path.parent.mkdir(parents=True)
@@ -105,7 +107,7 @@ def test_musevals_own_json_is_read(tmp_path, settings):
 
 def test_gather_takes_the_list_and_its_order(root):
     table = gather(root, ["ours", "mixture"], "bsseval")
-    assert list(dict.fromkeys(table["method"])) == ["ours", "mixture"]      # not "left over", which lies there too
+    assert list(dict.fromkeys(table["method"])) == ["ours", "mixture"]  # not "left over", which lies there too
     assert list(dict.fromkeys(gather(root, ["mixture", "ours"], "bsseval")["method"])) == ["mixture", "ours"]
     assert list(table.index) == list(range(8))
 
@@ -116,10 +118,14 @@ def test_metrics_are_nested_medians_over_tracks(root):
     assert metrics["tracks"] == 3
     vocals = metrics["vocals"]
     assert {measure: vocals[measure] for measure in MEASURES} == {
-        "SDR": {"median": 4.5}, "ISR": {"median": 5.5}, "SIR": {"median": 6.5}, "SAR": {"median": 7.5}}
+        "SDR": {"median": 4.5},
+        "ISR": {"median": 5.5},
+        "SIR": {"median": 6.5},
+        "SAR": {"median": 7.5},
+    }
     assert (vocals["frames"], vocals["silent_frames"], vocals["tracks_without_a_score"]) == (9, 4, 1)
     assert metrics["accompaniment"]["SDR"]["median"] == 8.0
-    json.dumps(metrics, allow_nan=False)        # plain numbers only
+    json.dumps(metrics, allow_nan=False)  # plain numbers only
 
 
 def test_metrics_of_nothing_but_silence(tmp_path):

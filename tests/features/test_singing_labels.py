@@ -52,9 +52,9 @@ def test_the_level_of_a_sine_is_its_rms(vad, rate, decibels):
 def test_channels_are_averaged_in_power(vad):
     sine = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
     one = levels(ArraySource(np.stack([sine, 0 * sine], axis=1), RATE), vad)
-    np.testing.assert_allclose(one[5:-5], -6.02, atol=0.03)         # half the power of a sine (-3.01 dB)
+    np.testing.assert_allclose(one[5:-5], -6.02, atol=0.03)  # half the power of a sine (-3.01 dB)
     against = levels(ArraySource(np.stack([sine, -sine], axis=1), RATE), vad)
-    np.testing.assert_allclose(against[5:-5], -3.01, atol=0.03)     # not a mean of samples, which would cancel
+    np.testing.assert_allclose(against[5:-5], -3.01, atol=0.03)  # not a mean of samples, which would cancel
 
 
 @pytest.mark.parametrize("samples", [1, 100, RATE])
@@ -65,11 +65,11 @@ def test_silence_has_no_level(vad, samples):
 
 def test_silence_after_sound_is_silence(vad):
     audio = np.random.default_rng(0).uniform(-1, 1, (3 * RATE, 2))
-    audio[RATE:2 * RATE] = 0
+    audio[RATE : 2 * RATE] = 0
     level = levels(ArraySource(audio, RATE), vad)
     second = vad.sample_rate / vad.hop_length
-    assert np.all(level[math.ceil(1.05 * second):math.floor(1.95 * second)] == -np.inf)
-    assert np.all(level[:math.floor(0.95 * second)] > -6)
+    assert np.all(level[math.ceil(1.05 * second) : math.floor(1.95 * second)] == -np.inf)
+    assert np.all(level[: math.floor(0.95 * second)] > -6)
 
 
 @FEW
@@ -102,15 +102,18 @@ def track(*runs):
 
 def test_forty_decibels_below_the_loud_level(vad):
     given_levels = track((200, -10), (100, -44), (100, -56), (100, -53), (100, -47), (100, -np.inf))
-    np.testing.assert_array_equal(labels(given_levels, vad), np.repeat(
-        [SINGING, SINGING, SILENT, UNSURE, UNSURE, SILENT], [200, 100, 100, 100, 100, 100]))
+    np.testing.assert_array_equal(
+        labels(given_levels, vad),
+        np.repeat([SINGING, SINGING, SILENT, UNSURE, UNSURE, SILENT], [200, 100, 100, 100, 100, 100]),
+    )
 
 
 def test_the_floor_of_60_decibels(vad):
     """In a quiet track (-25 dBFS) 40 dB below would be -65; nobody sings below -60."""
     given_levels = track((200, -25), (100, -54), (100, -66), (100, -61))
-    np.testing.assert_array_equal(labels(given_levels, vad),
-                                  np.repeat([SINGING, SINGING, SILENT, UNSURE], [200, 100, 100, 100]))
+    np.testing.assert_array_equal(
+        labels(given_levels, vad), np.repeat([SINGING, SINGING, SILENT, UNSURE], [200, 100, 100, 100])
+    )
 
 
 @pytest.mark.parametrize(("distance", "label"), [(4.9, UNSURE), (5.1, None)])
@@ -135,7 +138,7 @@ def test_a_blip_is_smoothed_away_and_a_phrase_stays(vad):
     loud = (400, -10)
     found = labels(track(loud, (100, -90), (blip, -10), (100, -90)), vad)
     assert set(found[400:]) == {SILENT}
-    found = labels(track(loud, (blip, -90), loud), vad)              # nor does a short breath end the singing
+    found = labels(track(loud, (blip, -90), loud), vad)  # nor does a short breath end the singing
     assert set(found) == {SINGING}
     found = labels(track(loud, (100, -90), (phrase, -10), (100, -90)), vad)
     np.testing.assert_array_equal(found, np.repeat([1, 0, 1, 0], [400, 100, phrase, 100]))
@@ -147,7 +150,7 @@ def test_what_fills_half_of_the_smoothing_window_stays(vad):
     """0.4 s are 35 frames: 17 of them are outvoted, 18 are not."""
     for count, label in ((17, SILENT), (18, SINGING)):
         found = labels(track((400, -10), (100, -90), (count, -10), (100, -90)), vad)
-        assert set(found[500:500 + count]) == {label}
+        assert set(found[500 : 500 + count]) == {label}
 
 
 def test_a_silent_stem_has_no_singing(vad):
@@ -167,18 +170,27 @@ def test_a_stem_that_is_mostly_silent(vad):
 
 def test_measures_by_hand():
     truth = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
-    score = np.array([.9, .8, .5, .1, .7, .5, .2, .2, .1, .0])
+    score = np.array([0.9, 0.8, 0.5, 0.1, 0.7, 0.5, 0.2, 0.2, 0.1, 0.0])
     # at 0.5: hits 3, misses 1, false alarms 2, rejections 4
     found = detection_metrics(truth, score, 0.5)
     # pairs in the right order: .9 and .8 before all six; .5 before four and a tie; .1 before one and a tie
     auroc = (6 + 6 + 4.5 + 1.5) / 24
-    assert found == pytest.approx({"precision": 3 / 5, "recall": 3 / 4, "specificity": 4 / 6, "f1": 6 / 9,
-                                   "balanced_accuracy": (3 / 4 + 4 / 6) / 2, "auroc": auroc})
+    assert found == pytest.approx(
+        {
+            "precision": 3 / 5,
+            "recall": 3 / 4,
+            "specificity": 4 / 6,
+            "f1": 6 / 9,
+            "balanced_accuracy": (3 / 4 + 4 / 6) / 2,
+            "auroc": auroc,
+        }
+    )
     assert all(type(value) is float for value in found.values())
 
 
 CASES = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8)), min_size=2, max_size=40).filter(
-    lambda rows: len({truth for truth, _ in rows}) == 2)
+    lambda rows: len({truth for truth, _ in rows}) == 2
+)
 
 
 @FEW
@@ -202,7 +214,7 @@ def test_measures_agree_with_sklearn(rows, threshold):
 
 @pytest.mark.parametrize("truth", [0, 1])
 def test_measures_of_one_class_only(truth):
-    found = detection_metrics(np.full(4, truth), np.array([.1, .2, .6, .9]), 0.5)
+    found = detection_metrics(np.full(4, truth), np.array([0.1, 0.2, 0.6, 0.9]), 0.5)
     assert math.isnan(found["auroc"]) and math.isnan(found["balanced_accuracy"])
     assert math.isnan(found["recall" if truth == 0 else "specificity"])
     assert found["specificity" if truth == 0 else "recall"] == 0.5
@@ -223,7 +235,7 @@ def test_the_best_threshold_is_the_best(rows):
     best = max(detection_metrics(truth, score, value)["balanced_accuracy"] for value in set(score.tolist()))
     assert reached == pytest.approx(best)
     order = np.random.default_rng(0).permutation(len(truth))
-    assert best_threshold(truth[order], score[order]) == chosen     # nothing but truth and score counts
+    assert best_threshold(truth[order], score[order]) == chosen  # nothing but truth and score counts
 
 
 def test_a_detector_that_is_worse_than_none():

@@ -43,28 +43,40 @@ def stereo(folder: Path, track, name: str) -> np.ndarray:
 
 def spectrum(audio: np.ndarray, rate: int, representation) -> np.ndarray:
     """Complex spectrogram (frames, bins) of the mean of the channels, straight from librosa."""
-    single = librosa.resample(audio.mean(axis=1).astype(np.float32), orig_sr=rate,
-                              target_sr=representation.sample_rate, res_type="soxr_hq")
-    return librosa.stft(single, n_fft=representation.frame_size, hop_length=representation.hop_length,
-                        win_length=representation.win_length, pad_mode="constant").T
+    single = librosa.resample(
+        audio.mean(axis=1).astype(np.float32), orig_sr=rate, target_sr=representation.sample_rate, res_type="soxr_hq"
+    )
+    return librosa.stft(
+        single,
+        n_fft=representation.frame_size,
+        hop_length=representation.hop_length,
+        win_length=representation.win_length,
+        pad_mode="constant",
+    ).T
 
 
 def direct(folder: Path, track, representation) -> dict[str, np.ndarray]:
     """Mixture, vocals (magnitudes) and mask of a track, computed without svs."""
     stems = {name: stereo(folder, track, name) for name in ("mixture", "vocals", "drums", "bass", "other")}
     stems["accompaniment"] = stems["drums"] + stems["bass"] + stems["other"]
-    spectra = {name: spectrum(stems[name], track.rate, representation)
-               for name in ("mixture", "vocals", "accompaniment")}
-    scale = 1 / np.hanning(representation.win_length + 1)[:-1].sum()      # periodic Hann
-    return {"mixture": np.abs(spectra["mixture"]) * scale, "vocals": np.abs(spectra["vocals"]) * scale,
-            "V": np.abs(spectra["vocals"]), "A": np.abs(spectra["accompaniment"])}
+    spectra = {
+        name: spectrum(stems[name], track.rate, representation) for name in ("mixture", "vocals", "accompaniment")
+    }
+    scale = 1 / np.hanning(representation.win_length + 1)[:-1].sum()  # periodic Hann
+    return {
+        "mixture": np.abs(spectra["mixture"]) * scale,
+        "vocals": np.abs(spectra["vocals"]) * scale,
+        "V": np.abs(spectra["vocals"]),
+        "A": np.abs(spectra["accompaniment"]),
+    }
 
 
 @pytest.mark.parametrize("dtype, relative, absolute", [("float16", 2.0**-11, 2.0**-25), ("float32", 1e-5, 1e-8)])
 def test_magnitudes_and_mask_equal_a_direct_computation(tiny_set, small, tmp_path, dtype, relative, absolute):
     folder, manifest = tiny_set
-    extract = small.extract.model_copy(update={
-        "modes": ("SVS",), "store": small.extract.store.model_copy(update={"dtype": dtype})})
+    extract = small.extract.model_copy(
+        update={"modes": ("SVS",), "store": small.extract.store.model_copy(update={"dtype": dtype})}
+    )
     path, _ = extracted(tiny_set, extract, tmp_path)
     spectrograms = store.Spectrograms(path / "masks")
     for track in manifest.split("train", "valid"):
@@ -72,8 +84,9 @@ def test_magnitudes_and_mask_equal_a_direct_computation(tiny_set, small, tmp_pat
         for name in ("mixture", "vocals"):
             came = spectrograms.array(track.name, name)
             assert came.dtype == dtype
-            np.testing.assert_allclose(came[:].astype(np.float64), expected[name], rtol=relative * 1.01,
-                                       atol=absolute + 2e-8)
+            np.testing.assert_allclose(
+                came[:].astype(np.float64), expected[name], rtol=relative * 1.01, atol=absolute + 2e-8
+            )
         mask = spectrograms.array(track.name, "mask")[:]
         assert mask.dtype == bool and 0 < mask.mean() < 1
         # Where the two are equal up to rounding (silence), either answer will do.
@@ -86,8 +99,9 @@ def test_float32_magnitudes_are_exactly_those_of_the_whole_signal(tiny_set, smal
     """At the track's own rate nothing is resampled, and blocks must not show: every bit is the same."""
     folder, manifest = tiny_set
     svs = small.extract.masks.model_copy(update={"sample_rate": 44100, "hop_length": 64, "win_length": 256})
-    extract = small.extract.model_copy(update={
-        "modes": ("SVS",), "svs": svs, "store": small.extract.store.model_copy(update={"dtype": "float32"})})
+    extract = small.extract.model_copy(
+        update={"modes": ("SVS",), "svs": svs, "store": small.extract.store.model_copy(update={"dtype": "float32"})}
+    )
     path, _ = extracted(tiny_set, extract, tmp_path)
     spectrograms = store.Spectrograms(path / "masks")
     scale = np.float32(1 / librosa.filters.get_window("hann", svs.win_length).sum())
@@ -96,7 +110,7 @@ def test_float32_magnitudes_are_exactly_those_of_the_whole_signal(tiny_set, smal
         single = source.read(0, source.samples).mean(axis=1, dtype=np.float32)
         whole = librosa.stft(single, n_fft=512, hop_length=64, win_length=256, pad_mode="constant").T
         came = spectrograms.array(track.name, "mixture")[:]
-        assert len(came) > 2 * 1024                                      # frames: more than two blocks
+        assert len(came) > 2 * 1024  # frames: more than two blocks
         np.testing.assert_array_equal(came, np.abs(whole) * scale)
 
 
@@ -112,7 +126,9 @@ def test_voice_activity_arrays(tiny_set, small, made):
         label = spectrograms.array(track.name, "label")[:]
         assert len(label) == len(came)
         vocals = WavSource(folder / track.subset / track.name / "vocals.wav")
-        np.testing.assert_array_equal(label, singing_labels.labels(singing_labels.levels(vocals, vad), vad)[:len(label)])
+        np.testing.assert_array_equal(
+            label, singing_labels.labels(singing_labels.levels(vocals, vad), vad)[: len(label)]
+        )
         seen |= set(label.tolist())
     assert {singing_labels.SINGING, singing_labels.SILENT} <= seen <= {1, 0, -1}
 
@@ -129,7 +145,7 @@ def test_layout_is_zarr_v3_with_one_shard_an_array(tiny_set, small, made):
             assert {item.name for item in (path / group / track).iterdir() if item.is_dir()} == arrays
             for name in arrays:
                 files = [file for file in (path / group / track / name).rglob("*") if file.is_file()]
-                assert len(files) == 2, files                            # zarr.json and the shard
+                assert len(files) == 2, files  # zarr.json and the shard
                 array = zarr.open_array(path / group / track / name, mode="r")
                 assert array.chunks[0] == small.extract.store.chunk_frames
                 assert array.shards is not None and array.shards[0] >= array.shape[0]
@@ -137,8 +153,9 @@ def test_layout_is_zarr_v3_with_one_shard_an_array(tiny_set, small, made):
 
 def test_test_tracks_never_enter_the_store(tiny_set, made):
     path, _ = made
-    text = "\n".join([*(str(file) for file in path.rglob("*")),
-                      *(file.read_text() for file in path.rglob("zarr.json"))])
+    text = "\n".join(
+        [*(str(file) for file in path.rglob("*")), *(file.read_text() for file in path.rglob("zarr.json"))]
+    )
     assert tiny_set[1].split("test")
     for track in tiny_set[1].split("train", "valid"):
         assert track.name in text
@@ -235,8 +252,8 @@ def test_index_lies_inside_the_tracks_and_covers_what_it_should(tiny_set, small,
             code = np.full(frames, -1)
             for run in runs:
                 assert half <= run.first <= run.last <= frames - 1 - half
-                assert np.all(code[run.first:run.last + 1] == -1), "runs overlap"
-                code[run.first:run.last + 1] = run.label
+                assert np.all(code[run.first : run.last + 1] == -1), "runs overlap"
+                code[run.first : run.last + 1] = run.label
             total += np.sum(code >= 0)
             inside = slice(half, frames - half)
             if mode == "SVS":
@@ -281,8 +298,14 @@ def test_magnitudes_are_rounded_as_numpy_rounds_them():
     """All half floats, the values half-way between two, and their neighbours."""
     halves = np.arange(0, 0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float32)
     ties = (halves[1:] + halves[:-1]) / 2
-    for values in (halves, ties, np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(1e9)),
-                   np.float32([0, 1e-30, 65503, 65519, 65520, 1e30, np.inf, np.nan]), np.zeros((0, 3), np.float32)):
+    for values in (
+        halves,
+        ties,
+        np.nextafter(ties, np.float32(0)),
+        np.nextafter(ties, np.float32(1e9)),
+        np.float32([0, 1e-30, 65503, 65519, 65520, 1e30, np.inf, np.nan]),
+        np.zeros((0, 3), np.float32),
+    ):
         with np.errstate(over="ignore"):
             expected = values.astype(np.float16)
         came = extraction.rounded(values, "float16")
@@ -303,8 +326,13 @@ def test_arrays_are_written_as_zarr_writes_them(tmp_path, dtype, shape, silence)
         array[slice(256, 512) if silence == "in a chunk" else slice(None)] = 0
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     zarr.open_group(theirs, mode="w").create_array(
-        "a", shape=shape, dtype=dtype, chunks=(256, *shape[1:]), shards=(-(-len(array) // 256) * 256, *shape[1:]),
-        compressors=[zarr.codecs.ZstdCodec(level=3)])[:] = array
+        "a",
+        shape=shape,
+        dtype=dtype,
+        chunks=(256, *shape[1:]),
+        shards=(-(-len(array) // 256) * 256, *shape[1:]),
+        compressors=[zarr.codecs.ZstdCodec(level=3)],
+    )[:] = array
     shards.write_group(ours)
     shards.write_array(ours / "a", array, 256, 3)
     assert contents(ours) == contents(theirs)

@@ -39,10 +39,14 @@ def svs(*words, **environment) -> Ran:
     out, err = io.StringIO(), io.StringIO()
     root, log, code = logging.getLogger(), logging.getLogger("svs"), 0
     before = root.handlers[:], root.level, log.level
-    root.handlers = []                      # so that the command sets up its log as in a process of its own
+    root.handlers = []  # so that the command sets up its log as in a process of its own
     try:
-        with redirect_stdout(out), redirect_stderr(err), mock.patch.dict(os.environ, environment), \
-                mock.patch.object(sys, "argv", ["svs", *map(str, words)]):
+        with (
+            redirect_stdout(out),
+            redirect_stderr(err),
+            mock.patch.dict(os.environ, environment),
+            mock.patch.object(sys, "argv", ["svs", *map(str, words)]),
+        ):
             main()
     except SystemExit as leaving:
         code = leaving.code or 0
@@ -55,9 +59,15 @@ def svs(*words, **environment) -> Ran:
 
 def started(*words, **options) -> subprocess.Popen:
     """Begin to run the command in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "svs.cli", *map(str, words)], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})}, **options)
+    return subprocess.Popen(
+        [sys.executable, "-m", "svs.cli", *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})},
+        **options,
+    )
 
 
 def really(*words, **options) -> Ran:
@@ -106,8 +116,13 @@ def below(folder: Path) -> list[str]:
     return sorted(str(Path(place, name).relative_to(folder)) for place, _, files in os.walk(folder) for name in files)
 
 
-def whole(folder: Path, mixture: np.ndarray, rate: int, suffix: str = "wav",
-          names: tuple[str, str] = ("vocals", "accompaniment")) -> np.ndarray:
+def whole(
+    folder: Path,
+    mixture: np.ndarray,
+    rate: int,
+    suffix: str = "wav",
+    names: tuple[str, str] = ("vocals", "accompaniment"),
+) -> np.ndarray:
     """Check the two parts of a recording: its rate, channels and length, and their sum; the first of them."""
     parts = []
     for name in names:

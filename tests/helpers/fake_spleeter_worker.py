@@ -26,7 +26,7 @@ def vocals(content, first, last):
     sum_of_frames = np.zeros(((last - first - 1) * 1024 + 4096, 2))
     for frame in range(first, last):
         there, here = frame * 1024, (frame - first) * 1024
-        sum_of_frames[here:here + 4096] += gain * 2 / 3 * window[:, None] ** 2 * audio[there:there + 4096]
+        sum_of_frames[here : here + 4096] += gain * 2 / 3 * window[:, None] ** 2 * audio[there : there + 4096]
     return sum_of_frames.astype("<f4").tobytes()
 
 

@@ -16,26 +16,54 @@ from tests.helpers import REPOSITORY
 # The default profile, made small enough for tests: the same stages on fewer, shorter tracks
 # and spectrograms of 257 bins.
 SMALL = {
-    "extract": {name: {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
-                for name in ("masks", "vad")},
-    "train": {"unet_separator": {
-        "frames": 32, "representation": {"frame_size": 1024, "win_length": 1024, "hop_length": 512},
-        "network": {"channels": 6, "growth": 2, "levels": 2,
-                    "full_band": {"ensemble": 1, "channels": 24, "bottleneck": 8, "blocks": 3}}}},
-    "profiles": {"tiny": {
-        "download": {"tiny": {"train": 2, "valid": 1, "test": 2, "train_seconds": 3.0, "test_seconds": 2.5,
-                              "real_song": False}},
-        "pretrain": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 16, "valid_per_track": 8}},
-        "train": {model: {"epochs": 3, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}}
-                  for model in ("excerpts",)} | {"unet_separator": {"epochs": 2, "mixes": 8}},
-        "vad": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}},
-    }},
+    "extract": {
+        name: {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
+        for name in ("masks", "vad")
+    },
+    "train": {
+        "unet_separator": {
+            "frames": 32,
+            "representation": {"frame_size": 1024, "win_length": 1024, "hop_length": 512},
+            "network": {
+                "channels": 6,
+                "growth": 2,
+                "levels": 2,
+                "full_band": {"ensemble": 1, "channels": 24, "bottleneck": 8, "blocks": 3},
+            },
+        }
+    },
+    "profiles": {
+        "tiny": {
+            "download": {
+                "tiny": {
+                    "train": 2,
+                    "valid": 1,
+                    "test": 2,
+                    "train_seconds": 3.0,
+                    "test_seconds": 2.5,
+                    "real_song": False,
+                }
+            },
+            "pretrain": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 16, "valid_per_track": 8}},
+            "train": {
+                model: {"epochs": 3, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}}
+                for model in ("excerpts",)
+            }
+            | {"unet_separator": {"epochs": 2, "mixes": 8}},
+            "vad": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}},
+        }
+    },
 }
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1", "SVS_LOG": "INFO"}
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "SVS_LOG": "INFO",
+    }
 
 
 # The report names the commit: the same files shall be the same commit in every clone.
@@ -58,8 +86,10 @@ def changed_parameters(workspace: Path, changes: dict) -> None:
     from svs.config.schema import merge
 
     wired = {key: value for key, value in changes.items() if key in ("methods", "models")}
-    for name, laid in (("params.yaml", {key: changes[key] for key in changes.keys() - wired.keys()}),
-                       ("wiring.yaml", wired)):
+    for name, laid in (
+        ("params.yaml", {key: changes[key] for key in changes.keys() - wired.keys()}),
+        ("wiring.yaml", wired),
+    ):
         path = workspace / name
         if laid:
             path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), laid), sort_keys=False))
@@ -67,8 +97,13 @@ def changed_parameters(workspace: Path, changes: dict) -> None:
 
 def clone(folder: Path) -> Path:
     """The repository's files, as they are now, in a repository of their own, without any output."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=REPOSITORY, check=True,
-                            capture_output=True).stdout.decode().split("\0")
+    listed = (
+        subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=REPOSITORY, check=True, capture_output=True
+        )
+        .stdout.decode()
+        .split("\0")
+    )
     for name in filter(None, listed):
         if name == "dvc.lock" or name.startswith(("metrics/", "plots/", "docs/")) or not (REPOSITORY / name).is_file():
             continue
@@ -83,8 +118,19 @@ def clone(folder: Path) -> Path:
 
 def commit(workspace: Path, message: str) -> None:
     call(workspace, "git", "add", "-A")
-    call(workspace, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", message,
-         **DATES)
+    call(
+        workspace,
+        "git",
+        "-c",
+        "user.name=test",
+        "-c",
+        "user.email=test@example.org",
+        "commit",
+        "-q",
+        "-m",
+        message,
+        **DATES,
+    )
 
 
 def ran(done: subprocess.CompletedProcess) -> list[str]:

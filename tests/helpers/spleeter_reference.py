@@ -1,9 +1,9 @@
 """Run with the Python of spleeter's own environment by test_spleeter.py: checkpoints, and spleeter's own answers.
 
-    python -I tests/helpers/spleeter_reference.py save FOLDER SEED
-        A checkpoint of spleeter's own graph with random weights.
-    python -I tests/helpers/spleeter_reference.py separate FOLDER AUDIO.npy VOCALS.npy [AUDIO.npy VOCALS.npy ...]
-        What `spleeter.separator.Separator` makes of float32 (samples, 2) at 44.1 kHz.
+python -I tests/helpers/spleeter_reference.py save FOLDER SEED
+    A checkpoint of spleeter's own graph with random weights.
+python -I tests/helpers/spleeter_reference.py separate FOLDER AUDIO.npy VOCALS.npy [AUDIO.npy VOCALS.npy ...]
+    What `spleeter.separator.Separator` makes of float32 (samples, 2) at 44.1 kHz.
 """
 
 import json
@@ -26,7 +26,7 @@ def save(folder, seed):
         waveform = tf.compat.v1.placeholder(tf.float32, (None, 2))
         EstimatorSpecBuilder({"waveform": waveform}, params).outputs  # noqa: B018 (builds the graph)
         variables = tf.compat.v1.global_variables()
-        tf.compat.v1.train.create_global_step()      # the Estimator looks for it
+        tf.compat.v1.train.create_global_step()  # the Estimator looks for it
         generator = np.random.default_rng(seed)
         session.run(tf.compat.v1.global_variables_initializer())
         for variable in variables:

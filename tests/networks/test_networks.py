@@ -1,4 +1,4 @@
-"""The networks: the dissertation's layers, parameters and cost, the same everywhere, and the archive they are kept in."""
+"""The networks: the dissertation's layers, parameters and cost, the same everywhere, and their archive."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from svs.networks import archive
 from tests.helpers import REPOSITORY
 
 BINS, WIDTH = 2049, 9
-SHAPES = {"cnn_deep_separator": (BINS, WIDTH, 9), "cnn_separator": (BINS, WIDTH, 1),
-          "cnn_deep_separator_valid": (BINS, WIDTH, 1), "cnn_separator_valid": (BINS, WIDTH, 1), "vad": (513, 25, 1)}
+SHAPES = {
+    "cnn_deep_separator": (BINS, WIDTH, 9),
+    "cnn_separator": (BINS, WIDTH, 1),
+    "cnn_deep_separator_valid": (BINS, WIDTH, 1),
+    "cnn_separator_valid": (BINS, WIDTH, 1),
+    "vad": (513, 25, 1),
+}
 
 
 @pytest.fixture(scope="module")
 def nets():
     return {name: networks.build(name, *shape, input_gain=100.0, seed=1) for name, shape in SHAPES.items()}
-
 
 
 def describe(model: keras.Model) -> list[tuple]:
@@ -67,33 +71,56 @@ def describe(model: keras.Model) -> list[tuple]:
 def test_cnn_deep_separator_layer_by_layer(nets):
     high, middle, low = (2049, 9), (170, 9), (14, 9)
     assert describe(nets["cnn_deep_separator"]) == [
-        ("InputLayer", (2049, 9, 1)), ("gain", 100.0, 0.0),
-        ("conv", 32, (12, 3), (*high, 32)), ("leaky",),
-        ("conv", 16, (12, 3), (*high, 16)), ("norm",), ("leaky",),
+        ("InputLayer", (2049, 9, 1)),
+        ("gain", 100.0, 0.0),
+        ("conv", 32, (12, 3), (*high, 32)),
+        ("leaky",),
+        ("conv", 16, (12, 3), (*high, 16)),
+        ("norm",),
+        ("leaky",),
         ("pool", (12, 1), (*middle, 16)),
-        ("conv", 64, (12, 3), (*middle, 64)), ("norm",), ("leaky",),
-        ("conv", 16, (12, 3), (*middle, 16)), ("norm",), ("leaky",),
+        ("conv", 64, (12, 3), (*middle, 64)),
+        ("norm",),
+        ("leaky",),
+        ("conv", 16, (12, 3), (*middle, 16)),
+        ("norm",),
+        ("leaky",),
         ("pool", (12, 1), (*low, 16)),
         ("Flatten", (2016,)),
-        ("dense", 2048), ("leaky",), ("dropout", 0.5),
-        ("dense", 512), ("leaky",), ("dropout", 0.5),
-        ("dense", 18441), ("Reshape", (2049, 9)),                # logits: no sigmoid, no LeakyReLU
+        ("dense", 2048),
+        ("leaky",),
+        ("dropout", 0.5),
+        ("dense", 512),
+        ("leaky",),
+        ("dropout", 0.5),
+        ("dense", 18441),
+        ("Reshape", (2049, 9)),  # logits: no sigmoid, no LeakyReLU
     ]
 
 
 def test_cnn_separator_layer_by_layer(nets):
     high, middle, low = (2049, 9), (170, 9), (14, 9)
     assert describe(nets["cnn_separator"]) == [
-        ("InputLayer", (2049, 9, 1)), ("gain", 100.0, 0.0),
-        ("conv", 32, (12, 3), (*high, 32)), ("leaky",),
-        ("conv", 16, (12, 3), (*high, 16)), ("leaky",),
-        ("pool", (12, 1), (*middle, 16)), ("dropout", 0.25),
-        ("conv", 64, (12, 3), (*middle, 64)), ("leaky",),
-        ("conv", 32, (12, 3), (*middle, 32)), ("leaky",),
-        ("pool", (12, 1), (*low, 32)), ("dropout", 0.25),
+        ("InputLayer", (2049, 9, 1)),
+        ("gain", 100.0, 0.0),
+        ("conv", 32, (12, 3), (*high, 32)),
+        ("leaky",),
+        ("conv", 16, (12, 3), (*high, 16)),
+        ("leaky",),
+        ("pool", (12, 1), (*middle, 16)),
+        ("dropout", 0.25),
+        ("conv", 64, (12, 3), (*middle, 64)),
+        ("leaky",),
+        ("conv", 32, (12, 3), (*middle, 32)),
+        ("leaky",),
+        ("pool", (12, 1), (*low, 32)),
+        ("dropout", 0.25),
         ("Flatten", (4032,)),
-        ("dense", 512), ("leaky",), ("dropout", 0.5),
-        ("dense", 2049), ("Reshape", (2049, 1)),
+        ("dense", 512),
+        ("leaky",),
+        ("dropout", 0.5),
+        ("dense", 2049),
+        ("Reshape", (2049, 1)),
     ]
 
 
@@ -124,20 +151,31 @@ def test_a_valid_net_sees_nothing_but_its_frames():
     x = np.random.default_rng(0).uniform(0, 1, (1, 257, 12, 1)).astype(np.float32)
     every = np.asarray(long(x))
     for first in range(4):
-        np.testing.assert_allclose(np.asarray(short(x[:, :, first:first + 9]))[:, :, 0], every[:, :, first], atol=1e-5)
+        np.testing.assert_allclose(
+            np.asarray(short(x[:, :, first : first + 9]))[:, :, 0], every[:, :, first], atol=1e-5
+        )
 
 
 def test_vad_layer_by_layer(nets):
     assert describe(nets["vad"]) == [
-        ("InputLayer", (513, 25, 1)), ("gain", 100.0, 0.0),
-        ("conv", 16, (3, 3), (513, 25, 16)), ("leaky",),
-        ("conv", 16, (3, 3), (513, 25, 16)), ("leaky",),
-        ("pool", (3, 3), (171, 8, 16)), ("dropout", 0.25),
-        ("conv", 16, (3, 3), (171, 8, 16)), ("leaky",),
-        ("conv", 16, (3, 3), (171, 8, 16)), ("leaky",),
-        ("pool", (3, 3), (57, 2, 16)), ("dropout", 0.25),
+        ("InputLayer", (513, 25, 1)),
+        ("gain", 100.0, 0.0),
+        ("conv", 16, (3, 3), (513, 25, 16)),
+        ("leaky",),
+        ("conv", 16, (3, 3), (513, 25, 16)),
+        ("leaky",),
+        ("pool", (3, 3), (171, 8, 16)),
+        ("dropout", 0.25),
+        ("conv", 16, (3, 3), (171, 8, 16)),
+        ("leaky",),
+        ("conv", 16, (3, 3), (171, 8, 16)),
+        ("leaky",),
+        ("pool", (3, 3), (57, 2, 16)),
+        ("dropout", 0.25),
         ("Flatten", (1824,)),
-        ("dense", 64), ("leaky",), ("dropout", 0.5),
+        ("dense", 64),
+        ("leaky",),
+        ("dropout", 0.5),
         ("dense", 1),
     ]
 
@@ -151,8 +189,9 @@ def test_parameters(nets):
     assert nets["vad"].count_params() == (9 * 16 + 16) + 3 * (9 * 16 * 16 + 16) + (1824 * 64 + 64) + (64 + 1)
     norms = [layer for layer in nets["cnn_deep_separator"].layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert sum(layer.count_params() for layer in norms) == 4 * (16 + 64 + 16) == 384
-    assert nets["cnn_separator"].count_params() == sum(prod(weight.shape) for weight in
-                                                       nets["cnn_separator"].trainable_weights)
+    assert nets["cnn_separator"].count_params() == sum(
+        prod(weight.shape) for weight in nets["cnn_separator"].trainable_weights
+    )
 
 
 @pytest.mark.parametrize("name, millions", [("cnn_deep_separator", 488.6), ("cnn_separator", 533.5)])
@@ -202,15 +241,21 @@ def test_input_gain_multiplies_the_input():
     assert not np.allclose(np.asarray(gained(x)), np.asarray(plain(x)), atol=1e-3)
 
 
-@pytest.mark.parametrize("name, label_width, shape", [
-    ("cnn_separator", 1, (3, 257, 1)), ("cnn_separator", 3, (3, 257, 3)), ("cnn_deep_separator", 9, (3, 257, 9)),
-    ("vad", 25, (3, 1))])
+@pytest.mark.parametrize(
+    "name, label_width, shape",
+    [
+        ("cnn_separator", 1, (3, 257, 1)),
+        ("cnn_separator", 3, (3, 257, 3)),
+        ("cnn_deep_separator", 9, (3, 257, 9)),
+        ("vad", 25, (3, 1)),
+    ],
+)
 def test_output_is_logits_of_the_label_s_shape(name, label_width, shape):
     width = 25 if name == "vad" else 9
     net = networks.build(name, 257, width, label_width, seed=2)
     out = np.asarray(net(np.random.default_rng(0).normal(0, 30, (3, 257, width, 1)).astype(np.float32)))
     assert out.shape == shape
-    assert out.min() < -0.5 and out.max() > 1.5 or name == "vad"          # neither cut at 0 nor at 1
+    assert out.min() < -0.5 and out.max() > 1.5 or name == "vad"  # neither cut at 0 nor at 1
 
 
 def test_an_unknown_network_is_refused():
@@ -220,13 +265,15 @@ def test_an_unknown_network_is_refused():
 
 # The archive
 
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A small deep net (it has every kind of layer) with random batch norm terms, and where it is saved."""
     net = networks.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=3)
     random = np.random.default_rng(1)
-    net.set_weights([weight if weight.ndim > 1 else random.uniform(0.5, 1.5, weight.shape)
-                     for weight in net.get_weights()])
+    net.set_weights(
+        [weight if weight.ndim > 1 else random.uniform(0.5, 1.5, weight.shape) for weight in net.get_weights()]
+    )
     folder = tmp_path_factory.mktemp("saved") / "net"
     archive.save(folder, net, {"answer": 42})
     return folder, net
@@ -287,7 +334,7 @@ def test_a_damaged_model_is_a_model_error(saved, tmp_path, damage):
     whole = (saved[0] / archive.MODEL).read_bytes()
     (tmp_path / archive.CARD).write_text("{}")
     if damage in ("empty", "half", "text"):
-        path.write_bytes({"empty": b"", "half": whole[:len(whole) // 2], "text": b"version https://git-lfs\n"}[damage])
+        path.write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "text": b"version https://git-lfs\n"}[damage])
     elif damage == "no weights":
         with zipfile.ZipFile(saved[0] / archive.MODEL) as old, zipfile.ZipFile(path, "w") as new:
             for name in old.namelist():
@@ -342,8 +389,13 @@ def test_the_same_model_runs_and_trains_on_torch(saved, tiny_set, small, tmp_pat
     extract = small.extract.model_copy(update={"modes": ("SVS",)})
     extraction.extract(Dataset(*tiny_set), extract, tmp_path / "store", Scratch(tmp_path, "extract", "a"))
     np.save(tmp_path / "in.npy", window())
-    done = subprocess.run([sys.executable, "-c", TORCH, folder, tmp_path / "store" / "masks", tmp_path], cwd=REPOSITORY,
-                          env={**os.environ, "KERAS_BACKEND": "torch"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", TORCH, folder, tmp_path / "store" / "masks", tmp_path],
+        cwd=REPOSITORY,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     ours = net.predict_on_batch(window())
     assert np.abs(ours).max() > 0.1

@@ -16,7 +16,7 @@ from svs.config.schema import Representation
 from svs.dsp.stft import magnitude, stft
 from svs.networks import archive, streaming
 from svs.networks.archive import predictions
-from svs.separators.cnn import NetworkSeparator
+from svs.separators.cnn import CNNSeparator
 from svs.separators.cnn import Options as CNNOptions
 
 FULL = Representation(sample_rate=44100, frame_size=4096, win_length=2048, hop_length=512)
@@ -27,16 +27,19 @@ LABELS = {"cnn_separator": 1, "cnn_deep_separator": 9, "cnn_separator_valid": 1,
 def saved(folder, net, label_width, representation=SMALL, width=9):
     """The net with a last layer turned up and random batch norm terms, so that its mask takes all values."""
     rng = np.random.default_rng(3)
-    weights = [weight if weight.ndim > 1 else rng.uniform(0.5, 1.5, weight.shape) * rng.choice([-1, 1], weight.shape)
-               for weight in net.get_weights()]
+    weights = [
+        weight if weight.ndim > 1 else rng.uniform(0.5, 1.5, weight.shape) * rng.choice([-1, 1], weight.shape)
+        for weight in net.get_weights()
+    ]
     for layer in net.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             place = next(i for i, weight in enumerate(net.weights) if weight is layer.moving_variance)
             weights[place] = np.abs(weights[place])
     weights[-1] *= 0.1
     net.set_weights(weights)
-    archive.save(folder, net, {"representation": {**representation.model_dump(), "width": width},
-                               "label_width": label_width})
+    archive.save(
+        folder, net, {"representation": {**representation.model_dump(), "width": width}, "label_width": label_width}
+    )
     return folder
 
 
@@ -98,7 +101,7 @@ def test_both_nets_of_full_size_at_both_ends_of_a_song(name, net, song):
 @pytest.mark.parametrize("frames", [1, 2, 5, 8, 9, 40])
 @pytest.mark.parametrize("block", [1, 2, 3, 16, 64])
 def test_any_length_in_blocks_of_any_size(name, frames, block, net, song):
-    spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1000 + frames]
+    spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000 : 1000 + frames]
     evaluation, _ = streaming.load(net(name))
     np.testing.assert_allclose(evaluation(spectrum, block), windows(net(name), spectrum), atol=1e-5)
 
@@ -124,7 +127,7 @@ def test_this_torch_has_the_operators_of_onednn():
 @pytest.mark.parametrize("frames", [1, 9, 40])
 @pytest.mark.parametrize("block", [1, 16, 64])
 def test_windows_that_are_several_frames_apart(hop, frames, block, net, song):
-    spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000:1000 + frames]
+    spectrum = magnitude(stft(song, SMALL), SMALL)[:, 1000 : 1000 + frames]
     folder = net("cnn_deep_separator")
     evaluation, _ = streaming.load(folder, hop)
     np.testing.assert_allclose(evaluation(spectrum, block), windows(folder, spectrum, hop=hop), atol=1e-5)
@@ -151,7 +154,7 @@ def test_previews_in_chunks(name, previews, net):
     path = sorted(previews.glob("test/*.stem.mp4"))[0]
     audio = stempeg.read_stems(str(path), stem_id=0)[0].mean(axis=1).astype(np.float32)
     spectrum = magnitude(stft(audio, FULL), FULL)[:, :160]
-    separator = NetworkSeparator(name, net(name, FULL), options())
+    separator = CNNSeparator(name, net(name, FULL), options())
     expected = windows(net(name, FULL), spectrum)
     np.testing.assert_allclose(separator.mask(spectrum), expected, atol=1e-5)
     # A chunk has four frames of context on either side.
@@ -160,8 +163,12 @@ def test_previews_in_chunks(name, previews, net):
 
 
 def options(**changes) -> CNNOptions:
-    return CNNOptions(**({"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 16,
-                          "hpss": False, "wiener": 0} | changes))
+    return CNNOptions(
+        **(
+            {"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 16, "hpss": False, "wiener": 0}
+            | changes
+        )
+    )
 
 
 def test_the_same_bytes_in_each_run_and_after_another_song(net, song):
@@ -190,17 +197,21 @@ def family(kernels, *, width=7, label_width=3, pools=(), normalised=(), activati
     return keras.Model(source, keras.layers.Reshape((33, label_width))(tensor))
 
 
-@pytest.mark.parametrize("made", [
-    dict(kernels=[(4, (5, 3))]),
-    dict(kernels=[(4, (5, 3)), (3, (4, 5))], pools={0: 3}),
-    dict(kernels=[(4, (3, 5)), (5, (12, 3)), (2, (1, 1))], normalised=(1, 2), pools={1: 5, 2: 2}),
-    dict(kernels=[(4, (6, 2)), (3, (6, 4))], bias=False),
-    dict(kernels=[(4, (3, 3))] * 3, width=3, label_width=1, activation=False),
-    dict(kernels=[(4, (3, 3))] * 2, width=1, label_width=1),
-    dict(kernels=[(2, (2, 9)), (3, (2, 9))], width=5),
-    dict(kernels=[(4, (5, 3)), (3, (4, 2))], pools={0: 3}, same=False),
-    dict(kernels=[(4, (3, 5)), (5, (12, 3)), (2, (1, 1))], normalised=(1, 2), pools={1: 5, 2: 2}, same=False)],
-    ids=str)
+@pytest.mark.parametrize(
+    "made",
+    [
+        dict(kernels=[(4, (5, 3))]),
+        dict(kernels=[(4, (5, 3)), (3, (4, 5))], pools={0: 3}),
+        dict(kernels=[(4, (3, 5)), (5, (12, 3)), (2, (1, 1))], normalised=(1, 2), pools={1: 5, 2: 2}),
+        dict(kernels=[(4, (6, 2)), (3, (6, 4))], bias=False),
+        dict(kernels=[(4, (3, 3))] * 3, width=3, label_width=1, activation=False),
+        dict(kernels=[(4, (3, 3))] * 2, width=1, label_width=1),
+        dict(kernels=[(2, (2, 9)), (3, (2, 9))], width=5),
+        dict(kernels=[(4, (5, 3)), (3, (4, 2))], pools={0: 3}, same=False),
+        dict(kernels=[(4, (3, 5)), (5, (12, 3)), (2, (1, 1))], normalised=(1, 2), pools={1: 5, 2: 2}, same=False),
+    ],
+    ids=str,
+)
 def test_any_net_of_the_family(made, tmp_path):
     made = {"width": 7, "label_width": 3} | made
     folder = saved(tmp_path / "net", family(**made), made["label_width"], width=made["width"])
@@ -212,9 +223,17 @@ def test_any_net_of_the_family(made, tmp_path):
             np.testing.assert_allclose(evaluation(spectrum, block), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name, hop, millions", [
-    ("cnn_deep_separator", 1, 168.2), ("cnn_separator", 1, 204.6), ("cnn_deep_separator_valid", 1, 55.9),
-    ("cnn_separator_valid", 1, 60.9), ("cnn_deep_separator", 3, 94.5), ("cnn_deep_separator", 9, 51.0)])
+@pytest.mark.parametrize(
+    "name, hop, millions",
+    [
+        ("cnn_deep_separator", 1, 168.2),
+        ("cnn_separator", 1, 204.6),
+        ("cnn_deep_separator_valid", 1, 55.9),
+        ("cnn_separator_valid", 1, 60.9),
+        ("cnn_deep_separator", 3, 94.5),
+        ("cnn_deep_separator", 9, 51.0),
+    ],
+)
 def test_arithmetic(name, hop, millions, net):
     """`facts`: 163.6 and 200.1 million; the first convolution shares no products here and multiplies with zeros too."""
     assert streaming.load(net(name, FULL), hop)[0].multiply_adds / 1e6 == pytest.approx(millions, abs=0.1)
@@ -227,16 +246,23 @@ def stranger(kind):
     layers = {
         "valid": [keras.layers.Conv2D(2, 3)],
         "padded over time": [keras.layers.ZeroPadding2D(((1, 1), (1, 1))), keras.layers.Conv2D(2, 3)],
-        "padding alone": [keras.layers.ZeroPadding2D(((1, 1), (0, 0))), keras.layers.LeakyReLU(),
-                          keras.layers.Conv2D(2, 3)],
-        "valid and same": [keras.layers.ZeroPadding2D(((1, 1), (0, 0))), keras.layers.Conv2D(2, 3),
-                           keras.layers.Conv2D(2, 3, padding="same")],
+        "padding alone": [
+            keras.layers.ZeroPadding2D(((1, 1), (0, 0))),
+            keras.layers.LeakyReLU(),
+            keras.layers.Conv2D(2, 3),
+        ],
+        "valid and same": [
+            keras.layers.ZeroPadding2D(((1, 1), (0, 0))),
+            keras.layers.Conv2D(2, 3),
+            keras.layers.Conv2D(2, 3, padding="same"),
+        ],
         "strides": [keras.layers.Conv2D(2, 3, strides=2, padding="same")],
         "pool over time": [keras.layers.Conv2D(2, 3, padding="same"), keras.layers.MaxPooling2D((3, 3))],
         "activation": [keras.layers.Conv2D(2, 3, padding="same", activation="elu")],
         "dilation": [keras.layers.Conv2D(2, 3, dilation_rate=2, padding="same")],
         "norm first": [keras.layers.BatchNormalization(), keras.layers.Conv2D(2, 3, padding="same")],
-        "another layer": [keras.layers.Conv2D(2, 3, padding="same"), keras.layers.GaussianNoise(0.1)]}.get(kind, [])
+        "another layer": [keras.layers.Conv2D(2, 3, padding="same"), keras.layers.GaussianNoise(0.1)],
+    }.get(kind, [])
     tensor = source
     for layer in layers:
         tensor = layer(tensor)
@@ -247,30 +273,49 @@ def stranger(kind):
     return keras.Model(source, keras.layers.Reshape((257, 1))(tensor))
 
 
-@pytest.mark.parametrize("kind", ["reshape", "valid", "padded over time", "padding alone", "valid and same", "strides",
-                                  "pool over time", "activation", "dilation", "norm first", "another layer",
-                                  "branches"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "reshape",
+        "valid",
+        "padded over time",
+        "padding alone",
+        "valid and same",
+        "strides",
+        "pool over time",
+        "activation",
+        "dilation",
+        "norm first",
+        "another layer",
+        "branches",
+    ],
+)
 def test_another_net_goes_window_by_window(kind, tmp_path):
     label_width = 9 if kind == "reshape" else 1
-    archive.save(tmp_path / "net", stranger(kind),
-                 {"representation": {**SMALL.model_dump(), "width": 9}, "label_width": label_width})
+    archive.save(
+        tmp_path / "net",
+        stranger(kind),
+        {"representation": {**SMALL.model_dump(), "width": 9}, "label_width": label_width},
+    )
     with pytest.raises(streaming.Unshareable):
         streaming.load(tmp_path / "net")
     spectrum = np.random.default_rng(0).uniform(0, 0.1, (257, 11)).astype(np.float32)
-    came = NetworkSeparator("net", tmp_path / "net", options()).mask(spectrum)
+    came = CNNSeparator("net", tmp_path / "net", options()).mask(spectrum)
     np.testing.assert_allclose(came, windows(tmp_path / "net", spectrum), atol=1e-6)
 
 
 def test_it_needs_no_keras(net):
-    code = ("import sys; from svs.networks import shared; shared.load(sys.argv[1]); "
-            "assert not {'keras', 'tensorflow'} & set(sys.modules)")
+    code = (
+        "import sys; from svs.networks import shared; shared.load(sys.argv[1]); "
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code, net("cnn_separator")], check=True)
 
 
 @pytest.mark.parametrize("part", [1, 7, 64, 500])
 @pytest.mark.parametrize("hop", [1, 3, 9])
 def test_parts_of_a_spectrogram_make_the_whole(net, song, part, hop, monkeypatch):
-    spectrum = magnitude(stft(song[:128 * 300], SMALL), SMALL)
+    spectrum = magnitude(stft(song[: 128 * 300], SMALL), SMALL)
     evaluation, _ = streaming.load(net("cnn_deep_separator"), hop)
     whole = evaluation(spectrum, 16)
     monkeypatch.setattr(streaming, "PART", part)
@@ -278,7 +323,7 @@ def test_parts_of_a_spectrogram_make_the_whole(net, song, part, hop, monkeypatch
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_cores(net, song, monkeypatch):
-    spectrum = magnitude(stft(song[:128 * 1200], SMALL), SMALL)
+    spectrum = magnitude(stft(song[: 128 * 1200], SMALL), SMALL)
     evaluation, _ = streaming.load(net("cnn_separator"))
     several = evaluation(spectrum, 16)
     monkeypatch.setattr(streaming, "cores", lambda: 1)

@@ -34,15 +34,37 @@ from tests.helpers import REPOSITORY
 
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
-NETWORK = {"ensemble": 2, "max_frequency": 16000.0, "fold": 4, "channels": 6, "growth": 2, "levels": 2,
-           "blocks": 1, "convolutions": 2, "bottleneck": 8, "dropout": 0.1,
-           "full_band": {"ensemble": 1, "channels": 24, "bottleneck": 8, "blocks": 3}}
+NETWORK = {
+    "ensemble": 2,
+    "max_frequency": 16000.0,
+    "fold": 4,
+    "channels": 6,
+    "growth": 2,
+    "levels": 2,
+    "blocks": 1,
+    "convolutions": 2,
+    "bottleneck": 8,
+    "dropout": 0.1,
+    "full_band": {"ensemble": 1, "channels": 24, "bottleneck": 8, "blocks": 3},
+}
 
 
 def options(**changes) -> UNetTraining:
-    base = dict(epochs=2, mixes=8, batch_size=4, frames=32, learning_rate=2e-3, warm_up=2, patience=10,
-                loss_floor=-30.0, songs=("train",), keep="best", representation=REPRESENTATION, network=NETWORK,
-                other_song=0.7)
+    base = dict(
+        epochs=2,
+        mixes=8,
+        batch_size=4,
+        frames=32,
+        learning_rate=2e-3,
+        warm_up=2,
+        patience=10,
+        loss_floor=-30.0,
+        songs=("train",),
+        keep="best",
+        representation=REPRESENTATION,
+        network=NETWORK,
+        other_song=0.7,
+    )
     return UNetTraining(**(base | changes))
 
 
@@ -62,11 +84,13 @@ def stems(store) -> Stems:
 def train(store: Path, root: Path, seed=1, **changes):
     """One net of each kind, small: most of a test's time is what TensorFlow needs to prepare the step."""
     changes = {"network": NETWORK | {"ensemble": 1, "levels": 1}} | changes
-    return on_mixtures.train_on_mixes("unet_separator", store, options(**changes), seed, Scratch(root, "unet", "a"),
-                                       curve=root / "curve.csv")
+    return on_mixtures.train_on_mixes(
+        "unet_separator", store, options(**changes), seed, Scratch(root, "unet", "a"), curve=root / "curve.csv"
+    )
 
 
 # The store
+
 
 def test_the_store_holds_the_audio_that_musdb_reads(tiny_set, stems):
     folder, manifest = tiny_set
@@ -77,17 +101,20 @@ def test_the_store_holds_the_audio_that_musdb_reads(tiny_set, stems):
             true = track.targets[stem].audio
             kept = stems.read(track.name, stem, 0, stems.samples(track.name))
             assert kept.shape == true.shape
-            np.testing.assert_allclose(kept, true, rtol=2**-11, atol=2**-24)     # float16
+            np.testing.assert_allclose(kept, true, rtol=2**-11, atol=2**-24)  # float16
 
 
 def test_of_a_song_left_out_of_training_the_stems_alone_are_kept(tiny_set, small, tmp_path):
     folder, manifest = tiny_set
-    tracks = [track if track.split != "train" else type(track)(**{**vars(track), "split": "unused"})
-              for track in manifest.tracks]
+    tracks = [
+        track if track.split != "train" else type(track)(**{**vars(track), "split": "unused"})
+        for track in manifest.tracks
+    ]
     unused = [track.name for track in tracks if track.split == "unused"]
     extract = small.extract.model_copy(update={"modes": ("SVS", "MIX")})
-    extraction.extract(Dataset(folder, Manifest("tiny", tracks)), extract, tmp_path / "store",
-                       Scratch(tmp_path, "extract", "a"))
+    extraction.extract(
+        Dataset(folder, Manifest("tiny", tracks)), extract, tmp_path / "store", Scratch(tmp_path, "extract", "a")
+    )
     assert Stems(tmp_path / "store" / "stems").tracks("unused") == unused
     assert not [name for name in unused if (tmp_path / "store" / "svs" / name).exists()]
 
@@ -105,15 +132,22 @@ def test_a_store_of_every_second_song(store, stems, tmp_path):
 def test_a_test_track_among_the_training_tracks_is_refused(tiny_set, small, tmp_path, same):
     folder, manifest = tiny_set
     test = next(track for track in manifest.tracks if track.split == "test")
-    tracks = [type(track)(**{**vars(track), same: getattr(test, same)}) if track.split == "train" else track
-              for track in manifest.tracks]
+    tracks = [
+        type(track)(**{**vars(track), same: getattr(test, same)}) if track.split == "train" else track
+        for track in manifest.tracks
+    ]
     with pytest.raises(DataError, match="nothing that is scored may be trained on"):
-        extraction.extract(Dataset(folder, Manifest("tiny", tracks)), small.extract, tmp_path / "store",
-                           Scratch(tmp_path, "extract", "a"))
+        extraction.extract(
+            Dataset(folder, Manifest("tiny", tracks)),
+            small.extract,
+            tmp_path / "store",
+            Scratch(tmp_path, "extract", "a"),
+        )
     assert not (tmp_path / "store").exists()
 
 
 # Mixtures
+
 
 def test_a_mixture_depends_on_seed_epoch_and_number_alone(stems):
     mixes = mixtures.Mixes(stems, ("train",), options(), 1)
@@ -132,7 +166,7 @@ def test_songs_as_they_are(stems):
     for number in range(5):
         vocals, accompaniment = mixes.mix(0, number)
         assert vocals.shape == accompaniment.shape == (31 * 512, 2)
-        (track, at), = _places(stems, accompaniment, ACCOMPANIMENT)
+        ((track, at),) = _places(stems, accompaniment, ACCOMPANIMENT)
         assert (track, at) in _places(stems, vocals, ["vocals"])
 
 
@@ -142,7 +176,7 @@ def test_accompaniments_of_other_songs(stems):
     apart = 0
     for number in range(5):
         vocals, accompaniment = mixes.mix(0, number)
-        (track, _), = _places(stems, accompaniment, ACCOMPANIMENT)
+        ((track, _),) = _places(stems, accompaniment, ACCOMPANIMENT)
         sung = _places(stems, vocals, ["vocals"])
         assert sung
         apart += track not in {song for song, _ in sung}
@@ -154,14 +188,14 @@ def _places(stems: Stems, passage: np.ndarray, names: Iterable[str]) -> list[tup
     found = []
     for track in stems.tracks("train"):
         whole = sum(stems.read(track, name, 0, stems.samples(track)) for name in names)
-        first = np.flatnonzero((whole[:len(whole) - len(passage) + 1] == passage[0]).all(axis=1))
-        found += [(track, int(at)) for at in first if np.array_equal(whole[at:at + len(passage)], passage)]
+        first = np.flatnonzero((whole[: len(whole) - len(passage) + 1] == passage[0]).all(axis=1))
+        found += [(track, int(at)) for at in first if np.array_equal(whole[at : at + len(passage)], passage)]
     return found
 
 
 def test_passages_are_the_songs_one_after_the_other(stems):
     passages = mixtures.Passages(stems, ("valid",), options())
-    track, = stems.tracks("valid")
+    (track,) = stems.tracks("valid")
     assert passages.passages == stems.samples(track) // (31 * 512)
     x, y = passages[0]
     length = 31 * 512
@@ -177,6 +211,7 @@ def test_too_short_songs_are_refused(stems):
 
 
 # The loss
+
 
 def test_the_loss_is_the_energy_of_the_error_beside_the_mixture():
     """Against audio: the error of a mask, stretch by stretch, in dB."""
@@ -195,7 +230,7 @@ def test_the_loss_is_the_energy_of_the_error_beside_the_mixture():
     loss = on_mixtures.ErrorToMixture(16, -30.0)
     assert float(loss(y, logits)) == pytest.approx(np.mean(expected), abs=1e-4)
     other = rng.standard_normal(mixed.shape).astype(np.float32)
-    together = np.concatenate([logits, other], axis=-1)          # two members: the mean of their losses
+    together = np.concatenate([logits, other], axis=-1)  # two members: the mean of their losses
     assert float(loss(y, together)) == pytest.approx((float(loss(y, logits)) + float(loss(y, other))) / 2, abs=1e-4)
 
 
@@ -211,6 +246,7 @@ def test_what_the_loss_says_of_sure_masks(logit, rest, expected):
 
 
 # The network
+
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
@@ -229,12 +265,13 @@ def open_net(settings: Size) -> keras.Model:
 def test_bins():
     kept = options(representation=REPRESENTATION | {"frame_size": 4096}).bins
     assert kept % (4 * 2**2) == 0 and (kept - 16) * RATE / 4096 < 16000 <= kept * RATE / 4096
-    assert options(representation=REPRESENTATION | {"sample_rate": 8000}).bins == 512      # all lie below
+    assert options(representation=REPRESENTATION | {"sample_rate": 8000}).bins == 512  # all lie below
 
 
 def sizes(u_nets: int, full_band: int) -> Size:
-    return options(network=NETWORK | {"ensemble": u_nets,
-                                      "full_band": NETWORK["full_band"] | {"ensemble": full_band}}).network
+    return options(
+        network=NETWORK | {"ensemble": u_nets, "full_band": NETWORK["full_band"] | {"ensemble": full_band}}
+    ).network
 
 
 @pytest.mark.parametrize("u_nets, full_band", [(1, 0), (0, 1), (2, 1)])
@@ -252,19 +289,21 @@ def test_context_is_what_the_mask_of_a_frame_depends_on(u_nets, full_band):
     moved = np.abs(np.asarray(network(louder)) - before).max(axis=(0, 2, 3)) > 1e-6
     touched = np.flatnonzero(moved)
     assert touched.min() >= at - reach and touched.max() <= at + reach
-    assert touched.max() - touched.min() > reach       # and the context is not made up
+    assert touched.max() - touched.min() > reach  # and the context is not made up
 
 
 def test_a_member_is_the_same_whoever_is_beside_it():
     """A U-Net alone has the weights of the first of several; every member's mask is its own."""
-    nets = {kinds: unet_separator.build(320, sizes(*kinds), np.zeros(320), np.ones(320), seed=3)
-            for kinds in ((1, 0), (2, 0), (2, 2))}
+    nets = {
+        kinds: unet_separator.build(320, sizes(*kinds), np.zeros(320), np.ones(320), seed=3)
+        for kinds in ((1, 0), (2, 0), (2, 2))
+    }
     heard = np.random.default_rng(0).uniform(-1, 1, (1, 8, 320, 2)).astype(np.float32)
     logits = {kinds: np.asarray(net(heard)) for kinds, net in nets.items()}
     assert [logits[kinds].shape[3] for kinds in nets] == [2, 4, 8]
     np.testing.assert_allclose(logits[1, 0], logits[2, 0][..., :2], atol=1e-5)
     np.testing.assert_allclose(logits[2, 0], logits[2, 2][..., :4], atol=1e-5)
-    members = [logits[2, 2][..., first:first + 2] for first in range(0, 8, 2)]
+    members = [logits[2, 2][..., first : first + 2] for first in range(0, 8, 2)]
     for number, member in enumerate(members):
         assert all(np.abs(member - other).max() > 0.01 for other in members[:number])
 
@@ -272,7 +311,7 @@ def test_a_member_is_the_same_whoever_is_beside_it():
 def test_a_full_band_net_has_a_place_for_every_bin_and_channel():
     net = unet_separator.build(320, sizes(0, 1), np.zeros(320), np.ones(320), seed=3)
     weights = [np.zeros_like(weight) for weight in net.get_weights()]
-    weights[-1] = np.arange(640, dtype=np.float32)      # biases of the last layer
+    weights[-1] = np.arange(640, dtype=np.float32)  # biases of the last layer
     net.set_weights(weights)
     logits = np.asarray(net(np.zeros((1, 8, 320, 2), np.float32)))
     # Places of four bins: the left channel's four, then the right channel's.
@@ -308,6 +347,7 @@ def test_dropout_is_for_training_alone():
 
 
 # Training
+
 
 def test_training_learns_and_is_the_same_every_time(store, tmp_path):
     rounds = []
@@ -373,11 +413,18 @@ def test_all_songs_keep_the_last_epoch(store, tmp_path):
     assert card["best_epoch"] == 2 and card["songs"] == {"train": 2, "valid": 1}
 
 
-@pytest.mark.parametrize("laid, told", [
-    ("frames=30", "multiple of 8"), ("mixes=10", "multiple of the batch_size"), ("songs=[valid]", "expected train"),
-    ("songs=[train, test]", "songs.1"), ("network.ensemble=0", "one net at least"),
-    ("songs=[train, valid]", "keep the last"), ("other_song=-1", "other_song"),
-])
+@pytest.mark.parametrize(
+    "laid, told",
+    [
+        ("frames=30", "multiple of 8"),
+        ("mixes=10", "multiple of the batch_size"),
+        ("songs=[valid]", "expected train"),
+        ("songs=[train, test]", "songs.1"),
+        ("network.ensemble=0", "one net at least"),
+        ("songs=[train, valid]", "keep the last"),
+        ("other_song=-1", "other_song"),
+    ],
+)
 def test_impossible_settings_are_named(laid, told):
     with pytest.raises(SettingsError, match=f"unet_separator.*{told}"):
         project.find_project(REPOSITORY, ["train.unet_separator.network.levels=3", f"train.unet_separator.{laid}"])
@@ -390,13 +437,21 @@ def test_stems_at_another_rate_are_refused(store, tmp_path):
 
 # Separation
 
+
 @pytest.fixture(scope="module")
 def folder(network, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("net") / "unet_separator"
     settings = options()
-    archive.save(folder, network, {"representation": REPRESENTATION, "bins": network.input_shape[2],
-                                   "frames_multiple": settings.frames_multiple,
-                                   "context": settings.context})
+    archive.save(
+        folder,
+        network,
+        {
+            "representation": REPRESENTATION,
+            "bins": network.input_shape[2],
+            "frames_multiple": settings.frames_multiple,
+            "context": settings.context,
+        },
+    )
     return folder
 
 
@@ -404,7 +459,9 @@ def folder(network, tmp_path_factory) -> Path:
 def song(tmp_path_factory) -> np.ndarray:
     """Stereo audio (samples, 2) of 6 s."""
     root = tmp_path_factory.mktemp("song")
-    synthetic.write_dataset(root, seed=3, train=1, valid=0, test=1, train_seconds=2.0, test_seconds=6.0, real_song=False)
+    synthetic.write_dataset(
+        root, seed=3, train=1, valid=0, test=1, train_seconds=2.0, test_seconds=6.0, real_song=False
+    )
     track = musdb.DB(root=root, is_wav=True, subsets="test")[0]
     return track.audio.astype(np.float32)
 
@@ -430,12 +487,14 @@ def test_any_recording(folder, song, channels, rate, samples):
 def test_a_sure_net_gives_the_mixture_or_silence(tmp_path, song, folder, logit, share):
     net, card = archive.load(folder)
     weights = [np.zeros_like(weight) for weight in net.get_weights()]
-    for weight in weights:                # the bias of each member's last layer, among others that change nothing
+    for weight in weights:  # the bias of each member's last layer, among others that change nothing
         if weight.shape in ((2 * NETWORK["fold"],), (2 * net.input_shape[2],)):
             weight[:] = logit
     net.set_weights(weights)
     archive.save(tmp_path / "sure", net, card)
-    np.testing.assert_allclose(UNetSeparator("unet_separator", tmp_path / "sure").vocals(song, RATE), share * song, atol=2e-6)
+    np.testing.assert_allclose(
+        UNetSeparator("unet_separator", tmp_path / "sure").vocals(song, RATE), share * song, atol=2e-6
+    )
 
 
 def test_the_mask_is_the_mean_of_the_members_masks(folder, network):
@@ -446,11 +505,13 @@ def test_the_mask_is_the_mean_of_the_members_masks(folder, network):
     masks = 1 / (1 + np.exp(-logits))
     first, second, full_band = masks[..., :2], masks[..., 2:4], masks[..., 4:]
     assert min(np.abs(first - second).max(), np.abs(second - full_band).max()) > 0.01
-    np.testing.assert_allclose(separator.mask(spectrum.astype(np.float32))[:, :bins].T,
-                               (first + second + full_band) / 3, atol=1e-4)
+    np.testing.assert_allclose(
+        separator.mask(spectrum.astype(np.float32))[:, :bins].T, (first + second + full_band) / 3, atol=1e-4
+    )
 
 
 # The same song at other pitches
+
 
 @pytest.fixture(scope="module")
 def fine(folder, tmp_path_factory) -> Path:
@@ -479,17 +540,21 @@ def test_a_note_is_heard_higher(fine, monkeypatch, semitones):
     separator.vocals(np.sin(2 * np.pi * ratio * frequency * time).repeat(2, axis=1).astype(np.float32), RATE)
     lower, higher = (spectrum[0, :400, 5:-5].mean(axis=1) for spectrum in heard)
     assert heard[0].shape[2] == heard[1].shape[2]
-    np.testing.assert_allclose(lower, higher, atol=2e-3)       # a full-scale sine has 0.5
+    np.testing.assert_allclose(lower, higher, atol=2e-3)  # a full-scale sine has 0.5
     assert lower.argmax() == round(ratio * frequency * REPRESENTATION["frame_size"] / RATE)
 
 
 def test_the_estimate_is_the_mean_of_those_at_all_pitches(fine, song, settings):
     def built(*semitones: float):
         laid = settings.separate.model_copy(update={"unet_separator": UNetOptions(semitones=semitones)})
-        return separators.build("unet_separator", settings.model_copy(
-            update={"separate": laid, "methods": {"unet_separator": MethodWiring(needs=fine)}}))
+        return separators.build(
+            "unet_separator",
+            settings.model_copy(update={"separate": laid, "methods": {"unet_separator": MethodWiring(needs=fine)}}),
+        )
 
-    alone = [UNetSeparator("unet_separator", fine).tuned(semitones).vocals(song, RATE) for semitones in (-1.0, 0.0, 2.0)]
+    alone = [
+        UNetSeparator("unet_separator", fine).tuned(semitones).vocals(song, RATE) for semitones in (-1.0, 0.0, 2.0)
+    ]
     assert np.abs(alone[0] - alone[2]).max() > 1e-3
     np.testing.assert_array_equal(alone[1], UNetSeparator("unet_separator", fine).vocals(song, RATE))
     np.testing.assert_array_equal(built(0.0).vocals(song, RATE), alone[1])
@@ -512,8 +577,9 @@ def test_pitches_that_the_net_can_not_hear_are_refused(fine, folder):
 @pytest.mark.parametrize("laid", ["[]", "[7]", "[0, high]"])
 def test_impossible_pitches_are_named(laid):
     with pytest.raises(SettingsError, match="separate.unet_separator.semitones"):
-        separators.options("unet_separator", project.find_project(REPOSITORY, [
-            f"separate.unet_separator.semitones={laid}"]).settings)
+        separators.options(
+            "unet_separator", project.find_project(REPOSITORY, [f"separate.unet_separator.semitones={laid}"]).settings
+        )
 
 
 def test_silence_stays_silent(folder):
@@ -550,5 +616,5 @@ def test_mixed_precision_trains_the_same_net(store, tmp_path, keep):
     model, card = train(store, tmp_path / "mixed", keep=keep, precision="mixed_bfloat16")
     assert card["precision"] == "mixed_bfloat16" and "precision" not in plain_card
     assert card["val_loss"] != plain_card["val_loss"]
-    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], abs=0.2)       # dB
+    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], abs=0.2)  # dB
     assert model.get_config() == plain.get_config()

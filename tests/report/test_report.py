@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 import soundfile as sf
 import yaml
-from test_webpage import SWITCHES, _chromium
 from typer.testing import CliRunner
 
 from svs import networks
@@ -34,10 +33,11 @@ from svs.report import page as report_page
 from svs.report.build import build
 from svs.runtime import unavailable
 from svs.stems import TARGETS
+from tests.app.test_page import SWITCHES, _chromium
 from tests.helpers import REPOSITORY
 
 RATE = 44100
-METHODS = {"cnn_separator": 0.6, "hpss": 0.4, "oracle_ibm": 0.9, "mixture": 0.25}     # shares: stand-in estimates
+METHODS = {"cnn_separator": 0.6, "hpss": 0.4, "oracle_ibm": 0.9, "mixture": 0.25}  # shares: stand-in estimates
 SYSTEMS = ("MIX", "IBM1", "WK", "TAK1")
 EVIL = 'A "quoted" & <img src=x onerror=alert(1)> #1 100% 😀 </script>'
 
@@ -62,40 +62,78 @@ class Home:
             mixture, _ = sf.read(place / "test" / track.name / "mixture.wav", dtype="float32")
             for method, share in METHODS.items():
                 for target, part in zip(TARGETS, (share, 1 - share), strict=True):
-                    write_wav(folder / paths.ESTIMATES / method / "test" / track.name / f"{target}.wav",
-                              mixture * np.float32(part), RATE)
+                    write_wav(
+                        folder / paths.ESTIMATES / method / "test" / track.name / f"{target}.wav",
+                        mixture * np.float32(part),
+                        RATE,
+                    )
         self.tables()
 
     def tables(self, systems: tuple[str, ...] = SYSTEMS) -> None:
         rng = np.random.default_rng(3)
 
         def scores(methods) -> pd.DataFrame:
-            rows = [{"method": method, "track": track.name, "target": target,
-                     **{measure: rng.normal(3, 3) for measure in MEASURES}, "frames": 4, "silent": 0}
-                    for method in methods for track in self.tracks for target in TARGETS]
+            rows = [
+                {
+                    "method": method,
+                    "track": track.name,
+                    "target": target,
+                    **{measure: rng.normal(3, 3) for measure in MEASURES},
+                    "frames": 4,
+                    "silent": 0,
+                }
+                for method in methods
+                for track in self.tracks
+                for target in TARGETS
+            ]
             return pd.DataFrame(rows, columns=["method", "track", "target", *MEASURES, "frames", "silent"])
 
         metrics = self.folder / paths.METRICS
         metrics.mkdir(exist_ok=True)
         ours, theirs = scores(METHODS), scores(systems)
-        ours.loc[0, list(MEASURES)] = np.nan            # nothing sung in the first track
+        ours.loc[0, list(MEASURES)] = np.nan  # nothing sung in the first track
         theirs[["ISR", "SIR", "SAR"]] = np.nan
         ours.to_csv(metrics / "scores.csv", index=False)
         scores(METHODS).to_csv(metrics / "scores_dissertation.csv", index=False)
         theirs.to_csv(metrics / "published.csv", index=False)
-        frames = [{"track": track.name, "target": target, "second": float(second),
-                   **{method: rng.normal(3, 3) if second else np.nan for method in METHODS}}
-                  for track in self.tracks for target in TARGETS for second in range(4)]
+        frames = [
+            {
+                "track": track.name,
+                "target": target,
+                "second": float(second),
+                **{method: rng.normal(3, 3) if second else np.nan for method in METHODS},
+            }
+            for track in self.tracks
+            for target in TARGETS
+            for second in range(4)
+        ]
         pd.DataFrame(frames).to_csv(metrics / "frames.csv", index=False)
-        rows = [{"method": method, "system": system, "target": target, "tracks": len(self.tracks),
-                 "difference": (middle := rng.normal()), "low": middle - 1, "high": middle + 1, "wins": 2, "ties": 0,
-                 "losses": 1} for method in METHODS for system in systems for target in TARGETS]
-        pd.DataFrame(rows, columns=["method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties",
-                                    "losses"]).to_csv(metrics / "paired.csv", index=False)
+        rows = [
+            {
+                "method": method,
+                "system": system,
+                "target": target,
+                "tracks": len(self.tracks),
+                "difference": (middle := rng.normal()),
+                "low": middle - 1,
+                "high": middle + 1,
+                "wins": 2,
+                "ties": 0,
+                "losses": 1,
+            }
+            for method in METHODS
+            for system in systems
+            for target in TARGETS
+        ]
+        pd.DataFrame(
+            rows,
+            columns=["method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses"],
+        ).to_csv(metrics / "paired.csv", index=False)
         for name in ("vad.json", "training"):
             source, target = REPOSITORY / "metrics" / name, metrics / name
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, target, **(
-                {"dirs_exist_ok": True} if source.is_dir() else {}))
+            (shutil.copytree if source.is_dir() else shutil.copy)(
+                source, target, **({"dirs_exist_ok": True} if source.is_dir() else {})
+            )
         shutil.copytree(REPOSITORY / "plots" / "training", self.folder / paths.CURVES, dirs_exist_ok=True)
 
     def build(self, folder: Path, **report) -> Path:
@@ -103,8 +141,22 @@ class Home:
         return build(self.folder, self.settings.model_copy(update={"report": group}), folder).index
 
 
-TINY = {"profiles": {"tiny": {"download": {"tiny": {"train": 1, "valid": 1, "test": 2, "train_seconds": 2.0,
-                                                    "test_seconds": 4.0, "real_song": True}}}}}
+TINY = {
+    "profiles": {
+        "tiny": {
+            "download": {
+                "tiny": {
+                    "train": 1,
+                    "valid": 1,
+                    "test": 2,
+                    "train_seconds": 2.0,
+                    "test_seconds": 4.0,
+                    "real_song": True,
+                }
+            }
+        }
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +185,23 @@ def copied(home: Home, tmp_path: Path) -> Home:
 
 def html_of(home: Home, audio: str = "none") -> str:
     """The page of a home without the files beside it."""
-    passages = [listening.Passage(track.name, f"tracks/{number:02d}", track.seconds, 0.0, track.seconds,
-                                  listening.allowed(audio, home.manifest.dataset, track.name), 11025.0)
-                for number, track in enumerate(home.tracks, start=1)]
+    passages = [
+        listening.Passage(
+            track.name,
+            f"tracks/{number:02d}",
+            track.seconds,
+            0.0,
+            track.seconds,
+            listening.allowed(audio, home.manifest.dataset, track.name),
+            11025.0,
+        )
+        for number, track in enumerate(home.tracks, start=1)
+    ]
     return report_page.render(content.gather(home.folder, home.settings), passages, home.settings)
 
 
 # Files
+
 
 def test_the_same_input_gives_the_same_bytes(home: Home, report: Path, tmp_path: Path):
     again = home.build(tmp_path / "report").parent
@@ -153,29 +215,38 @@ def test_the_same_input_gives_the_same_bytes(home: Home, report: Path, tmp_path:
 def made(home: Home, folder: Path, audible: bool, **report) -> listening.Passage:
     """The first track of a home, by one method."""
     data = dataset.open_dataset(home.settings, home.folder / paths.MANIFEST, home.folder / paths.DATASETS)
-    return listening.make(listening.Job(1, home.tracks[0], audible), data=data, methods=["hpss"], folder=folder,
-                          estimates=home.folder / paths.ESTIMATES, plots=home.settings.plots,
-                          report=home.settings.report.model_copy(update=report))
+    return listening.make(
+        listening.Job(1, home.tracks[0], audible),
+        data=data,
+        methods=["hpss"],
+        folder=folder,
+        estimates=home.folder / paths.ESTIMATES,
+        plots=home.settings.plots,
+        report=home.settings.report.model_copy(update=report),
+    )
 
 
 def test_a_passage_of_a_long_track_is_its_middle_at_its_true_level(home: Home, tmp_path: Path):
     passage = made(home, tmp_path, True, passage=1.5)
     assert (passage.start, passage.length, passage.seconds) == (1.25, 1.5, 4.0)
-    original, _ = sf.read(home.folder / paths.ESTIMATES / "hpss/test" / home.tracks[0].name / "vocals.wav",
-                          dtype="float32")
-    expected = original[round(1.25 * RATE):round(2.75 * RATE)]
+    original, _ = sf.read(
+        home.folder / paths.ESTIMATES / "hpss/test" / home.tracks[0].name / "vocals.wav", dtype="float32"
+    )
+    expected = original[round(1.25 * RATE) : round(2.75 * RATE)]
     with decode.open_recording(tmp_path / "tracks/01/hpss.vocals.mp3") as recording:
         heard = recording.read(0, recording.samples)
     assert len(heard) == pytest.approx(len(expected), abs=1)
-    assert np.corrcoef(heard[:len(expected)].ravel(), expected.ravel())[0, 1] > 0.97
+    assert np.corrcoef(heard[: len(expected)].ravel(), expected.ravel())[0, 1] > 0.97
     level = 10 * np.log10(np.mean(heard.astype(float) ** 2) / np.mean(expected.astype(float) ** 2))
     assert abs(level) < 0.15
     html = report_page.render(content.gather(home.folder, home.settings), [passage], home.settings)
     assert "0:04, here 0:01.2 to 0:02.8" in html
 
 
-@pytest.mark.parametrize(("audio", "heard"), [("all", [True, True, True]), ("generated", [True, True, False]),
-                                              ("none", [False, False, False])])
+@pytest.mark.parametrize(
+    ("audio", "heard"),
+    [("all", [True, True, True]), ("generated", [True, True, False]), ("none", [False, False, False])],
+)
 def test_whose_audio_goes_into_it(home: Home, audio: str, heard: list[bool]):
     assert [track.name.startswith("Synthetic") for track in home.tracks] == [True, True, False]
     assert [listening.allowed(audio, "tiny", track.name) for track in home.tracks] == heard
@@ -191,8 +262,10 @@ def test_songs_of_other_data_sets_are_not_generated_whatever_they_are_called():
 
 def test_without_audio_there_are_pictures_alone(home: Home, tmp_path: Path):
     made(home, tmp_path, False)
-    assert {path.name for path in (tmp_path / "tracks/01").iterdir()} == {f"{name}.webp" for name in (
-        "mixture", *(f"{method}.{target}" for method in ("true", "hpss") for target in TARGETS))}
+    assert {path.name for path in (tmp_path / "tracks/01").iterdir()} == {
+        f"{name}.webp"
+        for name in ("mixture", *(f"{method}.{target}" for method in ("true", "hpss") for target in TARGETS))
+    }
 
 
 def test_pictures_show_levels_and_shares(settings: Settings):
@@ -207,7 +280,7 @@ def test_pictures_show_levels_and_shares(settings: Settings):
     from matplotlib import colormaps
 
     half = np.round(255 * np.array(colormaps["viridis"](0.5)[:3]))
-    assert np.abs(drawn[2 * listening.ROWS - 1 - row, 450] - half).max() <= 2      # the tone's row, from the bottom
+    assert np.abs(drawn[2 * listening.ROWS - 1 - row, 450] - half).max() <= 2  # the tone's row, from the bottom
     silent = np.zeros_like(mixed)
     assert np.isfinite(listening.picture(silent, silent, settings.plots)).all()
 
@@ -236,8 +309,9 @@ def test_a_table_that_is_none_is_named(copied: Home, text: str, says: str):
 
 
 def test_the_command_makes_the_same_page(home: Home, tmp_path: Path, monkeypatch):
-    done = CliRunner().invoke(app, ["report", "--project", str(home.folder), "--output", str(tmp_path / "report"),
-                                    "--audio", "generated"])
+    done = CliRunner().invoke(
+        app, ["report", "--project", str(home.folder), "--output", str(tmp_path / "report"), "--audio", "generated"]
+    )
     assert done.exit_code == 0 and done.output.strip().endswith("report/index.html"), done.output
     assert sorted({path.parent.name for path in (tmp_path / "report").rglob("*.mp3")}) == ["01", "02"]
     done = CliRunner().invoke(app, ["report", "--project", str(home.folder), "--audio", "some"])
@@ -245,6 +319,7 @@ def test_the_command_makes_the_same_page(home: Home, tmp_path: Path, monkeypatch
 
 
 # What it says
+
 
 def test_methods_and_published_systems_that_are_absent_are_named_with_the_reason(copied: Home):
     data = copied.folder / "data"
@@ -269,7 +344,7 @@ def test_methods_and_published_systems_that_are_absent_are_named_with_the_reason
 
 def test_whatever_a_track_is_called_it_is_text(tmp_path: Path):
     folder = tmp_path / "music"
-    name = EVIL.replace("</script>", "")        # a slash can't be in the name of a folder
+    name = EVIL.replace("</script>", "")  # a slash can't be in the name of a folder
     for subset, track in (("train", "a"), ("train", "b"), ("test", name), ("test", "NA")):
         synthetic.write_song(folder / subset / track, synthetic.song(1, 2.0), RATE)
     home = Home(tmp_path / "home", profile="full", profiles={"full": {"download": {"path": str(folder)}}})
@@ -347,6 +422,7 @@ def test_clock(seconds: float, text: str):
 
 # In a browser
 
+
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'svs[test]'")
@@ -368,10 +444,15 @@ def open_page(browser, report: Path):
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
         page = contexts[-1].new_page()
         page.set_default_timeout(60_000)
-        page.on("request", lambda request: outside.append(request.url)
-                if not request.url.startswith((report.parent.as_uri(), "data:")) else None)
-        page.on("console", lambda message: errors.append(message.text)
-                if message.type in ("error", "warning") else None)
+        page.on(
+            "request",
+            lambda request: (
+                outside.append(request.url) if not request.url.startswith((report.parent.as_uri(), "data:")) else None
+            ),
+        )
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(report.as_uri())
         page.wait_for_selector("#boxes .row")
@@ -400,7 +481,7 @@ POSITION = "Number(document.querySelector('#track-1 .seek').value)"
 
 def test_it_plays_and_switches_at_the_same_position(open_page):
     page = open_page()
-    assert page.locator("audio").count() == 0            # nothing is loaded before somebody listens
+    assert page.locator("audio").count() == 0  # nothing is loaded before somebody listens
     track = page.locator("#track-1")
     track.get_by_role("button", name="Play").click()
     until(page, f"{POSITION} > 0.3")
@@ -428,9 +509,12 @@ def test_quick_switches_end_with_the_last(open_page):
     for _ in range(5):
         page.keyboard.press("ArrowDown")
     chosen = page.locator("#track-1 .sources input:checked").get_attribute("value")
-    until(page, """(() => { const all = [...document.querySelectorAll('audio')].filter(a => !a.paused);
+    until(
+        page,
+        """(() => { const all = [...document.querySelectorAll('audio')].filter(a => !a.paused);
         const chosen = document.querySelector('#track-1 .sources input:checked').value;
-        return all.length === 1 && !all[0].muted && all[0].volume === 1 && all[0].dataset.source === chosen; })()""")
+        return all.length === 1 && !all[0].muted && all[0].volume === 1 && all[0].dataset.source === chosen; })()""",
+    )
     assert chosen not in ("mixture", "true.vocals")
 
 
@@ -442,7 +526,7 @@ def test_the_keyboard_is_enough(open_page):
     page.keyboard.press("Space")
     stopped = page.evaluate(POSITION)
     assert page.locator("#track-1 .play").get_attribute("aria-label") == "Play"
-    page.keyboard.press("ArrowDown")            # while it rests, too, the position stays
+    page.keyboard.press("ArrowDown")  # while it rests, too, the position stays
     assert page.evaluate(POSITION) == pytest.approx(stopped, abs=0.01)
     page.locator("#track-1 .seek").focus()
     page.keyboard.press("ArrowRight")
@@ -468,10 +552,14 @@ def test_one_track_plays_at_a_time_and_the_end_rewinds(open_page):
     until(page, f"{POSITION} > 0.2")
     page.locator("#track-2 summary").first.click()
     page.locator("#track-2 .play").click()
-    until(page, "document.querySelector('#track-2').classList.contains('playing') && "
-                           "Number(document.querySelector('#track-2 .seek').value) > 0.2")
-    playing = page.evaluate("[...document.querySelectorAll('audio')].filter(a => !a.paused)"
-                            ".map(a => a.closest('.track').id)")
+    until(
+        page,
+        "document.querySelector('#track-2').classList.contains('playing') && "
+        "Number(document.querySelector('#track-2 .seek').value) > 0.2",
+    )
+    playing = page.evaluate(
+        "[...document.querySelectorAll('audio')].filter(a => !a.paused).map(a => a.closest('.track').id)"
+    )
     assert playing == ["track-2"] and page.evaluate(POSITION) > 0.2
     until(page, "!document.querySelector('.playing')")
     assert page.locator("#track-2 .at").inner_text() == "0:00.0"
@@ -491,8 +579,10 @@ def test_boxes_are_those_of_numpy_and_sort(open_page, home: Home):
     published = pd.read_csv(home.folder / "metrics/published.csv")
 
     def rows() -> list[tuple[str, str]]:
-        return page.evaluate("[...document.querySelectorAll('#boxes .row')].map(r => "
-                             "[r.dataset.name, r.querySelector('.value').textContent.replace('−', '-')])")
+        return page.evaluate(
+            "[...document.querySelectorAll('#boxes .row')].map(r => "
+            "[r.dataset.name, r.querySelector('.value').textContent.replace('−', '-')])"
+        )
 
     def expected(target: str, measure: str, table: pd.DataFrame) -> dict[str, float]:
         return table[table["target"] == target].groupby("method")[measure].median().dropna().to_dict()
@@ -509,7 +599,8 @@ def test_boxes_are_those_of_numpy_and_sort(open_page, home: Home):
     page.get_by_role("radio", name="accompaniment").first.check()
     page.get_by_role("radio", name="SIR", exact=True).check()
     assert {name: float(text) for name, text in rows()} == pytest.approx(
-        expected("accompaniment", "SIR", scores), abs=0.006)
+        expected("accompaniment", "SIR", scores), abs=0.006
+    )
     assert "4 without such a score" in page.locator("#boxes-note").inner_text()
     page.get_by_role("checkbox", name="floors and ceilings").uncheck()
     assert [name for name, _ in rows()] == ["cnn_separator", "hpss"]
@@ -526,7 +617,7 @@ def test_tables_sort_and_filter(open_page, home: Home):
     assert numbers == sorted(numbers, reverse=True)
     table.get_by_role("button", name="ISR").first.click()
     texts = table.locator("tbody tr td:nth-child(3)").all_inner_texts()
-    assert texts[-len(SYSTEMS):] == ["–"] * len(SYSTEMS), "what has no value is last"
+    assert texts[-len(SYSTEMS) :] == ["–"] * len(SYSTEMS), "what has no value is last"
     assert table.locator("th[aria-sort=descending]").count() == 1
     visible = page.locator("#paired-table tbody tr:visible")
     assert visible.count() == len(SYSTEMS)

@@ -36,14 +36,16 @@ METHODS = ("cnn_separator", "hpss", "repet_sim", "oracle_irm")
 
 # The cluster
 
+
 def started(*command: str | Path, log: Path, **variables: str) -> subprocess.Popen:
     """A program of the cluster; workers can import what the tests hand over."""
     paths = variables.pop("first", "") + os.pathsep.join(("", str(REPOSITORY), str(REPOSITORY / "tests")))
     environment = {**os.environ, "PYTHONPATH": paths.strip(os.pathsep), **variables}
     environment.pop(runtime_cluster.ADDRESS, None)
     with open(log, "ab") as out:
-        return subprocess.Popen([sys.executable, "-m", "dask", *map(str, command)], cwd=log.parent, env=environment,
-                                stdout=out, stderr=out)
+        return subprocess.Popen(
+            [sys.executable, "-m", "dask", *map(str, command)], cwd=log.parent, env=environment, stdout=out, stderr=out
+        )
 
 
 def stopped(*processes: subprocess.Popen) -> None:
@@ -67,18 +69,41 @@ def until(condition, seconds: float = 60.0):
 
 def scheduler(folder: Path) -> tuple[subprocess.Popen, str]:
     """One that gives a track up when the second worker has died over it."""
-    process = started("scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file",
-                      folder / "scheduler.json", log=folder / "scheduler.log",
-                      DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")
+    process = started(
+        "scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        0,
+        "--no-dashboard",
+        "--scheduler-file",
+        folder / "scheduler.json",
+        log=folder / "scheduler.log",
+        DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1",
+    )
     until(lambda: (folder / "scheduler.json").exists() and (folder / "scheduler.json").read_text().endswith("}"))
     return process, json.loads((folder / "scheduler.json").read_text())["address"]
 
 
 def workers(address: str, folder: Path, number: int = 2, **variables: str) -> subprocess.Popen:
     """Workers that are told to use four threads each for a product of matrices."""
-    return started("worker", address, "--nworkers", number, "--nthreads", 1, "--no-dashboard", "--host", "127.0.0.1",
-                   "--local-directory", folder, log=folder / "workers.log", OMP_NUM_THREADS="4",
-                   OPENBLAS_NUM_THREADS="4", **variables)
+    return started(
+        "worker",
+        address,
+        "--nworkers",
+        number,
+        "--nthreads",
+        1,
+        "--no-dashboard",
+        "--host",
+        "127.0.0.1",
+        "--local-directory",
+        folder,
+        log=folder / "workers.log",
+        OMP_NUM_THREADS="4",
+        OPENBLAS_NUM_THREADS="4",
+        **variables,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +128,7 @@ def alone(monkeypatch):
 
 # What workers run stands at the top of the module.
 
+
 def twice(number):
     return 2 * number
 
@@ -121,8 +147,12 @@ def threads(_):
     import numpy  # noqa: F401
     from threadpoolctl import threadpool_info
 
-    return ({pool["num_threads"] for pool in threadpool_info()}, os.environ.get("OMP_NUM_THREADS"), parallel.cores(),
-            os.getpid())
+    return (
+        {pool["num_threads"] for pool in threadpool_info()},
+        os.environ.get("OMP_NUM_THREADS"),
+        parallel.cores(),
+        os.getpid(),
+    )
 
 
 def deadly(item):
@@ -143,6 +173,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 # Without a cluster
+
 
 def test_here_in_order(tmp_path):
     assert spread(twice, [3, 1, 2], tmp_path) == [6, 2, 4]
@@ -201,13 +232,15 @@ def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
     assert text.startswith(f"DASK_SCHEDULER_ADDRESS={address}: no scheduler of Dask answers there (")
     assert "`dask scheduler`" in text and "unset DASK_SCHEDULER_ADDRESS" in text and "\n" not in text
     assert caught.value.exit_code == 8
-    assert spread(twice, [], tmp_path) == []        # nothing to do, nobody needed
+    assert spread(twice, [], tmp_path) == []  # nothing to do, nobody needed
 
 
 def test_dask_is_imported_only_where_a_cluster_is_named(tmp_path):
-    script = "import sys; from svs import scoring, extraction, estimates; from svs.runtime.cluster import over_tracks\n" \
-             "over_tracks(abs, [-1], ['one'], __import__('pathlib').Path('.'), unit='track', desc='test')\n" \
-             "assert not {'dask', 'distributed'} & set(sys.modules)"
+    script = (
+        "import sys; from svs import scoring, extraction, estimates; from svs.runtime.cluster import over_tracks\n"
+        "over_tracks(abs, [-1], ['one'], __import__('pathlib').Path('.'), unit='track', desc='test')\n"
+        "assert not {'dask', 'distributed'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True, stderr=subprocess.DEVNULL)
 
 
@@ -221,6 +254,7 @@ def test_what_a_worker_looks_at_first(tmp_path):
 
 
 # On the cluster
+
 
 @pytest.mark.slow
 def test_order_threads_and_errors_on_the_cluster(on_cluster, tmp_path):
@@ -240,10 +274,15 @@ def test_order_threads_and_errors_on_the_cluster(on_cluster, tmp_path):
 def models_folder(small, tmp_path_factory) -> Path:
     """A small net with random weights."""
     folder = tmp_path_factory.mktemp("nets") / "cnn_separator"
-    representation = {key: getattr(small.extract.masks, key)
-                      for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")}
-    archive.save(folder, networks.build("cnn_separator", small.extract.masks.bins, 9, 1, input_gain=100.0, seed=1),
-                 {"label_width": 1, "representation": representation})
+    representation = {
+        key: getattr(small.extract.masks, key)
+        for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")
+    }
+    archive.save(
+        folder,
+        networks.build("cnn_separator", small.extract.masks.bins, 9, 1, input_gain=100.0, seed=1),
+        {"label_width": 1, "representation": representation},
+    )
     return folder
 
 
@@ -252,12 +291,20 @@ def everything(tiny_set, small, models_folder: Path, root: Path, methods=METHODS
     folder, manifest = tiny_set
     data = Dataset(folder, manifest)
     extraction.extract(data, small.extract, root / "store", Scratch(root / "scratch", "extract", "1"))
-    parameters = small.model_copy(update={"methods": small.methods | {
-        "cnn_separator": MethodWiring(needs=models_folder), "oracle_irm": MethodWiring(needs=root / "store" / "masks")}})
+    parameters = small.model_copy(
+        update={
+            "methods": small.methods
+            | {
+                "cnn_separator": MethodWiring(needs=models_folder),
+                "oracle_irm": MethodWiring(needs=root / "store" / "masks"),
+            }
+        }
+    )
     for method in methods:
         build = partial(separators.build, method, parameters)
-        estimates.separate_all(data, build(), 1.0, root / "estimates" / method,
-                               Scratch(root / "scratch", method, "1"), build)
+        estimates.separate_all(
+            data, build(), 1.0, root / "estimates" / method, Scratch(root / "scratch", method, "1"), build
+        )
         score.score_method(data, root / "estimates" / method, parameters.score, root / "scores" / method, method)
     shutil.rmtree(root / "scratch")
     return contents(root)
@@ -370,8 +417,14 @@ def test_ctrl_c_cleans_up(cluster, tmp_path, where):
     variables = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "tests")))}
     if where == "cluster":
         variables[runtime_cluster.ADDRESS] = cluster
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path)], env=os.environ | variables,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert process.stdout.readline() == "ready\n"
     if where == "cluster":
         until(lambda: list(tmp_path.iterdir()))

@@ -56,13 +56,19 @@ archive.save(root / "model", model, card)
 """
 
 
-def trained(store: Path, root: Path, number: int, name: str, dropout: str, epochs: int = 2, valid: int = 16,
-            **variables: str):
+def trained(
+    store: Path, root: Path, number: int, name: str, dropout: str, epochs: int = 2, valid: int = 16, **variables: str
+):
     """Losses of the epochs, and the config of the saved net."""
     root.mkdir(exist_ok=True)
     command = [sys.executable, "-c", RUN, str(number), name, dropout, str(epochs), str(valid), str(store), str(root)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True,
-                          env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables})
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (" devices, " in done.stderr) == ("SVS_DEVICES" in variables)
     model = keras.models.load_model(root / "model" / "model.keras", compile=False)
@@ -90,8 +96,15 @@ def test_an_interrupted_training_on_two_devices_goes_on(store, tmp_path):
     np.testing.assert_allclose(whole, one, rtol=0.05)
 
 
-@pytest.mark.parametrize("value, words", [("many", "expected a number of devices"), ("0", "expected a number"),
-                                          ("-1", "expected a number"), ("64", "TensorFlow sees 1 .*at most so many")])
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        ("many", "expected a number of devices"),
+        ("0", "expected a number"),
+        ("-1", "expected a number"),
+        ("64", "TensorFlow sees 1 .*at most so many"),
+    ],
+)
 def test_a_number_that_is_none_is_refused(monkeypatch, value, words):
     monkeypatch.setenv(devices.VARIABLE, value)
     if keras.backend.backend() != "tensorflow":
@@ -120,15 +133,18 @@ def test_every_batch_can_be_shared(store):
         Batches(store / "masks", "SVS", VALID, draw, 20, 1, 1, share=20)
 
 
-@pytest.mark.parametrize("told, emulated", [
-    ("processor\t: 0\nflags\t\t: fpu avx512f avx512_vnni\n", True),
-    ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", False),
-    ("processor\t: 0\nflags\t\t: fpu amx_tile amx_bf16\n", False),
-    ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", False),
-    ("processor\t: 0\nFeatures\t: fp asimd\n", True),
-    ("processor\t: 0\nmodel name\t: says nothing\n", False),
-    (None, False),
-])
+@pytest.mark.parametrize(
+    "told, emulated",
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_vnni\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("processor\t: 0\nflags\t\t: fpu amx_tile amx_bf16\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", True),
+        ("processor\t: 0\nmodel name\t: says nothing\n", False),
+        (None, False),
+    ],
+)
 def test_bfloat16_without_instructions_for_it_is_told(tmp_path, monkeypatch, caplog, told, emulated):
     if told is not None:
         (tmp_path / "cpuinfo").write_text(told)

@@ -64,9 +64,7 @@ class Server:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}/{NAME}"
-        self.thread = threading.Thread(
-            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
+        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.thread.start()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
@@ -91,9 +89,7 @@ class Server:
                 return
             request.send_response(206)
             last = len(self.content) - 1
-            request.send_header(
-                "Content-Range", f"bytes {start}-{last}/{len(self.content)}"
-            )
+            request.send_header("Content-Range", f"bytes {start}-{last}/{len(self.content)}")
         else:
             request.send_response(200)
         request.send_header("Content-Length", str(len(self.content) - start))
@@ -137,9 +133,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def leave_partial(
-    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, size: int = 2 * MIB
-) -> Path:
+def leave_partial(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, size: int = 2 * MIB) -> Path:
     """An attempt that broke off after `size` bytes, and its partial file."""
     server.cuts = [size]
     with monkeypatch.context() as patch:
@@ -155,9 +149,7 @@ def leave_partial(
 # -- download ---------------------------------------------------------------
 
 
-def test_full_download(
-    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_full_download(server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = download(server.url, md5(CONTENT), tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / NAME
     assert path.read_bytes() == CONTENT
@@ -201,9 +193,7 @@ def test_break_in_the_middle_of_a_piece(server: Server, tmp_path: Path) -> None:
     assert sum(server.sent) < len(CONTENT) + 2 * MIB
 
 
-def test_continues_in_a_second_call(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_continues_in_a_second_call(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_partial(server, tmp_path, monkeypatch)
     path = download(server.url, md5(CONTENT), tmp_path)
     assert path.read_bytes() == CONTENT
@@ -233,9 +223,7 @@ def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
         assert first.wait() == -signal.SIGKILL
     assert not (tmp_path / NAME).exists()
 
-    subprocess.run(
-        command, cwd=repository, stderr=subprocess.DEVNULL, check=True, timeout=10
-    )
+    subprocess.run(command, cwd=repository, stderr=subprocess.DEVNULL, check=True, timeout=10)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert server.ranges_asked == [None, f"bytes={2 * MIB}-"]
     assert server.sent == [2 * MIB, len(CONTENT) - 2 * MIB]
@@ -243,9 +231,7 @@ def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
     assert names(tmp_path) == {NAME}
 
 
-def test_continues_after_ctrl_c(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_continues_after_ctrl_c(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = data_download._next_piece
     calls = iter([real, real])
 
@@ -279,18 +265,14 @@ def test_ctrl_c_during_the_last_check_loses_nothing(
     assert names(tmp_path) == {NAME}
 
 
-def test_server_without_range(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_without_range(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.ranges = False
     leave_partial(server, tmp_path, monkeypatch)
     assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
     assert server.sent[1:] == [len(CONTENT)]
 
 
-def test_server_without_range_that_always_breaks_is_given_up(
-    server: Server, tmp_path: Path
-) -> None:
+def test_server_without_range_that_always_breaks_is_given_up(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     server.cuts = [MIB] * 100
     with pytest.raises(FetchError, match="broke off"):
@@ -300,9 +282,7 @@ def test_server_without_range_that_always_breaks_is_given_up(
 
 
 @pytest.mark.parametrize("obeys", [True, False], ids=["if-range", "etag-only"])
-@pytest.mark.parametrize(
-    "grows", [0, 1000, -3 * MIB], ids=["same", "longer", "shorter"]
-)
+@pytest.mark.parametrize("grows", [0, 1000, -3 * MIB], ids=["same", "longer", "shorter"])
 def test_changed_file_starts_anew(
     server: Server,
     tmp_path: Path,
@@ -321,9 +301,7 @@ def test_changed_file_starts_anew(
     assert server.sent[-1] == len(server.content)
 
 
-def test_changed_size_without_etag_starts_anew(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_size_without_etag_starts_anew(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.etag = None
     leave_partial(server, tmp_path, monkeypatch)
     server.content = bytes(os.urandom(len(CONTENT) + 5))
@@ -332,9 +310,7 @@ def test_changed_size_without_etag_starts_anew(
     assert server.if_ranges[1] is None
 
 
-def test_another_url_starts_anew(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_url_starts_anew(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_partial(server, tmp_path, monkeypatch)
     other = server.url.replace(NAME, f"other/{NAME}")
     assert download(other, md5(CONTENT), tmp_path).read_bytes() == CONTENT
@@ -347,9 +323,7 @@ def test_partial_without_record_starts_anew(server: Server, tmp_path: Path) -> N
     assert server.ranges_asked == [None]
 
 
-def test_complete_partial_needs_no_request(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_complete_partial_needs_no_request(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = leave_partial(server, tmp_path, monkeypatch)
     part.write_bytes(CONTENT)
     assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
@@ -366,9 +340,7 @@ def test_complete_but_spoiled_partial_starts_anew(
 
 
 @pytest.mark.parametrize("excess", [0, 7], ids=["complete", "too-long"])
-def test_range_not_satisfiable(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excess: int
-) -> None:
+def test_range_not_satisfiable(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excess: int) -> None:
     part = leave_partial(server, tmp_path, monkeypatch)
     record_path = part.with_name(part.name + ".json")
     record = json.loads(record_path.read_text())
@@ -391,9 +363,7 @@ def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
-def test_wrong_checksum_keeps_the_file_that_was_there(
-    server: Server, tmp_path: Path
-) -> None:
+def test_wrong_checksum_keeps_the_file_that_was_there(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"by hand")
     with pytest.raises(FetchError, match="was not used"):
         download(server.url, md5(b"something else"), tmp_path)
@@ -408,9 +378,7 @@ def test_connection_refused(tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
         download(url, md5(CONTENT), tmp_path, hint="or ask for a copy")
     message = str(caught.value)
-    assert message.startswith(
-        f"cannot reach http://127.0.0.1:{port}/{NAME}: Connection refused;"
-    )
+    assert message.startswith(f"cannot reach http://127.0.0.1:{port}/{NAME}: Connection refused;")
     assert str(tmp_path / NAME) in message and "or ask for a copy" in message
     assert "secret" not in message and "\n" not in message
     assert names(tmp_path) == set()
@@ -430,9 +398,7 @@ def test_overloaded_server_is_asked_again(server: Server, tmp_path: Path) -> Non
     assert len(server.sent) == 3
 
 
-@pytest.mark.parametrize(
-    "url", ["ftp://127.0.0.1/x.zip", "file:///etc/hostname", "x.zip", "http://", ""]
-)
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x.zip", "file:///etc/hostname", "x.zip", "http://", ""])
 def test_other_schemes_are_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(FetchError, match="http or https"):
         download(url, md5(CONTENT), tmp_path, "x.zip")
@@ -453,9 +419,7 @@ def test_unusable_name(server: Server, tmp_path: Path, name: str) -> None:
     assert server.sent == []
 
 
-def test_second_download_at_the_same_time_is_refused(
-    server: Server, tmp_path: Path
-) -> None:
+def test_second_download_at_the_same_time_is_refused(server: Server, tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     with (tmp_path / f"{NAME}.part.json").open("w") as record:
         fcntl.flock(record, fcntl.LOCK_EX)
@@ -468,9 +432,7 @@ def test_second_download_at_the_same_time_is_refused(
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_too_little_space_for_the_download(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_space_for_the_download(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_partial(server, tmp_path, monkeypatch)
     missing = len(CONTENT) - 2 * MIB
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, missing - 1))
@@ -481,9 +443,7 @@ def test_too_little_space_for_the_download(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_disk_full_in_the_middle(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_full_in_the_middle(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path.open
 
     def full(path: Path, mode: str = "r", **options: int) -> object:
@@ -515,11 +475,7 @@ def write_zip(path: Path, files: dict[str, bytes], packing: int) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -535,9 +491,7 @@ def place(tmp_path: Path) -> Path:
     [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
 )
 @pytest.mark.parametrize("exists", [False, True])
-def test_unpack(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], packing: int, exists: bool
-) -> None:
+def test_unpack(tmp_path: Path, capfd: pytest.CaptureFixture[str], packing: int, exists: bool) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, packing)
     target = tmp_path / "new" / "target"
     if exists:
@@ -588,9 +542,7 @@ def evil_kind(path: Path, kind: int) -> None:
         made.writestr(info, b"/etc")
 
 
-def evil_header(
-    path: Path, offset: int, form: str, value: int, packing: int = zipfile.ZIP_DEFLATED
-) -> None:
+def evil_header(path: Path, offset: int, form: str, value: int, packing: int = zipfile.ZIP_DEFLATED) -> None:
     write_zip(path, {"good.txt": b"good", "liar.txt": b"x" * 1000}, packing)
     patched(path, "liar.txt", offset, form, value)
 
@@ -674,9 +626,7 @@ def test_more_than_allowed_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == {"a.zip"}
 
 
-def test_more_than_the_disk_holds_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_than_the_disk_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip(tmp_path / "a.zip", {"a": bytes(100)}, zipfile.ZIP_DEFLATED)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 99))
     with pytest.raises(FetchError, match="not enough disk space.*100 bytes"):
@@ -713,9 +663,7 @@ def test_target_in_use_is_left_alone(tmp_path: Path) -> None:
     assert tree(target) == {"mine": b"mine"}
 
 
-def test_interrupted_unpacking_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_unpacking_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
     real = data_download._extract
     seen = []

@@ -47,7 +47,7 @@ def test_a_file_appears_when_the_block_is_over(tmp_path):
     with written(target) as temporary:
         temporary.write_text("all of it")
         assert not target.exists()
-        assert temporary.name == "a.txt"            # writers that go by the suffix see it
+        assert temporary.name == "a.txt"  # writers that go by the suffix see it
     assert target.read_text() == "all of it"
     assert names(target.parent) == ["a.txt"]
 
@@ -97,8 +97,10 @@ def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old(tmp_path):
 
 def test_a_full_disk_is_said_in_plain_words(tmp_path):
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(DataError, match=r"a\.txt: the disk is full \(\d+ MiB free\); free some space") as caught, \
-            written(tmp_path / "a.txt") as temporary:
+    with (
+        pytest.raises(DataError, match=r"a\.txt: the disk is full \(\d+ MiB free\); free some space") as caught,
+        written(tmp_path / "a.txt") as temporary,
+    ):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert "\n" not in str(caught.value)
@@ -164,9 +166,14 @@ def test_json(tmp_path):
     assert read_json(tmp_path / "a.json")["a"][0] == 1.5
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "no such file; run `dvc repro` first"),
-                                               ("{", "not valid JSON .*delete it and run `dvc repro`"),
-                                               ("", "not valid JSON")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "no such file; run `dvc repro` first"),
+        ("{", "not valid JSON .*delete it and run `dvc repro`"),
+        ("", "not valid JSON"),
+    ],
+)
 def test_json_that_cannot_be_read(tmp_path, content, says):
     if content is not None:
         (tmp_path / "a.json").write_text(content)
@@ -224,10 +231,21 @@ def test_a_fingerprint_does_not_know_where_or_when(tmp_path):
 
 
 def test_a_fingerprint_is_the_same_in_every_process(tmp_path):
-    script = ("from svs import settings, files; s = settings.load(); "
-              "print(files.fingerprint('x', s, s.train, {'b': 1, 'a': 2}))")
-    found = {subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True,
-                            env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")}
+    script = (
+        "from svs import settings, files; s = settings.load(); "
+        "print(files.fingerprint('x', s, s.train, {'b': 1, 'a': 2}))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
     assert len(found) == 1 and len(found.pop().strip()) == 16
 
 
@@ -248,4 +266,4 @@ def test_scratch_is_found_again_and_removed_with_its_siblings(tmp_path):
     again.done()
     assert names(tmp_path) == ["separate"]
     assert elsewhere.path.is_dir()
-    again.done()                        # once more does no harm
+    again.done()  # once more does no harm

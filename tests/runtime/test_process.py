@@ -24,7 +24,7 @@ def _work(item):
     if item == "bad":
         raise DataError("track bad: it is broken; mend it")
     if item == 0:
-        time.sleep(0.5)             # the first item is done last
+        time.sleep(0.5)  # the first item is done last
     return item, os.getpid(), {name: os.environ.get(name) for name in THREADS}
 
 
@@ -68,14 +68,23 @@ def test_threads_are_restored_after_an_error(monkeypatch):
 
 
 def run(body, preexec_fn=None, **environment):
-    script = f"from svs import errors\nfrom svs.runtime.process import log, main\ndef work(*arguments):\n    {body}\n" \
-             "main(work, 'one', 2)\nprint('after')\n"
-    return subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True,
-                          env={**os.environ, **environment}, preexec_fn=preexec_fn)
+    script = (
+        f"from svs import errors\nfrom svs.runtime.process import log, main\ndef work(*arguments):\n    {body}\n"
+        "main(work, 'one', 2)\nprint('after')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        preexec_fn=preexec_fn,
+    )
 
 
-@pytest.mark.parametrize(("error", "code"), [(SVSError, 1), (SettingsError, 2), (DataError, 3), (FetchError, 4),
-                                             (ModelError, 5)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(SVSError, 1), (SettingsError, 2), (DataError, 3), (FetchError, 4), (ModelError, 5)]
+)
 def test_an_svs_error_is_one_line_and_an_exit_code(error, code):
     done = run(f"raise errors.{error.__name__}('x.wav: expected a, got b; do c')")
     assert done.returncode == code == error.exit_code
@@ -97,8 +106,10 @@ def test_an_interruption():
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_clears_away_and_a_second_one_does_not_stop_that(name, code):
     kill = f"os.kill(os.getpid(), signal.{name})"
-    done = run(f"import os, signal, time\n    try:\n        {kill}\n        time.sleep(5)\n"
-               f"    finally:\n        {kill}\n        print('cleared away')")
+    done = run(
+        f"import os, signal, time\n    try:\n        {kill}\n        time.sleep(5)\n"
+        f"    finally:\n        {kill}\n        print('cleared away')"
+    )
     assert (done.returncode, done.stdout) == (code, "cleared away\n")
     assert done.stderr == "terminated: run again to continue\n"
 
@@ -110,15 +121,17 @@ def _signalled_while_it_starts(monkeypatch, name):
     def slow(*arguments, **options):
         started.append(start(*arguments, **options))
         os.kill(os.getpid(), getattr(signal, name))
-        time.sleep(0.01)        # a handler would run here
+        time.sleep(0.01)  # a handler would run here
         return started[-1]
 
     monkeypatch.setattr(subprocess, "Popen", slow)
     return started
 
 
-@pytest.mark.parametrize(("name", "raised"), [
-    ("SIGTERM", runtime_process.Terminated), ("SIGHUP", runtime_process.Terminated), ("SIGINT", KeyboardInterrupt)])
+@pytest.mark.parametrize(
+    ("name", "raised"),
+    [("SIGTERM", runtime_process.Terminated), ("SIGHUP", runtime_process.Terminated), ("SIGINT", KeyboardInterrupt)],
+)
 @pytest.mark.parametrize("kind", ["ffmpeg", "worker"])
 def test_a_program_that_is_just_starting_is_ended_too(kind, name, raised, monkeypatch):
     number = getattr(signal, name)
@@ -146,16 +159,20 @@ def test_a_signal_counts_more_than_a_program_that_cannot_start(monkeypatch):
 
 def test_who_ignores_hangups_goes_on():
     """As below nohup."""
-    done = run("import os, signal\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('still here')",
-               preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    done = run(
+        "import os, signal\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('still here')",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
     assert (done.returncode, done.stdout) == (0, "still here\nafter\n")
 
 
 def test_the_children_of_a_terminated_run_end():
-    script = ("import sys, time\nfrom tests.test_running import _sleep\nfrom svs import running\n"
-              "running.cores = lambda: 2\n"
-              "if __name__ == '__main__':\n"
-              "    running.main(lambda: running.each_in_parallel(_sleep, [1, 2], unit='item'))\n")
+    script = (
+        "import sys, time\nfrom tests.test_running import _sleep\nfrom svs import running\n"
+        "running.cores = lambda: 2\n"
+        "if __name__ == '__main__':\n"
+        "    running.main(lambda: running.each_in_parallel(_sleep, [1, 2], unit='item'))\n"
+    )
     with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         children = [int(process.stdout.readline()) for _ in range(2)]
         process.terminate()
@@ -166,7 +183,7 @@ def test_the_children_of_a_terminated_run_end():
 
 
 def _sleep(item):
-    os.write(1, b"%d\n" % os.getpid())       # in one piece: two of them write at once
+    os.write(1, b"%d\n" % os.getpid())  # in one piece: two of them write at once
     time.sleep(60)
 
 

@@ -7,7 +7,6 @@ import tracemalloc
 import keras
 import numpy as np
 import pytest
-from svs.separators.oracle_ibm import OracleIBM
 
 from svs.audio.convert import resample
 from svs.audio.sources import ArraySource, WavSource
@@ -16,9 +15,10 @@ from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
 from svs.networks import archive
 from svs.separators.chunking import chunks, separate_to
-from svs.separators.cnn import NetworkSeparator
+from svs.separators.cnn import CNNSeparator
 from svs.separators.cnn import Options as CNNOptions
 from svs.separators.mixture import Mixture
+from svs.separators.oracles import oracle_ibm
 from svs.stems import ACCOMPANIMENT
 
 REPRESENTATIONS = {
@@ -47,23 +47,38 @@ def nets(tmp_path_factory):
         for width in (1, 9):
             bins = representation.frame_size // 2 + 1
             source = keras.Input((bins, 9, 1))
-            hidden = keras.layers.Conv2D(4, (5, 9), padding="same", activation="relu",
-                                         kernel_initializer=keras.initializers.GlorotNormal(rate + width))(
-                keras.layers.Rescaling(300.0)(source))
-            out = keras.layers.Conv2D(1, (5, 1 if width == 9 else 9), padding="same" if width == 9 else "valid",
-                                      kernel_initializer=keras.initializers.GlorotNormal(width))(hidden)
+            hidden = keras.layers.Conv2D(
+                4,
+                (5, 9),
+                padding="same",
+                activation="relu",
+                kernel_initializer=keras.initializers.GlorotNormal(rate + width),
+            )(keras.layers.Rescaling(300.0)(source))
+            out = keras.layers.Conv2D(
+                1,
+                (5, 1 if width == 9 else 9),
+                padding="same" if width == 9 else "valid",
+                kernel_initializer=keras.initializers.GlorotNormal(width),
+            )(hidden)
             if width == 1:
                 out = keras.layers.ZeroPadding2D((2, 0))(out)
             net = keras.Model(source, keras.layers.Reshape((bins, width))(out))
             folders[rate, width] = root / f"{rate}-{width}"
-            archive.save(folders[rate, width], net, {"representation": {**representation.model_dump(), "width": 9},
-                                                     "label_width": width})
+            archive.save(
+                folders[rate, width],
+                net,
+                {"representation": {**representation.model_dump(), "width": 9}, "label_width": width},
+            )
     return folders
 
 
 def options(**changes) -> CNNOptions:
-    return CNNOptions(**({"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 64,
-                          "hpss": False, "wiener": 0} | changes))
+    return CNNOptions(
+        **(
+            {"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 64, "hpss": False, "wiener": 0}
+            | changes
+        )
+    )
 
 
 def sources(song, rate) -> dict[str, ArraySource]:
@@ -77,8 +92,9 @@ def whole_and_chunked(separator, song, rate, chunk=1.7) -> tuple[np.ndarray, np.
     pieces = list(chunks(separator, mixture, chunk, true))
     assert len(pieces) >= 2
     np.testing.assert_array_equal(np.concatenate([mixed for mixed, _ in pieces]), mixture.read(0, mixture.samples))
-    whole = separator.vocals(mixture.read(0, mixture.samples), rate,
-                             {name: source.read(0, source.samples) for name, source in given.items()})
+    whole = separator.vocals(
+        mixture.read(0, mixture.samples), rate, {name: source.read(0, source.samples) for name, source in given.items()}
+    )
     chunked = np.concatenate([vocals for _, vocals in pieces])
     assert chunked.shape == whole.shape and chunked.dtype == np.float32
     return whole, chunked
@@ -94,15 +110,35 @@ def assert_same(whole, chunked, exact):
         assert np.mean(difference > 1e-5) < 0.01 and difference.max() < 1e-3
 
 
-@pytest.mark.parametrize("ours, rate, width, changes", [
-    *((22050, 44100, width, changes) for width, changes in (
-        (1, {}), (1, {"gate": 0.0}), (1, {"mask": "hard"}), (1, {"channels": "each"}), (1, {"hpss": True}), (9, {}),
-        (9, {"hop": 2}), (9, {"hop": 3}), (9, {"hop": 9}), (9, {"hop": 3, "hpss": True, "channels": "each"}))),
-    (44100, 44100, 1, {"gate": 0.0}), (44100, 44100, 9, {"hop": 3}), (44100, 44100, 9, {"hop": 9, "hpss": True}),
-    (22050, 48000, 1, {}), (22050, 48000, 9, {"hop": 2}), (22050, 48000, 9, {"hop": 9})],
-    ids=lambda value: " ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, dict) else None)
+@pytest.mark.parametrize(
+    "ours, rate, width, changes",
+    [
+        *(
+            (22050, 44100, width, changes)
+            for width, changes in (
+                (1, {}),
+                (1, {"gate": 0.0}),
+                (1, {"mask": "hard"}),
+                (1, {"channels": "each"}),
+                (1, {"hpss": True}),
+                (9, {}),
+                (9, {"hop": 2}),
+                (9, {"hop": 3}),
+                (9, {"hop": 9}),
+                (9, {"hop": 3, "hpss": True, "channels": "each"}),
+            )
+        ),
+        (44100, 44100, 1, {"gate": 0.0}),
+        (44100, 44100, 9, {"hop": 3}),
+        (44100, 44100, 9, {"hop": 9, "hpss": True}),
+        (22050, 48000, 1, {}),
+        (22050, 48000, 9, {"hop": 2}),
+        (22050, 48000, 9, {"hop": 9}),
+    ],
+    ids=lambda value: " ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, dict) else None,
+)
 def test_networks_have_no_seams(nets, song, ours, rate, width, changes):
-    whole, chunked = whole_and_chunked(NetworkSeparator("net", nets[ours, width], options(**changes)), song, rate)
+    whole, chunked = whole_and_chunked(CNNSeparator("net", nets[ours, width], options(**changes)), song, rate)
     assert_same(whole, chunked, exact=ours == rate or changes.get("gate") == 0.0)
     assert np.abs(whole - resample(song["mixture"], 44100, rate)).max() > 1e-3
 
@@ -110,7 +146,7 @@ def test_networks_have_no_seams(nets, song, ours, rate, width, changes):
 @pytest.mark.parametrize("ours, rate", [(22050, 44100), (44100, 44100), (22050, 48000)])
 @pytest.mark.parametrize("channels, chunk", [("shared", 0.5), ("each", 1.7)])
 def test_oracle_has_no_seams(song, ours, rate, channels, chunk):
-    whole, chunked = whole_and_chunked(OracleIBM(REPRESENTATIONS[ours], channels), song, rate, chunk)
+    whole, chunked = whole_and_chunked(oracle_ibm(REPRESENTATIONS[ours], channels), song, rate, chunk)
     assert_same(whole, chunked, exact=ours == rate)
 
 
@@ -122,7 +158,7 @@ def test_floor_has_no_seams(song):
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_wiener_differs_from_chunk_to_chunk_but_little(nets, song, iterations):
     """Spatial covariances are of the chunk: the one option whose estimate depends on how long a chunk is."""
-    separator = NetworkSeparator("net", nets[44100, 9], options(wiener=iterations))
+    separator = CNNSeparator("net", nets[44100, 9], options(wiener=iterations))
     whole, chunked = whole_and_chunked(separator, song, 44100, 2.0)
     ratio = 10 * np.log10(np.sum((whole - chunked) ** 2) / np.sum(whole**2))
     assert -60 < ratio < -15, f"chunked and whole differ by {ratio:.1f} dB"
@@ -134,8 +170,11 @@ def test_written_estimates_sum_to_the_mixture(nets, song, tmp_path):
     given = sources(song, 44100)
     mixture = given.pop("mixture")
     expected = mixture.read(0, mixture.samples)
-    for name, separator in (("network", NetworkSeparator("net", nets[22050, 9], options(hop=3, hpss=True, wiener=1))),
-                            ("oracle", OracleIBM(REPRESENTATIONS[22050], "each")), ("floor", Mixture(0.25))):
+    for name, separator in (
+        ("network", CNNSeparator("net", nets[22050, 9], options(hop=3, hpss=True, wiener=1))),
+        ("oracle", oracle_ibm(REPRESENTATIONS[22050], "each")),
+        ("floor", Mixture(0.25)),
+    ):
         folder = tmp_path / name
         separate_to(folder, separator, mixture, 2.0, given if separator.needs_references else None)
         assert sorted(item.name for item in folder.iterdir()) == ["accompaniment.wav", "vocals.wav"]
@@ -161,7 +200,7 @@ def test_impossible_recordings(song):
     empty = ArraySource(np.zeros((0, 2), np.float32), 44100)
     with pytest.raises(DataError, match="no audio"):
         list(chunks(Mixture(0.25), empty, 2.0))
-    oracle = OracleIBM(REPRESENTATIONS[44100], "shared")
+    oracle = oracle_ibm(REPRESENTATIONS[44100], "shared")
     for references in (None, {}):
         with pytest.raises(DataError, match="oracle_ibm needs the true stems"):
             list(chunks(oracle, ArraySource(song["mixture"], 44100), 2.0, references))
@@ -171,7 +210,7 @@ def test_impossible_recordings(song):
 def test_any_length(song, samples):
     given = {name: ArraySource(audio[:samples], 44100) for name, audio in song.items()}
     mixture = given.pop("mixture")
-    pieces = list(chunks(OracleIBM(REPRESENTATIONS[22050], "shared"), mixture, 1.0, given))
+    pieces = list(chunks(oracle_ibm(REPRESENTATIONS[22050], "shared"), mixture, 1.0, given))
     assert sum(len(vocals) for _, vocals in pieces) == samples
     assert all(len(mixed) == len(vocals) > 0 for mixed, vocals in pieces)
 
@@ -179,7 +218,7 @@ def test_any_length(song, samples):
 def test_a_mono_recording(song):
     given = {name: ArraySource(audio[:, :1], 44100) for name, audio in song.items()}
     mixture = given.pop("mixture")
-    pieces = list(chunks(OracleIBM(REPRESENTATIONS[22050], "shared"), mixture, 2.0, given))
+    pieces = list(chunks(oracle_ibm(REPRESENTATIONS[22050], "shared"), mixture, 2.0, given))
     assert {vocals.shape[1] for _, vocals in pieces} == {1}
 
 
@@ -199,7 +238,7 @@ class Endless:
 @pytest.mark.parametrize("method", ["floor", "oracle"])
 def test_memory_does_not_grow_with_the_recording(tmp_path, method):
     small = Representation(sample_rate=8000, frame_size=256, win_length=256, hop_length=128)
-    separator = Mixture(0.25) if method == "floor" else OracleIBM(small, "shared")
+    separator = Mixture(0.25) if method == "floor" else oracle_ibm(small, "shared")
 
     def peak(minutes: float) -> int:
         references = {"vocals": Endless(minutes, 1), "accompaniment": Endless(minutes, 2)}
@@ -211,7 +250,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, method):
         assert WavSource(folder / "vocals.wav").samples == round(minutes * 60 * 8000)
         return most
 
-    peak(0.2)                                            # whatever is loaded once
+    peak(0.2)  # whatever is loaded once
     short, long = peak(2), peak(20)
     assert long < 1.2 * short
     assert short < 20 * 60 * 8000 * 4 / 2, "not even half of the long recording"

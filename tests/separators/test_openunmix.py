@@ -31,8 +31,9 @@ RATE = 44100
 
 
 def options(**changes) -> OpenUnmixOptions:
-    return OpenUnmixOptions(**({"model": "umxhq", "targets": "vocals", "niter": 1, "wiener_window": 6.966,
-                                "context": 5.0} | changes))
+    return OpenUnmixOptions(
+        **({"model": "umxhq", "targets": "vocals", "niter": 1, "wiener_window": 6.966, "context": 5.0} | changes)
+    )
 
 
 def network(model: str, target: str = "vocals"):
@@ -69,7 +70,7 @@ def _offline(monkeypatch, tmp_path):
     monkeypatch.setenv("SVS_OFFLINE", "1")
     monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "cache"))
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)       # several wait for each other where tests run beside other work
+    torch.set_num_threads(1)  # several wait for each other where tests run beside other work
     yield
     torch.set_num_threads(threads)
 
@@ -83,8 +84,11 @@ def umxhq(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def umxse(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("umxse"), "umxse", {"speech": lively("umxse", "speech", 5),
-                                                            "noise": lively("umxse", "noise", 6)})
+    return save(
+        tmp_path_factory.mktemp("umxse"),
+        "umxse",
+        {"speech": lively("umxse", "speech", 5), "noise": lively("umxse", "noise", 6)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +107,14 @@ def decibels(error: np.ndarray, reference: np.ndarray) -> float:
 def powers(*signals: np.ndarray, rate: int = RATE):
     """Power spectra of signals of one length, and their frequencies in Hz."""
     window = np.hanning(len(signals[0]))[:, None]
-    return (*(np.abs(np.fft.rfft(signal * window, axis=0)) ** 2 for signal in signals),
-            np.fft.rfftfreq(len(window), 1 / rate))
+    return (
+        *(np.abs(np.fft.rfft(signal * window, axis=0)) ** 2 for signal in signals),
+        np.fft.rfftfreq(len(window), 1 / rate),
+    )
 
 
 # The same as the package
+
 
 @pytest.mark.parametrize("model", openunmix.RECORDS)
 def test_published_files_are_those_that_the_package_names(model):
@@ -126,11 +133,13 @@ def package_folder(folder, weights, model, targets):
     """The layout from which the package loads networks of one's own."""
     rate, frame, hop, channels, hidden = (16000, 1024, 512, 1, 256) if model == "umxse" else (44100, 4096, 1024, 2, 512)
     folder.mkdir()
-    (folder / "separator.json").write_text(json.dumps({"sample_rate": rate, "nfft": frame, "nhop": hop,
-                                                       "nb_channels": channels}))
+    (folder / "separator.json").write_text(
+        json.dumps({"sample_rate": rate, "nfft": frame, "nhop": hop, "nb_channels": channels})
+    )
     for target in targets:
-        (folder / f"{target}.json").write_text(json.dumps({"args": {"nfft": frame, "nb_channels": channels,
-                                                                    "hidden_size": hidden}}))
+        (folder / f"{target}.json").write_text(
+            json.dumps({"args": {"nfft": frame, "nb_channels": channels, "hidden_size": hidden}})
+        )
         name = openunmix.remotes(model)[target].name
         (folder / name).symlink_to(weights / name)
     return str(folder)
@@ -142,13 +151,24 @@ def test_music_equals_the_package(umxhq, song, tmp_path, targets, niter):
 
     named = ["vocals"] if targets == "vocals" else list(openunmix.remotes("umxhq"))
     folder = package_folder(tmp_path / "package", umxhq, "umxhq", named)
-    expected = separate(torch.from_numpy(song.T.copy()), RATE, model_str_or_path=folder, targets=named, niter=niter,
-                        residual=targets == "vocals" and niter > 0, wiener_win_len=43)["vocals"][0].numpy().T
+    expected = (
+        separate(
+            torch.from_numpy(song.T.copy()),
+            RATE,
+            model_str_or_path=folder,
+            targets=named,
+            niter=niter,
+            residual=targets == "vocals" and niter > 0,
+            wiener_win_len=43,
+        )["vocals"][0]
+        .numpy()
+        .T
+    )
     came = openunmix.OpenUnmix(options(targets=targets, niter=niter, wiener_window=1.0), umxhq).vocals(song, RATE)
     assert came.shape == song.shape and came.dtype == np.float32
     # The package's filter runs in single precision: each iteration is inexact where the channels are much alike.
     assert decibels(came - expected, expected) < (-100 if niter < 2 else -60)
-    assert decibels(came, song) > -30 and decibels(came - song / 2, song) > -20     # neither silence nor a share
+    assert decibels(came, song) > -30 and decibels(came - song / 2, song) > -20  # neither silence nor a share
 
 
 @pytest.mark.parametrize("targets", ["vocals", "all"])
@@ -170,9 +190,12 @@ def test_speech_equals_the_package(umxse, song, tmp_path, targets):
 def test_every_model_is_built_from_its_file(model, tmp_path, song, settings):
     target = next(iter(openunmix.remotes(model)))
     folder = save(tmp_path / "weights", model, {target: constant(model, 1.0, target)})
-    chosen = settings.model_copy(update={
-        "methods": {"openunmix": MethodWiring(needs=folder)},
-        "separate": settings.separate.model_copy(update={"openunmix": options(model=model, niter=0)})})
+    chosen = settings.model_copy(
+        update={
+            "methods": {"openunmix": MethodWiring(needs=folder)},
+            "separate": settings.separate.model_copy(update={"openunmix": options(model=model, niter=0)}),
+        }
+    )
     separator = separators.build("openunmix", chosen)
     assert separator.name == "openunmix" and not separator.needs_references
     assert separator.representation.sample_rate == (16000 if model == "umxse" else 44100)
@@ -188,6 +211,7 @@ def test_the_package_is_left_as_it_was(umxhq):
 
 # Weights whose effect is known
 
+
 @pytest.mark.parametrize("niter, closeness", [(0, -100), (1, -45)])
 @pytest.mark.parametrize("mask", [1.0, 0.5, 0.0, -1.0])
 def test_a_network_that_always_says_the_same(tmp_path, song, mask, niter, closeness):
@@ -195,7 +219,7 @@ def test_a_network_that_always_says_the_same(tmp_path, song, mask, niter, closen
     folder = save(tmp_path, "umxhq", {"vocals": constant("umxhq", mask)})
     vocals = openunmix.OpenUnmix(options(niter=niter), folder).vocals(song, RATE)
     if niter and mask == 0.5:
-        closeness = -20        # vocals and the rest are then the same, and what is left of the mixture regularised
+        closeness = -20  # vocals and the rest are then the same, and what is left of the mixture regularised
     assert decibels(vocals - max(mask, 0) * song, song) < closeness
 
 
@@ -214,7 +238,7 @@ def test_both_channels_the_same(tmp_path, song):
     """The filter inverts matrices that are all but singular then; in single precision it is off by -38 dB."""
     folder = save(tmp_path, "umxhq", {"vocals": constant("umxhq", 0.5)})
     separator = openunmix.OpenUnmix(options(), folder)
-    mono = song[:2 * RATE, :1] * 3
+    mono = song[: 2 * RATE, :1] * 3
     for mixture in (mono, mono.repeat(2, axis=1)):
         vocals = separator.vocals(mixture, RATE)
         assert decibels(vocals - mixture / 2, mixture) < -55
@@ -224,7 +248,7 @@ def test_both_channels_the_same(tmp_path, song):
 def test_silence_in_one_place_does_not_change_the_rest(umxhq, song, nearly):
     """The package takes a bin of zero for one of 1.0: that is as loud as 28 dB below the vocals."""
     separator = openunmix.OpenUnmix(options(), umxhq)
-    silent, faint = song[:2 * RATE].copy(), song[:2 * RATE].copy()
+    silent, faint = song[: 2 * RATE].copy(), song[: 2 * RATE].copy()
     where = (slice(None), 1) if nearly == "a channel" else slice(0, RATE)
     silent[where] = 0
     faint[where] *= 1e-7
@@ -236,13 +260,17 @@ def test_silence_in_one_place_does_not_change_the_rest(umxhq, song, nearly):
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("niter", [0, 1])
 def test_silence_stays_silence(umxhq, umxse, niter):
-    for settings, folder in ((options(niter=niter), umxhq), (options(niter=niter, model="umxse"), umxse),
-                             (options(niter=niter, targets="all"), umxhq)):
+    for settings, folder in (
+        (options(niter=niter), umxhq),
+        (options(niter=niter, model="umxse"), umxse),
+        (options(niter=niter, targets="all"), umxhq),
+    ):
         vocals = openunmix.OpenUnmix(settings, folder).vocals(np.zeros((RATE // 2, 2), dtype=np.float32), RATE)
         assert not vocals.any() and vocals.shape == (RATE // 2, 2)
 
 
 # Rates, lengths, channels
+
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 44099, 48000, 192000])
 def test_rates_and_lengths(umxhq, umxse, song, rate):
@@ -254,7 +282,7 @@ def test_rates_and_lengths(umxhq, umxse, song, rate):
         align, context = separator.alignment(rate), separator.context(rate)
         assert align >= 1 and context % align == 0 and 5 * rate <= context
         assert context <= 8 * rate and align <= 8 * rate
-    assert music.alignment(44100) == 300 * 1024       # the package's own 300 frames
+    assert music.alignment(44100) == 300 * 1024  # the package's own 300 frames
 
 
 def test_a_mask_of_one_is_the_band_of_the_model_at_any_rate(tmp_path, song):
@@ -303,12 +331,14 @@ def test_channels_in_pairs():
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_any_number_of_channels(umxhq, umxse, song, channels):
-    audio = np.concatenate([song[:RATE // 2], song[RATE:3 * RATE // 2]], axis=1)[:, :channels]
+    audio = np.concatenate([song[: RATE // 2], song[RATE : 3 * RATE // 2]], axis=1)[:, :channels]
     music = openunmix.OpenUnmix(options(), umxhq)
     came = music.vocals(audio, RATE)
     assert came.shape == audio.shape
     for first in range(0, channels, 2):
-        np.testing.assert_allclose(came[:, first:first + 2], music.vocals(audio[:, first:first + 2], RATE), atol=1e-6)
+        np.testing.assert_allclose(
+            came[:, first : first + 2], music.vocals(audio[:, first : first + 2], RATE), atol=1e-6
+        )
     if channels == 1:
         np.testing.assert_allclose(came[:, 0], music.vocals(audio.repeat(2, axis=1), RATE).mean(axis=1), atol=1e-6)
     speech = openunmix.OpenUnmix(options(model="umxse"), umxse)
@@ -327,12 +357,13 @@ def test_twice_the_same_and_the_mixture_untouched(umxhq, song):
 
 # Chunks
 
+
 @pytest.mark.parametrize("model, rate", [("umxhq", 44100), ("umxse", 16000), ("umxse", 44100), ("umxse", 44099)])
 def test_chunks_are_nearly_the_whole_song(umxhq, umxse, song, model, rate):
     settings = options(model=model, wiener_window=1.0, context=1.5)
     separator = openunmix.OpenUnmix(settings, umxhq if model == "umxhq" else umxse)
     audio = np.concatenate([song, -song[::-1]])
-    if model == "umxse":      # 16 and 44.1 kHz meet every 5 s
+    if model == "umxse":  # 16 and 44.1 kHz meet every 5 s
         audio = resample(np.concatenate([audio, audio[::-1]])[:, :1], RATE, rate)
     # An end in full sound rings when it is resampled, and a chunk's samples lie otherwise than the song's.
     audio = audio * np.minimum(1, np.arange(len(audio), 0, -1, dtype=np.float32)[:, None] / (0.2 * rate))
@@ -356,6 +387,7 @@ def test_chunks_of_a_mask_of_one_are_the_mixture(tmp_path, song):
 
 # Files that are not right
 
+
 def one_line(error) -> str:
     text = str(error.value)
     assert "\n" not in text and len(text) < 800
@@ -366,8 +398,14 @@ def test_missing_weights_are_unavailable(tmp_path, settings):
     with pytest.raises(UnavailableError) as error:
         separators.build("openunmix", settings, tmp_path)
     text = one_line(error)
-    for part in ("openunmix", "vocals-b62c91ce.pth", str(tmp_path / "models/weights/openunmix"),
-                 str(tmp_path / "cache" / "openunmix"), "SVS_OFFLINE", "--weights"):
+    for part in (
+        "openunmix",
+        "vocals-b62c91ce.pth",
+        str(tmp_path / "models/weights/openunmix"),
+        str(tmp_path / "cache" / "openunmix"),
+        "SVS_OFFLINE",
+        "--weights",
+    ):
         assert part in text
 
 
@@ -404,10 +442,21 @@ def spoilt(kind: str, folder):
         torch.save(network("umxhq").state_dict() | {"lstm.weight_ih_l3": torch.zeros(3)}, path)
 
 
-@pytest.mark.parametrize("kind, said", [
-    ("truncated", "damaged"), ("empty", "damaged"), ("text", "damaged"), ("code", "more than tensors"),
-    ("bare code", "more than tensors"), ("a network", "more than tensors"), ("a tensor", "no weights of umxhq"),
-    ("another size", "no weights of umxhq"), ("a layer less", "Missing key"), ("a layer more", "Unexpected key")])
+@pytest.mark.parametrize(
+    "kind, said",
+    [
+        ("truncated", "damaged"),
+        ("empty", "damaged"),
+        ("text", "damaged"),
+        ("code", "more than tensors"),
+        ("bare code", "more than tensors"),
+        ("a network", "more than tensors"),
+        ("a tensor", "no weights of umxhq"),
+        ("another size", "no weights of umxhq"),
+        ("a layer less", "Missing key"),
+        ("a layer more", "Unexpected key"),
+    ],
+)
 def test_a_file_that_is_not_right_is_refused(tmp_path, kind, said):
     spoilt(kind, tmp_path)
     with pytest.raises(ModelError) as error:
@@ -421,8 +470,11 @@ def test_files_of_2019_are_read(tmp_path, song):
     """Their format is not a zip archive, they hold parameters and three buffers that networks have no more."""
     state = copy.copy(lively("umxhq"))
     plain = save(tmp_path / "plain", "umxhq", {"vocals": state})
-    bygone = state | {"sample_rate": torch.tensor(44100.0), "stft.window": torch.hann_window(4096),
-                      "transform.0.window": torch.hann_window(4096)}
+    bygone = state | {
+        "sample_rate": torch.tensor(44100.0),
+        "stft.window": torch.hann_window(4096),
+        "transform.0.window": torch.hann_window(4096),
+    }
     bygone["input_mean"] = torch.nn.Parameter(bygone["input_mean"])
     for name in ("bn1", "bn2", "bn3"):
         del bygone[f"{name}.num_batches_tracked"]
@@ -431,8 +483,11 @@ def test_files_of_2019_are_read(tmp_path, song):
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("change", [{"niter": -1}, {"model": "umxx"}, {"targets": "drums"}, {"wiener_window": 0},
-                                    {"context": -1}, {"speed": 1}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"niter": -1}, {"model": "umxx"}, {"targets": "drums"}, {"wiener_window": 0}, {"context": -1}, {"speed": 1}],
+    ids=str,
+)
 def test_impossible_options_are_refused(change, settings):
     raw = settings.model_dump(mode="json")
     raw["profiles"] = {raw["profile"]: None}

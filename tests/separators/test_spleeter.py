@@ -28,8 +28,12 @@ from svs.separators import spleeter
 from svs.separators.chunking import chunks
 from tests.helpers import REPOSITORY
 
-FILES = {"checkpoint": b'model_checkpoint_path: "model"\nall_model_checkpoint_paths: "model"\n',
-         "model.index": b"index", "model.data-00000-of-00001": b"data", "model.meta": b"meta"}
+FILES = {
+    "checkpoint": b'model_checkpoint_path: "model"\nall_model_checkpoint_paths: "model"\n',
+    "model.index": b"index",
+    "model.data-00000-of-00001": b"data",
+    "model.meta": b"meta",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +76,7 @@ def one_line(error: pytest.ExceptionInfo) -> str:
 
 # Checkpoints
 
+
 def put(folder: Path, *, without: str = "", **changes: bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in FILES.items():
@@ -95,8 +100,16 @@ def test_an_incomplete_model_is_refused(tmp_path, inside, missing):
     assert missing in one_line(error) and "missing" in str(error.value) and "README.md" in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'all_model_checkpoint_paths: "model"',
-                                     b'model_checkpoint_path: "/"', b'model_checkpoint_path: ".."'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b'all_model_checkpoint_paths: "model"',
+        b'model_checkpoint_path: "/"',
+        b'model_checkpoint_path: ".."',
+    ],
+)
 def test_a_checkpoint_file_that_names_nothing_is_refused(tmp_path, content):
     with pytest.raises(UnavailableError) as error:
         spleeter.find(put(tmp_path / "own", checkpoint=content))
@@ -142,6 +155,7 @@ def test_without_weights_it_says_where_they_go(tmp_path, exists):
 
 # Archives
 
+
 def archive(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as tar:
@@ -164,7 +178,7 @@ def test_an_archive_is_unpacked_once(tmp_path, prefix):
     assert {item.name: item.read_bytes() for item in model.parent.iterdir()} == FILES
     before = model.with_name("model.index").stat().st_mtime_ns
     assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").stat().st_mtime_ns == before
-    model.with_name("model.index").unlink()          # somebody cleaned up
+    model.with_name("model.index").unlink()  # somebody cleaned up
     assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").exists()
     assert list(model.parent.parent.iterdir()) == [model.parent]
 
@@ -182,19 +196,23 @@ def link(kind: bytes, name: str = "model.data-00000-of-00001", target: str = "/e
     return member
 
 
-@pytest.mark.parametrize("evil, complaint", [
-    ((tarfile.TarInfo("../../evil"), b"x"), "leads out"),
-    ((tarfile.TarInfo("2stems/../../evil"), b"x"), "leads out"),
-    ((tarfile.TarInfo("/tmp/evil"), b"x"), "leads out"),
-    ((tarfile.TarInfo("..\\evil"), b"x"), "leads out"),
-    ((link(tarfile.SYMTYPE), b""), "no plain file"),
-    ((link(tarfile.LNKTYPE), b""), "no plain file"),
-    ((link(tarfile.SYMTYPE, "2stems", "/etc"), b""), "no plain file"),
-    ((link(tarfile.FIFOTYPE), b""), "no plain file"),
-    ((link(tarfile.CHRTYPE), b""), "no plain file"),
-    ((tarfile.TarInfo("elsewhere/model.index"), b"x"), "two files"),
-    ((tarfile.TarInfo("large"), bytes(5000)), "more than"),
-], ids=lambda value: value if isinstance(value, str) else f"{value[0].name} {value[0].type!r}")
+@pytest.mark.parametrize(
+    "evil, complaint",
+    [
+        ((tarfile.TarInfo("../../evil"), b"x"), "leads out"),
+        ((tarfile.TarInfo("2stems/../../evil"), b"x"), "leads out"),
+        ((tarfile.TarInfo("/tmp/evil"), b"x"), "leads out"),
+        ((tarfile.TarInfo("..\\evil"), b"x"), "leads out"),
+        ((link(tarfile.SYMTYPE), b""), "no plain file"),
+        ((link(tarfile.LNKTYPE), b""), "no plain file"),
+        ((link(tarfile.SYMTYPE, "2stems", "/etc"), b""), "no plain file"),
+        ((link(tarfile.FIFOTYPE), b""), "no plain file"),
+        ((link(tarfile.CHRTYPE), b""), "no plain file"),
+        ((tarfile.TarInfo("elsewhere/model.index"), b"x"), "two files"),
+        ((tarfile.TarInfo("large"), bytes(5000)), "more than"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value[0].name} {value[0].type!r}",
+)
 def test_an_evil_archive_is_refused_and_leaves_nothing(tmp_path, monkeypatch, evil, complaint):
     monkeypatch.setattr(spleeter, "_LARGEST", 4000)
     archive(tmp_path / "own" / "2stems.tar.gz", [*members(), evil])
@@ -216,8 +234,14 @@ def test_a_damaged_archive_is_refused(tmp_path, damage):
     path = archive(tmp_path / "own" / "2stems.tar.gz", [*members(), (tarfile.TarInfo("x"), os.urandom(200000))])
     content = path.read_bytes()
     middle = len(content) // 2
-    path.write_bytes({"half": content[:middle], "no archive": b"<html>Not Found</html>", "empty": b"",
-                      "flipped": content[:middle] + bytes(64) + content[middle + 64:]}.get(damage, b""))
+    path.write_bytes(
+        {
+            "half": content[:middle],
+            "no archive": b"<html>Not Found</html>",
+            "empty": b"",
+            "flipped": content[:middle] + bytes(64) + content[middle + 64 :],
+        }.get(damage, b"")
+    )
     if damage == "another content":
         archive(path, members()[:2])
     with pytest.raises(UnavailableError) as error:
@@ -227,6 +251,7 @@ def test_a_damaged_archive_is_refused(tmp_path, damage):
 
 
 # The worker
+
 
 def python(tmp_path: Path, body: str) -> list[str]:
     """A command that runs `body`, after the frames of bytes of svs/separators/spleeter_worker.py."""
@@ -255,6 +280,7 @@ def test_requests_and_answers_of_any_size(tmp_path):
 def test_requests_of_several_threads_are_not_mixed_up(tmp_path):
     wrong = []
     with Worker("spleeter", python(tmp_path, ECHO)) as worker:
+
         def ask(number: int) -> None:
             content = bytes([number]) * 300_000
             wrong.extend(number for _ in range(10) if worker.ask(0, len(content), content) != content)
@@ -267,16 +293,19 @@ def test_requests_of_several_threads_are_not_mixed_up(tmp_path):
     assert not wrong
 
 
-@pytest.mark.parametrize("body, message", [
-    ("raise ValueError('no such thing')", "ValueError: no such thing"),
-    ("import missing_package", "ModuleNotFoundError: No module named 'missing_package'"),
-    ("print('what a pity', file=sys.stderr); sys.exit(3)", "what a pity"),
-    ("sys.exit(3)", "exit status 3"),
-    ("os.kill(os.getpid(), 9)", "killed by signal 9 (out of memory?)"),
-    ("print('Traceback'); sys.exit(0)", "can't be understood"),
-    ("os.write(1, b'svsA\\xff\\xff\\xff\\xff'); sys.stdin.read()", "can't be understood"),
-    ("os.write(1, b'svs')", "ended before it answered"),
-])
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ("raise ValueError('no such thing')", "ValueError: no such thing"),
+        ("import missing_package", "ModuleNotFoundError: No module named 'missing_package'"),
+        ("print('what a pity', file=sys.stderr); sys.exit(3)", "what a pity"),
+        ("sys.exit(3)", "exit status 3"),
+        ("os.kill(os.getpid(), 9)", "killed by signal 9 (out of memory?)"),
+        ("print('Traceback'); sys.exit(0)", "can't be understood"),
+        ("os.write(1, b'svsA\\xff\\xff\\xff\\xff'); sys.stdin.read()", "can't be understood"),
+        ("os.write(1, b'svs')", "ended before it answered"),
+    ],
+)
 def test_a_worker_that_does_not_start(tmp_path, body, message):
     with pytest.raises(SVSError) as error:
         Worker("spleeter", python(tmp_path, body))
@@ -288,11 +317,15 @@ def test_a_program_that_is_not_there(tmp_path):
         Worker("spleeter", [str(tmp_path / "nothing")])
 
 
-@pytest.mark.parametrize("how, message", [
-    ("raise RuntimeError('out of luck\\n\\n  [[node]]')", "RuntimeError: out of luck"),
-    ("os.kill(os.getpid(), 11)", "killed by signal 11"),
-    ("os._exit(0)", "exit status 0"),
-    ("os.write(1, b'svsA\\x10\\0\\0\\0half'); os._exit(1)", "exit status 1")])
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        ("raise RuntimeError('out of luck\\n\\n  [[node]]')", "RuntimeError: out of luck"),
+        ("os.kill(os.getpid(), 11)", "killed by signal 11"),
+        ("os._exit(0)", "exit status 0"),
+        ("os.write(1, b'svsA\\x10\\0\\0\\0half'); os._exit(1)", "exit status 1"),
+    ],
+)
 def test_a_worker_that_dies_midway(tmp_path, how, message):
     body = f"""
 def vocals(content, first, last):
@@ -350,16 +383,29 @@ print(worker.process, flush=True)
 """
 
 
-@pytest.mark.parametrize("then, end", [
-    ("", None), ("raise ValueError", None), ("time.sleep(60)", signal.SIGKILL), ("time.sleep(60)", signal.SIGTERM),
-    ("time.sleep(60)", signal.SIGINT), ("worker.ask(0, 0, b'')", signal.SIGINT),
-    ("worker.ask(0, 0, b'')", signal.SIGKILL)])
+@pytest.mark.parametrize(
+    "then, end",
+    [
+        ("", None),
+        ("raise ValueError", None),
+        ("time.sleep(60)", signal.SIGKILL),
+        ("time.sleep(60)", signal.SIGTERM),
+        ("time.sleep(60)", signal.SIGINT),
+        ("worker.ask(0, 0, b'')", signal.SIGINT),
+        ("worker.ask(0, 0, b'')", signal.SIGKILL),
+    ],
+)
 def test_the_worker_ends_with_its_parent(tmp_path, then, end):
     """By itself, by an error, killed, and by Ctrl-C, which a terminal sends to the whole group of processes."""
     slow = ECHO.replace("content[first:last]", "__import__('time').sleep(3) or content")
-    with subprocess.Popen([sys.executable, "-c", PARENT.format(then=then), *python(tmp_path, slow)], cwd=REPOSITORY,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                          start_new_session=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(then=then), *python(tmp_path, slow)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as parent:
         process = int(parent.stdout.readline())
         if end:
             time.sleep(0.3)
@@ -380,8 +426,11 @@ def test_a_request_broken_off_by_ctrl_c_ends_the_worker(tmp_path):
 
 def test_a_broken_request_ends_the_worker(tmp_path):
     command = python(tmp_path, "serve(sys.stdin.buffer, sys.stdout.buffer, '', lambda *_: b'')")
-    for sent, message in ((b"svsQ", "broke off after 4 of 16"), (b"x" * 16, "expected a request"),
-                          (b"svsQ" + bytes(8) + b"\5\0\0\0", "broke off after its header")):
+    for sent, message in (
+        (b"svsQ", "broke off after 4 of 16"),
+        (b"x" * 16, "expected a request"),
+        (b"svsQ" + bytes(8) + b"\5\0\0\0", "broke off after its header"),
+    ):
         done = subprocess.run(command, input=sent, capture_output=True)
         assert done.returncode == 1 and message in done.stderr.decode()
 
@@ -408,10 +457,13 @@ def bare(tmp_path: Path) -> tuple[Path, dict[str, str]]:
 def fake_python(root: Path, installing: str = "exit 0") -> Path:
     """A Python 3.11 whose environments only write down what they are asked for."""
     inner = script(root / "inner", f'echo "$*" >> {root}/log\ncase "$*" in *install*) {installing};; esac')
-    return script(root / "bin/python3.11", f"""
+    return script(
+        root / "bin/python3.11",
+        f"""
 case "$1" in
 -m) mkdir -p "$3/bin"; cat {inner} > "$3/bin/python"; {shutil.which("chmod")} +x "$3/bin/python";;
-esac""")
+esac""",
+    )
 
 
 def setup(bare: tuple[Path, dict[str, str]], *arguments: str) -> subprocess.CompletedProcess:
@@ -466,8 +518,9 @@ def test_setup_leaves_a_folder_alone_that_it_did_not_make(bare, tmp_path):
 def test_an_interrupted_setup_leaves_no_installation_running(bare):
     root, environment = bare
     fake_python(root, f"echo $$ > {root}/pip; exec sleep 60")
-    with subprocess.Popen(["tools/spleeter.sh"], cwd=root, env=environment, stderr=subprocess.DEVNULL,
-                          start_new_session=True) as process:
+    with subprocess.Popen(
+        ["tools/spleeter.sh"], cwd=root, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
         until = time.monotonic() + 20
         while not (root / "pip").exists() or not (root / "pip").read_text():
             assert time.monotonic() < until
@@ -479,7 +532,9 @@ def test_an_interrupted_setup_leaves_no_installation_running(bare):
 
 
 def test_the_lock_names_spleeter_and_its_version(settings):
-    lines = [line for line in (REPOSITORY / "requirements-spleeter.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in (REPOSITORY / "requirements-spleeter.txt").read_text().splitlines() if not line.startswith("#")
+    ]
     assert "spleeter==2.4.2" in lines and "tensorflow==2.12.1" in lines
     assert all("==" in line and "+" not in line for line in lines)
     assert os.access(REPOSITORY / "tools/spleeter.sh", os.X_OK)
@@ -493,8 +548,9 @@ def home(tmp_path):
     return root
 
 
-@pytest.mark.parametrize("folder, command", [(".venv-spleeter", "`make spleeter`"),
-                                             ("elsewhere", "`tools/spleeter.sh ")])
+@pytest.mark.parametrize(
+    "folder, command", [(".venv-spleeter", "`make spleeter`"), ("elsewhere", "`tools/spleeter.sh ")]
+)
 @pytest.mark.parametrize("why", ["SVS_OFFLINE is set", "separate.spleeter.install is false", "pip has no network"])
 def test_without_the_environment_one_line_says_how_to_make_it(settings, home, monkeypatch, capfd, why, folder, command):
     if "OFFLINE" not in why:
@@ -516,6 +572,7 @@ def test_outside_of_the_repository(settings, tmp_path):
 
 # The method, with a network of our own
 
+
 @pytest.fixture(scope="module")
 def song(tmp_path_factory) -> np.ndarray:
     """36 s of a real song: 6 s of it in six loudnesses."""
@@ -531,8 +588,9 @@ def built(settings, tmp_path):
     """`build` with an environment whose Python runs tests/helpers/fake_spleeter_worker.py."""
     environment = tmp_path / "environment"
     fake = REPOSITORY / "tests" / "helpers" / "fake_spleeter_worker.py"
-    script(environment / "bin" / "python",
-           f'case "$1" in -c) exit 0;; esac\nshift 2\nexec {sys.executable} -I {fake} "$@"')
+    script(
+        environment / "bin" / "python", f'case "$1" in -c) exit 0;; esac\nshift 2\nexec {sys.executable} -I {fake} "$@"'
+    )
     (environment / ".svs-spleeter").touch()
     with open(REPOSITORY / "requirements-spleeter.txt", "rb") as lock:
         checksum = subprocess.run(["cksum"], stdin=lock, capture_output=True, text=True).stdout.strip()
@@ -569,17 +627,19 @@ def test_frames_sum_to_the_mixture_at_any_rate(built, song, rate, channels):
     for samples in (1, 1000, 44100 * 13 + 7):
         given = song[:samples]
         if samples > 2000:
-            given = resample(resample(given, 44100, 6000), 6000, rate)       # nothing that resampling takes away
+            given = resample(resample(given, 44100, 6000), 6000, rate)  # nothing that resampling takes away
         given = np.tile(given, (1, 3))[:, :channels] * np.float32(0.9)
         came = separator.vocals(given, rate)
         assert came.shape == given.shape and came.dtype == np.float32
         if samples > 2000:
-            error = np.abs(came - given)[rate // 10:-rate // 10].max()
+            error = np.abs(came - given)[rate // 10 : -rate // 10].max()
             assert error < (1e-6 if rate == 44100 else 2e-3)
 
 
-@pytest.mark.parametrize("rate, chunk, tolerance", [(44100, 2.0, 1e-6), (44100, 30.0, 1e-6), (22050, 2.0, 1e-5),
-                                                    (48000, 2.0, 1e-5), (16000, 13.0, 1e-5)])
+@pytest.mark.parametrize(
+    "rate, chunk, tolerance",
+    [(44100, 2.0, 1e-6), (44100, 30.0, 1e-6), (22050, 2.0, 1e-5), (48000, 2.0, 1e-5), (16000, 13.0, 1e-5)],
+)
 def test_chunks_are_as_the_whole(built, song, rate, chunk, tolerance):
     separator = built()
     audio = resample(song, 44100, rate)
@@ -612,8 +672,28 @@ def test_silence_gives_silence(built):
     assert not built().vocals(np.zeros((50000, 2), np.float32), 44100).any()
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44056, 44100, 47952, 48000, 64000,
-                                  88200, 96000, 176400, 191999, 192000])
+@pytest.mark.parametrize(
+    "rate",
+    [
+        8000,
+        11025,
+        12000,
+        16000,
+        22050,
+        24000,
+        32000,
+        44056,
+        44100,
+        47952,
+        48000,
+        64000,
+        88200,
+        96000,
+        176400,
+        191999,
+        192000,
+    ],
+)
 def test_chunks_begin_on_whole_samples_of_both_rates_and_whole_frames(rate):
     separator = spleeter.Spleeter(None)
     align, context = separator.alignment(rate), separator.context(rate)
@@ -623,6 +703,7 @@ def test_chunks_begin_on_whole_samples_of_both_rates_and_whole_frames(rate):
 
 
 # Spleeter itself
+
 
 @pytest.fixture(scope="module")
 def own_python(settings) -> Path:
@@ -635,8 +716,11 @@ def own_python(settings) -> Path:
 
 
 def run_there(own_python: Path, *arguments: object) -> None:
-    done = subprocess.run([own_python, "-I", REPOSITORY / "tests" / "helpers" / "spleeter_reference.py", *map(str, arguments)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [own_python, "-I", REPOSITORY / "tests" / "helpers" / "spleeter_reference.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -697,16 +781,23 @@ def test_any_length_is_spleeter_s_own(real, song, own_python, models, tmp_path):
     lengths = (1, 3000, 512 * 1024 - 4096, 512 * 1024 + 1)
     for samples in lengths:
         np.save(tmp_path / f"song{samples}.npy", song[-samples:])
-    run_there(own_python, "separate", models[1], *(
-        tmp_path / f"{what}{samples}.npy" for samples in lengths for what in ("song", "vocals")))
+    run_there(
+        own_python,
+        "separate",
+        models[1],
+        *(tmp_path / f"{what}{samples}.npy" for samples in lengths for what in ("song", "vocals")),
+    )
     for samples in lengths:
-        np.testing.assert_allclose(real().vocals(song[-samples:], 44100), np.load(tmp_path / f"vocals{samples}.npy"),
-                                   atol=1e-6)
+        np.testing.assert_allclose(
+            real().vocals(song[-samples:], 44100), np.load(tmp_path / f"vocals{samples}.npy"), atol=1e-6
+        )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate, chunk, tolerance", [(44100, 2.0, 1e-6), (44100, 30.0, 1e-6), (22050, 2.0, 1e-4),
-                                                    (48000, 2.0, 1e-4), (16000, 2.0, 1e-4)])
+@pytest.mark.parametrize(
+    "rate, chunk, tolerance",
+    [(44100, 2.0, 1e-6), (44100, 30.0, 1e-6), (22050, 2.0, 1e-4), (48000, 2.0, 1e-4), (16000, 2.0, 1e-4)],
+)
 def test_chunks_of_spleeter_are_as_the_whole(real, song, rate, chunk, tolerance):
     audio = resample(song, 44100, rate)
     whole = real().vocals(audio, rate)
@@ -714,11 +805,22 @@ def test_chunks_of_spleeter_are_as_the_whole(real, song, rate, chunk, tolerance)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate, channels, samples", [
-    (44100, 1, 100000), (44100, 2, 100000), (44100, 5, 100000), (8000, 1, 8001), (11025, 2, 20000), (22050, 2, 44101),
-    (48000, 2, 96001), (96000, 1, 96000), (192000, 2, 200000)])
+@pytest.mark.parametrize(
+    "rate, channels, samples",
+    [
+        (44100, 1, 100000),
+        (44100, 2, 100000),
+        (44100, 5, 100000),
+        (8000, 1, 8001),
+        (11025, 2, 20000),
+        (22050, 2, 44101),
+        (48000, 2, 96001),
+        (96000, 1, 96000),
+        (192000, 2, 200000),
+    ],
+)
 def test_channels_and_rates(real, song, rate, channels, samples):
-    audio = np.tile(resample(song[:5 * 44100], 44100, rate), (1, 3))[:samples, :channels]
+    audio = np.tile(resample(song[: 5 * 44100], 44100, rate), (1, 3))[:samples, :channels]
     came = real().vocals(audio, rate)
     assert came.shape == audio.shape and came.dtype == np.float32 and np.isfinite(came).all()
     assert 0 < np.abs(came).max() < 1.5
@@ -748,8 +850,9 @@ def test_options_of_the_mask(real, song):
 
 @pytest.mark.slow
 def test_the_process_is_gone_afterwards(real, settings, models, song):
-    separator = separators.build("spleeter", settings.model_copy(
-        update={"methods": {**settings.methods, "spleeter": models[1].parent}}))
+    separator = separators.build(
+        "spleeter", settings.model_copy(update={"methods": {**settings.methods, "spleeter": models[1].parent}})
+    )
     process = separator.worker.process
     separator.vocals(song[:44100], 44100)
     assert Path(f"/proc/{process}").exists()
@@ -760,18 +863,19 @@ def test_the_process_is_gone_afterwards(real, settings, models, song):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["model.index", "model.data-00000-of-00001", "another network"])
-def test_a_damaged_checkpoint_is_refused_not_replaced_by_random_weights(
-        settings, own_python, models, tmp_path, damage):
+def test_a_damaged_checkpoint_is_refused_not_replaced_by_random_weights(settings, own_python, models, tmp_path, damage):
     folder = tmp_path / "2stems"
     shutil.copytree(models[1], folder)
     if damage == "another network":
-        code = ("import sys, tensorflow as tf\nwith tf.Graph().as_default(), tf.compat.v1.Session() as session:\n"
-                "    tf.compat.v1.get_variable('a', ())\n    session.run(tf.compat.v1.global_variables_initializer())\n"
-                "    tf.compat.v1.train.Saver().save(session, sys.argv[1])")
+        code = (
+            "import sys, tensorflow as tf\nwith tf.Graph().as_default(), tf.compat.v1.Session() as session:\n"
+            "    tf.compat.v1.get_variable('a', ())\n    session.run(tf.compat.v1.global_variables_initializer())\n"
+            "    tf.compat.v1.train.Saver().save(session, sys.argv[1])"
+        )
         subprocess.run([own_python, "-I", "-c", code, folder / "model"], check=True, capture_output=True)
     else:
         content = (folder / damage).read_bytes()
-        (folder / damage).write_bytes(content[:len(content) // 2])
+        (folder / damage).write_bytes(content[: len(content) // 2])
     with pytest.raises(UnavailableError) as error:
         separators.build("spleeter", settings.model_copy(update={"methods": {"spleeter": tmp_path}}))
     assert "while it loaded" in one_line(error)

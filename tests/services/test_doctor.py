@@ -107,11 +107,12 @@ def test_an_ffmpeg_that_does_not_run(home, monkeypatch):
 def test_versions_beside_their_pins(home):
     assert doctor.pins(home)["keras"]
     checks = found(home)
-    assert checks["keras"].ok and checks["torch"].ok        # its local part, +cpu, is no difference
+    assert checks["keras"].ok and checks["torch"].ok  # its local part, +cpu, is no difference
     text = (home / "requirements.txt").read_text()
     pinned = doctor.pins(home)
-    text = text.replace(f"keras=={pinned['keras']}", "keras==0.1").replace(f"absl-py=={pinned['absl-py']}",
-                                                                           "absl-py==0.1")
+    text = text.replace(f"keras=={pinned['keras']}", "keras==0.1").replace(
+        f"absl-py=={pinned['absl-py']}", "absl-py==0.1"
+    )
     (home / "requirements.txt").write_text(text + "\nno-such-package-of-ours==1.0\n")
     checks = found(home)
     assert checks["keras"].state == DIFFERS and "pinned 0.1" in checks["keras"].found and not checks["keras"].fatal
@@ -142,8 +143,10 @@ def test_which_backend(home, monkeypatch):
 
 
 def test_nothing_heavy_is_loaded(home):
-    code = ("import sys; from pathlib import Path; from svs import doctor; doctor.checks(Path(sys.argv[1]))\n"
-            "assert not {'keras', 'tensorflow', 'torch', 'museval', 'matplotlib'} & set(sys.modules)")
+    code = (
+        "import sys; from pathlib import Path; from svs import doctor; doctor.checks(Path(sys.argv[1]))\n"
+        "assert not {'keras', 'tensorflow', 'torch', 'museval', 'matplotlib'} & set(sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code, home], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -26,7 +26,8 @@ def home(tmp_path_factory):
     folder = project(tmp_path_factory.mktemp("project"))
     source = keras.Input((257, 9, 1))
     out = keras.layers.Conv2D(1, (5, 9), padding="same", kernel_initializer=keras.initializers.GlorotNormal(3))(
-        keras.layers.Rescaling(300.0)(source))
+        keras.layers.Rescaling(300.0)(source)
+    )
     net = keras.Model(source, keras.layers.Reshape((257, 1))(out[:, :, 4:5]))
     archive.save(folder / "models" / "cnn_separator", net, {"representation": REPRESENTATION, "label_width": 1})
     return folder
@@ -34,11 +35,13 @@ def home(tmp_path_factory):
 
 # -- svs.separate
 
+
 @pytest.mark.parametrize("method", ["mixture", "hpss", "repet_sim", "knn_median", "cnn_separator"])
-@pytest.mark.parametrize("shape, rate", [((11000,), 22050), ((11000, 2), 44100), ((4000, 6), 8000), ((160, 1), 8000),
-                                         ((96000, 1), 192000)])
+@pytest.mark.parametrize(
+    "shape, rate", [((11000,), 22050), ((11000, 2), 44100), ((4000, 6), 8000), ((160, 1), 8000), ((96000, 1), 192000)]
+)
 def test_arrays(method, shape, rate, home):
-    audio = music(1.0, 6, rate)[:shape[0], :shape[1] if len(shape) > 1 else 1].reshape(shape)
+    audio = music(1.0, 6, rate)[: shape[0], : shape[1] if len(shape) > 1 else 1].reshape(shape)
     before = audio.copy()
     parts = svs.separate(audio, rate, method, project=home, overrides=NEAR)
     assert list(parts) == ["vocals", "accompaniment"]
@@ -78,20 +81,28 @@ def test_a_list_of_overrides(home):
     np.testing.assert_allclose(parts["vocals"], 0.5 * music(0.1), atol=1e-7)
 
 
-@pytest.mark.parametrize("audio, rate, match", [
-    (np.zeros((0, 2), np.float32), 44100, "holds no samples"),
-    (np.zeros((10, 2), np.int16), 44100, "expected float samples .* got int16"),
-    (np.zeros(10, complex), 44100, "expected float samples"),
-    (np.zeros((2, 3, 4), np.float32), 44100, "expected float samples"),
-    (np.float32(1.0), 44100, "expected float samples"),
-    (np.zeros((2, 44100), np.float32), 44100, "44100 channels of 2 samples; .* transpose"),
-    (np.full((10, 2), np.nan, np.float32), 44100, "NaN or infinite"),
-    (np.full(10, -np.inf, np.float32), 44100, "NaN or infinite"),
-    (np.full(10, 1e300), 44100, "NaN or infinite|too large"),
-    (np.zeros(10, np.float32), 0, "rate: expected"), (np.zeros(10, np.float32), 44100.5, "rate: expected"),
-    (np.zeros(10, np.float32), -8000, "rate: expected"), (np.zeros(10, np.float32), True, "rate: expected"),
-    (np.zeros(10, np.float32), float("nan"), "rate: expected"), (np.zeros(10, np.float32), "44100", "rate: expected"),
-    (np.zeros(10, np.float32), None, "rate: expected"), (np.zeros(10, np.float32), float("inf"), "rate: expected")])
+@pytest.mark.parametrize(
+    "audio, rate, match",
+    [
+        (np.zeros((0, 2), np.float32), 44100, "holds no samples"),
+        (np.zeros((10, 2), np.int16), 44100, "expected float samples .* got int16"),
+        (np.zeros(10, complex), 44100, "expected float samples"),
+        (np.zeros((2, 3, 4), np.float32), 44100, "expected float samples"),
+        (np.float32(1.0), 44100, "expected float samples"),
+        (np.zeros((2, 44100), np.float32), 44100, "44100 channels of 2 samples; .* transpose"),
+        (np.full((10, 2), np.nan, np.float32), 44100, "NaN or infinite"),
+        (np.full(10, -np.inf, np.float32), 44100, "NaN or infinite"),
+        (np.full(10, 1e300), 44100, "NaN or infinite|too large"),
+        (np.zeros(10, np.float32), 0, "rate: expected"),
+        (np.zeros(10, np.float32), 44100.5, "rate: expected"),
+        (np.zeros(10, np.float32), -8000, "rate: expected"),
+        (np.zeros(10, np.float32), True, "rate: expected"),
+        (np.zeros(10, np.float32), float("nan"), "rate: expected"),
+        (np.zeros(10, np.float32), "44100", "rate: expected"),
+        (np.zeros(10, np.float32), None, "rate: expected"),
+        (np.zeros(10, np.float32), float("inf"), "rate: expected"),
+    ],
+)
 def test_arrays_that_are_no_audio(audio, rate, match, home):
     with pytest.raises(DataError, match=match):
         svs.separate(audio, rate, "mixture", project=home)
@@ -113,11 +124,20 @@ def test_what_cannot_be_separated(home, tmp_path, monkeypatch):
 
 # -- orders
 
-@pytest.mark.parametrize("changes, match", [
-    ({"methods": ("magic",)}, "magic: no such method"), ({"codec": "ogg"}, "ogg: no such format"),
-    ({"start": -1.0}, "start: expected seconds from 0, got -1"), ({"start": float("nan")}, "start: .* got nan"),
-    ({"start": float("inf")}, "start: .* got inf"), ({"duration": 0.0}, "duration: expected seconds above 0"),
-    ({"duration": float("nan")}, "duration: .* got nan"), ({"duration": -2.0}, "duration: .* got -2")])
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"methods": ("magic",)}, "magic: no such method"),
+        ({"codec": "ogg"}, "ogg: no such format"),
+        ({"start": -1.0}, "start: expected seconds from 0, got -1"),
+        ({"start": float("nan")}, "start: .* got nan"),
+        ({"start": float("inf")}, "start: .* got inf"),
+        ({"duration": 0.0}, "duration: expected seconds above 0"),
+        ({"duration": float("nan")}, "duration: .* got nan"),
+        ({"duration": -2.0}, "duration: .* got -2"),
+    ],
+)
 def test_impossible_orders(changes, match):
     with pytest.raises(SettingsError, match=match):
         Order(**{"methods": ("mixture",), "output": Path("out")} | changes)
@@ -135,13 +155,18 @@ def test_methods_that_cannot_run_are_left_out(home, tmp_path):
 
 # -- names of folders
 
-@pytest.mark.parametrize("paths, names", [
-    (["a.mp3", "b/c d.wav"], ["a", "c d"]),
-    (["a.mp3", "a.wav"], ["a.mp3", "a.wav"]),
-    (["x/a.mp3", "y/a.mp3", "b.mp3"], ["x - a.mp3", "y - a.mp3", "b"]),
-    (["z/x/a.mp3", "w/x/a.mp3"], ["z - x - a.mp3", "w - x - a.mp3"]),
-    (["x/a.mp3", "x/a.wav", "y/a.wav"], ["a.mp3", "x - a.wav", "y - a.wav"]),
-    ([".hidden", "...wav", "..wav", "no suffix"], [".hidden", "...wav", "..wav", "no suffix"])])
+
+@pytest.mark.parametrize(
+    "paths, names",
+    [
+        (["a.mp3", "b/c d.wav"], ["a", "c d"]),
+        (["a.mp3", "a.wav"], ["a.mp3", "a.wav"]),
+        (["x/a.mp3", "y/a.mp3", "b.mp3"], ["x - a.mp3", "y - a.mp3", "b"]),
+        (["z/x/a.mp3", "w/x/a.mp3"], ["z - x - a.mp3", "w - x - a.mp3"]),
+        (["x/a.mp3", "x/a.wav", "y/a.wav"], ["a.mp3", "x - a.wav", "y - a.wav"]),
+        ([".hidden", "...wav", "..wav", "no suffix"], [".hidden", "...wav", "..wav", "no suffix"]),
+    ],
+)
 def test_names_of_songs(paths, names, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert recordings.song_names([Path(path) for path in paths]) == names
@@ -172,6 +197,7 @@ def test_results_are_no_recordings(tmp_path, monkeypatch):
 
 # -- one run at a time
 
+
 def test_only_one_run_at_a_time(tmp_path):
     output = tmp_path / "deep" / "out"
     with recordings.only_one(output):
@@ -188,7 +214,7 @@ def test_only_one_run_at_a_time(tmp_path):
 
 def test_an_output_in_which_nothing_came_goes_away_again(tmp_path):
     with pytest.raises(ZeroDivisionError), recordings.only_one(tmp_path / "new"):
-        1 / 0       # noqa: B018
+        1 / 0  # noqa: B018
     (tmp_path / "old").mkdir()
     with recordings.only_one(tmp_path / "old"):
         pass

@@ -46,6 +46,7 @@ def epoch(made: Batches) -> tuple[np.ndarray, np.ndarray]:
 
 # What an excerpt is
 
+
 @pytest.mark.parametrize("label_width", [1, 3, 9])
 def test_an_excerpt_is_a_slice_of_the_track_and_its_label_the_centre_of_the_mask(path, label_width):
     made = batches(path, split=VALID, label_width=label_width)
@@ -54,8 +55,10 @@ def test_an_excerpt_is_a_slice_of_the_track_and_its_label_the_centre_of_the_mask
     places = draw(spectrograms, "SVS", VALID, drawing(), 5)
     assert x.shape == (20, 257, 9, 1) and y.shape == (20, 257, label_width)
     assert x.dtype == y.dtype == np.float32
-    wholes = {track: [spectrograms.array(track, name)[:].astype(np.float32) for name in ("mixture", "mask")]
-              for track, _, _ in places}
+    wholes = {
+        track: [spectrograms.array(track, name)[:].astype(np.float32) for name in ("mixture", "mask")]
+        for track, _, _ in places
+    }
     for (track, centre, _), came, label in zip(places, x, y, strict=True):
         mixture, mask = wholes[track]
         reach = label_width // 2
@@ -70,7 +73,7 @@ def test_autoencoder_excerpts_are_their_own_target(path):
     spectrograms = Spectrograms(path / "masks")
     x, y = epoch(batches(path, "DAE", VALID, label_width=None))
     for (track, centre, _), came, target in zip(draw(spectrograms, "DAE", VALID, drawing(), 5), x, y, strict=True):
-        expected = spectrograms.array(track, "vocals")[:].astype(np.float32)[centre - 4:centre + 5].T
+        expected = spectrograms.array(track, "vocals")[:].astype(np.float32)[centre - 4 : centre + 5].T
         np.testing.assert_array_equal(came[..., 0], expected)
         np.testing.assert_array_equal(target, expected)
         assert came.max() > 0
@@ -80,8 +83,12 @@ def test_autoencoder_targets_are_clipped_and_inputs_are_not(tmp_path):
     root = zarr.open_group(tmp_path / "svs", mode="w")
     loud = np.linspace(0, 3, 20 * 33, dtype=np.float32).reshape(20, 33)
     root.require_group("a").create_array("vocals", data=loud)
-    root.attrs.put({"representation": {"sample_rate": 8000, "frame_size": 64, "win_length": 64, "hop_length": 32,
-                                       "width": 9}, "index": {"DAE": [["a", "valid", 4, 15, 1]]}})
+    root.attrs.put(
+        {
+            "representation": {"sample_rate": 8000, "frame_size": 64, "win_length": 64, "hop_length": 32, "width": 9},
+            "index": {"DAE": [["a", "valid", 4, 15, 1]]},
+        }
+    )
     x, y = epoch(Batches(tmp_path / "svs", "DAE", VALID, drawing(), 4, None, 0))
     assert x.max() > 2 and y.max() == 1
     np.testing.assert_array_equal(y, np.minimum(x[..., 0], 1))
@@ -92,10 +99,11 @@ def test_voice_activity_excerpts_carry_the_label_of_their_centre(path):
     made = batches(path, "VAD", VALID, drawing(valid=100))
     x, y = epoch(made)
     assert x.shape == (100, 257, 25, 1) and y.shape == (100, 1)
-    for (track, centre, label), came, target in zip(draw(spectrograms, "VAD", VALID, drawing(valid=100), 5), x, y,
-                                                    strict=True):
+    for (track, centre, label), came, target in zip(
+        draw(spectrograms, "VAD", VALID, drawing(valid=100), 5), x, y, strict=True
+    ):
         assert target[0] == label == spectrograms.array(track, "label")[centre]
-        expected = spectrograms.array(track, "mixture")[centre - 12:centre + 13].astype(np.float32).T
+        expected = spectrograms.array(track, "mixture")[centre - 12 : centre + 13].astype(np.float32).T
         np.testing.assert_array_equal(came[..., 0], expected)
     np.testing.assert_array_equal(y[:, 0], made.labels())
     assert set(y[:, 0]) == {0.0, 1.0}
@@ -109,6 +117,7 @@ def test_an_impossible_label_is_refused(path, label_width):
 
 # Which excerpts are drawn
 
+
 @pytest.mark.parametrize("mode, group", [("SVS", "svs"), ("DAE", "svs"), ("VAD", "vad")])
 def test_drawing_has_no_duplicates_and_honours_the_number(tiny_set, path, mode, group):
     spectrograms = Spectrograms(path / group)
@@ -118,22 +127,27 @@ def test_drawing_has_no_duplicates_and_honours_the_number(tiny_set, path, mode, 
         names = {track.name for track in tiny_set[1].split(split)}
         assert Counter(track for track, _, _ in chosen) == dict.fromkeys(names, count)
         for track, centre, label in chosen:
-            assert any(run.track == track and run.first <= centre <= run.last and run.label == label
-                       for run in spectrograms.runs(mode, split))
+            assert any(
+                run.track == track and run.first <= centre <= run.last and run.label == label
+                for run in spectrograms.runs(mode, split)
+            )
 
 
 def test_a_short_track_gives_all_it_has(path):
     spectrograms = Spectrograms(path / "masks")
     chosen = draw(spectrograms, "SVS", TRAIN, drawing(per_track=10_000), 1)
-    assert sorted(chosen) == sorted((run.track, frame, run.label) for run in spectrograms.runs("SVS", TRAIN)
-                                    for frame in range(run.first, run.last + 1))
+    assert sorted(chosen) == sorted(
+        (run.track, frame, run.label)
+        for run in spectrograms.runs("SVS", TRAIN)
+        for frame in range(run.first, run.last + 1)
+    )
 
 
 def test_drawing_reaches_the_whole_passage_and_nothing_outside_it(path):
     spectrograms = Spectrograms(path / "masks")
     seconds = np.array([centre for _, centre, _ in draw(spectrograms, "SVS", TRAIN, drawing(10_000, 1, 1.0, 2.0), 1)])
     seconds = seconds * 256 / 22050
-    assert 1.0 - 0.006 <= seconds.min() < 1.02 and 1.98 < seconds.max() <= 2.0 + 0.006     # half a hop is 5.8 ms
+    assert 1.0 - 0.006 <= seconds.min() < 1.02 and 1.98 < seconds.max() <= 2.0 + 0.006  # half a hop is 5.8 ms
     everywhere = np.array([centre for _, centre, _ in draw(spectrograms, "SVS", TRAIN, drawing(100), 1)]) * 256 / 22050
     assert everywhere.min() < 0.5 and everywhere.max() > 2.5
 
@@ -159,6 +173,7 @@ def test_one_more_track_leaves_the_draws_of_the_others_alone(tiny_set, small, pa
 
 
 # Epochs
+
 
 def keys(made: Batches) -> list[bytes]:
     x, y = epoch(made)
@@ -186,8 +201,9 @@ def test_epochs_hold_the_same_excerpts_in_another_order(path):
 def test_the_reader_shuffles_as_one_does_in_memory(path, tmp_path, mode, from_file):
     """All excerpts loaded, and permuted as a whole by the epoch's generator: the same batches, bit for bit."""
     group, seed = path / ("vad" if mode == "VAD" else "svs"), 5
-    made = Batches(group, mode, TRAIN, drawing(), 16, 9 if mode == "SVS" else None, seed,
-                   tmp_path if from_file else None)
+    made = Batches(
+        group, mode, TRAIN, drawing(), 16, 9 if mode == "SVS" else None, seed, tmp_path if from_file else None
+    )
     # In the order in which they were drawn, which is that of an epoch that isn't shuffled.
     made._order = np.arange(made.excerpts)
     x, y = epoch(made)
@@ -196,7 +212,7 @@ def test_the_reader_shuffles_as_one_does_in_memory(path, tmp_path, mode, from_fi
         order = np.random.default_rng([seed, 2, number]).permutation(len(x))
         assert sorted(order) == list(range(made.excerpts)) and not np.array_equal(order, np.arange(len(x)))
         for index in range(len(made)):
-            chosen = order[16 * index:16 * (index + 1)]
+            chosen = order[16 * index : 16 * (index + 1)]
             came_x, came_y = made[index]
             np.testing.assert_array_equal(came_x, x[chosen])
             np.testing.assert_array_equal(came_y, y[chosen])
@@ -220,16 +236,18 @@ def test_an_epoch_does_not_load_the_store(tmp_path, settings, small):
         for stream in STREAMS:
             soundfile.write(folder / f"{stream}.wav", noise.uniform(-0.5, 0.5, (samples, 2)), rate, "PCM_16")
     manifest = inspect(settings.download, 1, tmp_path / "music", ["v"])
-    extract = small.extract.model_copy(update={
-        "modes": ("SVS",), "svs": small.extract.masks.model_copy(update={"hop_length": 64})})
-    extraction.extract(Dataset(tmp_path / "music", manifest), extract, tmp_path / "store",
-                       Scratch(tmp_path, "extract", "a"))
+    extract = small.extract.model_copy(
+        update={"modes": ("SVS",), "svs": small.extract.masks.model_copy(update={"hop_length": 64})}
+    )
+    extraction.extract(
+        Dataset(tmp_path / "music", manifest), extract, tmp_path / "store", Scratch(tmp_path, "extract", "a")
+    )
     spectrograms = Spectrograms(tmp_path / "store" / "masks")
     arrays = [spectrograms.array(track, name) for track in ("a", "b") for name in ("mixture", "mask")]
     size = sum(array.size * array.dtype.itemsize for array in arrays)
     made = batches(tmp_path / "store", settings=drawing(per_track=32))
     assert made.excerpts == 32 * count and size > 30e6
-    made[0]                                              # arrays opened, code loaded
+    made[0]  # arrays opened, code loaded
     tracemalloc.start()
     for index in range(len(made)):
         made[index]
@@ -239,6 +257,7 @@ def test_an_epoch_does_not_load_the_store(tmp_path, settings, small):
 
 
 # Cut once, read often
+
 
 @pytest.mark.parametrize("mode, label_width", [("SVS", 1), ("SVS", 9), ("DAE", 3), ("VAD", 1)])
 @pytest.mark.parametrize("slab", [1024, 7])
@@ -269,12 +288,22 @@ def test_gathering_does_not_load_the_store(tmp_path):
         store = zarr.open_group(tmp_path / str(frames), mode="w")
         group = store.require_group("a")
         for name, dtype in (("mixture", np.float16), ("mask", bool)):
-            array = group.create_array(name, shape=(frames, 1025), dtype=dtype, chunks=(250, 1025),
-                                       shards=(frames, 1025))
+            array = group.create_array(
+                name, shape=(frames, 1025), dtype=dtype, chunks=(250, 1025), shards=(frames, 1025)
+            )
             array[:] = 1
-        store.attrs.put({"representation": {"sample_rate": 44100, "frame_size": 2048, "win_length": 2048,
-                                            "hop_length": 512, "width": 9},
-                         "index": {"SVS": [["a", "train", 4, frames - 5, 0]]}})
+        store.attrs.put(
+            {
+                "representation": {
+                    "sample_rate": 44100,
+                    "frame_size": 2048,
+                    "win_length": 2048,
+                    "hop_length": 512,
+                    "width": 9,
+                },
+                "index": {"SVS": [["a", "train", 4, frames - 5, 0]]},
+            }
+        )
         tracemalloc.start()
         made = Batches(tmp_path / str(frames), "SVS", TRAIN, drawing(per_track=frames), 16, 9, 5, tmp_path / "cut")
         made[len(made) // 2]

@@ -38,8 +38,16 @@ def store(tiny_set, small, tmp_path_factory) -> Path:
 
 
 def options(**changes) -> ExcerptTraining:
-    base = dict(epochs=3, batch_size=16, learning_rate=1e-3, label_smoothing=0.02, input_gain=100.0, patience=100,
-                label_width=1, excerpts=Draw(per_track=40, valid_per_track=16, start_point=0.0, stop_point=None))
+    base = dict(
+        epochs=3,
+        batch_size=16,
+        learning_rate=1e-3,
+        label_smoothing=0.02,
+        input_gain=100.0,
+        patience=100,
+        label_width=1,
+        excerpts=Draw(per_track=40, valid_per_track=16, start_point=0.0, stop_point=None),
+    )
     return ExcerptTraining(**(base | changes))
 
 
@@ -69,6 +77,7 @@ def validation_loss(model: keras.Model, group: Path, mode: str, settings: Excerp
 
 # The loss
 
+
 def test_entropy_floor():
     assert on_excerpts.entropy_floor(0) == 0
     assert on_excerpts.entropy_floor(0.02) == pytest.approx(0.0980, abs=5e-5)
@@ -77,33 +86,50 @@ def test_entropy_floor():
     for smoothing in (0.02, 0.1, 0.3):
         lowest = min(cross_entropy(np.array([logit]), np.ones(1), smoothing) for logit in logits[::20])
         assert on_excerpts.entropy_floor(smoothing) == pytest.approx(lowest, abs=1e-5)
-        assert cross_entropy(np.array([np.log((1 - smoothing) / smoothing)]), np.ones(1), smoothing) == \
-            pytest.approx(on_excerpts.entropy_floor(smoothing))
+        assert cross_entropy(np.array([np.log((1 - smoothing) / smoothing)]), np.ones(1), smoothing) == pytest.approx(
+            on_excerpts.entropy_floor(smoothing)
+        )
 
 
-@pytest.mark.parametrize("smoothing, logit, expected", [
-    (0.02, np.log(0.98 / 0.02), 0.09804),            # perfect: the floor
-    (0.02, -np.log(0.98 / 0.02), 3.83419),           # perfectly inverted labels
-    (0.02, 8.0, 0.16034),                            # too sure
-    (0.0, np.log(0.98 / 0.02), 0.02020),
-    (0.0, 0.0, 0.69315),
-])
+@pytest.mark.parametrize(
+    "smoothing, logit, expected",
+    [
+        (0.02, np.log(0.98 / 0.02), 0.09804),  # perfect: the floor
+        (0.02, -np.log(0.98 / 0.02), 3.83419),  # perfectly inverted labels
+        (0.02, 8.0, 0.16034),  # too sure
+        (0.0, np.log(0.98 / 0.02), 0.02020),
+        (0.0, 0.0, 0.69315),
+    ],
+)
 def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expected):
     """A net that says one number everywhere, against a mask that is vocals everywhere."""
     root = zarr.open_group(tmp_path / "svs", mode="w")
     for track in "ab":
         root.require_group(track).create_array("mixture", data=np.full((40, 257), 0.01, np.float32))
         root.require_group(track).create_array("mask", data=np.ones((40, 257), bool))
-    root.attrs.put({"index": {"SVS": [["a", "train", 4, 35, 1], ["b", "valid", 4, 35, 1]]},
-                    "representation": {"sample_rate": 8000, "frame_size": 512, "win_length": 512, "hop_length": 256,
-                                       "width": 9}})
+    root.attrs.put(
+        {
+            "index": {"SVS": [["a", "train", 4, 35, 1], ["b", "valid", 4, 35, 1]]},
+            "representation": {
+                "sample_rate": 8000,
+                "frame_size": 512,
+                "win_length": 512,
+                "hop_length": 256,
+                "width": 9,
+            },
+        }
+    )
     net = networks.build("cnn_separator", 257, 9, 1, input_gain=100.0, seed=0)
     weights = [np.zeros_like(weight) for weight in net.get_weights()]
     weights[-1][:] = logit
     net.set_weights(weights)
     archive.save(tmp_path / "start", net, {})
-    _, card = train(tmp_path, tmp_path, {"learning_rate": STILL, "epochs": 1, "label_smoothing": smoothing},
-                    initial=tmp_path / "start")
+    _, card = train(
+        tmp_path,
+        tmp_path,
+        {"learning_rate": STILL, "epochs": 1, "label_smoothing": smoothing},
+        initial=tmp_path / "start",
+    )
     assert card["val_loss"] == pytest.approx(expected, abs=2e-5)
     assert card["loss"] == pytest.approx(expected, abs=2e-5)
     assert card["val_loss_floor"] == pytest.approx(on_excerpts.entropy_floor(smoothing))
@@ -111,10 +137,16 @@ def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expe
 
 # What training does
 
-@pytest.mark.parametrize("name, mode, label_width", [
-    ("cnn_separator", "SVS", 1), ("vad", "VAD", None),
-    pytest.param("cnn_deep_separator", "SVS", 9, marks=pytest.mark.slow),
-    pytest.param("cnn_deep_separator", "DAE", None, marks=pytest.mark.slow)])
+
+@pytest.mark.parametrize(
+    "name, mode, label_width",
+    [
+        ("cnn_separator", "SVS", 1),
+        ("vad", "VAD", None),
+        pytest.param("cnn_deep_separator", "SVS", 9, marks=pytest.mark.slow),
+        pytest.param("cnn_deep_separator", "DAE", None, marks=pytest.mark.slow),
+    ],
+)
 def test_the_loss_falls(store, tmp_path, name, mode, label_width):
     changes = {"label_width": label_width, "epochs": 4, "label_smoothing": 0.02 if mode == "SVS" else 0.0}
     model, card = train(store, tmp_path, changes, name=name, mode=mode, curve=tmp_path / "curve.csv")
@@ -127,8 +159,13 @@ def test_the_loss_falls(store, tmp_path, name, mode, label_width):
     assert (card["model"], card["mode"], card["epochs"]) == (name, mode, 4)
     assert card["parameters"] == sum(weight.size for weight in model.get_weights())
     assert card["label_width"] == (label_width or (25 if mode == "VAD" else 9))
-    assert card["representation"] == {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256,
-                                      "width": 25 if mode == "VAD" else 9}
+    assert card["representation"] == {
+        "sample_rate": 22050,
+        "frame_size": 512,
+        "win_length": 512,
+        "hop_length": 256,
+        "width": 25 if mode == "VAD" else 9,
+    }
     assert card["excerpts"] == {"train": 80, "valid": 16}
     assert (card["val_loss_floor"] is not None) == (mode == "SVS")
 
@@ -208,6 +245,7 @@ def test_weights_that_are_not_finite_are_a_model_error_and_not_kept(tmp_path):
 
 # What training starts from
 
+
 @pytest.fixture(scope="module")
 def autoencoder(store, tmp_path_factory):
     root = tmp_path_factory.mktemp("autoencoder")
@@ -219,16 +257,27 @@ def autoencoder(store, tmp_path_factory):
 
 def test_all_weights_of_the_autoencoder_start_the_training(store, autoencoder, tmp_path):
     folder, source = autoencoder
-    model, _ = train(store, tmp_path, {"label_width": 9, "epochs": 1, "learning_rate": STILL},
-                     name="cnn_deep_separator", initial=folder, seed=99)
+    model, _ = train(
+        store,
+        tmp_path,
+        {"label_width": 9, "epochs": 1, "learning_rate": STILL},
+        name="cnn_deep_separator",
+        initial=folder,
+        seed=99,
+    )
     assert len(model.trainable_weights) == 7 * 2 + 3 * 2
     for ours, theirs in zip(model.trainable_weights, source.trainable_weights, strict=True):
         # Biases and kernels are where the autoencoder left them: STILL moves a weight by 1e-30.
         np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=0, atol=1e-20)
     assert model.layers[-2].name == "logits"
     np.testing.assert_array_equal(np.asarray(model.layers[-2].kernel), np.asarray(source.layers[-2].kernel))
-    other, _ = train(store, tmp_path / "fresh", {"label_width": 9, "epochs": 1, "learning_rate": STILL},
-                     name="cnn_deep_separator", seed=99)
+    other, _ = train(
+        store,
+        tmp_path / "fresh",
+        {"label_width": 9, "epochs": 1, "learning_rate": STILL},
+        name="cnn_deep_separator",
+        seed=99,
+    )
     assert not np.allclose(np.asarray(other.layers[-2].kernel), np.asarray(source.layers[-2].kernel))
 
 
@@ -237,8 +286,13 @@ def test_the_optimiser_is_fresh(store, autoencoder, tmp_path):
     folder, source = autoencoder
     rate = 1e-4
     one = Draw(per_track=8, valid_per_track=4, start_point=0.0, stop_point=None)
-    model, _ = train(store, tmp_path, {"label_width": 9, "epochs": 1, "learning_rate": rate, "excerpts": one},
-                     name="cnn_deep_separator", initial=folder)
+    model, _ = train(
+        store,
+        tmp_path,
+        {"label_width": 9, "epochs": 1, "learning_rate": rate, "excerpts": one},
+        name="cnn_deep_separator",
+        initial=folder,
+    )
     assert int(model.optimizer.iterations) == 1 and float(model.optimizer.learning_rate) == pytest.approx(rate)
     step = np.abs(np.asarray(model.layers[-2].kernel) - np.asarray(source.layers[-2].kernel))
     assert step.max() == pytest.approx(rate, rel=0.02)
@@ -262,12 +316,29 @@ def test_a_missing_or_damaged_start_is_refused(store, tmp_path):
 
 
 def test_metrics_of_a_card():
-    card = {"model": "cnn_deep_separator", "mode": "SVS", "val_loss": 0.5, "loss": 0.4, "best_epoch": 2, "epochs": 3,
-            "val_loss_floor": 0.098}
-    assert loop.metrics(card) == {"val_loss": 0.5, "loss": 0.4, "best_epoch": 2, "epochs": 3,
-                                      "val_loss_floor": 0.098, "val_loss_of_the_dissertation": 0.4285}
+    card = {
+        "model": "cnn_deep_separator",
+        "mode": "SVS",
+        "val_loss": 0.5,
+        "loss": 0.4,
+        "best_epoch": 2,
+        "epochs": 3,
+        "val_loss_floor": 0.098,
+    }
+    assert loop.metrics(card) == {
+        "val_loss": 0.5,
+        "loss": 0.4,
+        "best_epoch": 2,
+        "epochs": 3,
+        "val_loss_floor": 0.098,
+        "val_loss_of_the_dissertation": 0.4285,
+    }
     assert loop.metrics(card | {"mode": "DAE", "val_loss_floor": None}) == {
-        "val_loss": 0.5, "loss": 0.4, "best_epoch": 2, "epochs": 3}
+        "val_loss": 0.5,
+        "loss": 0.4,
+        "best_epoch": 2,
+        "epochs": 3,
+    }
 
 
 # The same bytes, whatever happens
@@ -288,14 +359,26 @@ archive.save(root / "model", model, card)
 """
 
 
-def start(store: Path, root: Path, settings: ExcerptTraining, *, seed=1, name="cnn_deep_separator", initial="") \
-        -> subprocess.Popen:
+def start(
+    store: Path, root: Path, settings: ExcerptTraining, *, seed=1, name="cnn_deep_separator", initial=""
+) -> subprocess.Popen:
     root.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", RUN, name, "SVS", store / "masks", root, settings.model_dump_json(), str(seed),
-               str(initial)]
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        name,
+        "SVS",
+        store / "masks",
+        root,
+        settings.model_dump_json(),
+        str(seed),
+        str(initial),
+    ]
     with open(root / "stderr", "ab") as errors:
-        return subprocess.Popen(list(map(str, command)), cwd=REPOSITORY, stderr=errors,
-                                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+        return subprocess.Popen(
+            list(map(str, command)), cwd=REPOSITORY, stderr=errors, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        )
 
 
 def finish(process: subprocess.Popen, root: Path) -> dict[str, bytes]:
@@ -341,7 +424,8 @@ def test_two_processes_train_the_same_bytes_and_another_seed_others(store, tmp_p
     settings = options(epochs=2)
     runs = {}
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-        runs[folder] = finish(start(store, tmp_path / folder, settings, seed=seed, name="cnn_separator"),
-                              tmp_path / folder)
+        runs[folder] = finish(
+            start(store, tmp_path / folder, settings, seed=seed, name="cnn_separator"), tmp_path / folder
+        )
     assert runs["a"] == runs["b"]
     assert all(runs["a"][name] != runs["c"][name] for name in runs["a"])

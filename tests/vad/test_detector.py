@@ -35,13 +35,26 @@ def here(tmp_path_factory):
 
 def activity(probability, threshold=0.5, smoothing=1, hop=0.1, seconds=None):
     probability = np.asarray(probability, dtype=np.float32)
-    return Activity(np.arange(len(probability)) * hop, probability, threshold, smoothing,
-                    hop * len(probability) if seconds is None else seconds)
+    return Activity(
+        np.arange(len(probability)) * hop,
+        probability,
+        threshold,
+        smoothing,
+        hop * len(probability) if seconds is None else seconds,
+    )
 
 
-@pytest.mark.parametrize("probability, expected", [
-    ([0, 0, 0], []), ([1, 1, 1], [(0, 0.25, 1)]), ([0, 1, 0], [(0.05, 0.15, 1)]),
-    ([1, 0, 0.5, 0.75, 0], [(0, 0.05, 1), (0.15, 0.35, 0.625)]), ([0.5], [(0, 0.25, 0.5)]), ([0.49], [])])
+@pytest.mark.parametrize(
+    "probability, expected",
+    [
+        ([0, 0, 0], []),
+        ([1, 1, 1], [(0, 0.25, 1)]),
+        ([0, 1, 0], [(0.05, 0.15, 1)]),
+        ([1, 0, 0.5, 0.75, 0], [(0, 0.05, 1), (0.15, 0.35, 0.625)]),
+        ([0.5], [(0, 0.25, 0.5)]),
+        ([0.49], []),
+    ],
+)
 def test_segments(probability, expected):
     """A frame stands for the half hop on either side; a probability at the threshold is singing."""
     came = activity(probability, seconds=0.25 if len(probability) < 5 else 0.5)
@@ -55,8 +68,9 @@ def test_smoothing():
     assert activity(jittery, smoothing=1).active().astype(int).tolist() == jittery
 
 
-@pytest.mark.parametrize("rate, channels, seconds", [
-    (44100, 2, 2.3), (8000, 1, 1.0), (22050, 1, 2.0), (192000, 2, 0.7)])
+@pytest.mark.parametrize(
+    "rate, channels, seconds", [(44100, 2, 2.3), (8000, 1, 1.0), (22050, 1, 2.0), (192000, 2, 0.7)]
+)
 def test_blocks_give_what_the_whole_gives(rate, channels, seconds, here, monkeypatch):
     audio = music(seconds, channels, rate)
     model, _ = archive.load(here.home / "models" / "vad")
@@ -101,12 +115,15 @@ def test_saved(tmp_path, here):
     assert not vad_results.finished(folder, wanted, overwrite=False)
     vad_results.save(folder, activity([1, 0, 0.5, 0.75, 0]), wanted)
     assert (folder / "segments.csv").read_text() == (
-        "start,end,probability\n10.000,10.050,1.0000\n10.150,10.350,0.6250\n")
-    assert vad_results.finished(folder, wanted, overwrite=False) and not vad_results.finished(folder, wanted, overwrite=True)
+        "start,end,probability\n10.000,10.050,1.0000\n10.150,10.350,0.6250\n"
+    )
+    assert vad_results.finished(folder, wanted, overwrite=False) and not vad_results.finished(
+        folder, wanted, overwrite=True
+    )
     with pytest.raises(DataError, match="its threshold, start differ.*--overwrite|its start, threshold differ"):
         vad_results.finished(folder, {**wanted, "start": 0.0, "threshold": 0.1}, overwrite=False)
     vad_results.save(folder, activity([0, 0]), wanted)
     assert (folder / "segments.csv").read_text() == "start,end,probability\n"
     (folder / "vad.json").unlink()
-    with pytest.raises(DataError, match="another result"):          # somebody's own file of that name
+    with pytest.raises(DataError, match="another result"):  # somebody's own file of that name
         vad_results.finished(folder, wanted, overwrite=False)

@@ -49,7 +49,7 @@ def change(folder, stop: float) -> None:
     source = WavSource(folder / "vocals.wav")
     audio = source.read(0, source.samples)
     audio[:] = 0.1 * np.random.default_rng(1).normal(0, 1, audio.shape)
-    audio[round(stop * len(audio)):] = 0
+    audio[round(stop * len(audio)) :] = 0
     write_wav(folder / "vocals.wav", audio, source.rate)
 
 
@@ -62,7 +62,7 @@ def test_probabilities_are_those_of_each_window_alone(net, frames):
     assert came.shape == (frames,)
     padded = np.concatenate([np.zeros((257, 12)), spectrum, np.zeros((257, 12))], axis=1).astype(np.float32)
     for frame in sorted({0, frames // 3, frames // 2, 254 % frames, 255 % frames, frames - 1}):
-        logit = float(np.asarray(model(padded[None, :, frame:frame + WIDTH, None]))[0, 0])
+        logit = float(np.asarray(model(padded[None, :, frame : frame + WIDTH, None]))[0, 0])
         assert came[frame] == pytest.approx(1 / (1 + np.exp(-logit)), abs=2e-6)
     assert frames < 255 or came.max() - came.min() > 0.01
 
