@@ -21,7 +21,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -35,11 +34,10 @@ import pooch
 from svs.audio.convert import passage
 from svs.config.schema import Reference, Score
 from svs.data.dataset import Dataset, Track
-from svs.data.pretrained import reach
 from svs.errors import DataError, FetchError, UnavailableError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES
 from svs.evaluation.published import FLOOR
-from svs.runtime import download
+from svs.runtime.download import download, offline
 from svs.runtime.files import write_json, write_text, written
 from svs.runtime.parallel import each_in_parallel
 from svs.runtime.progress import progress
@@ -108,30 +106,16 @@ def located(settings: Reference, cache: Path | None = None) -> Path:
         return path
     cache = Path(pooch.os_cache("svs")) / "published" if cache is None else cache
     try:
-        if os.environ.get("SVS_OFFLINE", "0") not in ("", "0"):
+        if offline():
             raise FetchError("SVS_OFFLINE is set")
-        cache.mkdir(parents=True, exist_ok=True)
-        target = cache / f"sisec18-{hashlib.sha256(settings.url.encode()).hexdigest()[:8]}.zip"
-        if not target.is_file():
-            reach(settings.url)
-            with _Unpublished(target.with_name(f"{target.name}.part"), "sha256:" + "0" * 64) as fetcher:
-                arrived = target.with_name(f".{target.name}.arrived")
-                fetcher(settings.url, arrived)
-                os.replace(arrived, target)
-        return target
-    except (FetchError, OSError) as error:
-        reason = " ".join(str(error).split())
+        name = f"sisec18-{hashlib.sha256(settings.url.encode()).hexdigest()[:8]}.zip"
+        # GitHub makes the archive on demand, so its bytes have no checksum.  `read` has one of the scores in it.
+        return download(settings.url, None, cache, name)
+    except FetchError as error:
         raise UnavailableError(
-            f"SiSEC18's scores could not be downloaded from {settings.url} ({reason}); name a "
-            "folder or archive of them in reference.path"
+            f"SiSEC18's scores could not be downloaded from {settings.url} ({error}); "
+            "name a folder or archive of them in reference.path"
         ) from None
-
-
-class _Unpublished(download.ResumingDownloader):
-    """A resuming download of an archive that is made on demand and so has no checksum; its content has one."""
-
-    def _checksum(self) -> str:
-        return self.known_hash
 
 
 def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from svs.data import pretrained
 from svs.data.pretrained import Remote, cache, find_weights
 from svs.errors import UnavailableError
 from svs.runtime import download
@@ -25,16 +24,18 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server:
-    """One file under every path; requests that were read to their end, and answers that break off, are counted."""
+    """One file under every path; requests are counted, and answers can be made to break off."""
 
     def __init__(self):
-        self.content, self.status, self.cuts, self.taken, self.asked = CONTENT, 200, [], [], 0
+        self.content, self.status, self.cuts, self.asked = CONTENT, 200, [], 0
+        self.starts: list[int] = []  # first byte that each request asks for
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked += 1
                 start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+                outer.starts.append(start)
                 if outer.status != 200:
                     self.send_error(outer.status)
                     return
@@ -42,17 +43,11 @@ class Server:
                 if start:
                     self.send_header("Content-Range", f"bytes {start}-{len(outer.content) - 1}/{len(outer.content)}")
                 self.send_header("Content-Length", str(len(outer.content) - start))
-                self.send_header("ETag", '"one"')
                 self.end_headers()
                 body = outer.content[start:]
-                # The first request only asks whether somebody is there.
-                if outer.asked % 2 == 0 and outer.cuts:
+                if outer.cuts:
                     body = body[: outer.cuts.pop(0)]
-                try:
-                    self.wfile.write(body)
-                    outer.taken.append((start, len(body)))
-                except OSError:
-                    pass
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
@@ -105,14 +100,14 @@ def test_downloaded_once(server, tmp_path, digits):
     server.close()
     assert find_weights("method", [remote], tmp_path / "own") == [path]
     assert find_weights("method", [remote], tmp_path / "own", download=False) == [path]
-    assert server.asked == asked == 2
+    assert server.asked == asked == 1
 
 
 @pytest.mark.parametrize("digits", [8, 64])
 def test_another_file_than_published(server, tmp_path, digits):
     published = ("0" if DIGEST[0] != "0" else "1") + DIGEST[1:digits]
     text = unavailable("method", [Remote("net.pth", server.url, published)], tmp_path)
-    assert "wrong checksum" in text and f"sha256:{published}," in text and DIGEST in text
+    assert "does not match" in text and published in text and DIGEST in text
     assert names(tmp_path / "cache" / "method") == set()
     server.content = b"now the right one"
     right = Remote("net.pth", server.url, hashlib.sha256(server.content).hexdigest()[:digits])
@@ -123,7 +118,7 @@ def test_continues_after_a_break(server, tmp_path):
     server.cuts = [200_000]
     (path,) = find_weights("method", [Remote("net.pth", server.url, DIGEST[:8])], tmp_path)
     assert path.read_bytes() == CONTENT
-    assert (200_000, 100_000) in server.taken
+    assert len(server.starts) == 2 and 200_000 - download.PIECE_BYTES < server.starts[1] <= 200_000
 
 
 def test_continues_in_the_next_run(server, tmp_path, monkeypatch):
@@ -131,10 +126,10 @@ def test_continues_in_the_next_run(server, tmp_path, monkeypatch):
     server.cuts = [200_000]
     with monkeypatch.context() as patch:
         patch.setattr(download, "RETRIES", 0)
-        assert "broke off" in unavailable("method", [remote], tmp_path)
+        assert "run again" in unavailable("method", [remote], tmp_path)
     assert not (tmp_path / "cache" / "method" / "net.pth").exists()
     assert find_weights("method", [remote], tmp_path)[0].read_bytes() == CONTENT
-    assert (200_000, 100_000) in server.taken
+    assert len(server.starts) == 2 and 200_000 - download.PIECE_BYTES < server.starts[1] <= 200_000
 
 
 def test_nobody_there(tmp_path):
@@ -158,34 +153,9 @@ def test_nobody_there(tmp_path):
         assert part in text
 
 
-def test_a_server_that_says_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "REACH_S", 0.5)
-    with socket.socket() as mute:
-        mute.bind(("127.0.0.1", 0))
-        mute.listen()
-        remote = Remote("net.pth", f"http://127.0.0.1:{mute.getsockname()[1]}/net.pth", DIGEST)
-        start = time.monotonic()
-        assert "no answer" in unavailable("method", [remote], tmp_path)
-        assert time.monotonic() - start < 3
-
-
-def test_a_name_that_takes_long_to_look_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "REACH_S", 0.3)
-
-    def slow(*_, **__):
-        time.sleep(2)
-        raise socket.gaierror(socket.EAI_AGAIN, "later")
-
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
-    start = time.monotonic()
-    text = unavailable("method", [Remote("net.pth", "http://weights.invalid/net.pth", DIGEST)], tmp_path)
-    assert "no answer within 0.3 s" in text and time.monotonic() - start < 1.5
-
-
 def test_a_name_that_is_unknown(tmp_path):
-    start = time.monotonic()
     text = unavailable("method", [Remote("net.pth", "http://weights.invalid/net.pth", DIGEST)], tmp_path)
-    assert "could not be downloaded" in text and time.monotonic() - start < pretrained.REACH_S + 2
+    assert "could not be downloaded" in text
 
 
 @pytest.mark.parametrize("status", [403, 404, 503])
@@ -250,7 +220,7 @@ def test_processes_that_want_the_same_file_wait_for_each_other(server, tmp_path)
         process.join(60)
         assert process.exitcode == 0
     assert [answers.get() for _ in processes] == [DIGEST] * 3
-    assert server.asked == 2
+    assert server.asked == 1
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

@@ -312,7 +312,7 @@ def test_a_download_is_kept_and_checked_by_its_content(published, tmp_path, monk
         assert list(evaluation_sisec18.read(path)) == ["MIX", "NET1", "VOX1"]
         before = len(asked)
         assert evaluation_sisec18.located(choice, tmp_path / "cache") == path and len(asked) == before
-        assert [file.name for file in (tmp_path / "cache").iterdir()] == [path.name]
+        assert {file.name for file in (tmp_path / "cache").iterdir()} == {path.name, ".lock"}
     finally:
         server.shutdown()
         server.server_close()

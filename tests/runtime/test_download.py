@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 import shutil
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import threading
 import time
-import warnings
 import zipfile
-import zlib
 from collections import namedtuple
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from svs.errors import FetchError
-from svs.runtime import download as data_download
+from svs.runtime import download as module
 from svs.runtime.download import download, unpack
+from tests.helpers import REPOSITORY
 
 MIB = 1 << 20
 CONTENT = bytes(os.urandom(4 * MIB + 123))
@@ -42,21 +41,19 @@ class Server:
 
     def __init__(self) -> None:
         self.content = CONTENT
-        self.etag: str | None = '"one"'
         self.ranges = True
-        self.obeys_if_range = True
         self.statuses: list[int] = []  # answered first, one a request
         self.cuts: list[int] = []  # break off after so many bytes, one a request
         self.hold_after: int | None = None  # stop sending there, stay connected
         self.release = threading.Event()
         self.ranges_asked: list[str | None] = []
-        self.if_ranges: list[str | None] = []
         self.sent: list[int] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.answer(self)
+                with contextlib.suppress(ConnectionError):
+                    outer.answer(self)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -69,17 +66,14 @@ class Server:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         asked = request.headers.get("Range")
-        if_range = request.headers.get("If-Range")
         self.ranges_asked.append(asked)
-        self.if_ranges.append(if_range)
         self.sent.append(0)
         number = len(self.sent) - 1
         if self.statuses:
             request.send_error(self.statuses.pop(0))
             return
         start = 0
-        fresh = if_range is None or if_range == self.etag or not self.obeys_if_range
-        if asked and self.ranges and fresh:
+        if asked and self.ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(self.content):
                 request.send_response(416)
@@ -93,8 +87,6 @@ class Server:
         else:
             request.send_response(200)
         request.send_header("Content-Length", str(len(self.content) - start))
-        if self.etag:
-            request.send_header("ETag", self.etag)
         request.end_headers()
         body = self.content[start:]
         if self.cuts:
@@ -124,25 +116,28 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_download, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(module, "BACKOFF_S", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    """What lies in a folder, besides the file that processes lock."""
+    return {path.name for path in folder.iterdir() if path.name != ".lock"}
 
 
 def leave_partial(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, size: int = 2 * MIB) -> Path:
     """An attempt that broke off after `size` bytes, and its partial file."""
     server.cuts = [size]
     with monkeypatch.context() as patch:
-        patch.setattr(data_download, "RETRIES", 0)
-        with pytest.raises(FetchError, match="broke off"):
+        patch.setattr(module, "RETRIES", 0)
+        with pytest.raises(FetchError, match="run again"):
             download(server.url, md5(CONTENT), folder)
     part = folder / f"{NAME}.part"
-    assert part.read_bytes() == CONTENT[:size]
-    assert names(folder) == {part.name, f"{part.name}.json"}
+    assert CONTENT.startswith(part.read_bytes()) and part.stat().st_size > size - module.PIECE_BYTES
+    # Of this size, so that tests can tell what is asked for.
+    part.write_bytes(CONTENT[:size])
+    assert names(folder) == {part.name}
     return part
 
 
@@ -162,7 +157,7 @@ def test_full_download(server: Server, tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 def test_sha256_and_own_name(server: Server, tmp_path: Path) -> None:
-    known = "sha256:" + hashlib.sha256(CONTENT).hexdigest().upper()
+    known = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
     path = download(server.url + "?token=1", known, tmp_path, "own.zip")
     assert path == tmp_path / "own.zip"
     assert path.read_bytes() == CONTENT
@@ -176,21 +171,31 @@ def test_cached_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> 
 
 
 def test_continues_within_one_call(server: Server, tmp_path: Path) -> None:
-    server.cuts = [2 * MIB]
+    server.cuts = [2 * MIB + 500, MIB - 1, 10]
     path = download(server.url, md5(CONTENT), tmp_path)
     assert path.read_bytes() == CONTENT
-    assert server.ranges_asked == [None, f"bytes={2 * MIB}-"]
-    assert server.if_ranges == [None, '"one"']
-    assert server.sent == [2 * MIB, len(CONTENT) - 2 * MIB]
-
-
-def test_break_in_the_middle_of_a_piece(server: Server, tmp_path: Path) -> None:
-    server.cuts = [MIB + 500_000, MIB - 1, 10]
-    path = download(server.url, md5(CONTENT), tmp_path)
-    assert path.read_bytes() == CONTENT
+    assert int(server.ranges_asked[1].strip("bytes=-")) >= 2 * MIB
     # At most the piece that was on its way is fetched twice.
-    assert int(server.ranges_asked[1].strip("bytes=-")) >= MIB
-    assert sum(server.sent) < len(CONTENT) + 2 * MIB
+    assert sum(server.sent) < len(CONTENT) + 3 * module.PIECE_BYTES
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_first_digits_are_enough(server: Server, tmp_path: Path, right: bool) -> None:
+    digits = hashlib.sha256(CONTENT if right else b"something else").hexdigest()[:8]
+    if right:
+        assert download(server.url, f"sha256:{digits}", tmp_path).read_bytes() == CONTENT
+    else:
+        with pytest.raises(FetchError, match=f"expected {digits}, got {hashlib.sha256(CONTENT).hexdigest()}"):
+            download(server.url, f"sha256:{digits}", tmp_path)
+    assert names(tmp_path) == ({NAME} if right else set())
+
+
+def test_without_a_checksum_nothing_is_continued(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_partial(server, tmp_path, monkeypatch)
+    assert download(server.url, None, tmp_path).read_bytes() == CONTENT
+    assert server.ranges_asked[1:] == [None] and names(tmp_path) == {NAME}
 
 
 def test_continues_in_a_second_call(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,43 +213,40 @@ def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
         "download(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]))"
     )
     command = [sys.executable, "-c", script, server.url, md5(CONTENT), str(tmp_path)]
-    repository = Path(data_download.__file__).parents[1]
+    repository = REPOSITORY
     part = tmp_path / f"{NAME}.part"
     server.hold_after = 2 * MIB
 
     first = subprocess.Popen(command, cwd=repository, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
-        while not part.exists() or part.stat().st_size < 2 * MIB:
+        while not part.exists() or part.stat().st_size < 2 * MIB - module.PIECE_BYTES:
             assert first.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
     finally:
         first.send_signal(signal.SIGKILL)
         assert first.wait() == -signal.SIGKILL
     assert not (tmp_path / NAME).exists()
+    kept = part.stat().st_size
 
     subprocess.run(command, cwd=repository, stderr=subprocess.DEVNULL, check=True, timeout=10)
     assert (tmp_path / NAME).read_bytes() == CONTENT
-    assert server.ranges_asked == [None, f"bytes={2 * MIB}-"]
-    assert server.sent == [2 * MIB, len(CONTENT) - 2 * MIB]
-    # Neither the partial file nor pooch's temporary file of the killed run.
-    assert names(tmp_path) == {NAME}
+    assert server.ranges_asked == [None, f"bytes={kept}-"]
+    assert not part.exists()
 
 
 def test_continues_after_ctrl_c(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = data_download._next_piece
-    calls = iter([real, real])
-
-    def interrupted(pieces: Iterator[bytes]) -> bytes:
-        for call in calls:
-            return call(pieces)
-        raise KeyboardInterrupt
+    class Interrupted(module.tqdm):
+        def update(self, n: float = 1) -> None:
+            super().update(n)
+            if self.n >= 2 * MIB:
+                raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(data_download, "_next_piece", interrupted)
+        patch.setattr(module, "tqdm", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             download(server.url, md5(CONTENT), tmp_path)
-    assert names(tmp_path) == {f"{NAME}.part", f"{NAME}.part.json"}
+    assert names(tmp_path) == {f"{NAME}.part"}
     assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
     assert server.ranges_asked[1:] == [f"bytes={2 * MIB}-"]
 
@@ -259,9 +261,9 @@ def test_ctrl_c_during_the_last_check_loses_nothing(
         patch.setattr("pooch.core.hash_matches", interrupted)
         with pytest.raises(KeyboardInterrupt):
             download(server.url, md5(CONTENT), tmp_path)
-    assert not (tmp_path / NAME).exists()
+    assert names(tmp_path) == {f"{NAME}.part"}
     assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
-    assert len(server.sent) == 1
+    assert sum(server.sent) == len(CONTENT)
     assert names(tmp_path) == {NAME}
 
 
@@ -275,89 +277,38 @@ def test_server_without_range(server: Server, tmp_path: Path, monkeypatch: pytes
 def test_server_without_range_that_always_breaks_is_given_up(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     server.cuts = [MIB] * 100
-    with pytest.raises(FetchError, match="broke off"):
+    with pytest.raises(FetchError, match="run again"):
         download(server.url, md5(CONTENT), tmp_path)
     # One that got further than ever before, then as many as are allowed.
-    assert len(server.sent) == 1 + data_download.RETRIES
+    assert len(server.sent) == 1 + module.RETRIES
 
 
-@pytest.mark.parametrize("obeys", [True, False], ids=["if-range", "etag-only"])
 @pytest.mark.parametrize("grows", [0, 1000, -3 * MIB], ids=["same", "longer", "shorter"])
-def test_changed_file_starts_anew(
-    server: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    obeys: bool,
-    grows: int,
+def test_a_part_of_another_file_is_thrown_away(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grows: int
 ) -> None:
     leave_partial(server, tmp_path, monkeypatch)
     server.content = bytes(os.urandom(len(CONTENT) + grows))
-    server.etag = '"two"'
-    server.obeys_if_range = obeys
-    path = download(server.url, md5(server.content), tmp_path)
-    assert path.read_bytes() == server.content
-    assert server.ranges_asked[1] == f"bytes={2 * MIB}-"
-    assert server.if_ranges[1] == '"one"'
-    assert server.sent[-1] == len(server.content)
+    with pytest.raises(FetchError, match="thrown away: run again"):
+        download(server.url, md5(server.content), tmp_path)
+    assert names(tmp_path) == set()
+    assert download(server.url, md5(server.content), tmp_path).read_bytes() == server.content
 
 
-def test_changed_size_without_etag_starts_anew(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.etag = None
-    leave_partial(server, tmp_path, monkeypatch)
-    server.content = bytes(os.urandom(len(CONTENT) + 5))
-    path = download(server.url, md5(server.content), tmp_path)
-    assert path.read_bytes() == server.content
-    assert server.if_ranges[1] is None
-
-
-def test_another_url_starts_anew(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_partial(server, tmp_path, monkeypatch)
-    other = server.url.replace(NAME, f"other/{NAME}")
-    assert download(other, md5(CONTENT), tmp_path).read_bytes() == CONTENT
-    assert server.ranges_asked[1:] == [None]
-
-
-def test_partial_without_record_starts_anew(server: Server, tmp_path: Path) -> None:
-    (tmp_path / f"{NAME}.part").write_bytes(b"whose is this?")
-    assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
-    assert server.ranges_asked == [None]
-
-
-def test_complete_partial_needs_no_request(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = leave_partial(server, tmp_path, monkeypatch)
-    part.write_bytes(CONTENT)
-    assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
-    assert len(server.sent) == 1
-
-
-def test_complete_but_spoiled_partial_starts_anew(
+def test_a_complete_part_is_not_downloaded_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    part = leave_partial(server, tmp_path, monkeypatch)
-    part.write_bytes(bytes(len(CONTENT)))
+    leave_partial(server, tmp_path, monkeypatch).write_bytes(CONTENT)
     assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
-    assert server.ranges_asked[1:] == [None]
-
-
-@pytest.mark.parametrize("excess", [0, 7], ids=["complete", "too-long"])
-def test_range_not_satisfiable(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excess: int) -> None:
-    part = leave_partial(server, tmp_path, monkeypatch)
-    record_path = part.with_name(part.name + ".json")
-    record = json.loads(record_path.read_text())
-    record["total"] = None  # as after an answer without Content-Length
-    record_path.write_text(json.dumps(record))
-    part.write_bytes(CONTENT + bytes(excess))
-    assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
-    again = [None] if excess else []
-    assert server.ranges_asked[1:] == [f"bytes={len(CONTENT) + excess}-", *again]
+    assert server.sent[1:] == [0] and names(tmp_path) == {NAME}
 
 
 def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
     expected = md5(b"something else")
-    with pytest.raises(FetchError, match="wrong checksum") as caught:
+    with pytest.raises(FetchError, match="does not match") as caught:
         download(server.url, expected, tmp_path, hint="see the README")
     message = str(caught.value)
-    assert expected in message and md5(CONTENT) in message
+    assert expected[4:] in message and md5(CONTENT)[4:] in message
     assert message.endswith("; see the README")
     assert "\n" not in message
     assert names(tmp_path) == set()
@@ -365,7 +316,7 @@ def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
 
 def test_wrong_checksum_keeps_the_file_that_was_there(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"by hand")
-    with pytest.raises(FetchError, match="was not used"):
+    with pytest.raises(FetchError, match="there has another checksum"):
         download(server.url, md5(b"something else"), tmp_path)
     assert (tmp_path / NAME).read_bytes() == b"by hand"
 
@@ -378,8 +329,10 @@ def test_connection_refused(tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
         download(url, md5(CONTENT), tmp_path, hint="or ask for a copy")
     message = str(caught.value)
-    assert message.startswith(f"cannot reach http://127.0.0.1:{port}/{NAME}: Connection refused;")
-    assert str(tmp_path / NAME) in message and "or ask for a copy" in message
+    assert message.startswith(
+        f"cannot download http://127.0.0.1:{port}/{NAME} to {tmp_path / NAME}: Connection refused"
+    )
+    assert message.endswith("; or ask for a copy")
     assert "secret" not in message and "\n" not in message
     assert names(tmp_path) == set()
 
@@ -398,35 +351,56 @@ def test_overloaded_server_is_asked_again(server: Server, tmp_path: Path) -> Non
     assert len(server.sent) == 3
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x.zip", "file:///etc/hostname", "x.zip", "http://", ""])
-def test_other_schemes_are_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(FetchError, match="http or https"):
-        download(url, md5(CONTENT), tmp_path, "x.zip")
+def test_overloaded_server_is_given_up(server: Server, tmp_path: Path) -> None:
+    server.statuses = [503] * 100
+    with pytest.raises(FetchError, match="503"):
+        download(server.url, md5(CONTENT), tmp_path)
+    assert len(server.sent) == 1 + module.RETRIES
+
+
+def test_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.2)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        start = time.monotonic()
+        with pytest.raises(FetchError, match="timed out"):
+            download(f"http://127.0.0.1:{mute.getsockname()[1]}/{NAME}", md5(CONTENT), tmp_path)
+        assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("url", ["ftp://u:secret@127.0.0.1/x.zip?secret", "http:///x.zip", "x.zip"])
+def test_unusable_address(tmp_path: Path, url: str) -> None:
+    with pytest.raises(FetchError, match="^cannot download") as caught:
+        download(url, md5(CONTENT), tmp_path)
+    assert "secret" not in str(caught.value)
     assert names(tmp_path) == set()
 
 
-@pytest.mark.parametrize("known", ["", "md5:12", "crc:12345678", "0" * 64, None])
-def test_unusable_checksum(server: Server, tmp_path: Path, known: str) -> None:
-    with pytest.raises(FetchError, match="expected a checksum"):
-        download(server.url, known, tmp_path)
-    assert server.sent == []
+@pytest.mark.parametrize(("value", "forbidden"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
+def test_offline(monkeypatch: pytest.MonkeyPatch, value: str | None, forbidden: bool) -> None:
+    monkeypatch.delenv("SVS_OFFLINE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SVS_OFFLINE", value)
+    assert module.offline() == forbidden
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "..", "a\\b"])
-def test_unusable_name(server: Server, tmp_path: Path, name: str) -> None:
-    with pytest.raises(FetchError, match="plain file name"):
-        download(server.url, md5(CONTENT), tmp_path, name)
-    assert server.sent == []
-
-
-def test_second_download_at_the_same_time_is_refused(server: Server, tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    with (tmp_path / f"{NAME}.part.json").open("w") as record:
-        fcntl.flock(record, fcntl.LOCK_EX)
-        with pytest.raises(FetchError, match="another process is downloading"):
-            download(server.url, md5(CONTENT), tmp_path)
-    assert server.sent == []
-    assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
+def test_second_download_at_the_same_time_waits(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arrived: list[Path] = []
+    other = threading.Thread(target=lambda: arrived.append(download(server.url, md5(CONTENT), tmp_path)))
+    with caplog.at_level("INFO", logger="svs"), FileLock(tmp_path / ".lock"):
+        other.start()
+        deadline = time.monotonic() + 10
+        while "waiting" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert server.sent == [] and names(tmp_path) == set()
+        # Meanwhile the first one finishes.
+        (tmp_path / NAME).write_bytes(CONTENT)
+    other.join(10)
+    assert arrived == [tmp_path / NAME] and server.sent == []
 
 
 Usage = namedtuple("Usage", "total used free")
@@ -436,7 +410,7 @@ def test_too_little_space_for_the_download(server: Server, tmp_path: Path, monke
     leave_partial(server, tmp_path, monkeypatch)
     missing = len(CONTENT) - 2 * MIB
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, missing - 1))
-    with pytest.raises(FetchError, match=f"not enough disk space.*{missing} bytes"):
+    with pytest.raises(FetchError, match=f"not enough disk space: {missing} bytes"):
         download(server.url, md5(CONTENT), tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, missing))
     assert download(server.url, md5(CONTENT), tmp_path).read_bytes() == CONTENT
@@ -447,13 +421,12 @@ def test_disk_full_in_the_middle(server: Server, tmp_path: Path, monkeypatch: py
     real = Path.open
 
     def full(path: Path, mode: str = "r", **options: int) -> object:
-        return real(Path("/dev/full") if mode == "ab" else path, mode, **options)
+        return real(Path("/dev/full") if mode == "wb" else path, mode, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
-        with pytest.raises(FetchError, match="disk is full") as caught:
+        with pytest.raises(FetchError, match="disk is full"):
             download(server.url, md5(CONTENT), tmp_path)
-    assert f"{len(CONTENT)} bytes" in str(caught.value)
     assert len(server.sent) == 1
 
 
@@ -486,18 +459,14 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "packing",
-    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
-)
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("exists", [False, True])
 def test_unpack(tmp_path: Path, capfd: pytest.CaptureFixture[str], packing: int, exists: bool) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, packing)
     target = tmp_path / "new" / "target"
     if exists:
         target.mkdir(parents=True)
-    size = sum(map(len, FILES.values()))
-    assert unpack(archive, target, members_max_bytes=size) == target
+    assert unpack(archive, target) == target
     assert tree(target) == FILES
     assert names(target.parent) == {"target"}
     out, err = capfd.readouterr()
@@ -513,84 +482,33 @@ def test_unpack_through_a_link_to_another_disk(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
-def central(data: bytes, name: str) -> int:
-    """Where the entry of a member begins in the central directory."""
-    return data.index(name.encode(), data.index(b"PK\x01\x02")) - 46
+def evil_name(path: Path, name: str) -> None:
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("good.txt", b"good")
+        made.writestr(name, b"evil")
 
 
-def patched(path: Path, name: str, offset: int, form: str, value: int) -> None:
-    data = bytearray(path.read_bytes())
-    struct.pack_into(form, data, central(data, name) + offset, value)
-    path.write_bytes(data)
-
-
-def evil_names(path: Path, *members: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zipfile warns of a duplicate
-        with zipfile.ZipFile(path, "w") as made:
-            made.writestr("good.txt", b"good")
-            for name in members:
-                made.writestr(name, b"evil")
-
-
-def evil_kind(path: Path, kind: int) -> None:
+def evil_link(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as made:
         made.writestr("good.txt", b"good")
         info = zipfile.ZipInfo("link")
         info.create_system = 3
-        info.external_attr = (kind | 0o777) << 16
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
         made.writestr(info, b"/etc")
 
 
-def evil_header(path: Path, offset: int, form: str, value: int, packing: int = zipfile.ZIP_DEFLATED) -> None:
-    write_zip(path, {"good.txt": b"good", "liar.txt": b"x" * 1000}, packing)
-    patched(path, "liar.txt", offset, form, value)
-
-
-def evil_size_and_crc(path: Path, length: int, packing: int) -> None:
-    # The size says 10 of 1000 bytes; the CRC fits the first `length` of them.
-    evil_header(path, 24, "<I", 10, packing)
-    patched(path, "liar.txt", 16, "<I", zlib.crc32(b"x" * length))
+def evil_bytes(path: Path) -> None:
+    write_zip(path, {"good.txt": b"good", "bad.txt": b"x" * 1000}, zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"xxx", b"xyx", 1))
 
 
 EVIL = {
-    "parent": (lambda p: evil_names(p, "../x"), "leave the target"),
-    "parent-inside": (lambda p: evil_names(p, "a/../../x"), "leave the target"),
-    "absolute": (lambda p: evil_names(p, f"{p.parent}/x"), "absolute"),
-    "double-slash": (lambda p: evil_names(p, f"/{p.parent}/x"), "absolute"),
-    "drive": (lambda p: evil_names(p, "C:/x"), "absolute"),
-    "drive-relative": (lambda p: evil_names(p, "c:x"), "absolute"),
-    "backslash": (lambda p: evil_names(p, "..\\x"), "unusable name"),
-    "dot": (lambda p: evil_names(p, "./"), "unusable name"),
-    "duplicate": (lambda p: evil_names(p, "a", "a"), "two members"),
-    "duplicate-spelling": (lambda p: evil_names(p, "a/b", "a/./b"), "two members"),
-    "file-and-folder": (lambda p: evil_names(p, "a", "a/"), "two members"),
-    "file-as-folder": (lambda p: evil_names(p, "a", "a/b"), "inside another"),
-    "symlink": (lambda p: evil_kind(p, stat.S_IFLNK), "link or a device"),
-    "device": (lambda p: evil_kind(p, stat.S_IFBLK), "link or a device"),
-    "encrypted": (lambda p: evil_header(p, 8, "<H", 1), "liar.txt' is encrypted"),
-    "size-too-small": (lambda p: evil_header(p, 24, "<I", 10), "damaged"),
-    "size-too-small-stored": (
-        lambda p: evil_header(p, 24, "<I", 10, zipfile.ZIP_STORED),
-        "damaged",
-    ),
-    "size-too-large": (lambda p: evil_header(p, 24, "<I", 2000), "damaged"),
-    "size-and-crc": (
-        lambda p: evil_size_and_crc(p, 10, zipfile.ZIP_DEFLATED),
-        "damaged",
-    ),
-    "size-and-crc-stored": (
-        lambda p: evil_size_and_crc(p, 10, zipfile.ZIP_STORED),
-        "damaged",
-    ),
-    "size-and-crc-of-one-more": (
-        lambda p: evil_size_and_crc(p, 11, zipfile.ZIP_DEFLATED),
-        "more bytes, its header says 10",
-    ),
-    "crc": (lambda p: evil_header(p, 16, "<I", 1), "damaged"),
-    "overlap": (lambda p: evil_header(p, 20, "<I", 100_000), "overlap"),
-    "method": (lambda p: evil_header(p, 10, "<H", 77), "damaged"),
-    "no-files": (lambda p: write_zip(p, {}, zipfile.ZIP_STORED), "no files"),
+    "parent": (lambda p: evil_name(p, "../x"), "leaves the folder"),
+    "parent-inside": (lambda p: evil_name(p, "a/../../x"), "leaves the folder"),
+    "absolute": (lambda p: evil_name(p, f"{p.parent}/x"), "leaves the folder"),
+    "double-slash": (lambda p: evil_name(p, f"/{p.parent}/x"), "leaves the folder"),
+    "symlink": (evil_link, "leaves the folder"),
+    "crc": (evil_bytes, "damaged"),
 }
 
 
@@ -599,6 +517,7 @@ def test_evil_archive_is_refused(tmp_path: Path, place: Path, case: str) -> None
     make, message = EVIL[case]
     archive = place / "evil.zip"
     make(archive)
+    (place / ".lock").touch()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(FetchError) as caught:
         unpack(archive, place / "target", hint="see the README")
@@ -610,26 +529,10 @@ def test_evil_archive_is_refused(tmp_path: Path, place: Path, case: str) -> None
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_zero_byte_in_a_name_is_refused(tmp_path: Path) -> None:
-    archive = tmp_path / "evil.zip"
-    evil_names(archive, "abQcd")
-    archive.write_bytes(archive.read_bytes().replace(b"abQcd", b"ab\0cd"))
-    with pytest.raises(FetchError, match="unusable name"):
-        unpack(archive, tmp_path / "target")
-    assert names(tmp_path) == {"evil.zip"}
-
-
-def test_more_than_allowed_is_refused(tmp_path: Path) -> None:
-    archive = write_zip(tmp_path / "a.zip", {"a": bytes(100)}, zipfile.ZIP_DEFLATED)
-    with pytest.raises(FetchError, match="at most 99 bytes"):
-        unpack(archive, tmp_path / "target", members_max_bytes=99)
-    assert names(tmp_path) == {"a.zip"}
-
-
 def test_more_than_the_disk_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip(tmp_path / "a.zip", {"a": bytes(100)}, zipfile.ZIP_DEFLATED)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 99))
-    with pytest.raises(FetchError, match="not enough disk space.*100 bytes"):
+    with pytest.raises(FetchError, match="not enough disk space: 100 bytes"):
         unpack(archive, tmp_path / "target")
     assert names(tmp_path) == {"a.zip"}
 
@@ -639,13 +542,13 @@ def test_truncated_archive(tmp_path: Path, keep: float) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
     data = archive.read_bytes()
     archive.write_bytes(data[: int(keep * len(data)) if keep < 1 else int(keep)])
-    with pytest.raises(FetchError, match="damaged or cut short"):
+    with pytest.raises(FetchError, match="damaged"):
         unpack(archive, tmp_path / "target")
     assert names(tmp_path) == {"a.zip"}
 
 
 def test_missing_archive(tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match="found none"):
+    with pytest.raises(FetchError, match="No such file"):
         unpack(tmp_path / "a.zip", tmp_path / "target")
     assert names(tmp_path) == set()
 
@@ -655,17 +558,17 @@ def test_target_in_use_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
     (target / "mine").write_text("mine")
-    with pytest.raises(FetchError, match="a folder with files"):
+    with pytest.raises(FetchError, match="an empty folder"):
         unpack(archive, target)
     assert tree(target) == {"mine": b"mine"}
-    with pytest.raises(FetchError, match="it is a file"):
+    with pytest.raises(FetchError, match="an empty folder"):
         unpack(archive, target / "mine")
-    assert tree(target) == {"mine": b"mine"}
+    assert names(target) == {"mine"} and (target / "mine").read_bytes() == b"mine"
 
 
 def test_interrupted_unpacking_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
-    real = data_download._extract
+    real = zipfile.ZipFile.extract
     seen = []
 
     def interrupted(*arguments: object) -> None:
@@ -675,7 +578,7 @@ def test_interrupted_unpacking_leaves_nothing(tmp_path: Path, monkeypatch: pytes
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(data_download, "_extract", interrupted)
+        patch.setattr(zipfile.ZipFile, "extract", interrupted)
         with pytest.raises(KeyboardInterrupt):
             unpack(archive, tmp_path / "target")
     assert seen[-1]
@@ -691,19 +594,3 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (leftover / "link").symlink_to(tmp_path)
     assert tree(unpack(archive, tmp_path / "target")) == FILES
     assert names(tmp_path) == {"a.zip", "target"}
-
-
-def test_second_unpacking_at_the_same_time_is_refused(tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
-    scratch = tmp_path / ".target.unpacking"
-    scratch.mkdir()
-    (scratch / "theirs").write_bytes(b"theirs")
-    descriptor = os.open(scratch, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with pytest.raises(FetchError, match="another process is unpacking"):
-            unpack(archive, tmp_path / "target")
-        assert tree(scratch) == {"theirs": b"theirs"}
-    finally:
-        os.close(descriptor)
