@@ -19,7 +19,7 @@ from svs.config import schema
 from svs.config.schema import Representation
 from svs.data import inspection, locate
 from svs.data.dataset import Dataset, Track
-from svs.runtime.parallel import each_in_parallel
+from svs.runtime.parallel import over_tracks
 from svs.runtime.process import log, main
 from svs.separators import chunking
 from svs.separators.oracles import oracle_ibm
@@ -70,7 +70,11 @@ def run(arguments: list[str]) -> None:
     folder, validation = locate.locate(download, 0, Path("."))
     manifest = inspection.inspect(download, 0, folder, validation)
     tracks = manifest.split("train", "valid")[: options.tracks]
-    results = np.array(each_in_parallel(partial(measure, Dataset(folder, manifest)), tracks, unit="track"))
+    results = np.array(
+        over_tracks(
+            partial(measure, Dataset(folder, manifest)), tracks, [track.name for track in tracks], desc="tracks"
+        )
+    )
     log.info("ideal binary mask, %d training tracks: median SDR in dB", len(tracks))
     print(f"{'rate':>6} {'frame':>6} {'window':>7} {'hop':>5}  {'mask':<8}{'vocals':>8}{'accompaniment':>15}")
     cells = iter(np.nanmedian(results, axis=0))

@@ -27,7 +27,7 @@ from svs.config import schema
 from svs.config.schema import Settings
 from svs.data import inspection, locate
 from svs.data.dataset import Dataset, Track
-from svs.runtime.parallel import each_in_parallel
+from svs.runtime.parallel import over_tracks
 from svs.runtime.process import main
 
 START, SECONDS = 0.8, 6  # s: what is scored of a preview
@@ -118,7 +118,9 @@ def run(arguments: list[str]) -> None:
     manifest = inspection.inspect(download, 0, folder, validation)
     splits = ("test",) if arguments.subset == "test" else ("train", "valid")
     tracks = manifest.split(*splits)[: arguments.tracks]
-    results = each_in_parallel(partial(measure, Dataset(folder, manifest), options), tracks, unit="track")
+    results = over_tracks(
+        partial(measure, Dataset(folder, manifest), options), tracks, [track.name for track in tracks], desc="tracks"
+    )
     scores, times = np.array([score for score, _ in results]), np.array([time for _, time in results])
 
     print(f"SDR in dB, median over {len(tracks)} {arguments.subset} previews (which is all that these methods heard)")

@@ -34,7 +34,7 @@ from svs.evaluation import score as evaluation_score
 from svs.evaluation.museval_json import PROTOCOLS
 from svs.features import extraction
 from svs.runtime.files import Scratch, sha256, write_json
-from svs.runtime.parallel import stay_single_threaded
+from svs.runtime.parallel import limit_threads
 from svs.runtime.process import log, main
 from svs.separators.chunking import separate_to
 from svs.stems import TARGETS
@@ -250,7 +250,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
     # As a worker is; threads that wait for one another would count as work.
-    stay_single_threaded()
+    limit_threads()
     place = Path(tempfile.mkdtemp(prefix="svs-scale-"))
     try:
         units = measured(options.folder, options.tracks, schema.load(), place)

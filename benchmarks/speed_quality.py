@@ -32,7 +32,7 @@ from svs.features import extraction
 from svs.networks import archive
 from svs.runtime.files import Scratch, read_json, write_json
 from svs.runtime.process import log, main
-from svs.runtime.progress import progress
+from svs.runtime.progress import progress_bar
 from svs.separators import chunking
 from svs.separators.cnn import CNNSeparator
 from svs.training import on_excerpts
@@ -71,7 +71,7 @@ def trained(name: str, work: Path, settings: Settings) -> Path:
 def sdr(data: Dataset, separator: CNNSeparator, settings: Settings) -> dict[str, float]:
     """Median SDR of the vocals over seconds, in dB, of each validation track (NaN where none is defined)."""
     values = {}
-    for track in progress(data.manifest.split("valid"), unit="track", desc=separator.name):
+    for track in progress_bar(data.manifest.split("valid"), unit="track", desc=separator.name):
         with data.open(track) as sources:
             true = [sources[name].read(0, track.samples) for name in ("vocals", "accompaniment")]
             pieces = list(chunking.chunks(separator, sources["mixture"], settings.separate.common.chunk))

@@ -2,8 +2,7 @@
 
 from svs.config import paths, schema
 from svs.data import inspection, locate
-from svs.runtime.process import log, main
-from svs.runtime.progress import log_parameters
+from svs.runtime.process import log, log_parameters, main
 
 
 def run() -> None:

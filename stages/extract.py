@@ -4,8 +4,7 @@ from svs.config import paths, schema
 from svs.data import dataset
 from svs.features import extraction
 from svs.runtime import files
-from svs.runtime.process import log, main
-from svs.runtime.progress import log_parameters
+from svs.runtime.process import log, log_parameters, main
 
 
 def run() -> None:

@@ -6,7 +6,7 @@ from svs.config import paths, schema
 from svs.data import dataset
 from svs.figures import networks, spectrograms, style
 from svs.runtime import unavailable
-from svs.runtime.parallel import each_in_parallel
+from svs.runtime.parallel import over_tracks
 from svs.runtime.process import log, main
 
 
@@ -25,7 +25,7 @@ def run() -> None:
         folder=paths.PLOTS / "tracks",
         settings=parameters.plots,
     )
-    each_in_parallel(draw, tracks, unit="track", desc="pictures")
+    over_tracks(draw, tracks, [track.name for track in tracks], desc="pictures")
     log.info("pictures of %d tracks in %s/", len(tracks), paths.PLOTS / "tracks")
 
 

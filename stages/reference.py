@@ -5,8 +5,7 @@ from svs.data import dataset
 from svs.errors import UnavailableError
 from svs.evaluation import sisec18, tables
 from svs.runtime import unavailable
-from svs.runtime.process import log, main
-from svs.runtime.progress import log_parameters
+from svs.runtime.process import log, log_parameters, main
 
 
 def run() -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from svs.config import paths, schema
 from svs.report.build import build
-from svs.runtime.process import main
-from svs.runtime.progress import log_parameters
+from svs.runtime.process import log_parameters, main
 
 
 def run() -> None:

@@ -6,8 +6,7 @@ from svs.config import paths, schema
 from svs.data import dataset
 from svs.evaluation import museval_json, score, tables
 from svs.runtime import files, unavailable
-from svs.runtime.process import log, main
-from svs.runtime.progress import log_parameters
+from svs.runtime.process import log, log_parameters, main
 
 
 def run(method: str) -> None:

@@ -4,8 +4,7 @@ import sys
 
 from svs.config import paths, schema
 from svs.runtime import files
-from svs.runtime.process import log, main
-from svs.runtime.progress import log_parameters
+from svs.runtime.process import log, log_parameters, main
 
 
 def run(name: str) -> None:

@@ -13,7 +13,7 @@ from svs.errors import DataError
 from svs.runtime import process
 from svs.runtime.download import download, unpack
 from svs.runtime.files import read_json, write_json, written
-from svs.runtime.progress import progress
+from svs.runtime.progress import progress_bar
 
 
 def locate(settings: Download, seed: int, root: Path) -> tuple[Path, list[str]]:
@@ -64,7 +64,7 @@ def _generated(settings: Download, seed: int, folder: Path) -> tuple[Path, list[
             temporary,
             seed=seed,
             **settings.tiny.model_dump(),
-            progress=partial(progress, unit="track", desc="generate"),
+            progress=partial(progress_bar, unit="track", desc="generate"),
         )
         write_json(temporary / stamp.name, {"settings": wanted, "validation": names["valid"]})
     return folder, names["valid"]

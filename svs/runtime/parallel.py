@@ -1,111 +1,101 @@
-"""Work on many items in threads or processes, one numeric thread each."""
+"""Work over tracks, in parallel: on this machine, or on a Dask cluster.
+
+DASK_SCHEDULER_ADDRESS (`tcp://host:8786`) names the scheduler of a cluster, as
+for every program that uses dask.distributed.  It is no parameter: everywhere one
+numeric thread computes a track, so the bytes are the same.
+
+Workers of a cluster read the data set and write results themselves.  So they
+need the same code, and the same paths on a shared file system; each track
+begins with a check of both.  Dask gives the tracks of a dead worker to others.
+"""
 
 from __future__ import annotations
 
-import ctypes
+import logging
+import multiprocessing
 import os
 import signal
+import socket
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from functools import partial
-from multiprocessing import get_context
+from contextlib import closing
+from functools import cache, partial
+from importlib import metadata
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from svs.errors import SVSError
-from svs.runtime.process import Terminated
-from svs.runtime.progress import bar
+from svs.errors import ClusterError, SVSError
+from svs.runtime.files import fingerprint
+from svs.runtime.process import Terminated, catch_termination, end_children, log
+from svs.runtime.progress import progress_bar
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
-
-
-_most_cores: int | None = None  # in a worker: one
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+_LARGE = 180.0  # s of audio in all tracks, from which on processes are worth their start (2 to 4 s on two cores)
+_LIBRARIES = ("librosa", "numpy", "scipy", "soundfile", "soxr", "torch", "zarr")  # the bytes depend on their versions
+_THREADS = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")]
+_THREADS += ["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"]
+_in_worker = False
+Outcomes = Generator[tuple[int, Any], None, None]  # index and result of each item, as they come
 
 
 def cores() -> int:
-    """Processors that this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, _most_cores or allowed)
+    """Processors that this process may use; one in a worker."""
+    if _in_worker:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Child processes started inside get one numeric thread each (museval issue 75)."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update({name: "1" for name in _THREADS})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def limit_threads() -> None:
+    """Make this process a worker with one numeric thread, for libraries loaded already and for those loaded later.
 
-
-def stay_single_threaded() -> None:
-    """One numeric thread in this process from now on, for libraries that are loaded and for those that will be.
-
-    For the process of a worker, which does the same again for every track:
-    OpenMP's limit is one of each thread.
+    OpenMP has a limit for each thread, so the thread that computes must call this.
     """
-    global _most_cores
-    _most_cores = 1
-    os.environ.update({name: "1" for name in _THREADS})
+    global _in_worker
+    _in_worker = True
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
     threadpool_limits(1)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
-# Cores up to which threads do as well as processes; with more of them they would wait for Python's lock.
-_FEW_CORES = 4
+def scheduler() -> str | None:
+    """Address of the cluster's scheduler, if the environment names one."""
+    return os.environ.get(ADDRESS, "").strip() or None
 
 
-def each_in_parallel(
+def over_tracks(
     function: Callable[[Any], Any],
-    items: list,
+    items: Sequence[Any],
+    names: Sequence[str],
     *,
-    unit: str,
-    desc: str | None = None,
-    amounts: Sequence[float] | None = None,
-    worth: float = 0.0,
-    threads: bool = False,
+    desc: str,
+    seconds: Sequence[float] | None = None,
+    folder: Path | None = None,
 ) -> list:
-    """`function(item)` for every item, on as many processors as there are, each with one numeric thread.
+    """`function(item)` for every item, in parallel, each with one numeric thread.
 
-    Processes are spawned, never forked (TensorFlow and numba don't survive a
-    fork).  An `SVSError` in one of them ends the run and is raised here.
+    On one machine, threads do small work, because they start at once.  Spawned
+    processes do large work, and work whose `seconds` are not given.
 
     Parameters
     ----------
     function : callable
-        It and the items are pickled.
-    items : list
-    unit, desc : str
-        For the progress bar.
-    amounts : sequence of float, optional
-        How much of `unit` each item is (one, when not given).
-    worth : float
-        Seconds that processes must save to be started.  Until so much work is
-        seen to be left, items are done here.
-    threads : bool
-        `function` spends its time in other programs and in libraries that let go
-        of Python's lock: on few cores threads will do, which cost nothing to start.
+        It and the items are pickled, once for each item: keep them small, and paths absolute.  Small work must
+        be thread-safe, and Ctrl-C waits for the items that are being worked on.
+    items : sequence
+    names : sequence of str
+        Name of each item in error messages.
+    desc : str
+        Label of the progress bar.
+    seconds : sequence of float, optional
+        Seconds of audio in each item.
+    folder : Path, optional
+        Where `function` writes.  Without it the work stays on this machine even if a cluster is configured.
 
     Returns
     -------
@@ -115,133 +105,161 @@ def each_in_parallel(
     Raises
     ------
     SVSError
-        As raised by `function`; or a process was killed.
+        `function` raised it (the item's name is put before it), or a process was killed.
+    ClusterError
+        The scheduler does not answer, a worker does not fit, or workers died over an item.
     """
-    amounts = [1] * len(items) if amounts is None else amounts
-    results: list = [None] * len(items)
-    workers = min(cores(), len(items))
-    with bar(unit=unit, desc=desc, total=sum(amounts)) as moving:
-        if threads and workers > 1 and cores() <= _FEW_CORES:
-            busy: set[int] = set()
-            # OpenMP's limit is one of each thread.
-            with threadpool_limits(1), ThreadPoolExecutor(workers, "svs", threadpool_limits, (1,)) as pool:
-                _gather(
-                    pool,
-                    partial(_known_busy, function, busy),
-                    items,
-                    results,
-                    amounts,
-                    moving,
-                    0,
-                    partial(_interrupt_threads, busy),
-                )
-            return results
-        done = _here(function, items, results, amounts, moving, workers, worth)
-        workers = min(cores(), len(items) - done)
-        if not workers:
-            return results
-        with single_threaded(), ProcessPoolExecutor(workers, get_context("spawn"), _start_child) as pool:
-            try:
-                _gather(pool, partial(_unless_ended, function), items, results, amounts, moving, done, _end_processes)
-            except BrokenProcessPool:
-                raise SVSError(
-                    f"{desc or 'work'}: a process died (killed for want of memory?); what is finished is "
-                    "kept: run again to continue"
-                ) from None
+    calls = [partial(_named, function, item, name) for item, name in zip(items, names, strict=True)]
+    workers, address = min(cores(), len(calls)), scheduler()
+    if calls and folder is not None and address is not None:
+        outcomes = _on_cluster(address, calls, names, folder, desc)
+    elif workers <= 1:
+        outcomes = ((index, call()) for index, call in enumerate(calls))
+    elif seconds is not None and sum(seconds) < _LARGE:
+        outcomes = _in_pool(partial(ThreadPoolExecutor, workers, "svs", threadpool_limits, (1,)), calls, desc)
+    else:
+        # TensorFlow and numba don't survive a fork.
+        pool = partial(ProcessPoolExecutor, workers, multiprocessing.get_context("spawn"), _start_process)
+        outcomes = _in_pool(pool, [partial(_in_process, call) for call in calls], desc)
+    results: list = [None] * len(calls)
+    unit, amounts = ("track", [1] * len(calls)) if seconds is None else ("s", [max(1, round(one)) for one in seconds])
+    # The last digits of a sum depend on the number of threads, so there is one here too.
+    with closing(outcomes), threadpool_limits(1), progress_bar(unit=unit, desc=desc, total=sum(amounts)) as bar:
+        for index, result in outcomes:
+            results[index] = result
+            bar.update(amounts[index])
     return results
 
 
-def _gather(
-    pool: Executor,
-    function: Callable[[Any], Any],
-    items: list,
-    results: list,
-    amounts: Sequence[float],
-    moving: tqdm,
-    done: int,
-    interrupt: Callable[[Executor], None],
-) -> None:
-    """All items from number `done` on through a pool; after an error nothing more is begun."""
-    futures = {pool.submit(function, item): index for index, item in enumerate(items) if index >= done}
-    try:
-        for future in as_completed(futures):
-            results[futures[future]] = future.result()
-            moving.update(amounts[futures[future]])
-    except (KeyboardInterrupt, Terminated):
-        interrupt(pool)
-        pool.shutdown(cancel_futures=True)
-        raise
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
-
-
-def _end_processes(pool: ProcessPoolExecutor) -> None:
-    for child in list(pool._processes.values()):
-        child.terminate()
-
-
-def _known_busy(function: Callable[[Any], Any], busy: set[int], item: Any) -> Any:
-    busy.add(threading.get_ident())
+def _named(function: Callable[[Any], Any], item: Any, name: str) -> Any:
+    """`function(item)`; an error names the item."""
     try:
         return function(item)
+    except SVSError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"{name}: {error}") from None
+    except Exception as error:
+        error.add_note(f"while at work on {name}")
+        raise
+
+
+def _in_pool(start: Callable[[], Executor], calls: list[Callable], desc: str) -> Outcomes:
+    """Results of calls in threads or processes."""
+    # A terminal sends Ctrl-C and hangups to all its processes.  Those that start here inherit the mask, so that
+    # only this one gets them; it ends its workers itself.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    pool = start()  # SIGINT is unblocked in it
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        futures = {pool.submit(call): index for index, call in enumerate(calls)}
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        kept = "what is finished is kept: run again to continue"
+        raise SVSError(f"{desc}: a process died (killed for want of memory?); {kept}") from None
+    except (KeyboardInterrupt, Terminated, GeneratorExit):
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
-        busy.discard(threading.get_ident())
+        pool.shutdown(cancel_futures=True)
 
 
-def _interrupt_threads(busy: set[int], pool: ThreadPoolExecutor) -> None:
-    # Ctrl-C is raised in the main thread alone; the others clean up only where it is raised in them too.
-    pool.shutdown(wait=False, cancel_futures=True)
-    for thread in list(busy):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+def _start_process() -> None:
+    catch_termination()
+    limit_threads()
 
 
-def _here(
-    function: Callable[[Any], Any],
-    items: list,
-    results: list,
-    amounts: Sequence[float],
-    moving: tqdm,
-    workers: int,
-    worth: float,
-) -> int:
-    """Do items in this process for as long as others would not pay; returns how many."""
-    if workers > 1 and worth <= 0:
-        return 0
-    fastest, first = float("inf"), 0.0  # s for one of `unit`; s for the first item
-    # As in a worker: the last digits of a sum depend on the number of threads.
-    with threadpool_limits(1):
-        for index, item in enumerate(items):
-            saved = fastest * sum(amounts[index:]) * (1 - 1 / workers)
-            # The first item pays for imports too, so a quick one says little.
-            if workers > 1 and index and saved > worth and (index > 1 or first > worth):
-                return index
-            start = time.perf_counter()
-            results[index] = function(item)
-            took = time.perf_counter() - start
-            first = first if index else took
-            fastest = min(fastest, took / max(amounts[index], 1e-9))
-            moving.update(amounts[index])
-    return len(items)
+def _in_process(call: Callable) -> Any:
+    try:
+        return call()
+    except Terminated as end:
+        # Cleanup is done; the pool would now start the next item.
+        end_children()
+        os._exit(int(end.code or 1))
 
 
-_ended = False
+def _on_cluster(address: str, calls: list[Callable], names: Sequence[str], folder: Path, desc: str) -> Outcomes:
+    """Results of calls on the workers of a cluster."""
+    # joblib's Dask backend would be shorter, but it waits for ever for an item that killed its workers.
+    from distributed import CancelledError, Client, KilledWorker, as_completed
+
+    for logger in ("asyncio", "distributed", "distributed.client", "tornado"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)  # errors are raised below, as one line each
+    try:
+        client = Client(address, timeout=5, set_as_default=False)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        todo = f"start one (`dask scheduler`), or unset {ADDRESS} to work on this machine alone"
+        raise ClusterError(f"{ADDRESS}={address}: no scheduler of Dask answers there ({reason}); {todo}") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    # A worker that sees this file sees the folder; `svs.runtime.files.publish` leaves out what has this ending.
+    with client, NamedTemporaryFile(dir=folder.absolute(), suffix=".unfinished") as token:
+        if not client.scheduler_info()["workers"]:
+            hint = f"waiting (`dask worker {address}` starts one)"
+            log.warning("%s: the scheduler %s has no workers yet; %s", desc, address, hint)
+        there = partial(_on_worker, token=Path(token.name), code=_code())
+        futures = {client.submit(there, call, pure=False): index for index, call in enumerate(calls)}
+        try:
+            for future in as_completed(futures, loop=client.loop):
+                yield futures[future], future.result()
+        except KilledWorker as error:
+            died = f"{error.allowed_failures + 1} workers died over it, the last at {error.last_worker.address}"
+            todo = "see their logs (memory?), then run again to continue"
+            raise ClusterError(f"{names[futures[future]]}: {died}; {todo}") from None
+        except CancelledError:
+            kept = "what is finished is kept: start it and run again to continue"
+            raise ClusterError(f"the scheduler {address} was lost; {kept}") from None
+        except Exception as error:
+            # Errors of the work itself are an SVSError or have a note.
+            if isinstance(error, SVSError) or hasattr(error, "__notes__"):
+                raise
+            todo = "start the workers in this environment"
+            raise ClusterError(f"{names[futures[future]]}: a worker can't run this code ({error}); {todo}") from None
+        finally:
+            # After an error or Ctrl-C no track is started any more; the running ones end by themselves.
+            if client.status == "running":
+                client.cancel([future for future in futures if not future.done()], force=True)
 
 
-def _start_child() -> None:
-    # Ctrl-C reaches all processes of a terminal; ours tells its children to clean up and end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+@cache
+def _code() -> dict[str, str]:
+    """What the bytes depend on: svs's code and the versions of libraries.
+
+    Cached, so that a worker tells what it has loaded, not what was edited since.
+    """
+    return {"svs": fingerprint()} | {library: metadata.version(library) for library in _LIBRARIES}
 
 
-def _end(*_: Any) -> None:
-    global _ended
-    _ended = True
-    sys.exit(1)
+def _on_worker(call: Callable, token: Path, code: dict[str, str]) -> Any:
+    """One call, on a worker of the cluster that has the same code and sees the folder of results."""
+    host, ours = socket.gethostname(), _code()
+    if differing := [f"{name} {ours[name]} instead of {code[name]}" for name in code if ours[name] != code[name]]:
+        todo = "give it the same code and environment, and start it again"
+        raise ClusterError(f"a worker on {host} runs other code: {', '.join(differing)}; {todo}")
+    if not token.exists():
+        needed = "the workers need the project and its data under the same paths (a shared file system)"
+        raise ClusterError(f"a worker on {host} does not see the folder {token.parent}; {needed}")
+    limit_threads()
+    try:
+        return call()
+    except SVSError as error:
+        raise type(error)(f"{error} (on {host})") from None
 
 
-def _unless_ended(function: Callable[[Any], Any], item: Any) -> Any:
-    # A child that was told to end finds one more item in its queue.
-    if _ended:
-        sys.exit(1)
-    return function(item)
+# TEMPORARY: the old names, until every caller has the new ones.
+
+
+def each_in_parallel(function, items, *, unit="", desc="", amounts=None, worth=0.0, threads=False):
+    return over_tracks(
+        function,
+        items,
+        [getattr(item, "name", str(index)) for index, item in enumerate(items)],
+        desc=desc or "",
+        seconds=amounts if threads else None,
+    )
+
+
+stay_single_threaded = limit_threads

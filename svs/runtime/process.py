@@ -1,4 +1,4 @@
-"""How a stage or a command runs: logging, progress, errors, exit codes."""
+"""How a stage or a command runs: its log, errors as exit codes, cleanup after a signal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,122 +17,89 @@ log = logging.getLogger("svs")
 
 
 class Terminated(SystemExit):
-    """Raised where a signal ends the process, so that what has to be cleared away is; its code is 128 + the signal."""
+    """Raised on SIGTERM and SIGHUP so that cleanup runs; exit code 128 + signal."""
 
 
 def main(function: Callable[..., None], *arguments: Any) -> None:
-    """Run `function`; an `SVSError` is printed as one line and gives its exit code.
+    """Run `function(*arguments)` as the whole program.
 
-    Ctrl-C ends with 130, SIGTERM with 143 and SIGHUP with 129, like an error: what was half-written is removed and
-    programs that were started are ended.
+    An `SVSError` is printed as one line and gives its exit code.  Ctrl-C exits
+    with 130, SIGTERM with 143 and SIGHUP with 129: each is raised as an
+    exception, so half-written files are removed, and then child programs are ended.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with pages of CUDA lines
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's CUDA messages
     logging.basicConfig(level=os.environ.get("SVS_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    caught = catch_termination()
     try:
-        with _terminable():
-            function(*arguments)
+        function(*arguments)
     except SVSError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: run again to continue", file=sys.stderr)
-        sys.exit(130)
-    except Terminated:
-        with suppress(OSError):  # a terminal that is closed
-            print("terminated: run again to continue", file=sys.stderr)
-        raise
+    except (KeyboardInterrupt, Terminated) as end:
+        end_children()
+        said, code = ("terminated", end.code) if isinstance(end, Terminated) else ("interrupted", 130)
+        with suppress(OSError):  # the terminal is closed
+            print(f"{said}: run again to continue", file=sys.stderr)
+        sys.exit(code)
     finally:
-        # A process that ends looks through all of TensorFlow's objects for cycles, which takes a second.
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+        # Skips the last garbage collection, which takes a second over TensorFlow's objects.
         gc.freeze()
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP, where they would kill, raise `Terminated` inside; once."""
-    numbers = [
-        number
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None))
-        if number and signal.getsignal(number) == signal.SIG_DFL
-    ]  # nohup has SIGHUP ignored
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []
-
-    def end(number: int, _: Any) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)  # a second one would end the clearing away
-        raise Terminated(128 + number)
-
+def catch_termination() -> list[int]:
+    """Let SIGTERM and SIGHUP raise `Terminated`, unless they are ignored (as under nohup); returns those caught."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
     for number in numbers:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, _terminate)
+    return numbers
 
 
-@contextmanager
-def unbroken(undo: Callable[[], Any]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP wait until the end of the block, then for `undo`.
+def _terminate(number: int, _: Any) -> None:
+    # A second signal must not interrupt the cleanup.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise Terminated(128 + number)
 
-    For the start of a program: a signal that came after it ran and before anybody knew of it would leave it behind.
 
-    Parameters
-    ----------
-    undo : callable
-        Called where a signal came and the block itself did not fail, before what the signal raises is raised.
-    """
-    came: list[tuple[int, Any]] = []
-    handlers: dict[int, Any] = {}
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []  # signals are the main thread's
-    done = False
-    try:
-        for number in numbers:
-            if callable(signal.getsignal(number)):
-                handlers[number] = signal.signal(number, lambda *what: came.append(what))
-        yield
-        done = True
-    finally:
-        if came and done:
-            undo()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if came:
-            number, frame = came[0]
-            handlers[number](number, frame)
+def end_children() -> None:
+    """Send SIGTERM to all programs below this process."""
+    import psutil
+
+    # The code that started one normally ends it, but a signal can arrive before it enters its `try` block.
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Standard error goes nowhere inside: TensorFlow greets with lines that no setting turns off.
+    """Discard standard error, for the import of TensorFlow, which prints lines that no setting turns off.
 
-    Only for imports: an error raised inside is an exception, not a line.  Nor
-    is rubbish looked for among what they make, which takes TensorFlow's half a second.
+    Garbage collection is paused too: it costs half a second during that import.
     """
     collecting = gc.isenabled()
     gc.disable()
-    try:
-        with _silence():
-            yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no standard error
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nowhere)
+        if collecting:
+            gc.enable()
+
+
+def log_parameters(**groups: Any) -> None:
+    """Log the parameters of a run, one line for each group."""
+    for name, group in groups.items():
+        log.info("%s: %s", name, group)
+
+
+# TEMPORARY: the old names, until every caller has the new ones.
+@contextmanager
+def unbroken(undo):
+    yield

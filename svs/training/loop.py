@@ -26,7 +26,7 @@ from svs.networks import find_network
 from svs.runtime import devices
 from svs.runtime.files import write_text, written
 from svs.runtime.process import quietly
-from svs.runtime.progress import bar
+from svs.runtime.progress import progress_bar
 
 with quietly():
     import keras
@@ -182,7 +182,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, batches: int, epochs: int, done: int, desc: str):
         super().__init__()
-        self._bar = bar(unit="batch", desc=desc, total=batches * epochs)
+        self._bar = progress_bar(unit="batch", desc=desc, total=batches * epochs)
         self._bar.update(batches * done)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

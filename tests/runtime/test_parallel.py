@@ -1,4 +1,4 @@
-"""Tracks over the workers of a real Dask cluster on loopback: one machine's bytes, whatever happens to a worker."""
+"""Tracks in threads, in processes and on a real Dask cluster on loopback: the same bytes, whatever happens."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ from pathlib import Path
 import pytest
 
 from svs import networks, separators
-from svs.config.schema import MethodWiring
 from svs.data.dataset import Dataset
-from svs.errors import ClusterError, DataError
+from svs.errors import ClusterError, DataError, SVSError
 from svs.evaluation import score
 from svs.features import extraction
 from svs.networks import archive
-from svs.runtime import cluster as runtime_cluster
 from svs.runtime import parallel
-from svs.runtime.cluster import over_tracks
 from svs.runtime.files import Scratch
 from svs.separators import estimates
-from tests.helpers import REPOSITORY
+from tests.helpers.jobs import (
+    broken,
+    deadly,
+    defective,
+    patient,
+    slow_first,
+    spread,
+    spread_small,
+    threads,
+    twice,
+)
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
 METHODS = ("cnn_separator", "hpss", "repet_sim", "oracle_irm")
 
 
@@ -39,9 +48,9 @@ METHODS = ("cnn_separator", "hpss", "repet_sim", "oracle_irm")
 
 def started(*command: str | Path, log: Path, **variables: str) -> subprocess.Popen:
     """A program of the cluster; workers can import what the tests hand over."""
-    paths = variables.pop("first", "") + os.pathsep.join(("", str(REPOSITORY), str(REPOSITORY / "tests")))
+    paths = variables.pop("first", "") + os.pathsep.join(("", str(REPOSITORY), str(HERE)))
     environment = {**os.environ, "PYTHONPATH": paths.strip(os.pathsep), **variables}
-    environment.pop(runtime_cluster.ADDRESS, None)
+    environment.pop(parallel.ADDRESS, None)
     with open(log, "ab") as out:
         return subprocess.Popen(
             [sys.executable, "-m", "dask", *map(str, command)], cwd=log.parent, env=environment, stdout=out, stderr=out
@@ -118,54 +127,12 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def on_cluster(cluster, monkeypatch):
-    monkeypatch.setenv(runtime_cluster.ADDRESS, cluster)
+    monkeypatch.setenv(parallel.ADDRESS, cluster)
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    monkeypatch.delenv(runtime_cluster.ADDRESS, raising=False)
-
-
-# What workers run stands at the top of the module.
-
-
-def twice(number):
-    return 2 * number
-
-
-def broken(item):
-    if item == "b":
-        raise DataError("it is broken; mend it")
-    return item
-
-
-def defective(item):
-    raise ZeroDivisionError(item)
-
-
-def threads(_):
-    import numpy  # noqa: F401
-    from threadpoolctl import threadpool_info
-
-    return (
-        {pool["num_threads"] for pool in threadpool_info()},
-        os.environ.get("OMP_NUM_THREADS"),
-        parallel.cores(),
-        os.getpid(),
-    )
-
-
-def deadly(item):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def patient(item):
-    time.sleep(0.2)
-    return item
-
-
-def spread(function, items, folder):
-    return over_tracks(function, items, [f"track {item}" for item in items], folder, unit="track", desc="test")
+    monkeypatch.delenv(parallel.ADDRESS, raising=False)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -175,43 +142,61 @@ def contents(folder: Path) -> dict[str, bytes]:
 # Without a cluster
 
 
-def test_here_in_order(tmp_path):
-    assert spread(twice, [3, 1, 2], tmp_path) == [6, 2, 4]
-    assert spread(twice, [], tmp_path) == []
-
-
-@pytest.mark.parametrize("cores", [1, 2])
-def test_an_error_names_its_track(tmp_path, monkeypatch, cores):
-    monkeypatch.setattr(parallel, "cores", lambda: cores)
-    monkeypatch.setattr(runtime_cluster, "_WORTH", 0.0)
-    with pytest.raises(DataError, match="^track b: it is broken; mend it$"):
-        spread(broken, ["a", "b", "c"], tmp_path)
-    with pytest.raises(ZeroDivisionError) as caught:
-        spread(defective, ["a"], tmp_path)
-    assert "while at work on track a" in caught.value.__notes__
-
-
-def test_threads_do_where_there_are_few_cores(tmp_path, monkeypatch):
+@pytest.fixture
+def two_cores(monkeypatch):
     monkeypatch.setattr(parallel, "cores", lambda: 2)
+
+
+def test_processes_in_order(two_cores, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    found = spread(threads, list(range(6)), tmp_path)
+    before = dict(os.environ)
+    found = spread(slow_first, list(range(5)), tmp_path)
+    assert [item for item, _ in found] == list(range(5))
+    processes = {process for _, process in found}
+    assert os.getpid() not in processes and len(processes) <= 2
+    for pools, one, cores, _ in spread(threads, [1, 2], tmp_path):
+        assert pools == {1} and (one, cores) == ("1", 1)
+    assert dict(os.environ) == before
+
+
+def test_threads_do_small_work(two_cores, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = spread_small(threads, list(range(6)))
     assert {process for *_, process in found} == {os.getpid()}
     assert {thread_limits for pools, *_ in found for thread_limits in pools} == {1}
     # Two at a time, in order.
     start = time.monotonic()
-    assert spread(patient, [3, 1, 2, 4], tmp_path) == [3, 1, 2, 4]
+    assert spread_small(patient, [3, 1, 2, 4]) == [3, 1, 2, 4]
     assert time.monotonic() - start < 0.75
 
 
-def test_processes_are_started_where_they_pay(tmp_path, monkeypatch):
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
-    monkeypatch.setattr(parallel, "_FEW_CORES", 1)
-    monkeypatch.setattr(runtime_cluster, "_WORTH", 0.05)
-    few = {process for *_, process in spread(threads, [1, 2], tmp_path)}
-    monkeypatch.setattr(runtime_cluster, "_WORTH", 1e-9)
-    many = [process for *_, process in spread(threads, list(range(6)), tmp_path)]
-    assert few == {os.getpid()}
-    assert many[0] == os.getpid() and os.getpid() not in many[2:]
+def test_one_item_is_done_here(two_cores, tmp_path):
+    assert spread(slow_first, ["a"], tmp_path) == [("a", os.getpid())]
+    assert spread(twice, [], tmp_path) == []
+
+
+def test_one_core_needs_no_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    found = spread(threads, [1, 2, 3], tmp_path)
+    assert {process for *_, process in found} == {os.getpid()}
+    assert {thread_limits for pools, *_ in found for thread_limits in pools} == {1}
+
+
+@pytest.mark.parametrize("where", ["one core", "threads", "processes"])
+def test_an_error_names_its_track(where, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 1 if where == "one core" else 2)
+    work = spread_small if where == "threads" else partial(spread, folder=tmp_path)
+    with pytest.raises(DataError, match="^track b: it is broken; mend it$") as caught:
+        work(broken, ["a", "b", "c"])
+    assert caught.value.exit_code == 3
+    with pytest.raises(ZeroDivisionError) as caught:
+        work(defective, ["a", "b"])
+    assert re.search("while at work on track [ab]", str(caught.value.__notes__))
+
+
+def test_a_killed_process_is_one_line(two_cores, tmp_path):
+    with pytest.raises(SVSError, match="^test: a process died .*what is finished is kept: run again to continue$"):
+        spread(deadly, [1, 2], tmp_path)
 
 
 def free_port() -> int:
@@ -223,7 +208,7 @@ def free_port() -> int:
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:{port}", "127.0.0.1:{port}", "nonsense", "tcp://127.0.0.1"])
 def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
     address = address.format(port=free_port())
-    monkeypatch.setenv(runtime_cluster.ADDRESS, address)
+    monkeypatch.setenv(parallel.ADDRESS, address)
     start = time.monotonic()
     with pytest.raises(ClusterError) as caught:
         spread(twice, [1], tmp_path)
@@ -237,20 +222,21 @@ def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
 
 def test_dask_is_imported_only_where_a_cluster_is_named(tmp_path):
     script = (
-        "import sys; from svs import scoring, extraction, estimates; from svs.runtime.cluster import over_tracks\n"
-        "over_tracks(abs, [-1], ['one'], __import__('pathlib').Path('.'), unit='track', desc='test')\n"
+        "import sys; from svs import scoring, extraction, estimates\n"
+        "from svs.runtime.parallel import over_tracks\n"
+        "over_tracks(abs, [-1], ['one'], desc='test', folder=__import__('pathlib').Path('.'))\n"
         "assert not {'dask', 'distributed'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True, stderr=subprocess.DEVNULL)
 
 
 def test_what_a_worker_looks_at_first(tmp_path):
-    token, code = tmp_path / "token", runtime_cluster._code()
+    token, code = tmp_path / "token", parallel._code()
     with pytest.raises(ClusterError, match=re.escape(f"does not see the folder {tmp_path}; ") + ".*same paths"):
-        runtime_cluster._on_worker(b"", b"", token, code)
+        parallel._on_worker(print, token, code)
     token.touch()
     with pytest.raises(ClusterError, match=r"runs other code: numpy \S+ instead of 1\.0; .*start it again"):
-        runtime_cluster._on_worker(b"", b"", token, code | {"numpy": "1.0"})
+        parallel._on_worker(print, token, code | {"numpy": "1.0"})
 
 
 # On the cluster
@@ -275,12 +261,12 @@ def models_folder(small, tmp_path_factory) -> Path:
     """A small net with random weights."""
     folder = tmp_path_factory.mktemp("nets") / "cnn_separator"
     representation = {
-        key: getattr(small.extract.masks, key)
+        key: getattr(small.extract.svs, key)
         for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")
     }
     archive.save(
         folder,
-        networks.build("cnn_separator", small.extract.masks.bins, 9, 1, input_gain=100.0, seed=1),
+        networks.build("cnn_separator", small.extract.svs.bins, 9, 1, input_gain=100.0, seed=1),
         {"label_width": 1, "representation": representation},
     )
     return folder
@@ -292,13 +278,7 @@ def everything(tiny_set, small, models_folder: Path, root: Path, methods=METHODS
     data = Dataset(folder, manifest)
     extraction.extract(data, small.extract, root / "store", Scratch(root / "scratch", "extract", "1"))
     parameters = small.model_copy(
-        update={
-            "methods": small.methods
-            | {
-                "cnn_separator": MethodWiring(needs=models_folder),
-                "oracle_irm": MethodWiring(needs=root / "store" / "masks"),
-            }
-        }
+        update={"methods": small.methods | {"cnn_separator": models_folder, "oracle_irm": root / "store" / "svs"}}
     )
     for method in methods:
         build = partial(separators.build, method, parameters)
@@ -316,10 +296,9 @@ def test_the_same_bytes_on_the_cluster_and_here(cluster, tiny_set, small, models
     here = everything(tiny_set, small, models_folder, tmp_path / "here")
     monkeypatch.setattr(parallel, "cores", lambda: 2)
     in_threads = everything(tiny_set, small, models_folder, tmp_path / "threads", ("repet_sim", "hpss"))
-    monkeypatch.setattr(runtime_cluster, "_WORTH", 1e-9)
-    monkeypatch.setattr(parallel, "_FEW_CORES", 1)
+    monkeypatch.setattr(parallel, "_LARGE", 0.0)
     processes = everything(tiny_set, small, models_folder, tmp_path / "processes", ("repet_sim",))
-    monkeypatch.setenv(runtime_cluster.ADDRESS, cluster)
+    monkeypatch.setenv(parallel.ADDRESS, cluster)
     there = everything(tiny_set, small, models_folder, tmp_path / "there")
     assert len(here) > 2 * len(METHODS) * 2 and any(name.startswith("store/svs/") for name in here)
     assert len(processes) > 20 and set(processes) < set(in_threads) < set(here) == set(there)
@@ -356,7 +335,7 @@ def test_a_worker_killed_in_the_middle_of_a_track_loses_nothing(on_cluster, tiny
         murderer.join()
     assert killed, "no worker was killed in the middle"
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(runtime_cluster.ADDRESS)
+        patch.delenv(parallel.ADDRESS)
         extraction.extract(data, settings.extract, tmp_path / "here", Scratch(tmp_path / "scratch", "extract", "2"))
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
@@ -370,7 +349,7 @@ def test_a_track_that_kills_its_workers_is_given_up(on_cluster, tmp_path):
 @pytest.mark.slow
 def test_a_scheduler_that_is_lost_and_workers_that_come_late(tmp_path, monkeypatch, caplog):
     main, address = scheduler(tmp_path)
-    monkeypatch.setenv(runtime_cluster.ADDRESS, address)
+    monkeypatch.setenv(parallel.ADDRESS, address)
     late: list[subprocess.Popen] = []
     arriving = threading.Timer(2.0, lambda: late.append(workers(address, tmp_path, 1)))
     arriving.start()
@@ -389,7 +368,7 @@ def test_a_scheduler_that_is_lost_and_workers_that_come_late(tmp_path, monkeypat
 @pytest.mark.slow
 def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
     main, address = scheduler(tmp_path)
-    monkeypatch.setenv(runtime_cluster.ADDRESS, address)
+    monkeypatch.setenv(parallel.ADDRESS, address)
     shutil.copytree(REPOSITORY / "svs", tmp_path / "other" / "svs")
     with open(tmp_path / "other" / "svs" / "masks.py", "a") as file:
         file.write("# changed\n")
@@ -404,19 +383,20 @@ def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
 INTERRUPTED = """
 import sys
 from pathlib import Path
-import test_fanout
-from svs.running import main
-print("ready", flush=True)
-main(test_fanout.spread, test_fanout.patient, list(range(2000)), Path(sys.argv[1]))
+from tests.helpers import jobs
+from svs.runtime.process import main
+if __name__ == "__main__":
+    print("ready", flush=True)
+    main(jobs.spread, jobs.patient, list(range(2000)), Path(sys.argv[1]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["here", "cluster"])
 def test_ctrl_c_cleans_up(cluster, tmp_path, where):
-    variables = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "tests")))}
+    variables = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(HERE)))}
     if where == "cluster":
-        variables[runtime_cluster.ADDRESS] = cluster
+        variables[parallel.ADDRESS] = cluster
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
         env=os.environ | variables,
@@ -436,8 +416,50 @@ def test_ctrl_c_cleans_up(cluster, tmp_path, where):
     assert not list(tmp_path.iterdir()), "the token is left"
     if where == "cluster":
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(runtime_cluster.ADDRESS, cluster)
+            patch.setenv(parallel.ADDRESS, cluster)
             start = time.monotonic()
             assert spread(twice, [1], tmp_path) == [2]
             # All of it would take 200 s.
             assert time.monotonic() - start < 90, "the cluster still works on what was interrupted"
+
+
+SIGNALLED = """
+import sys
+from functools import partial
+from pathlib import Path
+from tests.helpers import jobs
+from svs.runtime import parallel
+from svs.runtime.process import main
+parallel.cores = lambda: 2
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    main(jobs.spread, partial(jobs.half_written, folder), list(range(8)), folder)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("to", ["the program", "all its processes"])
+def test_a_signal_ends_the_processes_and_removes_what_they_were_writing(tmp_path, name, code, to):
+    variables = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(HERE)))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SIGNALLED, str(tmp_path)],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = [int(process.stdout.readline()) for _ in range(2)]
+    assert len(list(tmp_path.iterdir())) == 2
+    number = getattr(signal, name)
+    if to == "the program":
+        process.send_signal(number)
+    else:
+        os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said.strip().endswith("run again to continue") and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
