@@ -32,6 +32,7 @@ from svs import networks, separators
 from svs.config import schema
 from svs.networks import archive
 from svs.networks.archive import predictions
+from svs.networks.streaming import Evaluation
 from svs.runtime.files import write_json
 from svs.runtime.parallel import cores
 from svs.runtime.process import log, main
@@ -67,6 +68,20 @@ class Windows(CNNSeparator):
             for layer in self.model.layers
             if hasattr(layer, "kernel")
         )
+
+
+def multiply_adds(evaluation: Evaluation, hop: int) -> float:
+    """Of one frame, once the network runs: what 32 windows more take, as torch counts it."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    padded = np.zeros((64 * hop + WIDTH, evaluation.window[0]), dtype=np.float32)
+
+    def operations(windows: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            evaluation._block(padded, range(windows))
+        return counter.get_total_flops()
+
+    return (operations(64) - operations(32)) / 2 / 32 / hop  # a product and a sum are two operations
 
 
 def audio(seconds: float) -> np.ndarray:
@@ -153,14 +168,16 @@ def deviation(separator: CNNSeparator, windows: Windows) -> float:
 
 def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> list[dict]:
     """A row for each net and hop; ratios are times the speed, above 1 is faster."""
-    options, song, rows = schema.load().separate, audio(seconds), []
+    parameters, song, rows = schema.load(), audio(seconds), []
     frames = RATE / schema.load().extract.masks.hop_length  # of a second
     with tempfile.TemporaryDirectory() as temporary:
         theirs = open_unmix(Path(temporary))
         for family in FAMILIES:
             naive = baseline(family[0][0], folder / family[0][0], batches)
             ours = {
-                (name, hop): CNNSeparator(name, folder / name, options.of(name).model_copy(update={"hop": hop}))
+                (name, hop): CNNSeparator(
+                    name, folder / name, separators.options(name, parameters).model_copy(update={"hop": hop})
+                )
                 for name, hop in family
             }
             everyone = [naive, theirs, *ours.values()]
@@ -176,7 +193,10 @@ def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> l
                 / seconds
             )
             for place, ((name, hop), separator) in enumerate(ours.items(), start=2):
-                same = naive if name == naive.name else Windows(name, folder / name, options.of(name))
+                adds = multiply_adds(separator._shared, hop)
+                same = (
+                    naive if name == naive.name else Windows(name, folder / name, separators.options(name, parameters))
+                )
                 rows.append(
                     {
                         "net": name,
@@ -189,9 +209,9 @@ def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> l
                         "ratio": float(np.median(took[:, 0] / took[:, place])),
                         "processor_ratio": float(np.median(worked[:, 0] / worked[:, place])),
                         "ratio_to_openunmix": float(np.median(took[:, 1] / took[:, place])),
-                        "multiply_adds": separator._shared.multiply_adds,
+                        "multiply_adds": adds,
                         "windows_multiply_adds": naive.multiply_adds,
-                        "gflops": 2e-9 * separator._shared.multiply_adds * frames / float(np.median(worked[:, place])),
+                        "gflops": 2e-9 * adds * frames / float(np.median(worked[:, place])),
                         "windows_gflops": 2e-9 * naive.multiply_adds * frames / float(np.median(worked[:, 0])),
                         "deviation": deviation(separator, same) if hop == 1 else None,
                     }

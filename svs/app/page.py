@@ -1,304 +1,174 @@
-"""The page itself, in gradio."""
+"""The page itself, in Gradio."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from html import escape
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
+import jinja2
+import numpy as np
 
-from svs import separators
-from svs.app import markup, work
-from svs.app.work import Desk, Method, Piece, Run, Wish
+from svs.app.work import ARCHIVE, PASSAGE, Desk, Job, Wish, clock, default, describe, methods, plain
 from svs.errors import SVSError
+from svs.evaluation.museval_json import MEASURES
+from svs.services.recordings import PICTURE
+from svs.stems import TARGETS
 
-WAITING = 16  # visitors who may wait for their turn
-POLL = 0.25  # s between looks at a run
-SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Ubuntu", "Cantarell", "Noto Sans", "sans-serif")
-MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
+STATIC = Path(__file__).parent / "static"
+POLL = 0.25  # s between looks at a job
+VISITORS = 16  # jobs that may run or wait at the same time
+WIENER = 3  # iterations at most
+_FORMATS = [("WAV, 32-bit float", "wav"), ("FLAC, 24 bit", "flac"), ("MP3", "mp3")]
+_HEADER = """# Singing voice separation
+Drop a song, choose methods and a passage, and compare what each method makes of it: the vocals, and the accompaniment
+that remains.
+
+Everything happens on this machine, nothing is sent anywhere else. Results are deleted when this page is closed, uploads
+when the server ends. A passage may be up to {minutes:g} min long.
+"""
 
 
 def theme() -> gr.themes.Base:
-    """Fonts of the system: gradio's own themes ask Google for theirs."""
-    blue = gr.themes.Color(
-        "#f0f6fc",
-        "#dcebf8",
-        "#bbd7f0",
-        "#8dbbe4",
-        "#5a99d3",
-        "#3a7dc0",
-        "#2f6fb2",
-        "#275a92",
-        "#234c79",
-        "#214165",
-        "#162a43",
-        name="svs",
-    )
-    base = gr.themes.Base(
-        primary_hue=blue,
-        secondary_hue=blue,
-        neutral_hue=gr.themes.colors.slate,
-        font=SYSTEM,
-        font_mono=MONO,
-        radius_size=gr.themes.sizes.radius_md,
-    )
-    return base.set(
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_text_color="white",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
+    """The colours of the page, with fonts of the system: none is loaded."""
+    return gr.themes.Base(
+        primary_hue="blue",
+        secondary_hue="blue",
+        neutral_hue="slate",
+        radius_size="md",
+        font=("system-ui", "sans-serif"),
+        font_mono=("ui-monospace", "monospace"),
+    ).set(
         body_background_fill="*neutral_50",
-        body_background_fill_dark="*neutral_950",
         body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_400",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_400",
+        block_title_text_weight="600",
         block_title_text_color="*neutral_800",
         block_title_text_color_dark="*neutral_100",
-        block_label_text_color="*neutral_700",
-        block_label_text_color_dark="*neutral_200",
         checkbox_border_color="*neutral_400",
         checkbox_border_color_dark="*neutral_500",
         block_shadow="none",
-        block_border_width="1px",
-        block_label_text_weight="600",
-        block_title_text_weight="600",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
     )
 
 
 def build(desk: Desk) -> gr.Blocks:
-    """The page of a desk.
+    """The page for a desk, which starts the separations.
 
     Parameters
     ----------
     desk : Desk
-        It starts the separations; its methods and limits are shown.
     """
-    offered = work.methods(desk.project)
-    chosen = work.default(offered)
-    # The default first, and what can't run out of the way.
-    offered.sort(key=lambda method: (method.missing is not None, method.name not in chosen))
-    there = sum(method.missing is None for method in offered)
-    with gr.Blocks(
-        title="Singing voice separation", analytics_enabled=False, delete_cache=(600, 86400), fill_width=False
-    ) as page:
-        gr.HTML(markup.header(desk.limits.minutes), elem_id="svs-header", apply_default_css=False)
-        with gr.Column(elem_classes=["svs-panel"]):
-            gr.HTML(markup.heading(1, "Song and passage"), apply_default_css=False)
+    offered = methods(desk.project)
+    here = [method for method in offered if method.missing is None]
+    best = default(offered)
+    here.sort(key=lambda method: method.name != best)
+    with gr.Blocks(title="Singing voice separation", analytics_enabled=False, delete_cache=(600, 86400)) as page:
+        gr.Markdown(_HEADER.format(minutes=desk.seconds / 60))
+        with gr.Column(elem_classes="svs-panel"):
+            gr.Markdown("## 1. Song and passage")
             with gr.Row(equal_height=False):
-                with gr.Column(scale=1, min_width=280):
-                    song = gr.File(label="Song (audio or video)", height=203, elem_id="svs-song")
-                    about = gr.HTML(visible=False, elem_id="svs-about", apply_default_css=False)
-                with gr.Column(scale=1, min_width=280):
+                with gr.Column(min_width=280):
+                    song = gr.File(label="Song (audio or video)", height=180, elem_id="svs-song")
+                    about = gr.HTML(elem_id="svs-about", apply_default_css=False)
+                with gr.Column(min_width=280):
                     with gr.Row():
-                        start = gr.Number(0, label="Start", info="seconds", elem_id="svs-start", min_width=100)
-                        duration = gr.Number(
-                            work.PASSAGE,
-                            label="Duration",
-                            info="seconds; 0: to the end",
-                            elem_id="svs-duration",
-                            min_width=100,
-                        )
-                    codec = gr.Radio(
-                        [("WAV, 32-bit float", "wav"), ("FLAC, 24 bit", "flac"), ("MP3", "mp3")],
-                        value="wav",
-                        label="Format of the results",
-                        elem_id="svs-format",
-                    )
-        with gr.Column(elem_classes=["svs-panel"]):
-            gr.HTML(markup.heading(2, "Methods"), apply_default_css=False)
+                        start = gr.Number(0, label="Start", info="seconds", min_width=100)
+                        duration = gr.Number(PASSAGE, label="Duration", info="seconds; 0: to the end", min_width=100)
+                    codec = gr.Radio(_FORMATS, value="wav", label="Format of the results")
+        with gr.Column(elem_classes="svs-panel"):
+            gr.Markdown("## 2. Methods")
             with gr.Group(elem_id="svs-methods"):
-                ticks = [_tick(method, method.name in chosen) for method in offered[:there]]
-            if offered[there:]:
-                with (
-                    gr.Accordion(
-                        f"Not available here: {len(offered) - there} methods", open=False, elem_id="svs-unavailable"
-                    ),
-                    gr.Group(elem_id="svs-others"),
-                ):
-                    ticks += [_tick(method, False) for method in offered[there:]]
-            with (
-                gr.Accordion(
-                    "Advanced: filters after our nets, scores against a reference", open=False, elem_id="svs-advanced"
-                ),
-                gr.Row(equal_height=False),
-            ):
-                with gr.Column(scale=1, min_width=280):
+                ticks = [
+                    gr.Checkbox(method.name == best, label=method.name, info=method.text, elem_classes="svs-method")
+                    for method in here
+                ]
+            if missing := [method for method in offered if method.missing]:
+                with gr.Accordion(f"Not available here: {len(missing)} methods", open=False):
+                    gr.HTML(_JOB.missing(missing), apply_default_css=False)
+            advanced = gr.Accordion("Advanced: filters after our networks, scores against a reference", open=False)
+            with advanced, gr.Row(equal_height=False):
+                with gr.Column(min_width=280):
                     wiener = gr.Slider(
-                        0,
-                        work.WIENER,
-                        0,
-                        step=1,
-                        label="Multichannel Wiener filter",
-                        info="Iterations after our nets; 0: none",
-                        elem_id="svs-wiener",
+                        0, WIENER, 0, step=1, label="Multichannel Wiener filter", info="iterations; 0: none"
                     )
                     hpss = gr.Checkbox(
-                        False,
-                        label="Harmonic filter",
-                        elem_id="svs-hpss",
-                        info="Drop what percussion leaked into the vocals of our nets",
+                        label="Harmonic filter", info="Removes percussion from the vocals of our networks"
                     )
-                with gr.Column(scale=1, min_width=280):
-                    reference = gr.File(
-                        label="Reference: the true vocals of this recording", height=150, elem_id="svs-reference"
-                    )
-        with gr.Row(elem_id="svs-buttons"):
+                with gr.Column(min_width=280):
+                    reference = gr.File(label="Reference: the true vocals of this recording", height=150)
+        with gr.Row():
             go = gr.Button("Separate", variant="primary", size="lg", scale=4, elem_id="svs-go")
-            stop = gr.Button(
-                "Cancel", variant="secondary", size="lg", scale=1, min_width=120, interactive=False, elem_id="svs-stop"
-            )
-        status = gr.HTML(elem_id="svs-status", apply_default_css=False)
-        summary = gr.HTML(visible=False, elem_id="svs-summary", apply_default_css=False)
-        cards = {
-            method.name: gr.HTML(visible=False, elem_id=f"svs-card-{method.name}", apply_default_css=False)
-            for method in offered
-        }
+            stop = gr.Button("Cancel", size="lg", min_width=120, interactive=False, elem_id="svs-stop")
+        view = gr.HTML(elem_id="svs-view", apply_default_css=False)
 
-        views = _Views(desk, offered)
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        song.change(views.look, song, [about, status], queue=False, **private)
-        # The desk lets one run work at a time, and says so to those who wait.
-        go.click(
-            views.separate,
-            [song, start, duration, codec, wiener, hpss, reference, *ticks],
-            [status, go, stop, summary, *cards.values()],
-            concurrency_limit=WAITING,
-            trigger_mode="once",
-            **private,
-        )
+        views = _Views(desk, [method.name for method in here])
+        form = [song, start, duration, codec, wiener, hpss, reference, *ticks]
+        private = {"api_visibility": "private", "show_progress": "hidden"}
+        song.change(views.look, song, about, queue=False, **private)
+        # One job works at a time: the desk makes the others wait, and they can be cancelled meanwhile.
+        go.click(views.separate, form, [view, go, stop], concurrency_limit=VISITORS, **private)
         stop.click(views.cancel, None, stop, queue=False, **private)
-        page.unload(views.left)
-    page.queue(default_concurrency_limit=WAITING, max_size=64)
+        page.unload(views.leave)
     return page
 
 
-def _tick(method: Method, chosen: bool) -> gr.Checkbox:
-    if method.missing is None:
-        info = f"{method.text}. Recommended." if chosen and method.name in separators.recommended() else method.text
-        return gr.Checkbox(
-            chosen, label=method.name, info=info, elem_id=f"svs-method-{method.name}", elem_classes="svs-method"
-        )
-    why = f"{method.missing[:1].upper()}{method.missing[1:]}"
-    return gr.Checkbox(
-        False,
-        label=method.name,
-        info=f"{method.text}. {why}.",
-        interactive=False,
-        elem_id=f"svs-method-{method.name}",
-        elem_classes=["svs-method", "svs-missing"],
-    )
-
-
 class _Views:
-    """What the page's buttons call."""
+    """What the buttons of the page call."""
 
-    def __init__(self, desk: Desk, offered: list[Method]):
-        self._desk, self._offered = desk, offered
+    def __init__(self, desk: Desk, names: list[str]):
+        self._desk, self._names = desk, names
 
-    def look(self, request: gr.Request, song: str | None) -> tuple[dict, Any]:
-        """What a song is, as soon as it is there; what was said of an earlier one is taken back."""
-        status = gr.skip() if self._desk.busy(request.session_hash or "") else ""
+    def look(self, song: str | None) -> str:
+        """The recording in a few words, or why it is none."""
         if not song:
-            return gr.update(visible=False, value=""), status
+            return ""
         try:
-            return gr.update(visible=True, value=markup.file_line(work.describe(Path(song)))), status
+            return escape(describe(Path(song)))
         except SVSError as error:
-            message = work.plain(str(error), Wish(Path(song), ()))
-            return gr.update(visible=True, value=markup.alert(message)), status
+            return _JOB.alert("error", plain(error, Path(song)))
 
-    def separate(
-        self,
-        request: gr.Request,
-        song: str | None,
-        start: float | None,
-        duration: float | None,
-        codec: str,
-        wiener: float,
-        hpss: bool,
-        reference: str | None,
-        *ticks: bool,
-    ) -> Iterator[list]:
-        """Start a run, and tell of it until it has ended."""
-        methods = tuple(
-            method.name for method, tick in zip(self._offered, ticks, strict=True) if tick and method.missing is None
-        )
-        wish = Wish(
-            Path(song) if song else None,
-            methods,
-            start or 0.0,
-            duration or 0.0,
-            codec,
-            int(wiener),
-            hpss,
-            Path(reference) if reference else None,
-        )
-        try:
-            wish.order(self._desk.folder, self._desk.limits)  # what need not be decoded is said at once
-        except SVSError as error:
-            yield self._update(markup.alert(work.plain(str(error), wish)), working=False)
-            return
-        run = self._desk.start(request.session_hash or "", wish)
-        told = 0
-        try:
-            yield self._update(markup.progress(run.progress, 0.0), working=True, clear=True)
-            while not run.wait(POLL):
-                ready = run.pieces[told:]
-                told += len(ready)
-                yield self._update(
-                    markup.progress(run.progress, run.elapsed, run.cancelled), working=True, run=run, ready=ready
-                )
-        finally:  # whoever closes the page is not waiting any more
-            if not run.ended:
-                run.cancel()
-        yield self._update(self._verdict(run), working=False, run=run, ready=run.pieces[told:], ended=True)
+    def separate(self, request: gr.Request, song, start, duration, codec, wiener, hpss, reference, *ticks) -> Iterator:
+        """Start a job, and show it until it has ended."""
+        chosen = tuple(name for name, tick in zip(self._names, ticks, strict=True) if tick)
+        recording, reference = (Path(path) if path else None for path in (song, reference))
+        wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, reference)
+        job = self._desk.start(request.session_hash, wish)
+        while not job.wait(POLL):
+            yield html(job), gr.update(interactive=False), gr.update(interactive=not job.cancelled)
+        yield html(job), gr.update(interactive=True), gr.update(interactive=False)
 
     def cancel(self, request: gr.Request) -> dict:
-        self._desk.cancel(request.session_hash or "")
+        self._desk.cancel(request.session_hash)
         return gr.update(interactive=False)
 
-    def left(self, request: gr.Request) -> None:
-        self._desk.cancel(request.session_hash or "")
+    def leave(self, request: gr.Request) -> None:
+        self._desk.leave(request.session_hash)
 
-    def _verdict(self, run: Run) -> str:
-        if run.cancelled:
-            return markup.alert("Cancelled." + (" What was ready is below." if run.pieces else ""), "note")
-        if run.error:
-            return markup.alert(run.error)
-        failed = [piece.method for piece in run.pieces if piece.result is None]
-        words = f"Ready in {work.clock(round(run.elapsed))}."
-        return markup.alert(f"{words} {', '.join(failed)} did not work, see below." if failed else words, "good")
 
-    def _update(
-        self,
-        status: str,
-        *,
-        working: bool,
-        run: Run | None = None,
-        ready: Sequence[Piece] = (),
-        clear: bool = False,
-        ended: bool = False,
-    ) -> list:
-        """Values for status, both buttons, summary and cards; a card that is there is left alone, or it would fall
-        silent."""
-        stop = gr.update(interactive=working and not (run is not None and run.cancelled))
-        summary: Any = gr.skip()
-        if clear:
-            summary = gr.update(visible=False, value="")
-        elif ended and run is not None and any(piece.result for piece in run.pieces):
-            summary = gr.update(visible=True, value=markup.summary(run))
-        cards: dict[str, Any] = {}
-        for piece in ready:
-            if piece.result is not None or not run.error:
-                text = next(method.text for method in self._offered if method.name == piece.method)
-                cards[piece.method] = gr.update(visible=True, value=markup.card(run, piece, text))
-        other = gr.update(visible=False, value="") if clear else gr.skip()
-        return [
-            status,
-            gr.update(interactive=not working),
-            stop,
-            summary,
-            *(cards.get(method.name, other) for method in self._offered),
-        ]
+def html(job: Job) -> str:
+    """A job as HTML: its progress or outcome, and the results so far."""
+    return _JOB.job(job)
+
+
+def _url(path: Path, job: Job) -> str:
+    """Where the server has a file of a job; nobody can guess the name of the job's folder."""
+    return quote(f"results/{path.relative_to(job.folder.parent)}")
+
+
+def _median(frames: np.ndarray) -> str:
+    """Median over frames in dB; frames without a score (silence) do not count."""
+    finite = np.asarray(frames)[np.isfinite(frames)]
+    return f"{np.median(finite):.2f}" if finite.size else "–"
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(STATIC), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+)
+_TEMPLATES.filters.update(clock=clock, url=_url, median=_median)
+_TEMPLATES.globals.update(archive=ARCHIVE, measures=MEASURES, picture=PICTURE, targets=TARGETS)
+_JOB = _TEMPLATES.get_template("job.html").module  # its macros

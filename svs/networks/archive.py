@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit
@@ -14,11 +16,17 @@ from svs.errors import ModelError
 from svs.runtime.files import read_json, write_json, written
 from svs.runtime.process import quietly
 
-with quietly():
+if TYPE_CHECKING:
     import keras
 
 MODEL, CARD = "model.keras", "model.json"
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every member of the archive: the earliest that zip knows
+
+
+def _keras() -> ModuleType:
+    with quietly():  # it takes seconds to import, which a separation without it need not wait for
+        import keras
+    return keras
 
 
 def save(folder: Path, model: keras.Model, card: dict) -> None:
@@ -38,7 +46,7 @@ def save(folder: Path, model: keras.Model, card: dict) -> None:
             for name in sorted(old.namelist()):
                 content = old.read(name)
                 if name == "metadata.json":
-                    content = json.dumps({"keras_version": keras.__version__, "date_saved": ""}).encode()
+                    content = json.dumps({"keras_version": _keras().__version__, "date_saved": ""}).encode()
                 new.writestr(zipfile.ZipInfo(name, _DATE), content)
         raw.unlink()
         write_json(temporary / CARD, card)
@@ -55,6 +63,7 @@ def load(folder: Path) -> tuple[keras.Model, dict]:
     path = Path(folder) / MODEL
     if not path.is_file():
         raise ModelError(f"{path}: no such model; train it with `dvc repro`")
+    keras = _keras()
     try:
         model = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
@@ -97,3 +106,32 @@ def predictions(
         batch = np.zeros((batch_size, *windows.shape[::2], 1), dtype=np.float32)
         batch[: len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
         yield chosen, expit(np.asarray(model.predict_on_batch(batch))[: len(chosen)])
+
+
+def averaged(
+    predicted: Iterable[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int], label_width: int
+) -> np.ndarray:
+    """The mean of all that windows predict of each frame.
+
+    Parameters
+    ----------
+    predicted : iterable of int (n,), float32 (n, bins, label_width)
+        Centre frames and predictions of windows, as from `predictions`.
+    shape : int, int
+        Bins and frames of the result.  Predictions may reach over either end.
+    label_width : int
+        Frames that a window predicts, odd; at least as many as the hop.
+
+    Returns
+    -------
+    float32 (bins, frames)
+    """
+    bins, frames = shape
+    total = np.zeros((frames + 2 * label_width, bins), dtype=np.float32)
+    count = np.zeros((len(total), 1), dtype=np.float32)
+    for centres, probability in predicted:
+        for column in range(label_width):
+            total[centres + column] += probability[..., column]  # row r is frame r - label_width // 2
+            count[centres + column] += 1
+    kept = slice(label_width // 2, label_width // 2 + frames)
+    return (total[kept] / count[kept]).T

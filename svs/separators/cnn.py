@@ -19,7 +19,7 @@ from pydantic import Field
 from svs.config.schema import Count, Group, Positive, Representation, Settings
 from svs.dsp.stft import magnitude
 from svs.errors import ModelError, SettingsError
-from svs.networks.archive import predictions
+from svs.networks.archive import averaged, predictions
 from svs.runtime.process import log
 from svs.separators.base import MaskSeparator
 
@@ -103,21 +103,15 @@ class CNNSeparator(MaskSeparator):
         """
         if self._shared:
             return self._shared(spectrum, self._options.batch_size)
-        frames, hop = spectrum.shape[1], self._options.hop
-        reach = self._label_width // 2 if hop > 1 else 0
-        middle = self._label_width // 2
+        (bins, frames), hop, label_width = spectrum.shape, self._options.hop, self._label_width
         # Silence after the end, so that the last window is a hop after the one before it.
-        spectrum = np.pad(spectrum, ((0, 0), (0, -frames % hop)))
-        centres = np.arange(hop // 2, spectrum.shape[1], hop)
-        total = np.zeros((spectrum.shape[0], spectrum.shape[1] + 2 * reach), dtype=np.float32)
-        count = np.zeros(total.shape[1], dtype=np.float32)
-        for chosen, probability in predictions(self._model, spectrum, self._width, centres, self._options.batch_size):
-            for prediction, centre in zip(probability, chosen, strict=True):
-                # Column c of `total` is frame c - reach: predictions may reach over either end.
-                total[:, centre : centre + 2 * reach + 1] += prediction[:, middle - reach : middle + reach + 1]
-                count[centre : centre + 2 * reach + 1] += 1
-        kept = slice(reach, reach + frames)
-        return total[:, kept] / count[kept]
+        padded = np.pad(spectrum, ((0, 0), (0, -frames % hop)))
+        centres = np.arange(hop // 2, padded.shape[1], hop)
+        predicted = predictions(self._model, padded, self._width, centres, self._options.batch_size)
+        if hop == 1:
+            middle, label_width = slice(label_width // 2, label_width // 2 + 1), 1
+            predicted = ((chosen, probability[..., middle]) for chosen, probability in predicted)
+        return averaged(predicted, (bins, frames), label_width)
 
     def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
         """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) from the masked magnitudes.

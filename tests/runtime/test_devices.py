@@ -39,18 +39,18 @@ logging.basicConfig(level="INFO")
 number, name, dropout, epochs, valid, store, root = sys.argv[1:]
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(number))
-from svs.models import archive, layers
+from svs.networks import archive, layers
 if dropout == "without":
     layers.Stack.dropout = lambda self, rate: self
-from svs import training
-from svs.files import Scratch
-from svs.settings import Draw, Training
+from svs.config.schema import Draw, ExcerptTraining
+from svs.runtime.files import Scratch
+from svs.training import on_excerpts
 root = Path(root)
-settings = Training(epochs=int(epochs), batch_size=16, learning_rate=1e-3, label_smoothing=0.02, input_gain=100.0,
-                    patience=100, label_width=1,
+settings = ExcerptTraining(epochs=int(epochs), batch_size=16, learning_rate=1e-3, label_smoothing=0.02,
+                           input_gain=100.0, patience=100, label_width=1,
                     excerpts=Draw(per_track=20, valid_per_track=int(valid), start_point=0.0,
                                   stop_point=None))
-model, card = training.train(name, Path(store) / "svs", "SVS", settings, 1, Scratch(root, "scratch", "a"),
+model, card = on_excerpts.train(name, Path(store) / "masks", "SVS", settings, 1, Scratch(root, "scratch", "a"),
                              curve=root / "curve.csv")
 archive.save(root / "model", model, card)
 """

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from svs import networks, separators
+from svs.config.schema import MethodWiring
 from svs.data.dataset import Dataset
 from svs.errors import ClusterError, DataError, SVSError
 from svs.evaluation import score
@@ -222,7 +223,10 @@ def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
 
 def test_dask_is_imported_only_where_a_cluster_is_named(tmp_path):
     script = (
-        "import sys; from svs import scoring, extraction, estimates\n"
+        "import sys\n"
+        "from svs.evaluation import score\n"
+        "from svs.features import extraction\n"
+        "from svs.separators import estimates\n"
         "from svs.runtime.parallel import over_tracks\n"
         "over_tracks(abs, [-1], ['one'], desc='test', folder=__import__('pathlib').Path('.'))\n"
         "assert not {'dask', 'distributed'} & set(sys.modules)"
@@ -261,12 +265,12 @@ def models_folder(small, tmp_path_factory) -> Path:
     """A small net with random weights."""
     folder = tmp_path_factory.mktemp("nets") / "cnn_separator"
     representation = {
-        key: getattr(small.extract.svs, key)
+        key: getattr(small.extract.masks, key)
         for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")
     }
     archive.save(
         folder,
-        networks.build("cnn_separator", small.extract.svs.bins, 9, 1, input_gain=100.0, seed=1),
+        networks.build("cnn_separator", small.extract.masks.bins, 9, 1, input_gain=100.0, seed=1),
         {"label_width": 1, "representation": representation},
     )
     return folder
@@ -278,7 +282,13 @@ def everything(tiny_set, small, models_folder: Path, root: Path, methods=METHODS
     data = Dataset(folder, manifest)
     extraction.extract(data, small.extract, root / "store", Scratch(root / "scratch", "extract", "1"))
     parameters = small.model_copy(
-        update={"methods": small.methods | {"cnn_separator": models_folder, "oracle_irm": root / "store" / "svs"}}
+        update={
+            "methods": small.methods
+            | {
+                "cnn_separator": MethodWiring(needs=models_folder),
+                "oracle_irm": MethodWiring(needs=root / "store" / "masks"),
+            }
+        }
     )
     for method in methods:
         build = partial(separators.build, method, parameters)
@@ -300,7 +310,7 @@ def test_the_same_bytes_on_the_cluster_and_here(cluster, tiny_set, small, models
     processes = everything(tiny_set, small, models_folder, tmp_path / "processes", ("repet_sim",))
     monkeypatch.setenv(parallel.ADDRESS, cluster)
     there = everything(tiny_set, small, models_folder, tmp_path / "there")
-    assert len(here) > 2 * len(METHODS) * 2 and any(name.startswith("store/svs/") for name in here)
+    assert len(here) > 2 * len(METHODS) * 2 and any(name.startswith("store/masks/") for name in here)
     assert len(processes) > 20 and set(processes) < set(in_threads) < set(here) == set(there)
     assert [name for other in (in_threads, processes, there) for name in other if other[name] != here[name]] == []
 
@@ -370,7 +380,7 @@ def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
     main, address = scheduler(tmp_path)
     monkeypatch.setenv(parallel.ADDRESS, address)
     shutil.copytree(REPOSITORY / "svs", tmp_path / "other" / "svs")
-    with open(tmp_path / "other" / "svs" / "masks.py", "a") as file:
+    with open(tmp_path / "other" / "svs" / "dsp" / "masks.py", "a") as file:
         file.write("# changed\n")
     helper = workers(address, tmp_path, 1, first=str(tmp_path / "other"))
     try:

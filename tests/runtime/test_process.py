@@ -78,9 +78,9 @@ def test_a_signal_clears_away_and_a_second_one_does_not_stop_that(name, code):
 
 STARTING = """
 import os, signal, subprocess, time
-from svs import media
+from svs.audio import ffmpeg
 from svs.runtime.process import main
-from svs.worker import Worker
+from svs.runtime.worker import Worker
 
 start = subprocess.Popen
 
@@ -100,7 +100,7 @@ main(lambda: {work})
 @pytest.mark.parametrize(
     "work",
     [
-        "media._Running(['-f', 'lavfi', '-i', 'anullsrc', '-f', 'null', '-'], stdin=subprocess.DEVNULL)",
+        "ffmpeg.Running(['-f', 'lavfi', '-i', 'anullsrc', '-f', 'null', '-'], stdin=subprocess.DEVNULL)",
         "Worker('a worker', ['sleep', '60'])",
     ],
 )
