@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
@@ -108,7 +109,7 @@ def build(desk: Desk) -> gr.Blocks:
 
         views = _Views(desk, [method.name for method in here])
         form = [song, start, duration, codec, wiener, hpss, reference, *ticks]
-        private = {"api_visibility": "private", "show_progress": "hidden"}
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         song.change(views.look, song, about, queue=False, **private)
         # One job works at a time: the desk makes the others wait, and they can be cancelled meanwhile.
         go.click(views.separate, form, [view, go, stop], concurrency_limit=VISITORS, **private)
@@ -132,22 +133,38 @@ class _Views:
         except SVSError as error:
             return _JOB.alert("error", plain(error, Path(song)))
 
-    def separate(self, request: gr.Request, song, start, duration, codec, wiener, hpss, reference, *ticks) -> Iterator:
+    def separate(
+        self,
+        request: gr.Request,
+        song: str | None,
+        start: float | None,
+        duration: float | None,
+        codec: str,
+        wiener: float,
+        hpss: bool,
+        reference: str | None,
+        *ticks: bool,
+    ) -> Iterator:
         """Start a job, and show it until it has ended."""
         chosen = tuple(name for name, tick in zip(self._names, ticks, strict=True) if tick)
-        recording, reference = (Path(path) if path else None for path in (song, reference))
-        wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, reference)
-        job = self._desk.start(request.session_hash, wish)
+        recording, truth = (Path(path) if path else None for path in (song, reference))
+        wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, truth)
+        job = self._desk.start(_session(request), wish)
         while not job.wait(POLL):
             yield html(job), gr.update(interactive=False), gr.update(interactive=not job.cancelled)
         yield html(job), gr.update(interactive=True), gr.update(interactive=False)
 
     def cancel(self, request: gr.Request) -> dict:
-        self._desk.cancel(request.session_hash)
+        self._desk.cancel(_session(request))
         return gr.update(interactive=False)
 
     def leave(self, request: gr.Request) -> None:
-        self._desk.leave(request.session_hash)
+        self._desk.leave(_session(request))
+
+
+def _session(request: gr.Request) -> str:
+    """The tab that asks."""
+    return request.session_hash or ""
 
 
 def html(job: Job) -> str:
@@ -171,4 +188,4 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters.update(clock=clock, url=_url, median=_median)
 _TEMPLATES.globals.update(archive=ARCHIVE, measures=MEASURES, picture=PICTURE, targets=TARGETS)
-_JOB = _TEMPLATES.get_template("job.html").module  # its macros
+_JOB: Any = _TEMPLATES.get_template("job.html").module  # its macros

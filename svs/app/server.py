@@ -9,6 +9,7 @@ import socket
 import tempfile
 import threading
 import webbrowser
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,7 +67,7 @@ def application(desk: Desk, host: str = "127.0.0.1") -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.middleware("http")
-    async def of_this_page(request: Request, call_next) -> Response:
+    async def of_this_page(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         # Gradio keeps other sites from reading its answers, but does what their requests ask for.
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):

@@ -221,6 +221,7 @@ class Job:
 
     def _separate(self, order: Order) -> None:
         self._go_on()
+        assert self.wish.recording is not None  # `Wish.order` refuses a wish without one
         self.words = "Reading the recording"
         with open_song(self.wish.recording, self.song, order, self.wish.reference) as song:
             self.seconds = song.mixture.samples / song.mixture.rate

@@ -271,6 +271,7 @@ class Evaluation:
 
         for node in self._nodes.values():
             inputs = [taken(source, {need + shift for need in node.needs}) for source, shift in node.inputs]
+            assert node.layer is not None  # only frames of the input have none
             values[node] = node.layer.total(*inputs) if node.tap is None else node.layer.product(node.tap, *inputs)
             for source in node.ends:
                 del values[source]
