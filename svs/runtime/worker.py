@@ -22,8 +22,7 @@ from typing import IO
 from svs.errors import SVSError
 
 _REQUEST = struct.Struct("<II")
-_PATIENCE = 5.0  # s that a worker has to end by itself
-_LONGEST = 300  # characters of its error message that are repeated
+_PATIENCE = 5.0  # s between the end of its answers and the end of the process
 
 
 class Worker:
@@ -104,19 +103,14 @@ class Worker:
             return "it closed its socket"
         if status < 0:
             return f"killed by signal {-status}" + (" (out of memory?)" if status == -9 else "")
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 65536))
+        self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-        said = (errors or lines or [f"it printed nothing, exit status {status}"])[-1]
-        return said if len(said) <= _LONGEST else said[:_LONGEST] + "..."
+        return (errors or lines or [f"it printed nothing, exit status {status}"])[-1][:300]
 
 
 def _end(process: subprocess.Popen, connection: Connection, log: IO[bytes]) -> None:
     connection.close()
-    process.terminate()
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.kill()  # it has nothing to clean up
+    process.wait()
     log.close()

@@ -27,8 +27,7 @@ def methods() -> dict[str, Method]:
     """Every method by name, ordered by kind."""
     found = {name: _of_a_network(network) for name, network in networks().items() if network.about}
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "spleeter_worker":  # a program for another environment
-            found |= getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
+        found |= getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
     kinds = list(Kind)
     return dict(sorted(found.items(), key=lambda item: (kinds.index(item[1].kind), -item[1].recommended)))
 

@@ -41,13 +41,7 @@ class Oracle(MaskSeparator):
 
     needs_references = True
 
-    def __init__(
-        self,
-        name: str,
-        representation: Representation,
-        mask: Callable[[np.ndarray, np.ndarray], np.ndarray],
-        channels: str,
-    ):
+    def __init__(self, name: str, representation: Representation, mask: Callable[..., np.ndarray], channels: str):
         super().__init__(representation)
         self.name, self._mask, self._shared = name, mask, channels == "shared"
 

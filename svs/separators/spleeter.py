@@ -80,10 +80,6 @@ class Spleeter(Separator):
         # The last two segments of each pair of channels, with their answers: the next chunk begins with them.
         self._last: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def close(self) -> None:
-        """End the worker."""
-        self.worker.close()
-
     def alignment(self, rate: int) -> int:
         # Frames that are a whole number of samples at both rates: a divisor of 11,025.
         unit = RATE // math.gcd(RATE, _STEP * rate)
@@ -214,9 +210,14 @@ def find(folder: Path) -> Path:
     unpacked = pretrained.cache() / Spleeter.name / f"2stems-{sha256([archive])[:16]}"
     with contextlib.suppress(UnavailableError):
         return checkpoint(unpacked)
-    with written(unpacked) as temporary:
-        unpack(archive, temporary)
-        checkpoint(temporary, shown=archive)
+    try:
+        with written(unpacked) as temporary:
+            unpack(archive, temporary)
+            checkpoint(temporary, shown=archive)
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise UnavailableError(
+            f"spleeter: {archive} could not be unpacked into {unpacked} ({error}); get it again from {ARCHIVE.url}"
+        ) from None
     return checkpoint(unpacked)
 
 
@@ -225,25 +226,14 @@ def unpack(archive: Path, folder: Path) -> None:
 
     Only the last part of a member's path counts, so no file can leave the folder.  Links, devices and hidden files
     (macOS adds some) are left out.
-
-    Raises
-    ------
-    UnavailableError
-        The archive is damaged.
     """
-    folder.mkdir(parents=True)
-    try:
-        with gzip.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
-            for member in tar:
-                member.name = PurePosixPath(member.name).name
-                if member.isreg() and not member.name.startswith("."):
-                    tar.extract(member, folder, set_attrs=False)
-            stream.read()  # to the end, where gzip's checksum is
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnavailableError(
-            f"spleeter: {archive}: expected a gzipped tar archive, but it is damaged ({error}); "
-            f"get it again from {ARCHIVE.url}"
-        ) from None
+    folder.mkdir()
+    with gzip.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
+        for member in tar:
+            member.name = PurePosixPath(member.name).name
+            if member.isreg() and not member.name.startswith("."):
+                tar.extract(member, folder, set_attrs=False)
+        stream.read()  # to the end, where gzip's checksum is
 
 
 # The environment

@@ -140,8 +140,7 @@ def test_a_forgotten_worker_ends(tmp_path):
     assert gone(process)
 
 
-def test_a_worker_that_won_t_end_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("svs.runtime.worker._PATIENCE", 0.3)
+def test_a_worker_that_won_t_end_is_killed(tmp_path):
     body = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ECHO + "\ntime.sleep(60)"
     worker = Worker("spleeter", python(tmp_path, body))
     worker.close()

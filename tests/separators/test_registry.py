@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from svs import separators
 from svs.config.schema import MethodWiring
 from svs.errors import DataError, ModelError, SettingsError
+from tests.helpers import REPOSITORY
 
 ELSEWHERE = {"openunmix", "spleeter", "cnn_separator_valid", "cnn_deep_separator_valid", "unet_separator"}
 
@@ -35,3 +39,10 @@ def test_every_method_is_built_from_the_settings(settings, small, nets, tmp_path
         separators.build(
             "cnn_separator", settings.model_copy(update={"methods": {"cnn_separator": MethodWiring(needs=tmp_path)}})
         )
+
+
+def test_listing_the_methods_imports_no_deep_learning_library():
+    """It takes seconds to import one, and `svs --help` lists the methods."""
+    code = "import sys; from svs import separators; separators.methods(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert not {"keras", "tensorflow", "torch"} & set(done.stdout.split())

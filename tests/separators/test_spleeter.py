@@ -398,7 +398,7 @@ def built(settings, tmp_path):
 
     yield make
     for separator in made:
-        separator.close()
+        separator.worker.close()
 
 
 def chunked(separator, audio: np.ndarray, rate: int, chunk: float) -> np.ndarray:
@@ -556,7 +556,7 @@ def real(settings, own_python, models):
 
     yield make
     for separator in made.values():
-        separator.close()
+        separator.worker.close()
 
 
 @pytest.mark.slow
@@ -688,4 +688,4 @@ def test_an_archive_becomes_the_estimate(settings, own_python, models, expected,
     try:
         np.testing.assert_allclose(separator.vocals(song, 44100), expected[2], atol=1e-6)
     finally:
-        separator.close()
+        separator.worker.close()
