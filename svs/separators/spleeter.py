@@ -228,7 +228,7 @@ def unpack(archive: Path, folder: Path) -> None:
     (macOS adds some) are left out.
     """
     folder.mkdir()
-    with gzip.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
+    with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
             member.name = PurePosixPath(member.name).name
             if member.isreg() and not member.name.startswith("."):
