@@ -96,9 +96,8 @@ class RepetSim(RepetitionSeparator):
             found = peaks(alike, distance) & (alike >= self._options.threshold)
             for values, maxima in zip(alike, found, strict=True):
                 where = np.flatnonzero(maxima)
-                if len(where) > self._options.number:
-                    where = where[np.argsort(-values[where], kind="stable")[: self._options.number]]
-                chosen.append(where + columns.start)
+                best = np.argsort(-values[where], kind="stable")[: self._options.number]
+                chosen.append(where[best] + columns.start)
         return chosen
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:

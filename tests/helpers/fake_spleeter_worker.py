@@ -1,4 +1,4 @@
-"""Stands in for svs/separators/spleeter_worker.py in test_spleeter.py: its frames of bytes, another network.
+"""Stands in for svs/separators/spleeter_worker.py in test_spleeter.py: its messages, another network.
 
 Segments are multiplied by a gain that depends on all of the segment (or by 1, with the
 extension "average"), in the frames of spleeter's STFT.
