@@ -471,7 +471,7 @@ def test_files_of_2019_are_read(tmp_path, song):
 def test_impossible_options_are_refused(change, settings):
     raw = settings.model_dump(mode="json")
     raw["profiles"] = {raw["profile"]: None}
-    resolve(copy.deepcopy(raw))
+    separators.validate(resolve(copy.deepcopy(raw)))
     raw["separate"]["openunmix"] |= change
     with pytest.raises(SettingsError, match="separate.openunmix." + next(iter(change))):
-        resolve(raw)
+        separators.validate(resolve(raw))
