@@ -145,9 +145,13 @@ def tuned(representation: Representation, semitones: float) -> Representation:
     )
 
 
-def power_of_two(seconds: float, rate: int) -> int:
-    """Samples of a window of about `seconds`: the power of two nearest on a logarithmic scale."""
-    return 2 ** round(np.log2(seconds * rate))
+def of_window(seconds: float, overlap: int, rate: int) -> Representation:
+    """The transform of a recording at `rate` Hz whose windows last about `seconds`.
+
+    A window has a power of two of samples, the nearest on a logarithmic scale.  `overlap` windows cover each sample.
+    """
+    size = 2 ** round(np.log2(seconds * rate))
+    return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // overlap)
 
 
 def padded(audio: np.ndarray, samples: int) -> np.ndarray:

@@ -1,13 +1,13 @@
-"""A program in another Python environment, kept alive, that answers requests over pipes.
+"""A program in another Python environment that answers requests over a socket.
 
-Frames of bytes, never pickles: a program from another environment is not trusted to
-name what is run here.  `svs/separators/spleeter_worker.py` says what the frames look like and is
-the program; it ends by itself when its input does, so it outlives nobody.
+Messages are bytes, never pickles: a program from another environment must not choose what this process runs.  The
+socket is the program's standard input; `svs/separators/spleeter_worker.py` is such a program.  It ends by itself when
+the socket closes, so it never outlives this process.
 """
 
 from __future__ import annotations
 
-import contextlib
+import multiprocessing
 import os
 import re
 import struct
@@ -16,137 +16,101 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from typing import IO
 
 from svs.errors import SVSError
-from svs.runtime.process import unbroken
 
-_ANSWER = struct.Struct("<4sI")
-_REQUEST = struct.Struct("<4sIII")
-_PATIENCE = 5.0  # s that a worker has to end by itself
-_LONGEST = 300  # characters of its last words that are repeated
+_REQUEST = struct.Struct("<II")
+_PATIENCE = 5.0  # s between the end of its answers and the end of the process
 
 
 class Worker:
-    """The process, from its first answer to `close`, to garbage collection, or to the end of the program.
+    """The running program, until `close`, garbage collection, or the end of this process.
 
     Parameters
     ----------
     name : str
-        What the worker is called in messages.
+        Name of the worker in error messages.
     command : sequence of str
-    largest : int
-        Bytes of the longest answer that is believed.
     environment : mapping, optional
-        Variables that it is given beside ours.
+        Environment variables, added to those of this process.
 
     Attributes
     ----------
+    process : subprocess.Popen
     greeting : str
-        What the worker said when it was ready.
+        The worker's first message, which says that it is ready.
 
     Raises
     ------
     SVSError
-        It can't be started, or ends before it is ready.
+        The program can't be started, or ends before it is ready.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str], largest: int = 1 << 28, environment: Mapping[str, str] | None = None
-    ):
-        self._name, self._largest = name, largest
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None):
+        self._name = name
         self._lock = threading.Lock()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
-        try:
-            with unbroken(lambda: self.close()):
-                # A session of its own: Ctrl-C in the terminal is ours to handle, and it then ends with us.
-                self._process = subprocess.Popen(
+        self._connection, theirs = multiprocessing.Pipe()
+        with theirs:
+            try:
+                self.process = subprocess.Popen(
                     list(command),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    stdin=theirs.fileno(),
+                    stdout=self._log,
                     stderr=self._log,
-                    start_new_session=True,
+                    start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the worker
                     env={**os.environ, **(environment or {})},
                 )
-                self.close = weakref.finalize(self, _end, self._process, self._log)
-        except OSError as error:
-            self._log.close()
-            raise SVSError(f"{name}: {command[0]} could not be started ({error.strerror})") from None
-        try:
-            self.greeting = self._answer().decode(errors="replace")
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def process(self) -> int:
-        """Its number."""
-        return self._process.pid
+            except OSError as error:
+                raise SVSError(f"{name}: {command[0]} could not be started ({error.strerror})") from None
+        self.close = weakref.finalize(self, _end, self.process, self._connection, self._log)
+        self.greeting = self._ask().decode(errors="replace")
 
     def ask(self, first: int, last: int, content: bytes) -> bytes:
-        """Send one request and wait for its answer.
+        """Send a request and wait for its answer.
 
         Raises
         ------
         SVSError
-            The worker is dead; its last line says why.
+            The worker is dead; the message says why.
         """
+        return self._ask(_REQUEST.pack(first, last) + content)
+
+    def _ask(self, request: bytes | None = None) -> bytes:
+        """The next message of the worker, after a request if there is one."""
         with self._lock:
             if not self.close.alive:
-                raise SVSError(f"{self._name}: its process has been ended; start again")
+                raise SVSError(f"{self._name}: its process has ended; start again")
             try:
-                with contextlib.suppress(BrokenPipeError):  # then there is no answer either, and that says why
-                    self._process.stdin.write(_REQUEST.pack(b"svsQ", first, last, len(content)))
-                    self._process.stdin.write(content)
-                    self._process.stdin.flush()
-                return self._answer()
-            except BaseException:
-                # Dead, or interrupted in the middle of an answer: nothing that comes later could be understood.
+                if request is not None:
+                    self._connection.send_bytes(request)
+                return self._connection.recv_bytes()
+            except (EOFError, OSError):
+                reason = self._reason()
+                self.close()
+                raise SVSError(f"{self._name}: its process ended before it answered: {reason}") from None
+            except BaseException:  # interrupted: the next answer would be that of this request
                 self.close()
                 raise
 
-    def _answer(self) -> bytes:
-        header = self._process.stdout.read(_ANSWER.size)
-        if len(header) == _ANSWER.size:
-            magic, size = _ANSWER.unpack(header)
-            if magic != b"svsA" or size > self._largest:
-                raise SVSError(f"{self._name}: its process gave an answer that can't be understood ({header!r})")
-            content = self._process.stdout.read(size)
-            if len(content) == size:
-                return content
-        raise SVSError(f"{self._name}: its process ended before it answered: {self._last_words()}")
-
-    def _last_words(self) -> str:
-        """The line that says why it ended: of a traceback the error, otherwise the last one."""
+    def _reason(self) -> str:
+        """Why the worker ended: the error in its traceback, otherwise the last line that it printed."""
         try:
-            status = self._process.wait(_PATIENCE)
+            status = self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
-            return "it closed its output"
+            return "it closed its socket"
         if status < 0:
             return f"killed by signal {-status}" + (" (out of memory?)" if status == -9 else "")
-        size = self._log.seek(0, 2)
-        self._log.seek(max(0, size - 65536))
+        self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-        said = (errors or lines or [f"nothing on standard error, exit status {status}"])[-1]
-        return said if len(said) <= _LONGEST else said[:_LONGEST] + "..."
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return (errors or lines or [f"it printed nothing, exit status {status}"])[-1][:300]
 
 
-def _end(process: subprocess.Popen, log: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):
-        process.stdin.close()
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    process.stdout.close()
+def _end(process: subprocess.Popen, connection: Connection, log: IO[bytes]) -> None:
+    connection.close()
+    process.kill()  # it has nothing to clean up
+    process.wait()
     log.close()

@@ -1,7 +1,7 @@
 """Separation methods by name.
 
-A method is one file in this folder: its options, a `Separator`, and `METHODS`, which names what it offers.  Every such
-file is found by itself, and every network of `svs.networks` that predicts a mask is a method as well.  A line in
+A method is one file in this folder: its options, a `Separator`, and `METHODS`, which lists what the file offers.  The
+registry finds every such file.  Every network of `svs.networks` that predicts a mask is a method too.  A line in
 `wiring.yaml` gives a method its stages in the pipeline.
 """
 
@@ -24,20 +24,18 @@ if TYPE_CHECKING:
 
 @cache
 def methods() -> dict[str, Method]:
-    """Every method, by kind and in the order of its file."""
+    """Every method by name, ordered by kind."""
     found = {name: _of_a_network(network) for name, network in networks().items() if network.about}
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "spleeter_worker":  # a program for another environment
-            found |= getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
+        found |= getattr(import_module(f"{__name__}.{module.name}"), "METHODS", {})
     kinds = list(Kind)
     return dict(sorted(found.items(), key=lambda item: (kinds.index(item[1].kind), -item[1].recommended)))
 
 
 def _of_a_network(network: Network) -> Method:
-    code = import_module(f"{__name__}.{'unet_separator' if network.on_mixtures else 'cnn'}")
-    return Method(
-        Kind.NET, network.about, code.Options, code.build, "" if network.on_mixtures else "cnn", network.recommended
-    )
+    group = "" if network.on_mixtures else "cnn"
+    code = import_module(f"{__name__}.{group or 'unet_separator'}")
+    return Method(Kind.NET, network.about, code.Options, code.build, group, network.recommended)
 
 
 def of_kind(*kinds: Kind) -> tuple[str, ...]:
@@ -56,7 +54,7 @@ def find_method(name: str) -> Method:
     Raises
     ------
     SettingsError
-        There is none.
+        No method has this name.
     """
     if name not in methods():
         raise SettingsError(f"{name}: no such method; expected one of {', '.join(methods())}")
@@ -69,7 +67,7 @@ def options(name: str, settings: Settings) -> Group:
     Raises
     ------
     SettingsError
-        There is no such method, an option is unknown, or its value is impossible.
+        No method has this name, an option is unknown, or its value is impossible.
     """
     method, given = find_method(name), settings.separate.of(name)
     if method.group and isinstance(given, dict):
@@ -78,12 +76,12 @@ def options(name: str, settings: Settings) -> Group:
 
 
 def validate(settings: Settings) -> None:
-    """Check the options of all methods, so that a mistake is told before anything runs.
+    """Check the options of all methods before anything runs.
 
     Raises
     ------
     SettingsError
-        As `options`; or a group of `separate` belongs to no method.
+        As `options`, or a group of `separate` belongs to no method.
     """
     shared = {method.group for method in methods().values()}
     for name in settings.separate.model_extra or {}:
@@ -99,29 +97,28 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     name : str
         One of `methods`.
     settings : Settings
-        `methods` says what each method needs (`models/NAME` where it has no line there).
     home : Path
-        The folder that those paths are relative to: that of `params.yaml`.
+        The folder of `params.yaml`, to which paths are relative.
 
     Raises
     ------
     SettingsError
-        There is no method of that name, or its options are impossible.
+        No method has this name, or its options are impossible.
     ModelError
-        It needs a trained model that is not there.
+        Its trained model is missing.
     UnavailableError
-        It needs pretrained weights, or an environment, that can't be had.
+        Its pretrained weights or its environment are missing and can't be downloaded.
     """
     return find_method(name).build(name, options(name, settings), home / needs(name, settings), settings)
 
 
 def default(settings: Settings, home: Path = Path()) -> str:
-    """The method where none is named: the most recommended net that is trained.
+    """The method if the user names none: the first of `recommended` that is trained.
 
     Raises
     ------
     ModelError
-        Not one of them is.
+        None of them is trained.
     """
     preferred = recommended()
     for name in preferred:
@@ -134,12 +131,15 @@ def default(settings: Settings, home: Path = Path()) -> str:
 
 
 def recommended() -> tuple[str, ...]:
-    """The methods that are taken where none is named, the best one first."""
+    """The methods that are used if the user names none, the best one first."""
     return tuple(name for name, method in methods().items() if method.recommended)
 
 
 def needs(name: str, settings: Settings) -> Path:
-    """What a method waits for: a trained model, weights, the store, or just its own code."""
+    """The input of a method's stage: a trained model, weights, the store, or just its own code.
+
+    A method without a line in `wiring.yaml` needs `models/NAME` or `models/weights/NAME`.
+    """
     if name in settings.methods:
         return settings.methods[name].needs
     return Path("models/weights" if name in of_kind(Kind.PRETRAINED) else "models") / name

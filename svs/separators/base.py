@@ -1,4 +1,4 @@
-"""The interface of every separation method, and what the ones that mask a spectrogram share."""
+"""The interface of every separation method, and what those that mask a spectrogram share."""
 
 from __future__ import annotations
 
@@ -16,19 +16,25 @@ from svs.runtime.parallel import cores
 
 _LONGEST_STEP = 8.0  # s; 8 kHz and 44.1 kHz meet every 5.12 s
 
+Stems = Mapping[str, np.ndarray]  # audio or spectrograms by the name of the stem
+
+
+def round_up(samples: int, step: int) -> int:
+    """The lowest multiple of `step` that is not below `samples`."""
+    return -(-samples // step) * step
+
 
 class Separator(ABC):
     """A method that estimates the vocals of a mixture.
 
-    The accompaniment is always the mixture less the vocals, so the two sum to
-    the mixture.  `svs.separators.chunking` hands a song over in chunks: they begin on
-    multiples of `alignment` and have `context` samples more on either side,
-    which are thrown away.
+    The accompaniment is always the mixture less the vocals, so the two sum to the mixture.
+    `svs.separators.chunking` passes a song in chunks.  A chunk begins on a multiple of `alignment` and has `context`
+    samples more on either side, whose estimate is thrown away.
     """
 
     name: str
-    needs_references = False  # True for oracles: they are given the true stems
-    uses_all_cores = False  # True where one process keeps a machine busy: tracks follow one another there
+    needs_references = False  # True for oracles: they get the true stems
+    uses_all_cores = False  # True if one process keeps all cores busy: tracks are then separated one after another
 
     @abstractmethod
     def alignment(self, rate: int) -> int:
@@ -36,15 +42,11 @@ class Separator(ABC):
 
     @abstractmethod
     def context(self, rate: int) -> int:
-        """Samples of context on either side that make a chunk's estimate that of the whole song."""
+        """Samples on either side that a chunk needs, so that its estimate is that of the whole song."""
 
     @abstractmethod
     def vocals(
-        self,
-        mixture: np.ndarray,
-        rate: int,
-        references: Mapping[str, np.ndarray] | None = None,
-        wanted: slice | None = None,
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         """Estimate the vocals.
 
@@ -56,9 +58,8 @@ class Separator(ABC):
         references : mapping of str to float32 (samples, channels), optional
             The true `vocals` and `accompaniment`, for oracles.
         wanted : slice of samples, optional
-            Where the estimate is wanted (all of it, when not given).  The rest
-            is context: there a method may save itself the work and return
-            anything finite.
+            Where the estimate is used; by default everywhere.  The rest is context: there a method may return any
+            finite values to save time.
 
         Returns
         -------
@@ -66,47 +67,44 @@ class Separator(ABC):
         """
 
 
-class Mean(Separator):
-    """The mean of what several separators estimate, one after the other (their name is the first's)."""
+class Ensemble(Separator):
+    """The mean of the estimates of several separators, which run one after another.
 
-    def __init__(self, parts: Sequence[Separator]):
-        self._parts = tuple(parts)
-        self.name = parts[0].name
-        self.needs_references = any(part.needs_references for part in parts)
-        self.uses_all_cores = any(part.uses_all_cores for part in parts)
+    Its name is that of the first one.
+    """
+
+    def __init__(self, members: Sequence[Separator]):
+        self._members = members
+        self.name = members[0].name
+        self.needs_references = any(member.needs_references for member in members)
+        self.uses_all_cores = any(member.uses_all_cores for member in members)
 
     def alignment(self, rate: int) -> int:
-        return lcm(*(part.alignment(rate) for part in self._parts))
+        return lcm(*(member.alignment(rate) for member in self._members))
 
     def context(self, rate: int) -> int:
-        align = self.alignment(rate)
-        return -(-max(part.context(rate) for part in self._parts) // align) * align
+        return round_up(max(member.context(rate) for member in self._members), self.alignment(rate))
 
     def vocals(
-        self,
-        mixture: np.ndarray,
-        rate: int,
-        references: Mapping[str, np.ndarray] | None = None,
-        wanted: slice | None = None,
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         total = np.zeros_like(mixture)
-        for part in self._parts:
-            total += part.vocals(mixture, rate, references, wanted)
-        return total / np.float32(len(self._parts))
+        for member in self._members:
+            total += member.vocals(mixture, rate, references, wanted)
+        return total / np.float32(len(self._members))
 
 
 class MaskSeparator(Separator):
     """A method that multiplies the mixture's spectrogram by a mask.
 
-    It works at the representation's sample rate.  Where the recording has a
-    higher one, it is resampled, and everything above the representation's
-    highest frequency stays in the accompaniment.
+    It works at the sample rate of its representation.  A recording with a higher rate is resampled, and everything
+    above the representation's highest frequency stays in the accompaniment.
 
     Parameters
     ----------
     representation : Representation
     frames_of_context : int
-        Frames on either side that the mask of a frame depends on.
+        Frames on either side on which the mask of a frame depends.
     frame_alignment : int
         Frames on whose multiples a chunk must begin.
     """
@@ -119,10 +117,10 @@ class MaskSeparator(Separator):
     def alignment(self, rate: int) -> int:
         ours = self.representation
         step = ours.hop_length * self._frame_alignment
-        # As many steps as it takes to fall on a whole sample at the recording's rate.
+        # As many steps as make a whole number of samples at the recording's rate.
         steps = ours.sample_rate // gcd(ours.sample_rate, step * rate)
         exact = steps * step * rate // ours.sample_rate
-        # Where that is minutes (two rates without a common factor): the nearest sample.
+        # For two rates without a common factor that is minutes: take the nearest sample instead.
         return exact if exact <= _LONGEST_STEP * rate else round(step * rate / ours.sample_rate)
 
     def context(self, rate: int) -> int:
@@ -130,16 +128,11 @@ class MaskSeparator(Separator):
         frames = self._frames_of_context + -(-ours.frame_size // ours.hop_length)
         samples = -(-frames * ours.hop_length * rate // ours.sample_rate)
         if rate != ours.sample_rate:
-            samples += rate // 20  # 50 ms: the resampling filter has died away
-        align = self.alignment(rate)
-        return -(-samples // align) * align
+            samples += rate // 20  # 50 ms: the length of the resampling filter
+        return round_up(samples, self.alignment(rate))
 
     def vocals(
-        self,
-        mixture: np.ndarray,
-        rate: int,
-        references: Mapping[str, np.ndarray] | None = None,
-        wanted: slice | None = None,
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         ours = self.representation
 
@@ -149,13 +142,12 @@ class MaskSeparator(Separator):
         mixed = spectrogram(mixture)
         known = {name: spectrogram(audio) for name, audio in (references or {}).items()}
         estimate = self.estimate(mixed, known)
-        samples = len(mixture) if rate == ours.sample_rate else -(-len(mixture) * ours.sample_rate // rate)
+        samples = -(-len(mixture) * ours.sample_rate // rate)
         audio = self._by_channel(lambda channel: istft(channel, ours, samples), estimate)
-        audio = resample(np.ascontiguousarray(audio.T), ours.sample_rate, rate)
-        return _fit(audio, len(mixture))
+        return resample_to_length(audio.T, ours.sample_rate, rate, len(mixture))
 
     def _by_channel(self, function: Callable[[np.ndarray], np.ndarray], channels: np.ndarray) -> np.ndarray:
-        """`function` of each channel: side by side, where the method has all cores to itself."""
+        """`function` of each channel, in parallel if the method has all cores to itself."""
         workers = min(cores(), len(channels)) if self.uses_all_cores else 1
         if workers == 1:
             return np.stack([function(channel) for channel in channels])
@@ -163,22 +155,23 @@ class MaskSeparator(Separator):
             return np.stack(list(pool.map(function, channels)))
 
     @abstractmethod
-    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+    def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         """Vocals' spectrogram from the mixture's, both complex64 (channels, bins, frames)."""
 
 
-def _fit(audio: np.ndarray, samples: int) -> np.ndarray:
-    """Cut or zero-pad to `samples`: resampling there and back may differ by one."""
-    if len(audio) >= samples:
-        return audio[:samples]
+def resample_to_length(audio: np.ndarray, rate: int, new_rate: int, samples: int) -> np.ndarray:
+    """Resample (n, channels) from `rate` to `new_rate` Hz, then cut or zero-pad to `samples`.
+
+    A recording that is resampled there and back may differ by one sample in length.
+    """
+    audio = resample(np.ascontiguousarray(audio), rate, new_rate)[:samples]
     return np.pad(audio, ((0, samples - len(audio)), (0, 0)))
 
 
 def in_pairs(function: Callable[[np.ndarray], np.ndarray], mixture: np.ndarray) -> np.ndarray:
     """Apply a function of stereo audio to pairs of channels.
 
-    Of an odd number of channels the last is doubled, and the mean of its two
-    estimates taken.
+    If the number of channels is odd, `function` gets the last one twice, and its two estimates are averaged.
 
     Parameters
     ----------

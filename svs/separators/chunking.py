@@ -1,4 +1,4 @@
-"""Songs of any length through any method: in chunks, with context, without seams."""
+"""Separate a song of any length by any method: in chunks, with context, without seams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from svs.errors import DataError
 from svs.runtime.files import written
 from svs.separators.base import Separator
 
-_FADE = 0.02  # s over which neighbouring chunks are cross-faded (they agree there, unless a method looks further)
+_FADE = 0.02  # s of cross-fade between chunks, which are equal there unless a method looks beyond its context
 
 
 def chunks(
@@ -20,7 +20,7 @@ def chunks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Separate a recording chunk by chunk.
 
-    Memory depends on the chunk, not on the recording.
+    The memory needed depends on the length of a chunk, not on that of the recording.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def chunks(
     Yields
     ------
     mixture, vocals : float32 (samples, channels)
-        Consecutive pieces, which cover the recording.
+        Consecutive pieces that cover the recording.
 
     Raises
     ------
     DataError
-        The recording is empty, or an oracle has no references.
+        The recording is empty, or an oracle gets no references.
     """
     if mixture.samples == 0:
         raise DataError("the recording holds no audio")
@@ -52,7 +52,7 @@ def chunks(
     tail = None
     for start in range(0, mixture.samples, step):
         stop = min(start + step, mixture.samples)
-        # On the right the fade's length more: what is faded out must be exact as well.
+        # On the right the length of the fade more: the part that is faded out must be exact too.
         left, right = max(0, start - context), min(mixture.samples, stop + context + fade)
         audio = mixture.read(left, right)
         true = {name: source.read(left, right) for name, source in (references or {}).items()} or None
@@ -69,7 +69,7 @@ def chunks(
 def separate_to(
     folder: Path, separator: Separator, mixture: Source, chunk: float, references: Mapping[str, Source] | None = None
 ) -> None:
-    """Write `vocals.wav` and `accompaniment.wav` (32-bit float) into a folder that appears whole.
+    """Write `vocals.wav` and `accompaniment.wav` (32-bit float) into a folder, which appears when both are complete.
 
     The accompaniment is the mixture less the vocals.
     """

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from svs.data.dataset import Dataset, Track
-from svs.runtime import cluster
 from svs.runtime.files import Scratch, publish
-from svs.runtime.progress import bar
+from svs.runtime.parallel import over_tracks, scheduler
+from svs.runtime.progress import progress_bar
 from svs.separators.base import Separator
 from svs.separators.chunking import separate_to
 from svs.stems import TARGETS
@@ -25,10 +25,10 @@ def separate_all(
     scratch: Scratch,
     build: Callable[[], Separator] | None = None,
 ) -> float:
-    """Separate every test track, side by side (`svs.runtime.cluster`) where `build` is given.
+    """Separate every test track, in parallel (`svs.runtime.parallel`) if `build` is given.
 
-    Finished tracks are kept in `scratch`, so an interrupted run goes on where
-    it was; the estimates appear under `folder` at the end.
+    Finished tracks are kept in `scratch`, so that an interrupted run can be resumed.  All estimates appear under
+    `folder` at the end.
 
     Parameters
     ----------
@@ -40,10 +40,9 @@ def separate_all(
         Gets `test/<track>/{vocals,accompaniment}.wav`, museval's layout.
     scratch : Scratch
     build : callable, optional
-        Gives the same separator in another process, where it is pickled to,
-        with absolute paths.  Without it tracks are separated here, one after
-        the other; so they are by a method that uses all cores by itself,
-        where no cluster is named.
+        Builds the same separator in another process.  It is pickled, so its paths must be absolute.  Without it,
+        tracks run one after another in this process.  Methods that already use all cores also run sequentially,
+        unless a cluster is configured.
 
     Returns
     -------
@@ -54,21 +53,15 @@ def separate_all(
     place = scratch.path.absolute()
     waiting = [track for track in tracks if not (place / track.subset / track.name).exists()]
     seconds = [max(1, round(track.seconds)) for track in waiting]
-    if build is None or separator.uses_all_cores and cluster.scheduler() is None:
-        with bar(total=sum(seconds), unit="s", desc=separator.name) as moving:
+    if build is None or separator.uses_all_cores and scheduler() is None:
+        with progress_bar(total=sum(seconds), unit="s", desc=separator.name) as moving:
             for track, length in zip(waiting, seconds, strict=True):
                 _separate(dataset, separator, chunk, place, track)
                 moving.update(length)
     else:
-        cluster.over_tracks(
-            partial(_separate_elsewhere, dataset.bare(), pickle.dumps(build), chunk, place),
-            waiting,
-            [track.name for track in waiting],
-            place,
-            unit="s",
-            desc=separator.name,
-            amounts=seconds,
-        )
+        separate = partial(_separate_elsewhere, dataset.bare(), pickle.dumps(build), chunk, place)
+        names = [track.name for track in waiting]
+        over_tracks(separate, waiting, names, desc=separator.name, seconds=seconds, folder=place)
     publish(scratch.path, folder)
     return sum(track.seconds for track in tracks)
 
@@ -80,12 +73,12 @@ def _separate(dataset: Dataset, separator: Separator, chunk: float, place: Path,
         separate_to(place / track.subset / track.name, separator, sources["mixture"], chunk, references)
 
 
-# The last separator that was built, with what it was built from: a thread's own, for it keeps what it has heard.
+# The last separator that was built, and its recipe.  Each thread has its own, because separators keep state.
 _built = threading.local()
 
 
 def _separate_elsewhere(dataset: Dataset, build: bytes, chunk: float, place: Path, track: Track) -> None:
     if getattr(_built, "recipe", None) != build:
-        _built.separator = _built.recipe = None  # the old one goes first
+        _built.separator = _built.recipe = None  # free the old one first
         _built.separator, _built.recipe = pickle.loads(build)(), build
     _separate(dataset, _built.separator, chunk, place, track)

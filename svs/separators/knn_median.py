@@ -1,7 +1,6 @@
-"""The median over the nearest neighbours of a frame is accompaniment.
+"""The accompaniment is the median over the nearest neighbours of each frame.
 
-FitzGerald, "Vocal separation using nearest neighbours and median filtering",
-Irish Signals and Systems Conference 2012.
+FitzGerald, "Vocal separation using nearest neighbours and median filtering", Irish Signals and Systems Conference 2012.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from svs.config.schema import Group, Positive, Representation, Settings
-from svs.dsp.stft import power_of_two
+from svs.dsp.stft import of_window
 from svs.separators.method import Kind, Method
 from svs.separators.repetition import RepetitionSeparator, windows
 
@@ -32,11 +31,9 @@ class Options(Group):
 class KnnMedian(RepetitionSeparator):
     """Nearest neighbours by squared Euclidean distance between magnitude frames.
 
-    The neighbours of a frame are the k frames nearest to it, itself included,
-    and W their median.  The background's mask is a Gaussian radial basis
-    function of the log magnitudes, exp(-(log V - log W)^2 / (2 tolerance^2)),
-    and the vocals' is its complement.  Where the model exceeds the mixture
-    the background has all.
+    The neighbours of a frame are the k frames nearest to it, itself included, and W is their median.  The background's
+    mask is a Gaussian radial basis function of the log magnitudes, exp(-(log V - log W)^2 / (2 tolerance^2)), and the
+    vocals' mask is its complement.  A bin whose model exceeds the mixture belongs to the background.
     """
 
     name = "knn_median"
@@ -46,10 +43,7 @@ class KnnMedian(RepetitionSeparator):
         self._options = options
 
     def representation(self, rate: int) -> Representation:
-        size = power_of_two(self._options.window, rate)
-        return Representation(
-            sample_rate=rate, frame_size=size, win_length=size, hop_length=size // self._options.overlap
-        )
+        return of_window(self._options.window, self._options.overlap, rate)
 
     def similar(
         self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
@@ -76,6 +70,5 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> KnnMe
     return KnnMedian(options)
 
 
-METHODS = {
-    "knn_median": Method(Kind.CLASSICAL, "nearest neighbours and median filtering (Fitzgerald 2012)", Options, build)
-}
+ABOUT = "nearest neighbours and median filtering (Fitzgerald 2012)"
+METHODS = {"knn_median": Method(Kind.CLASSICAL, ABOUT, Options, build)}

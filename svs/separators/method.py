@@ -1,4 +1,4 @@
-"""What the registry knows of a separation method."""
+"""An entry of the registry of separation methods."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a method is, in the order that methods are listed."""
+    """The kinds of methods, in the order of lists."""
 
     NET = "net"  # trained here
-    CLASSICAL = "classical"  # needs no training
-    PRETRAINED = "pretrained"  # trained by others, weights are fetched or supplied
-    ORACLE = "oracle"  # a ceiling: it is given the true stems
+    CLASSICAL = "classical"  # no training
+    PRETRAINED = "pretrained"  # trained by others: weights are downloaded or supplied
+    ORACLE = "oracle"  # a ceiling: it gets the true stems
     FLOOR = "floor"
 
 
@@ -32,15 +32,15 @@ class Method:
     ----------
     kind : Kind
     about : str
-        What it is, in a few words.
+        A short description.
     options : a subclass of `svs.config.schema.Group`
-        Its group of parameters, `separate.NAME`.
+        The type of its parameters, `separate.NAME`.
     build : callable
         From its name, its options, the path that it needs, and the settings to a `Separator`.
     group : str
-        Of parameters that it shares with others: `separate.NAME` lies over it.
+        A group of parameters that it shares with other methods; `separate.NAME` overrides it.
     recommended : int
-        Where no method is named, the trained one with the highest number is taken; 0 is never taken.
+        If the user names no method, the trained one with the highest number is used, but never one with 0.
     """
 
     kind: Kind

@@ -1,18 +1,16 @@
-"""The floor: a fixed share of the mixture is called vocals.
+"""The floor: a fixed share of the mixture counts as vocals.
 
-SiSEC18's `MIX` gives each of four stems a quarter of the mixture, so vocals
-are 1/4 of it and the accompaniment 3/4.
+SiSEC18's `MIX` gives each of four stems a quarter of the mixture: the vocals are 1/4 of it, the accompaniment 3/4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from svs.config.schema import Group, Settings, Share
-from svs.separators.base import Separator
+from svs.separators.base import Separator, Stems
 from svs.separators.method import Kind, Method
 
 
@@ -33,11 +31,7 @@ class Mixture(Separator):
         return 0
 
     def vocals(
-        self,
-        mixture: np.ndarray,
-        rate: int,
-        references: Mapping[str, np.ndarray] | None = None,
-        wanted: slice | None = None,
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         return mixture * self._share
 

@@ -1,8 +1,9 @@
-"""The ceilings of everything that predicts a mask: the true mask, on the mixture."""
+"""The ceilings of every method that predicts a mask: the true mask, applied to the mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from svs.config.schema import Group, Representation, Settings
 from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
-from svs.separators.base import MaskSeparator
+from svs.separators.base import MaskSeparator, Stems
 from svs.separators.method import Kind, Method
 
 
@@ -35,22 +36,16 @@ class Oracle(MaskSeparator):
     mask : callable
         From vocals and accompaniment, complex64 (channels, bins, frames), to the mask.
     channels : {"shared", "each"}
-        One mask from the mean of the channels, as the networks are trained on, or one for each.
+        One mask from the mean of the channels, as the networks are trained on, or one for each channel.
     """
 
     needs_references = True
 
-    def __init__(
-        self,
-        name: str,
-        representation: Representation,
-        mask: Callable[[np.ndarray, np.ndarray], np.ndarray],
-        channels: str,
-    ):
+    def __init__(self, name: str, representation: Representation, mask: Callable[..., np.ndarray], channels: str):
         super().__init__(representation)
         self.name, self._mask, self._shared = name, mask, channels == "shared"
 
-    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
+    def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         vocals, accompaniment = references["vocals"], references["accompaniment"]
         if self._shared:
             vocals, accompaniment = (stem.mean(axis=0, keepdims=True) for stem in (vocals, accompaniment))
@@ -62,12 +57,7 @@ def oracle_ibm(representation: Representation, channels: str) -> Oracle:
     return Oracle("oracle_ibm", representation, ideal_binary_mask, channels)
 
 
-def oracle_irm(representation: Representation, channels: str, power: float) -> Oracle:
-    """The true ratio mask of magnitudes to a power."""
-    return Oracle("oracle_irm", representation, lambda vocals, rest: ideal_ratio_mask(vocals, rest, power), channels)
-
-
-# The ceiling of the networks has their spectrogram: that of the store that they are trained on.
+# The spectrogram is that of the store, on which the networks are trained: they have the same ceiling.
 
 
 def _build_ibm(name: str, options: BinaryOptions, needs: Path, settings: Settings) -> Oracle:
@@ -75,7 +65,8 @@ def _build_ibm(name: str, options: BinaryOptions, needs: Path, settings: Setting
 
 
 def _build_irm(name: str, options: RatioOptions, needs: Path, settings: Settings) -> Oracle:
-    return oracle_irm(settings.extract.masks, options.channels, options.power)
+    mask = partial(ideal_ratio_mask, power=options.power)
+    return Oracle(name, settings.extract.masks, mask, options.channels)
 
 
 METHODS = {

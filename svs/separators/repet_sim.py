@@ -1,15 +1,13 @@
-"""REPET-SIM: what repeats is accompaniment.
+"""REPET-SIM: the repeating part of a mixture is accompaniment.
 
-Rafii & Pardo, "Music/voice separation using the similarity matrix", ISMIR
-2012.  For each frame the similar frames are found, anywhere in the recording;
-their median, never above the mixture, models the repeating background, and a
-soft mask leaves the rest to the vocals.
+Rafii & Pardo, "Music/voice separation using the similarity matrix", ISMIR 2012.  Similar frames are found for each
+frame, anywhere in the recording.  Their median, limited to the mixture, models the repeating background.  A soft mask
+leaves the rest to the vocals.
 
-Two variants.  `authors` follows the authors' own code (REPET-Python).
-`librosa` follows the vocal separation example of librosa's gallery, which is
-what the dissertation used.  In both the similarity is that of the magnitudes averaged
-over channels, and each channel has its own model.  Beyond the papers similar
-frames are looked for within a reach, so that long recordings fit.
+There are two variants.  `authors` follows the authors' own code (REPET-Python).  `librosa` follows the vocal separation
+example of librosa's gallery, which the dissertation used.  Both compare magnitudes averaged over channels, and model
+each channel on its own.  Unlike in the papers, similar frames are searched within a reach, so that long recordings fit
+into memory.
 """
 
 from __future__ import annotations
@@ -22,17 +20,17 @@ import numpy as np
 from pydantic import Field
 
 from svs.config.schema import Group, Positive, PositiveSeconds, Representation, Settings
-from svs.dsp.stft import HAMMING, padded, power_of_two, stft
+from svs.dsp.stft import HAMMING, of_window, padded, stft
 from svs.separators.base import Separator
 from svs.separators.method import Kind, Method
 from svs.separators.repetition import RepetitionSeparator, peaks, unit, windows
 
 _EPSILON = np.finfo(np.float64).eps
-_DIGITS = 10  # of a similarity: identical frames tie whichever way a product was summed
+_DIGITS = 10  # of a similarity: identical frames tie in whatever order a product is summed
 
 
 class AuthorsOptions(Group):
-    """REPET-SIM by its authors: seconds, cosine similarity, frames, Hz."""
+    """REPET-SIM by its authors: window and distance in seconds, cosine similarity, frames, Hz."""
 
     window: Annotated[float, Field(ge=0.005, le=0.3)]
     threshold: Annotated[float, Field(ge=0, le=1)]
@@ -42,7 +40,7 @@ class AuthorsOptions(Group):
 
 
 class LibrosaOptions(Group):
-    """REPET-SIM in librosa's gallery: seconds, windows over a sample, seconds, exponent, factor."""
+    """REPET-SIM in librosa's gallery: window and width in seconds, windows over a sample, exponent, factor."""
 
     window: Annotated[float, Field(ge=0.005, le=0.3)]
     overlap: Literal[2, 4, 8]
@@ -53,7 +51,7 @@ class LibrosaOptions(Group):
 
 
 class Options(Group):
-    """REPET-SIM: which variant, how far it looks, and the parameters of both."""
+    """REPET-SIM: the variant, the reach in seconds, and the parameters of both variants."""
 
     variant: Literal["authors", "librosa"]
     reach: Annotated[float, Field(ge=1, le=600)]
@@ -62,19 +60,17 @@ class Options(Group):
 
 
 class RepetSim(RepetitionSeparator):
-    """REPET-SIM as its authors have it.
+    """REPET-SIM as its authors implement it.
 
-    Similar frames are strict local maxima of the cosine similarity, section
-    2.3 of the paper: not below a threshold, greater than all others up to a
-    distance away, and at most so many, the most similar.  The frame itself is
-    one of them.  With V the mixture's magnitudes and W = min(median, V), the
-    background's mask is (W + eps) / (V + eps).
+    Similar frames are strict local maxima of the cosine similarity (section 2.3 of the paper): not below a threshold,
+    greater than all others up to a distance away, and at most a given number, the most similar ones.  The frame itself
+    is one of them.  With V the mixture's magnitudes and W = min(median, V), the background's mask is
+    (W + eps) / (V + eps).
 
     Notes
     -----
-    A frame's similarity to itself is 1 and so its own maximum; where another
-    frame nearby is identical, rounding decides in the authors' code whether it
-    is one (and a frame without any has no median).  Here it always is.
+    A frame's similarity to itself is 1, so it is its own maximum.  If another frame nearby is identical, rounding
+    decides in the authors' code whether it is one (and a frame without any has no median).  Here it always is.
     """
 
     name = "repet_sim"
@@ -100,17 +96,16 @@ class RepetSim(RepetitionSeparator):
             found = peaks(alike, distance) & (alike >= self._options.threshold)
             for values, maxima in zip(alike, found, strict=True):
                 where = np.flatnonzero(maxima)
-                if len(where) > self._options.number:
-                    where = where[np.argsort(-values[where], kind="stable")[: self._options.number]]
-                chosen.append(where + columns.start)
+                best = np.argsort(-values[where], kind="stable")[: self._options.number]
+                chosen.append(where[best] + columns.start)
         return chosen
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
-        # 1 - (W + eps) / (V + eps), without the cancellation.
+        # 1 - (W + eps) / (V + eps), without cancellation of digits.
         return (mixture - np.minimum(model, mixture)) / (mixture + np.float32(_EPSILON))
 
     def analyse(self, audio: np.ndarray, representation: Representation) -> np.ndarray:
-        # The authors have a frame more where the last hop is not full.
+        # The authors' code has one more frame if the last hop is not full.
         size, hop = representation.frame_size, representation.hop_length
         return stft(padded(audio, max(size, -(-len(audio) // hop) * hop)), representation, HAMMING)
 
@@ -123,27 +118,23 @@ class RepetSim(RepetitionSeparator):
 
 
 class RepetSimLibrosaVariant(RepetitionSeparator):
-    """REPET-SIM as librosa's vocal separation example has it.
+    """REPET-SIM as in librosa's vocal separation example.
 
-    Frames, a quarter of a window apart, are replaced by the median over their
-    neighbours by cosine distance, at least `width` away.  With V the mixture's
-    magnitudes and W = min(median, V), the vocals' mask is
-    (V - W)^p / ((V - W)^p + (margin W)^p).
+    The model of a frame is the median over its nearest neighbours by cosine distance, at least `width` away.  With V
+    the mixture's magnitudes and W = min(median, V), the vocals' mask is (V - W)^p / ((V - W)^p + (margin W)^p).
 
     Notes
     -----
-    Where the example has a second mask with a margin for the background, the
-    accompaniment here is the mixture less the vocals, as for every method.
+    The example has a second mask, with another margin, for the background.  Here the accompaniment is the mixture less
+    the vocals, as for every method.
 
-    The window is 2048 samples at 22,050 Hz, librosa's rate, and at others the
-    power of two that comes closest to lasting as long.
+    The window is 2048 samples at 22,050 Hz, librosa's rate; at other rates it is the power of two that lasts most
+    nearly as long.
 
-    librosa takes k = 2 ceil(sqrt(t - 2 width + 1)) neighbours of the t frames
-    (here those within reach): of the k + 2 width nearest frames it drops those
-    within `width`, and means to keep the k nearest.  Its default `mode`
-    however has forgotten the distances by then, and what remains are the k
-    earliest (`keep: earliest`); with `mode="distance"` they are the nearest.
-    In a recording too short for `width` that is as long as librosa allows.
+    librosa takes k = 2 ceil(sqrt(t - 2 width + 1)) neighbours of the t frames (here those within reach).  From the
+    k + 2 width nearest frames it drops those within `width`, and is meant to keep the k nearest.  Its default `mode`
+    however loses the distances before that step, and keeps the k earliest (`keep: earliest`); with `mode="distance"`
+    it keeps the nearest.  In a recording too short for `width`, the width is the longest that librosa allows.
     """
 
     name = "repet_sim"
@@ -153,20 +144,14 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
         self._options = options
 
     def representation(self, rate: int) -> Representation:
-        size = power_of_two(self._options.window, rate)
-        return Representation(
-            sample_rate=rate, frame_size=size, win_length=size, hop_length=size // self._options.overlap
-        )
+        return of_window(self._options.window, self._options.overlap, rate)
 
     def similar(
         self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
     ) -> list[np.ndarray]:
         frames = unit(spectrum)
-        wide = int(
-            librosa.time_to_frames(
-                self._options.width, sr=representation.sample_rate, hop_length=representation.hop_length
-            )
-        )
+        rate, hop = representation.sample_rate, representation.hop_length
+        wide = int(librosa.time_to_frames(self._options.width, sr=rate, hop_length=hop))
         chosen = []
         for rows, columns, near in windows(first, last, reach, len(frames)):
             alike = frames[rows] @ frames[columns].T
@@ -194,11 +179,5 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> Separ
     return RepetSimLibrosaVariant(options.reach, options.librosa)
 
 
-METHODS = {
-    "repet_sim": Method(
-        Kind.CLASSICAL,
-        "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)",
-        Options,
-        build,
-    )
-}
+ABOUT = "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)"
+METHODS = {"repet_sim": Method(Kind.CLASSICAL, ABOUT, Options, build)}

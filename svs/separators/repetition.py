@@ -1,16 +1,15 @@
-"""Frames of a recording that are alike, and what repeats in them.
+"""Similar frames of a recording, and their median as the accompaniment.
 
-What REPET-SIM and the nearest-neighbour median have in common: music repeats
-and a voice above it seldom does, so the median over frames that sound alike is
-the accompaniment.  Similar frames are looked for within a reach on either
-side, so memory grows with the reach and not with the recording, and a frame
-has the same candidates in a chunk as in the whole song.
+REPET-SIM and the nearest-neighbour median share this idea: music repeats and the voice above it seldom does, so the
+median over similar frames is the accompaniment.  Similar frames are searched within a reach on either side.  Memory
+then grows with the reach and not with the recording, and a frame has the same candidates in a chunk as in the whole
+song.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import librosa
 import numpy as np
@@ -19,13 +18,13 @@ import scipy.sparse
 
 from svs.config.schema import Representation
 from svs.dsp.stft import cutoff_bin, istft, padded, stft
-from svs.separators.base import Separator
+from svs.separators.base import Separator, Stems
 
-_BLOCK = 64  # frames whose similarities to all others are held at a time
+_BLOCK = 64  # frames whose similarities are in memory at a time
 
 
 def median(values: np.ndarray, axis: int = 0) -> np.ndarray:
-    """`np.median`, six times as fast over an axis that is not contiguous: it sorts contiguous rows."""
+    """`np.median`, but six times as fast along an axis that is not contiguous, because it sorts contiguous rows."""
     ranked = np.moveaxis(values, axis, -1).copy(order="C")
     ranked.sort(axis=-1)
     middle = ranked.shape[-1] // 2
@@ -35,22 +34,22 @@ def median(values: np.ndarray, axis: int = 0) -> np.ndarray:
 
 
 def unit(spectrum: np.ndarray) -> np.ndarray:
-    """Frames (frames, bins) of length 1 in float64, so that products are cosines; silent ones stay 0."""
+    """Frames (frames, bins) scaled to length 1, in float64: their products are cosines.  Silent frames stay 0."""
     spectrum = spectrum.astype(np.float64)
     length = np.sqrt(np.einsum("tf,tf->t", spectrum, spectrum))
     return spectrum / np.where(length > 0, length, 1)[:, None]
 
 
 def windows(first: int, last: int, reach: int, total: int) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
-    """Go through frames in blocks, with all that lie within reach of any of a block.
+    """Blocks of consecutive frames, each with all frames within reach.
 
     Yields
     ------
-    rows : int (frames,)
-        Consecutive frames of [first, last).
+    rows : int (rows,)
+        Frames of [first, last).
     columns : slice
-        Frames within reach of any of them.
-    near : bool (frames, columns)
+        Frames within reach of any row.
+    near : bool (rows, columns)
         Which columns lie within reach of which row.
     """
     for start in range(first, last, _BLOCK):
@@ -61,22 +60,20 @@ def windows(first: int, last: int, reach: int, total: int) -> Iterator[tuple[np.
 
 
 def peaks(values: np.ndarray, distance: int) -> np.ndarray:
-    """Where a row's value is greater than every other up to `distance` columns away.
+    """Where a value is greater than all others of its row up to `distance` columns away.
 
     Parameters
     ----------
     values : float (rows, columns)
-        -inf where there is nothing.
+        -inf where there is no value.
 
     Returns
     -------
     bool (rows, columns)
     """
-    options = {"size": distance, "axis": 1, "mode": "constant", "cval": -np.inf}
-    ahead, behind = np.full_like(values, -np.inf), np.full_like(values, -np.inf)
-    ahead[:, :-1] = scipy.ndimage.maximum_filter1d(values, origin=-(distance // 2), **options)[:, 1:]
-    behind[:, 1:] = scipy.ndimage.maximum_filter1d(values, origin=(distance - 1) // 2, **options)[:, :-1]
-    return (values > ahead) & (values > behind)
+    around = np.ones(2 * distance + 1, dtype=bool)
+    around[distance] = False
+    return values > scipy.ndimage.maximum_filter(values, footprint=around[None], mode="constant", cval=-np.inf)
 
 
 def repeating(magnitudes: np.ndarray, similar: list[np.ndarray], first: int) -> np.ndarray:
@@ -86,7 +83,7 @@ def repeating(magnitudes: np.ndarray, similar: list[np.ndarray], first: int) -> 
     ----------
     magnitudes : float32 (frames, bins, channels)
     similar : list of int arrays
-        The frames that are similar to frame `first`, to the one behind it, and so on.
+        The frames similar to frame `first`, to frame `first` + 1, and so on.
 
     Returns
     -------
@@ -104,19 +101,15 @@ def repeating(magnitudes: np.ndarray, similar: list[np.ndarray], first: int) -> 
 
 
 class RepetitionSeparator(Separator):
-    """A method whose accompaniment is the median over similar frames.
-
-    It works at the recording's own rate, so nothing is resampled.
+    """A method whose accompaniment is the median over similar frames, at the recording's own rate.
 
     Parameters
     ----------
     reach : float
-        Seconds on either side in which similar frames are looked for.
+        Seconds on either side in which similar frames are searched.
     cutoff : float
-        Hz up to which everything is accompaniment (but for the constant, as in the REPET authors' code).
+        Hz up to which everything is accompaniment (except bin 0, as in the REPET authors' code).
     """
-
-    name: str
 
     def __init__(self, reach: float, cutoff: float = 0.0):
         self._reach = reach
@@ -130,7 +123,7 @@ class RepetitionSeparator(Separator):
     def similar(
         self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
     ) -> list[np.ndarray]:
-        """For each frame of [first, last) those like it, at most `reach` frames away.
+        """For each frame of [first, last) the similar ones, at most `reach` frames away.
 
         Parameters
         ----------
@@ -140,10 +133,10 @@ class RepetitionSeparator(Separator):
 
     @abstractmethod
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
-        """The vocals' mask from magnitudes of the mixture and of what repeats in it, both (frames, bins, channels)."""
+        """The vocals' mask from magnitudes of the mixture and of its repeating part, both (frames, bins, channels)."""
 
     def reach(self, representation: Representation) -> int:
-        """Frames on either side in which similar frames are looked for."""
+        """Frames on either side in which similar frames are searched."""
         return round(self._reach * representation.sample_rate / representation.hop_length)
 
     def alignment(self, rate: int) -> int:
@@ -151,15 +144,11 @@ class RepetitionSeparator(Separator):
 
     def context(self, rate: int) -> int:
         ours = self.representation(rate)
-        # A window for the frames over the chunk's edge, one for those that its neighbours reach over theirs.
+        # One window for frames across the edge of the chunk, one for similar frames across the edge of the context.
         return self.reach(ours) * ours.hop_length + 2 * ours.frame_size
 
     def vocals(
-        self,
-        mixture: np.ndarray,
-        rate: int,
-        references: Mapping[str, np.ndarray] | None = None,
-        wanted: slice | None = None,
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         ours = self.representation(rate)
         samples, channels = mixture.shape

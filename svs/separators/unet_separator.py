@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +14,14 @@ from scipy.special import expit
 from svs.config.schema import Group, Representation, Settings
 from svs.dsp.stft import log_magnitude, magnitude, tuned
 from svs.errors import ModelError, SettingsError
-from svs.separators.base import MaskSeparator, Mean, Separator
+from svs.separators.base import Ensemble, MaskSeparator, Separator, Stems, round_up
 
-_PIECE = 256  # frames that the network hears at a time, beside their context: a chunk whole takes 0.2 GB more
-_TOP = 8  # highest bins that the network masks, whose mean stands for all above
+_PIECE = 256  # frames per prediction, without their context: a whole chunk at once takes 0.2 GB more
+_TOP = 8  # highest bins that the network masks: their mean is the mask of all bins above
 
 
 class Options(Group):
-    """The U-Net's mask is taken as it is."""
+    """Pitch shifts in semitones for test-time augmentation; the estimates are averaged."""
 
     semitones: Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
 
@@ -36,7 +36,7 @@ class UNetSeparator(MaskSeparator):
     Raises
     ------
     ModelError
-        The model is missing, damaged, or of another kind.
+        The model is missing, damaged, or another kind of network.
     """
 
     uses_all_cores = True
@@ -55,19 +55,19 @@ class UNetSeparator(MaskSeparator):
             raise ModelError(
                 f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; train it again"
             )
-        # As a graph: called layer by layer, Keras keeps what every layer gave until the last one is done (3 GB).
+        # As a graph: layer by layer, Keras would keep the output of every layer until the last one is done (3 GB).
         self._model.compile(jit_compile=False)
-        self._reach = -(-context // self._multiple) * self._multiple
-        # Chunks begin where pooling does in the whole song.
+        self._reach = round_up(context, self._multiple)
+        # A chunk begins where pooling begins in the whole song.
         super().__init__(representation, context, self._multiple)
 
     def tuned(self, semitones: float) -> UNetSeparator:
-        """The same net, which hears every song this much higher than it is (`svs.dsp.stft.tuned`).
+        """The same net, which gets every song shifted up by so many semitones (`svs.dsp.stft.tuned`).
 
         Raises
         ------
         SettingsError
-            The frames have fewer bins than the net takes, or are too short for its hop.
+            The shifted frames have fewer bins than the net takes, or are too short for its hop.
         """
         told = f"separate.{self.name}.semitones: {semitones:g} does not go with this net"
         other = copy(self)
@@ -79,13 +79,12 @@ class UNetSeparator(MaskSeparator):
             raise SettingsError(f"{told}: it takes {self._bins} bins, of which {other.representation.bins} are left")
         return other
 
-    def estimate(self, mixture: np.ndarray, references: Mapping[str, np.ndarray]) -> np.ndarray:
-        pairs = [mixture[first : first + 2] for first in range(0, len(mixture), 2)]
+    def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         estimates = []
-        for pair in pairs:
+        for pair in (mixture[first : first + 2] for first in range(0, len(mixture), 2)):
             stereo = pair if len(pair) == 2 else np.repeat(pair, 2, axis=0)
             vocals = self.mask(magnitude(stereo, self.representation)) * stereo
-            # What is the same in both channels need not be masked the same by the network.
+            # The network may mask two equal channels differently.
             estimates.append(vocals if len(pair) == 2 else vocals.mean(axis=0, keepdims=True))
         return np.concatenate(estimates)
 
@@ -109,16 +108,16 @@ class UNetSeparator(MaskSeparator):
         return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
 
     def _pieces(self, heard: np.ndarray) -> Iterator[np.ndarray]:
-        """The mask (frames, bins, 2) of what is heard, piece by piece."""
-        length = -(-_PIECE // self._multiple) * self._multiple
+        """The mask (frames, bins, 2) of log magnitudes, piece by piece."""
+        length = round_up(_PIECE, self._multiple)
         for first in range(0, len(heard), length):
             begin = max(0, first - self._reach)
             piece = heard[begin : first + length + self._reach]
             predicted = self._model.predict_on_batch(piece[None])[0, first - begin : first - begin + length]
-            # The mean of the members' masks.
+            # The mean over the masks of the ensemble.
             yield expit(predicted).reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings) -> Separator:
     net = UNetSeparator(name, needs)
-    return Mean([net.tuned(semitones) for semitones in options.semitones])
+    return Ensemble([net.tuned(semitones) for semitones in options.semitones])

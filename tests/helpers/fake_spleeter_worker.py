@@ -1,17 +1,16 @@
-"""Stands in for svs/separators/spleeter_worker.py in test_spleeter.py: its frames of bytes, another network.
+"""Stands in for svs/separators/spleeter_worker.py in test_spleeter.py: its messages, another network.
 
 Segments are multiplied by a gain that depends on all of the segment (or by 1, with the
 extension "average"), in the frames of spleeter's STFT.
 """
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
-path = Path(__file__).resolve().parents[2] / "svs" / "spleeter_worker.py"
+path = Path(__file__).resolve().parents[2] / "svs" / "separators" / "spleeter_worker.py"
 spec = importlib.util.spec_from_file_location("spleeter_worker", path)
 worker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
@@ -30,4 +29,4 @@ def vocals(content, first, last):
     return sum_of_frames.astype("<f4").tobytes()
 
 
-worker.serve(sys.stdin.buffer, os.fdopen(1, "wb"), f"loaded {checkpoint} with exponent {exponent}", vocals)
+worker.serve(f"loaded {checkpoint} with exponent {exponent}", vocals)

@@ -11,31 +11,22 @@ import pytest
 from svs.audio.convert import resample
 from svs.audio.sources import ArraySource, WavSource
 from svs.config.schema import Representation
-from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
 from svs.networks import archive
 from svs.separators.chunking import chunks, separate_to
 from svs.separators.cnn import CNNSeparator
-from svs.separators.cnn import Options as CNNOptions
 from svs.separators.mixture import Mixture
 from svs.separators.oracles import oracle_ibm
-from svs.stems import ACCOMPANIMENT
+from tests.helpers.separation import (
+    METHODS,
+    Endless,
+    cnn_options,
+)
 
 REPRESENTATIONS = {
     22050: Representation(sample_rate=22050, frame_size=512, win_length=512, hop_length=256),
     44100: Representation(sample_rate=44100, frame_size=1024, win_length=512, hop_length=256),
 }
-
-
-@pytest.fixture(scope="module")
-def song(tmp_path_factory):
-    """The real song that stempeg ships (6 s): Sources by name."""
-    folder = tmp_path_factory.mktemp("song") / "song"
-    write_stempeg_song(folder)
-    audio = {name: WavSource(folder / f"{name}.wav") for name in ("mixture", "vocals", *ACCOMPANIMENT)}
-    audio = {name: source.read(0, source.samples) for name, source in audio.items()}
-    audio["accompaniment"] = sum(audio[name] for name in ACCOMPANIMENT)
-    return {name: audio[name] for name in ("mixture", "vocals", "accompaniment")}
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +61,6 @@ def nets(tmp_path_factory):
                 {"representation": {**representation.model_dump(), "width": 9}, "label_width": width},
             )
     return folders
-
-
-def options(**changes) -> CNNOptions:
-    return CNNOptions(
-        **(
-            {"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 64, "hpss": False, "wiener": 0}
-            | changes
-        )
-    )
 
 
 def sources(song, rate) -> dict[str, ArraySource]:
@@ -138,7 +120,7 @@ def assert_same(whole, chunked, exact):
     ids=lambda value: " ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, dict) else None,
 )
 def test_networks_have_no_seams(nets, song, ours, rate, width, changes):
-    whole, chunked = whole_and_chunked(CNNSeparator("net", nets[ours, width], options(**changes)), song, rate)
+    whole, chunked = whole_and_chunked(CNNSeparator("net", nets[ours, width], cnn_options(**changes)), song, rate)
     assert_same(whole, chunked, exact=ours == rate or changes.get("gate") == 0.0)
     assert np.abs(whole - resample(song["mixture"], 44100, rate)).max() > 1e-3
 
@@ -158,7 +140,7 @@ def test_floor_has_no_seams(song):
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_wiener_differs_from_chunk_to_chunk_but_little(nets, song, iterations):
     """Spatial covariances are of the chunk: the one option whose estimate depends on how long a chunk is."""
-    separator = CNNSeparator("net", nets[44100, 9], options(wiener=iterations))
+    separator = CNNSeparator("net", nets[44100, 9], cnn_options(wiener=iterations))
     whole, chunked = whole_and_chunked(separator, song, 44100, 2.0)
     ratio = 10 * np.log10(np.sum((whole - chunked) ** 2) / np.sum(whole**2))
     assert -60 < ratio < -15, f"chunked and whole differ by {ratio:.1f} dB"
@@ -171,7 +153,7 @@ def test_written_estimates_sum_to_the_mixture(nets, song, tmp_path):
     mixture = given.pop("mixture")
     expected = mixture.read(0, mixture.samples)
     for name, separator in (
-        ("network", CNNSeparator("net", nets[22050, 9], options(hop=3, hpss=True, wiener=1))),
+        ("network", CNNSeparator("net", nets[22050, 9], cnn_options(hop=3, hpss=True, wiener=1))),
         ("oracle", oracle_ibm(REPRESENTATIONS[22050], "each")),
         ("floor", Mixture(0.25)),
     ):
@@ -222,29 +204,16 @@ def test_a_mono_recording(song):
     assert {vocals.shape[1] for _, vocals in pieces} == {1}
 
 
-class Endless:
-    """A recording of any length that is nowhere: noise, the same wherever it is read."""
-
-    rate, channels = 8000, 1
-
-    def __init__(self, minutes: float, seed: int):
-        self.samples = round(minutes * 60 * self.rate)
-        self._second = np.random.default_rng(seed).normal(0, 0.1, (self.rate, 1)).astype(np.float32)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        return self._second[np.arange(start, stop) % self.rate]
-
-
 @pytest.mark.parametrize("method", ["floor", "oracle"])
 def test_memory_does_not_grow_with_the_recording(tmp_path, method):
     small = Representation(sample_rate=8000, frame_size=256, win_length=256, hop_length=128)
     separator = Mixture(0.25) if method == "floor" else oracle_ibm(small, "shared")
 
     def peak(minutes: float) -> int:
-        references = {"vocals": Endless(minutes, 1), "accompaniment": Endless(minutes, 2)}
+        references = {"vocals": Endless(60 * minutes, 1), "accompaniment": Endless(60 * minutes, 2)}
         tracemalloc.start()
         folder = tmp_path / str(minutes)
-        separate_to(folder, separator, Endless(minutes, 3), 10.0, references if method == "oracle" else None)
+        separate_to(folder, separator, Endless(60 * minutes, 3), 10.0, references if method == "oracle" else None)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert WavSource(folder / "vocals.wav").samples == round(minutes * 60 * 8000)
@@ -254,3 +223,40 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, method):
     short, long = peak(2), peak(20)
     assert long < 1.2 * short
     assert short < 20 * 60 * 8000 * 4 / 2, "not even half of the long recording"
+
+
+NARROW = {
+    "authors": {"reach": 1.3, "authors": {"distance": 0.2, "number": 5}},
+    "librosa": {"reach": 1.3, "librosa": {"width": 0.3}},
+    "knn_median": {"reach": 1.3, "neighbours": 20},
+    "two_stage": {},
+    "harmonic": {},
+    "oracle_irm": {},
+}
+
+
+@pytest.mark.parametrize(
+    "name, rate, chunk",
+    [
+        *((name, 44100, 1.0) for name in METHODS),
+        ("authors", 22050, 0.7),
+        ("librosa", 22050, 0.7),
+        ("knn_median", 48000, 1.5),
+        ("two_stage", 16000, 1.0),
+        ("authors", 8000, 1.0),
+    ],
+)
+def test_chunks_leave_no_seams(built, song, name, rate, chunk):
+    separator = built(name, **NARROW[name])
+    given = {key: ArraySource(resample(audio, 44100, rate), rate) for key, audio in song.items()}
+    mixture = given.pop("mixture")
+    true = given if separator.needs_references else None
+    pieces = [vocals for _, vocals in chunks(separator, mixture, chunk, true)]
+    assert len(pieces) >= 4
+    whole = separator.vocals(
+        mixture.read(0, mixture.samples), rate, {key: source.read(0, source.samples) for key, source in given.items()}
+    )
+    chunked = np.concatenate(pieces)
+    assert chunked.shape == whole.shape and chunked.dtype == whole.dtype == np.float32
+    assert np.abs(whole).max() > 0.02
+    np.testing.assert_allclose(chunked, whole, atol=1e-5)

@@ -22,9 +22,9 @@ from svs.config.schema import MethodWiring, resolve
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import ModelError, SettingsError, UnavailableError
 from svs.separators import openunmix
-from svs.separators.base import in_pairs
 from svs.separators.chunking import chunks, separate_to
 from svs.separators.openunmix import Options as OpenUnmixOptions
+from tests.helpers.separation import decibels
 
 torch = pytest.importorskip("torch")
 RATE = 44100
@@ -98,10 +98,6 @@ def song(tmp_path_factory):
     write_stempeg_song(folder)
     source = WavSource(folder / "mixture.wav")
     return source.read(RATE, 4 * RATE)
-
-
-def decibels(error: np.ndarray, reference: np.ndarray) -> float:
-    return 10 * np.log10(np.sum(error.astype(np.float64) ** 2) / np.sum(reference.astype(np.float64) ** 2) + 1e-30)
 
 
 def powers(*signals: np.ndarray, rate: int = RATE):
@@ -313,22 +309,6 @@ def test_a_noisy_recording_of_a_voice(tmp_path, song):
     np.testing.assert_allclose(speech + rest.read(0, rest.samples), voice + noise, atol=1e-6)
 
 
-def test_channels_in_pairs():
-    mixture = np.arange(15, dtype=np.float32).reshape(3, 5)
-    seen = []
-
-    def function(pair):
-        seen.append(pair.copy())
-        return pair * np.float32([1, 2])
-
-    came = in_pairs(function, mixture)
-    assert came.dtype == np.float32
-    np.testing.assert_array_equal(came, mixture * np.float32([1, 2, 1, 2, 1.5]))
-    for pair, columns in zip(seen, [(0, 1), (2, 3), (4, 4)], strict=True):
-        np.testing.assert_array_equal(pair, mixture[:, columns])
-    np.testing.assert_array_equal(in_pairs(function, mixture[:, :1]), mixture[:, :1] * 1.5)
-
-
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_any_number_of_channels(umxhq, umxse, song, channels):
     audio = np.concatenate([song[: RATE // 2], song[RATE : 3 * RATE // 2]], axis=1)[:, :channels]
@@ -491,7 +471,7 @@ def test_files_of_2019_are_read(tmp_path, song):
 def test_impossible_options_are_refused(change, settings):
     raw = settings.model_dump(mode="json")
     raw["profiles"] = {raw["profile"]: None}
-    resolve(copy.deepcopy(raw))
+    separators.validate(resolve(copy.deepcopy(raw)))
     raw["separate"]["openunmix"] |= change
     with pytest.raises(SettingsError, match="separate.openunmix." + next(iter(change))):
-        resolve(raw)
+        separators.validate(resolve(raw))

@@ -1,0 +1,70 @@
+"""What tests of separation methods share: names, synthetic signals and measures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from svs.config.schema import Representation
+from svs.separators.cnn import Options as CNNOptions
+
+METHODS = {
+    "authors": ("repet_sim", "authors"),
+    "librosa": ("repet_sim", "librosa"),
+    "knn_median": ("knn_median", None),
+    "two_stage": ("hpss", "two_stage"),
+    "harmonic": ("hpss", "harmonic"),
+    "oracle_irm": ("oracle_irm", None),
+}
+BLIND = [name for name in METHODS if name != "oracle_irm"]
+BINS = 257
+HALF_RATE = Representation(sample_rate=22050, frame_size=512, win_length=512, hop_length=256)
+FULL_RATE = Representation(sample_rate=44100, frame_size=512, win_length=512, hop_length=128)
+
+
+def glide(seconds: float, rate: int = 22050, seed: int = 3) -> np.ndarray:
+    """A voice that never holds still: twelve harmonics of a pitch that wanders, with vibrato."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate)) / rate
+    corners = generator.uniform(np.log(180), np.log(500), round(seconds * 2) + 2)
+    pitch = np.exp(np.interp(time * 2, np.arange(len(corners)), corners) + 0.03 * np.sin(2 * np.pi * 5.5 * time))
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    return sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 13)) * 0.05
+
+
+def sdr(true: np.ndarray, estimate: np.ndarray) -> float:
+    return 10 * np.log10(np.sum(true.astype(float) ** 2) / np.sum((true - estimate.astype(float)) ** 2))
+
+
+def decibels(error: np.ndarray, reference: np.ndarray) -> float:
+    return 10 * np.log10(np.sum(error.astype(np.float64) ** 2) / np.sum(reference.astype(np.float64) ** 2) + 1e-30)
+
+
+class Endless:
+    """A recording of any length that is nowhere: noise, the same wherever it is read."""
+
+    rate, channels = 8000, 1
+
+    def __init__(self, seconds: float, seed: int = 3):
+        self.samples = round(seconds * self.rate)
+        self._second = np.random.default_rng(seed).normal(0, 0.1, (11_111, 1)).astype(np.float32)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._second[np.arange(start, stop) % len(self._second)]
+
+
+def cnn_options(**changes) -> CNNOptions:
+    return CNNOptions(
+        **(
+            {"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 32, "hpss": False, "wiener": 0}
+            | changes
+        )
+    )
+
+
+def save_net(folder, net, label_width, representation=HALF_RATE):
+    from svs.networks import archive  # Keras takes seconds to import
+
+    archive.save(
+        folder, net, {"representation": {**representation.model_dump(), "width": 9}, "label_width": label_width}
+    )
+    return folder
