@@ -83,6 +83,7 @@ TRIGGERS = [
     ("extract.stems.sample_rate", 22050, {"extract"}),
     ("pretrain.learning_rate", 1e-4, {"pretrain"}),
     ("profiles.tiny.pretrain.excerpts.per_track", 10, {"pretrain"}),
+    ("train.excerpts.patience", 50, {"pretrain", "train_vad", "train@cnn_separator", "train@cnn_deep_separator"}),
     ("train.cnn_separator.label_smoothing", 0.01, {"train@cnn_separator"}),
     ("profiles.tiny.train.cnn_separator.epochs", 4, {"train@cnn_separator"}),
     ("profiles.tiny.train.cnn_deep_separator.excerpts.per_track", 20, {"train@cnn_deep_separator"}),
@@ -92,6 +93,7 @@ TRIGGERS = [
     ("vad.learning_rate", 1e-2, {"train_vad"}),
     ("profiles.tiny.vad.epochs", 3, {"train_vad"}),
     ("separate.common.chunk", 20.0, everything("separate")),
+    ("separate.cnn.gate", 0.3, {"separate@cnn_separator", "separate@cnn_deep_separator"}),
     ("separate.cnn_separator.gate", 0.3, {"separate@cnn_separator"}),
     ("separate.cnn_deep_separator.hop", 3, {"separate@cnn_deep_separator"}),
     ("separate.repet_sim.variant", "librosa", {"separate@repet_sim"}),
@@ -148,6 +150,39 @@ def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value
             assert {name.split(":")[-1] for name in repo.status()} == stages | shown
     finally:
         path.write_text(before)
+
+
+# Which stages an edit of a file makes stale.
+READS_TRACKS = {"extract", "score_vad", "reference", "pictures", "report"} | everything("separate", "score")
+CODE = [
+    ("svs/audio/convert.py", READS_TRACKS),  # the resampler
+    ("svs/data/musdb.py", READS_TRACKS | {"download"}),  # the decoder
+    ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report"} | {"train@unet_separator"}),  # `tuned`
+    ("svs/evaluation/published.py", {"reference", "summarize", "plots", "report"}),
+    ("svs/networks/streaming.py", {"separate@cnn_separator", "separate@cnn_deep_separator"}),
+    ("svs/networks/unet_separator.py", {"train@unet_separator"}),
+    ("svs/separators/unet_separator.py", {"separate@unet_separator"}),
+    ("svs/separators/hpss.py", {"separate@hpss"}),
+    ("svs/separators/repetition.py", {"separate@repet_sim", "separate@knn_median"}),
+    ("svs/separators/spleeter_worker.py", set()),
+    ("svs/separators/oracles.py", {"separate@oracle_ibm", "separate@oracle_irm"}),
+    ("svs/figures/scores.py", {"plots"}),
+    ("svs/runtime/files.py", set()),
+    ("svs/cli/separate.py", set()),
+]
+
+
+@pytest.mark.parametrize(("path", "stages"), CODE, ids=[row[0] for row in CODE])
+def test_an_edit_of_code_triggers_the_stages_that_run_it_and_no_other(pipeline, path, stages):
+    from dvc.repo import Repo
+
+    before = (pipeline / path).read_text()
+    try:
+        (pipeline / path).write_text(f"{before}# An edit.\n")
+        with Repo(str(pipeline)) as repo:
+            assert {name.split(":")[-1] for name in repo.status()} == stages
+    finally:
+        (pipeline / path).write_text(before)
 
 
 def test_every_group_of_parameters_has_a_row(pipeline):

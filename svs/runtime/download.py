@@ -124,9 +124,11 @@ def _transfer(url: str, part: Path) -> None:
         # Ranges count the bytes as the server keeps them, so they must come uncompressed.
         session.headers["Accept-Encoding"] = "identity"
         while True:
-            session.headers["Range"] = f"bytes={_size(part)}-" if _size(part) else None
+            missing = {"Range": f"bytes={_size(part)}-"} if _size(part) else {}
             try:
-                with session.get(url, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)) as response:
+                with session.get(
+                    url, headers=missing, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+                ) as response:
                     connected = True
                     return _store(response, part)
             except requests.RequestException as error:

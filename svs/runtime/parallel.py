@@ -109,7 +109,7 @@ def over_tracks(
     ClusterError
         The scheduler does not answer, a worker does not fit, or workers died over an item.
     """
-    calls = [partial(_named, function, item, name) for item, name in zip(items, names, strict=True)]
+    calls: list[Callable] = [partial(_named, function, item, name) for item, name in zip(items, names, strict=True)]
     workers, address = min(cores(), len(calls)), scheduler()
     if calls and folder is not None and address is not None:
         outcomes = _on_cluster(address, calls, names, folder, desc)

@@ -50,7 +50,9 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
 
 def catch_termination() -> list[int]:
     """Let SIGTERM and SIGHUP raise `Terminated`, unless they are ignored (as under nohup); returns those caught."""
-    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    numbers: list[int] = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
+    ]
     for number in numbers:
         signal.signal(number, _terminate)
     return numbers

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import math
-import os
 import re
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from svs.config.paths import PACKAGE
 from svs.config.schema import Group, Settings
 from svs.data import pretrained
 from svs.errors import SVSError, UnavailableError
+from svs.runtime.download import offline
 from svs.runtime.files import sha256, written
 from svs.runtime.worker import Worker
 from svs.separators.base import Separator, Stems, in_pairs, resample_to_length, round_up
@@ -259,7 +259,7 @@ def environment(options: Options, root: Path = PACKAGE.parent) -> Path:
         ready, why = python.is_file(), f"{script} is missing: use svs from its repository"
     else:
         ready = subprocess.run([script, "--check", folder], capture_output=True).returncode == 0
-        if os.environ.get("SVS_OFFLINE", "0") not in ("", "0"):
+        if offline():
             why = "SVS_OFFLINE is set"
         elif not options.install:
             why = "separate.spleeter.install is false"
