@@ -90,7 +90,7 @@ def encode(
                     for block in _blocks(source, target):
                         writer.write(block)
             else:
-                _pipe(_STREAMS[codec](source, target, notes, bitrate), target, temporary, kept)
+                _pipe(_stream(source, target, codec, notes, bitrate), target, temporary, kept)
     except OSError as error:
         raise recording_error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
     return notes
@@ -120,12 +120,16 @@ def _blocks(source: Source, target: Path) -> Iterator[np.ndarray]:
         yield block
 
 
-def _wav(source: Source, target: Path, notes: list[str], bitrate: int | None) -> _Stream:
+def _stream(source: Source, target: Path, codec: str, notes: list[str], bitrate: int | None) -> _Stream:
+    if codec == "flac":
+        return _flac(source, target, notes)
+    if codec == "mp3":
+        return _mp3(source, target, notes, bitrate)
     output = ["-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"]
     return _Stream(_blocks(source, target), source.rate, source.channels, output)
 
 
-def _flac(source: Source, target: Path, notes: list[str], bitrate: int | None) -> _Stream:
+def _flac(source: Source, target: Path, notes: list[str]) -> _Stream:
     # Above 65 kHz flac counts in tens of Hz, and ffmpeg's encoder stops one short.
     if source.channels > len(_LAYOUTS) or source.rate >= (655_350 if source.rate % 10 == 0 else 65_535):
         raise recording_error(
@@ -167,9 +171,6 @@ def _mp3(source: Source, target: Path, notes: list[str], bitrate: int | None) ->
         scale = next((scale for highest, scale in _LAME_SCALES.items() if bitrate <= highest), 1.0)
         blocks = (block / np.float32(scale) for block in blocks)
     return _Stream(blocks, rate, channels, ["-c:a", "libmp3lame", *quality, "-id3v2_version", "3", "-f", "mp3"])
-
-
-_STREAMS = {"wav": _wav, "flac": _flac, "mp3": _mp3}
 
 
 def _mixed_down(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:

@@ -27,14 +27,12 @@ def ask(given: Request) -> Request:
         The person left.
     """
     from svs import separators
-    from svs.config import paths
-    from svs.data import inspection, locate
+    from svs.data import inspection
     from svs.services import doctor
 
-    here = options.open_project(given.project, given.all_overrides())
+    here = given.open()
     try:
-        folder = given.musdb or locate.locate_present(here.settings, here.path(paths.DATASETS))
-        tracks = inspection.list_test_tracks(folder)
+        tracks = inspection.list_test_tracks(options.musdb_folder(here, given.musdb))
     except SVSError as error:
         tracks = []
         questionary.print(f"no test tracks to choose from: {error}", style="fg:ansiyellow")
