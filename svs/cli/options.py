@@ -47,20 +47,6 @@ def _version(version: Annotated[bool, Option("--version", help="Print the versio
         raise typer.Exit
 
 
-ProjectFolder = Annotated[
-    Path | None,
-    Option(
-        "--project", help="Folder of params.yaml and models/ (default: this one or the nearest above; or $SVS_PROJECT)."
-    ),
-]
-Overrides = Annotated[
-    list[str],
-    Option(
-        "--set", "-S", metavar="KEY=VALUE", help="A parameter of params.yaml, for instance separate.repet_sim.reach=20."
-    ),
-]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Only errors.")]
-Verbose = Annotated[bool, Option("--verbose", "-v", help="Everything.")]
 Musdb = Annotated[
     Path | None,
     Option(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).", show_default="the project's data set"),
@@ -68,7 +54,7 @@ Musdb = Annotated[
 Start = Annotated[float, Option(metavar="SECONDS", help="Where the passage starts.", min=0.0)]
 Duration = Annotated[float | None, Option(metavar="SECONDS", help="Its length.", show_default="to the end")]
 Output = Annotated[Path, Option("--output", "-o", help="Folder of the results.")]
-Overwrite = Annotated[bool, Option("--overwrite", help="Make again what is already there.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Make existing results again.")]
 Weights = Annotated[Path | None, Option(help="Folder of pretrained weights (open-unmix, spleeter).")]
 Picture = Annotated[bool, Option("--picture/--no-picture", help="Draw spectrograms of mixture, estimate, mask.")]
 Format = Annotated[
@@ -80,17 +66,20 @@ Format = Annotated[
 class Common:
     """The options of every command."""
 
-    project: ProjectFolder = None
+    project: Annotated[
+        Path | None,
+        Option(help="Folder of params.yaml and models/ (default: this one or the nearest above; or $SVS_PROJECT)."),
+    ] = None
     overrides: list[str] = field(default_factory=list)
-    quiet: Quiet = False
-    verbose: Verbose = False
+    quiet: Annotated[bool, Option("-q", help="Only errors.")] = False
+    verbose: Annotated[bool, Option("-v", help="Everything.")] = False
 
     def __post_init__(self) -> None:
         if self.quiet or self.verbose:
             log.setLevel(logging.DEBUG if self.verbose else logging.ERROR)
 
     def open(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Project:
-        """The project with all of its parameters checked; `before` and `after` are laid under and over those of --set.
+        """The project, all of its parameters checked: `before`, those of --set, `after`; the later ones win.
 
         Raises
         ------
@@ -109,7 +98,12 @@ class Common:
 class Tuned(Common):
     """The options of a command that takes parameters by --set."""
 
-    overrides: Overrides = field(default_factory=list)
+    overrides: Annotated[
+        list[str],
+        Option(
+            "--set", "-S", metavar="KEY=VALUE", help="A parameter of params.yaml, such as separate.repet_sim.reach=20."
+        ),
+    ] = field(default_factory=list)
 
 
 def assignments(section: str, **values: Any) -> list[str]:
@@ -135,7 +129,7 @@ def open_project(given: Path | None, overrides: Sequence[str] = ()) -> Project:
 
 
 def musdb_folder(here: Project, given: Path | None) -> Path:
-    """The folder of MUSDB18 that was named, or the project's data set."""
+    """The folder of MUSDB18 that --musdb names, or the project's data set."""
     from svs.config import paths
     from svs.data import locate
 
@@ -149,7 +143,7 @@ def complain(error: object, *about: str) -> None:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """A function for typer to make a command of: a parameter that is a dataclass becomes its options.
+    """Prepare a function for typer: a parameter that is a dataclass is replaced by the options that it holds.
 
     Ctrl-C ends the command with exit code 130, and with a line that says what to do.
     """

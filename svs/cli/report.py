@@ -1,4 +1,4 @@
-"""`svs report`: the page of all results, from what the pipeline has left."""
+"""`svs report`: the page of all results of the pipeline."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Make the page that the pipeline makes, in any folder, from what the pipeline has left.
+    """Make the page of all results, as the pipeline does, in any folder.
 
-    It opens from disk, asks for nothing from anywhere, and can be put on any web server.
+    It opens from disk, needs no network, and can be put on any web server.
     """
     from svs.config import schema
     from svs.report.build import build

@@ -1,4 +1,4 @@
-"""What `svs separate` is asked for, by flags or by the menu."""
+"""The options of `svs separate`, by flags or by the menu."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def compare(
 
 
 def gate(common: Common, against: Against, tolerance: Tolerance = None, allow_missing: Missing = False) -> None:
-    """Exit code 7 where a method's SDR fell since REV: by more than the tolerance, its interval below zero."""
+    """Exit code 7 if a method's SDR fell since REV by more than the tolerance, with its interval below zero."""
     from svs.evaluation import revisions
 
     here = common.open()

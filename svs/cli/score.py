@@ -30,7 +30,7 @@ class Scoring(options.Tuned):
     output: options.Output = Path("scored")
     estimates: Annotated[
         Path | None,
-        Option(help="Score what is there already: test/TRACK/{vocals,accompaniment}.wav, or folders of that."),
+        Option(help="Score existing estimates: test/TRACK/{vocals,accompaniment}.wav, or folders of that."),
     ] = None
     tracks: Annotated[
         list[str], Option("-t", help="The first so many, or (a part of) a name; again for several.", show_default="all")

@@ -30,8 +30,8 @@ _OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"  # the length of a track 
 def separate(request: Request) -> None:
     """Separate songs into OUTPUT/SONG/METHOD/{vocals,accompaniment}.
 
-    At the recording's own sample rate and channels.  What is there already is skipped; a song or a method that fails
-    does not stop the others.  With no song in a terminal, a menu asks for everything.
+    The results keep the sample rate and channels of the recording.  Existing results are skipped; a song or a method
+    that fails does not stop the others.  With no song in a terminal, a menu asks for everything.
     """
     request = replace(request, methods=split_methods(request.methods))
     if not request.songs and not request.tracks:

@@ -19,7 +19,7 @@ _SPEECH = "separate.openunmix.model=umxse"  # open-unmix's model for speech enha
 
 @dataclass(kw_only=True)
 class Enhancement(Request):
-    """The options of both commands; those of `svs separate` that are about songs are none."""
+    """The options of both commands: those of `svs separate`, of which the fields without `Annotated` are no options."""
 
     songs: Annotated[list[str], Argument(metavar="RECORDING", help="Files, folders or patterns.")]
     methods: Annotated[

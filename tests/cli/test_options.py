@@ -6,9 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
+import typer
+from typer import Argument, Option
 
+from svs.cli import options
 from tests.helpers import REPOSITORY
 from tests.helpers.command import assert_refused, call, svs
 
@@ -81,3 +86,35 @@ def test_help_is_no_error(words):
     ran = svs(*words)
     assert ran.code == 0 and ran.err == "" and ran.out
     assert words == ["--version"] or "Usage: svs " in ran.out
+
+
+@dataclass(kw_only=True)
+class Given(options.Tuned):
+    name: Annotated[str, Argument()]
+    label_width: Annotated[int | None, Option("-ow")] = None
+    words: Annotated[list[str], Option("--word")] = field(default_factory=list)
+    hidden: int = 3
+
+
+def test_the_fields_of_a_dataclass_are_options(capsys):
+    """Called after the fields, those of every command last; a field that is not annotated is none."""
+    names = [each.name for each in options.parameters(Given)]
+    assert names == ["name", "label_width", "words", "project", "overrides", "quiet", "verbose"]
+    asked = []
+
+    def function(given: Given, more: int = 1) -> None:
+        asked.append((given, more))
+
+    app.command()(options.command(function))
+    app(["x", "-ow", "5", "--word", "a", "--word", "b", "-S", "seed=3", "--more", "2"], standalone_mode=False)
+    assert asked == [(Given(name="x", label_width=5, words=["a", "b"], overrides=["seed=3"]), 2)]
+
+
+def test_ctrl_c_ends_with_a_line_that_says_what_to_do(capsys):
+    def function() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        options.command(function)()
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "interrupted: run the same command again to continue\n"
