@@ -105,6 +105,7 @@ def test_the_fields_of_a_dataclass_are_options(capsys):
     def function(given: Given, more: int = 1) -> None:
         asked.append((given, more))
 
+    app = typer.Typer()
     app.command()(options.command(function))
     app(["x", "-ow", "5", "--word", "a", "--word", "b", "-S", "seed=3", "--more", "2"], standalone_mode=False)
     assert asked == [(Given(name="x", label_width=5, words=["a", "b"], overrides=["seed=3"]), 2)]
