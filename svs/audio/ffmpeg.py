@@ -1,7 +1,8 @@
-"""Run ffmpeg and ffprobe, and turn what they say into errors of one line."""
+"""Start ffmpeg and ffprobe, and turn what they say into errors of one line."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import stat
@@ -11,12 +12,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from typing import IO, Any
 
 from svs.errors import DataError
 from svs.runtime.process import unbroken
 
+TOLERANCE = 4096  # samples by which healthy lossy files differ from their stated length (padding, delay)
+
 
 def require_ffmpeg() -> None:
+    """Raise DataError unless ffmpeg and ffprobe are on the PATH."""
     for program in ("ffmpeg", "ffprobe"):
         if shutil.which(program) is None:
             raise DataError(
@@ -26,82 +31,116 @@ def require_ffmpeg() -> None:
 
 
 def require_file(path: Path) -> None:
-    """Raise DataError where `path` is not a file with something in it that may be read."""
+    """Raise DataError unless `path` is a readable file that is not empty."""
+    problem = None
     try:
         kind = path.stat()
-        if stat.S_ISREG(kind.st_mode):
+        if stat.S_ISDIR(kind.st_mode):
+            problem = "this is a folder; name a file in it"
+        elif not stat.S_ISREG(kind.st_mode):
+            problem = "this is a pipe or a device; save it to a file first"
+        elif kind.st_size == 0:
+            problem = "the file is empty (0 bytes); fetch or copy it again"
+        else:
             open(path, "rb").close()
     except FileNotFoundError:
-        raise recording_error(path, "expected a recording, there is no such file; check the name") from None
+        problem = "there is no such file; check the name"
     except (OSError, ValueError) as error:
-        raise recording_error(
-            path, f"expected a recording, can't open it ({getattr(error, 'strerror', error)})"
-        ) from None
-    if stat.S_ISDIR(kind.st_mode):
-        raise recording_error(path, "expected a recording, this is a folder; name a file in it")
-    if not stat.S_ISREG(kind.st_mode):
-        raise recording_error(path, "expected a recording, this is a pipe or a device; save it to a file first")
-    if kind.st_size == 0:
-        raise recording_error(path, "expected a recording, the file is empty (0 bytes); fetch or copy it again")
-
-
-def only_local(path: Path) -> list[str]:
-    """ffmpeg's arguments for an input: the local file of that name and nothing that it points to elsewhere."""
-    return ["-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
+        problem = f"can't open it ({getattr(error, 'strerror', error)})"
+    if problem:
+        raise recording_error(path, f"expected a recording, {problem}")
 
 
 def recording_error(path: Path, text: str) -> DataError:
+    """An error about a recording, in one line that begins with its path."""
     return DataError(one_line(f"{path}: {text}"))
 
 
 def one_line(text: str) -> str:
-    """`text` with what a terminal would not show as a character written as an escape."""
+    """`text` with each character that can't be printed written as an escape."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def last_words(output: bytes, path: Path) -> str:
-    """The last thing ffmpeg said, without the name of the file and of its own parts."""
+    """The last line that ffmpeg wrote, without the names of the file and of ffmpeg's own parts."""
     text = output.decode(errors="replace").replace(f"file:{path}: ", "")
     lines = [re.sub(r"^\[[^]]* @ 0x[0-9a-f]+\] *", "", line.strip()) for line in text.splitlines() if line.strip()]
     return lines[-1][:200] if lines else "it gives no reason"
 
 
-class Running:
-    """ffmpeg at work; what it says is kept (the last of it) and its complaints are counted."""
+def only_local(path: Path) -> list[str]:
+    """ffmpeg's arguments for an input: this local file, and nothing elsewhere that it points to."""
+    return ["-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
 
-    def __init__(self, arguments: Sequence[str], **pipes: int):
+
+def ffprobe(path: Path) -> tuple[dict[str, Any], bytes]:
+    """What ffprobe tells of a file: its `format` and `streams`, {} if it can't read it; and its messages."""
+    # "warning" tells whether a length is only estimated.
+    command = ["ffprobe", "-v", "warning", *only_local(path), "-of", "json", "-show_format", "-show_streams"]
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
+    return {} if done.returncode else json.loads(done.stdout.decode(errors="replace")), done.stderr
+
+
+class Running:
+    """An ffmpeg at work; leaving its `with` block ends it.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        After `ffmpeg` and its general options.
+    stdin, stdout : int
+        As of `subprocess.Popen`; closed if not given.
+
+    Attributes
+    ----------
+    process : subprocess.Popen
+    errors : int
+        Pieces of the input that could not be decoded.
+    ended_early : bool
+        The container ends before it should.
+    full : bool
+        The disk is full.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+    ) -> None:
         command = ["ffmpeg", "-v", "repeat+error", "-nostdin", "-y", *arguments]
-        self.errors = 0  # pieces that could not be decoded
-        self.ended_early = False  # the container ends before it should
-        self.full = False  # the disk is
+        self.errors, self.ended_early, self.full = 0, False, False
         self._lines: deque[bytes] = deque(maxlen=20)
         with unbroken(self.stop):
-            self.process = subprocess.Popen(command, stderr=subprocess.PIPE, **pipes)
-            # Read along, or ffmpeg would wait when the pipe is full.
-            self._reader = Thread(target=self._read, daemon=True)
+            self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+            # Read along: ffmpeg waits when the pipe is full.
+            self._reader = Thread(target=self._read, args=(self.process.stderr,), daemon=True)
             self._reader.start()
 
-    def _read(self) -> None:
-        for line in self.process.stderr:
+    def _read(self, messages: IO[bytes]) -> None:
+        for line in messages:
             self._lines.append(line)
             self.errors += b"Error while decoding" in line or b"Error submitting packet to decoder" in line
             self.ended_early |= b"File ended prematurely" in line or b"partial file" in line
             self.full |= b"No space left" in line
 
     def ended(self) -> int:
-        """Wait; the exit status."""
+        """Wait for its end; return the exit status."""
         status = self.process.wait()
         self._reader.join()
         return status
 
     def words(self, path: Path) -> str:
+        """`last_words` of what it wrote."""
         return last_words(b"".join(self._lines), path)
 
     def stop(self) -> None:
-        """End it where it still runs."""
+        """End it if it still runs, and close its pipes."""
         self.process.kill()
         self.ended()
-        for pipe in filter(None, (self.process.stdin, self.process.stdout)):
+        for pipe in filter(None, (self.process.stdin, self.process.stdout, self.process.stderr)):
             with suppress(OSError):  # nobody reads what was still to be written
                 pipe.close()
-        self.process.stderr.close()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

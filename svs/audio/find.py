@@ -5,71 +5,17 @@ from __future__ import annotations
 import glob
 import os
 import re
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from svs.audio.ffmpeg import recording_error
 from svs.errors import DataError
 
-EXTENSIONS = frozenset(
-    (
-        "3gp",
-        "aac",
-        "ac3",
-        "aif",
-        "aifc",
-        "aiff",
-        "alac",
-        "amr",
-        "ape",
-        "au",
-        "avi",
-        "caf",
-        "dff",
-        "dsf",
-        "dts",
-        "eac3",
-        "flac",
-        "flv",
-        "m2ts",
-        "m4a",
-        "m4b",
-        "m4v",
-        "mka",
-        "mkv",
-        "mov",
-        "mp2",
-        "mp3",
-        "mp4",
-        "mpa",
-        "mpc",
-        "mpeg",
-        "mpg",
-        "mts",
-        "oga",
-        "ogg",
-        "ogv",
-        "opus",
-        "ra",
-        "rm",
-        "rf64",
-        "shn",
-        "snd",
-        "spx",
-        "tak",
-        "ts",
-        "tta",
-        "vob",
-        "w64",
-        "wav",
-        "wave",
-        "webm",
-        "wma",
-        "wmv",
-        "wv",
-    )
+_KINDS = (
+    "3gp aac ac3 aif aifc aiff alac amr ape au avi caf dff dsf dts eac3 flac flv m2ts m4a m4b m4v mka mkv mov mp2 mp3 "
+    "mp4 mpa mpc mpeg mpg mts oga ogg ogv opus ra rm rf64 shn snd spx tak ts tta vob w64 wav wave webm wma wmv wv"
 )
+EXTENSIONS = frozenset(_KINDS.split())
 
 
 def find_recordings(arguments: Sequence[str | Path]) -> list[Path]:
@@ -77,8 +23,8 @@ def find_recordings(arguments: Sequence[str | Path]) -> list[Path]:
 
     A file is itself, whatever its name; a folder is every audio and video file
     in it and below (by extension, hidden ones left out); a pattern ("*.mp3",
-    "music/**/*.flac") is the files it matches, and of a folder it matches what
-    that holds.
+    "music/**/*.flac") is the files it matches, and the content of the folders
+    it matches.
 
     Raises
     ------
@@ -87,25 +33,15 @@ def find_recordings(arguments: Sequence[str | Path]) -> list[Path]:
     """
     if not arguments:
         raise DataError("expected recordings, folders or patterns, got none; name at least one")
-    found: list[Path] = []
-    for argument in arguments:
-        found += _found(Path(argument), str(argument))
-    unique: dict[str, Path] = {}
-    for path in sorted(found):
-        unique.setdefault(os.path.abspath(path), path)
-    return list(unique.values())
+    found = sorted((path for argument in arguments for path in _found(str(argument))), reverse=True)
+    return sorted({os.path.abspath(path): path for path in found}.values())
 
 
-def _found(path: Path, text: str) -> list[Path]:
+def _found(text: str) -> list[Path]:
     if not text:
         raise DataError("expected a recording, a folder or a pattern, got an empty name; check the command")
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        mode = None
-    if mode is not None and not stat.S_ISDIR(mode):
-        return [path]
-    if mode is not None:
+    path = Path(text)
+    if os.path.isdir(path):
         if not (inside := _inside(path)):
             raise recording_error(
                 path,
@@ -113,9 +49,11 @@ def _found(path: Path, text: str) -> list[Path]:
                 "name another folder, or a file whatever its extension",
             )
         return inside
+    if os.path.exists(path):
+        return [path]
     if not glob.has_magic(text):
         raise recording_error(path, "expected a recording or a folder, there is no such file; check the name")
-    # A pattern that ends in an extension is taken at its word; "*" means recordings.
+    # A pattern that ends in an extension means all such files; "*" means recordings.
     any_kind = bool(re.fullmatch(r"\.\w+", path.suffix))
     matches: list[Path] = []
     for match in map(Path, glob.iglob(os.path.expanduser(text), recursive=True)):
@@ -131,7 +69,7 @@ def _found(path: Path, text: str) -> list[Path]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The recordings in a folder and below, hidden files and folders left out."""
+    """The recordings in a folder and below, without hidden files and folders."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

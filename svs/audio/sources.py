@@ -1,8 +1,8 @@
-"""Audio in and out: blocks of samples from files, float wav with stable bytes.
+"""Sources of samples: wav files, arrays, sums, differences and passages; and float wav with stable bytes.
 
 Conventions: audio is float32 of shape (samples, channels), full scale 1.0.
 Only wav is read here, in blocks, so that a long song never has to be in
-memory; `svs.data.dataset` decodes anything else to wav first.
+memory; `svs.audio.decode` reads everything else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import soundfile
 from svs.errors import DataError
 from svs.runtime.files import written
 
+BLOCK = 1 << 22  # bytes of float samples that are handled at a time
+
 
 class Source(Protocol):
     """Anything that gives samples by position."""
@@ -28,6 +30,26 @@ class Source(Protocol):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples [start, stop) as float32 (stop - start, channels)."""
+
+
+def check_range(path: Path, samples: int, start: int, stop: int) -> None:
+    """Raise ValueError unless a file of so many samples has the samples [start, stop)."""
+    if not 0 <= start <= stop <= samples:
+        raise ValueError(f"{path}: samples {start} to {stop} of {samples}")
+
+
+def first_not_finite(audio: np.ndarray) -> int | None:
+    """Index of the first sample (of any channel) that is NaN or infinite, None if there is none."""
+    finite = np.isfinite(audio)
+    return None if finite.all() else int(np.argmin(finite.all(axis=1)))
+
+
+def _shape(sources: Sequence[Source], what: str) -> tuple[int, int, int]:
+    """Rate, samples and channels that the sources share."""
+    shapes = {(source.rate, source.samples, source.channels) for source in sources}
+    if len(shapes) != 1:
+        raise DataError(f"{what} differ in rate, length or channels: {sorted(shapes)}")
+    return shapes.pop()
 
 
 class WavSource:
@@ -42,12 +64,11 @@ class WavSource:
             raise DataError(f"{self.path}: expected a wav file, could not read it ({error})") from None
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        if not 0 <= start <= stop <= self.samples:
-            raise ValueError(f"{self.path}: samples {start} to {stop} of {self.samples}")
+        check_range(self.path, self.samples, start, stop)
         try:
             audio, _ = soundfile.read(self.path, frames=stop - start, start=start, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise DataError(f"{self.path}: could be opened before, can't be read any more ({error})") from None
+        except soundfile.LibsndfileError:  # as if nothing were left
+            audio = np.empty((0, self.channels), dtype=np.float32)
         if len(audio) != stop - start:
             raise DataError(
                 f"{self.path}: expected {stop - start} samples at {start}, got {len(audio)}: "
@@ -73,26 +94,22 @@ class SumSource:
     """The sum of several sources of the same shape (the accompaniment of its stems)."""
 
     def __init__(self, sources: Sequence[Source]):
-        shapes = {(source.rate, source.samples, source.channels) for source in sources}
-        if len(shapes) != 1:
-            raise DataError(f"stems to be summed differ in rate, length or channels: {sorted(shapes)}")
+        self.rate, self.samples, self.channels = _shape(sources, "stems to be summed")
         self._sources = list(sources)
-        self.rate, self.samples, self.channels = shapes.pop()
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        return sum(source.read(start, stop) for source in self._sources)
+        return np.asarray(sum(source.read(start, stop) for source in self._sources))
 
 
 class RawSource:
-    """Little-endian float32 samples in a file without a header, channel beside channel: no limit of 4 GiB."""
+    """A file of little-endian float32 samples without a header, channels interleaved: it has no limit of 4 GiB."""
 
     def __init__(self, path: Path, rate: int, channels: int):
         self.path, self.rate, self.channels = Path(path), rate, channels
         self.samples = self.path.stat().st_size // (4 * channels)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        if not 0 <= start <= stop <= self.samples:
-            raise ValueError(f"{self.path}: samples {start} to {stop} of {self.samples}")
+        check_range(self.path, self.samples, start, stop)
         count = (stop - start) * self.channels
         audio = np.fromfile(self.path, dtype="<f4", count=count, offset=start * 4 * self.channels)
         return audio.reshape(-1, self.channels)
@@ -110,14 +127,11 @@ class PassageSource:
 
 
 class DifferenceSource:
-    """One source less another: the accompaniment of a mixture and its vocals."""
+    """One source minus another: the accompaniment, as the mixture minus the vocals."""
 
     def __init__(self, whole: Source, part: Source):
-        shapes = {(source.rate, source.samples, source.channels) for source in (whole, part)}
-        if len(shapes) != 1:
-            raise DataError(f"a recording and a part of it differ in rate, length or channels: {sorted(shapes)}")
+        self.rate, self.samples, self.channels = _shape((whole, part), "a recording and a part of it")
         self._whole, self._part = whole, part
-        self.rate, self.samples, self.channels = shapes.pop()
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self._whole.read(start, stop) - self._part.read(start, stop)
@@ -126,9 +140,14 @@ class DifferenceSource:
 class WavWriter:
     """Float wav, written block by block, with bytes that depend on the samples alone.
 
-    soundfile's own float wav carries a PEAK chunk with the time of writing, so
-    the header (WAVE_FORMAT_IEEE_FLOAT, 32 bit) is written here.  Use inside
+    soundfile's own float wav has a PEAK chunk with the time of writing, so this
+    class writes the header (WAVE_FORMAT_IEEE_FLOAT, 32 bit).  Use it inside
     `svs.runtime.files.written`.
+
+    Raises
+    ------
+    DataError
+        The samples need more than 4 GiB.
     """
 
     def __init__(self, path: Path, rate: int, channels: int):
@@ -140,22 +159,12 @@ class WavWriter:
         size = self.samples * self._channels * 4
         if size > 2**32 - 64:
             raise DataError("a float wav can't hold more than 4 GiB; separate a shorter passage")
+        frame = 4 * self._channels
+        form = (3, self._channels, self._rate, self._rate * frame, frame, 32, 0)  # 3: IEEE float
         return (
             struct.pack("<4sI4s", b"RIFF", 50 + size, b"WAVE")
-            + struct.pack(
-                "<4sIHHIIHHH",
-                b"fmt ",
-                18,
-                3,
-                self._channels,
-                self._rate,
-                self._rate * self._channels * 4,
-                self._channels * 4,
-                32,
-                0,
-            )
-            + struct.pack("<4sII", b"fact", 4, self.samples)
-            + struct.pack("<4sI", b"data", size)
+            + struct.pack("<4sIHHIIHHH", b"fmt ", 18, *form)
+            + struct.pack("<4sII4sI", b"fact", 4, self.samples, b"data", size)
         )
 
     def write(self, audio: np.ndarray) -> None:

@@ -5,26 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from svs.cli import options
-from svs.cli.options import app
+from svs.cli.options import Common
 
 
-@app.command()
 def doctor(
-    full: Annotated[bool, typer.Option("--full", help="Load Keras and torch, and name their devices (10 s).")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    project: options.ProjectFolder = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    common: Common,
+    full: Annotated[bool, Option("--full", help="Load Keras and torch, and name their devices (10 s).")] = False,
+    json: Annotated[bool, Option("--json", help="For machines.")] = False,
 ) -> None:
-    """What is installed and what is missing; exit code 1 where a method of params.yaml can't run."""
-    from svs.services import doctor as service_doctor
+    """What is installed and what is missing; exit code 1 if a method of params.yaml can't run."""
+    from svs.services import doctor as service
 
-    found = service_doctor.checks(project, full=full)
+    found = service.checks(common.project, full=full)
     if json:
-        print(service_doctor.as_json(found))
-    elif not quiet:
-        print(service_doctor.as_text(found))
+        print(service.as_json(found))
+    else:
+        common.say(service.as_text(found))
     if any(check.fatal for check in found):
         raise typer.Exit(1)

@@ -11,17 +11,10 @@ from svs.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from svs.runtime.files import Scratch
-if TYPE_CHECKING:
-    from svs.runtime.files import Scratch
-
-# The dissertation wrote --frame_size.
-UNDERSCORES = {"token_normalize_func": lambda name: name.replace("_", "-")}
-
-
-VALIDATION = 5  # of the excerpts of a training track, one in so many is drawn of a validation track
 
 
 def checked_mode(given: str) -> str:
+    """The mode in capitals; raise SettingsError if there is none of that name."""
     from svs.features.store import MODES
 
     if given.upper() not in MODES:
@@ -30,7 +23,7 @@ def checked_mode(given: str) -> str:
 
 
 def refuse_excerpt_options(**given: Any) -> None:
-    """Refuse what is said of excerpts in the mode that has none."""
+    """Raise SettingsError if options about excerpts are given in mode MIX, which has none."""
     if wrong := [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]:
         raise SettingsError(
             f"{', '.join(wrong)}: mode MIX keeps whole stems, of which passages are cut while a "
@@ -39,6 +32,13 @@ def refuse_excerpt_options(**given: Any) -> None:
 
 
 def checked_label_width(mode: str, given: int | None, width: int) -> int | None:
+    """Frames of a label: those given or the excerpt's width; None in mode VAD.
+
+    Raises
+    ------
+    SettingsError
+        The mode has no width of labels, or the width is even or doesn't fit.
+    """
     if mode == "VAD":
         if given is not None:
             raise SettingsError("--label-width: in mode VAD the label is that of the centre frame; leave it out")
@@ -50,7 +50,7 @@ def checked_label_width(mode: str, given: int | None, width: int) -> int | None:
 
 
 def require_free(out: Path, overwrite: bool, mark: str, what: str) -> None:
-    """Refuse an output that exists; with --overwrite, one that isn't of the kind to be replaced."""
+    """Raise DataError if the output exists; with --overwrite, only if the file `mark` doesn't tell its kind."""
     if not out.exists() and not out.is_symlink():
         return
     if not overwrite:
@@ -61,7 +61,16 @@ def require_free(out: Path, overwrite: bool, mark: str, what: str) -> None:
 
 @contextmanager
 def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Iterator[Scratch]:
-    """Where an interrupted run goes on from, hidden beside its output; gone when the run is done."""
+    """The scratch folder of an output, hidden beside it: an interrupted run goes on from it, a finished run removes it.
+
+    Parameters
+    ----------
+    out : Path
+    *parts
+        Parameters; a run with others starts anew.
+    inputs : sequence of Path
+        Files and folders; if their content changes, a run starts anew.
+    """
     from svs.runtime import files
     from svs.services import recordings
 
@@ -72,6 +81,6 @@ def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Itera
             yield scratch
             scratch.done()
         finally:
-            with suppress(OSError):  # nothing to go on from, or it is done
+            with suppress(OSError):  # removed already, or not empty: the next run goes on from it
                 scratch.path.rmdir()
                 scratch.path.parent.rmdir()

@@ -2,161 +2,125 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from svs.cli import options
-from svs.cli.excerpts import (
-    UNDERSCORES,
-    VALIDATION,
-    checked_label_width,
-    checked_mode,
-    refuse_excerpt_options,
-    require_free,
-    scratch_beside,
-)
-from svs.cli.options import app
+from svs.cli.excerpts import checked_label_width, checked_mode, refuse_excerpt_options, require_free, scratch_beside
 from svs.errors import DataError
 
 if TYPE_CHECKING:
     from svs.config.schema import Extract
-    from svs.data.dataset import Manifest
+    from svs.data.dataset import Dataset, Manifest
     from svs.features.store import Default
     from svs.runtime.files import Scratch
 
+VALIDATION = 5  # one excerpt of a validation track is drawn for so many of a training track
 
-@app.command(context_settings=UNDERSCORES)
-def extract(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store (zarr) to make.")],
-    iterations: Annotated[
-        int,
-        typer.Argument(
-            metavar="ITERATIONS", min=1, help="Sets of excerpts (MIX: of mixtures, in every epoch), one of each song."
-        ),
-    ],
+
+@dataclass(kw_only=True)
+class Extraction(options.Tuned):
+    """The options of `svs extract`."""
+
+    data: Annotated[Path, Argument(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).")]
+    out: Annotated[Path, Argument(help="The store (zarr) to make.")]
+    iterations: Annotated[int, Argument(min=1, help="Sets of excerpts (MIX: of mixtures an epoch), one of each song.")]
     mode: Annotated[
         str,
-        typer.Argument(
-            metavar="MODE",
-            help="SVS (mixture, mask) | DAE (vocals) | VAD (mixture, sung or not) | MIX (the stems' audio, "
-            "to be mixed).",
-        ),
-    ],
-    frame_size: Annotated[
-        int | None, typer.Option("--frame-size", "-f", help="Samples of the FFT.", show_default="params.yaml")
-    ] = None,
-    hop_length: Annotated[
-        int | None, typer.Option("--hop-length", "-H", help="Samples between frames.", show_default="params.yaml")
-    ] = None,
-    win_length: Annotated[
-        int | None, typer.Option("--win-length", "-w", help="Samples of the Hann window.", show_default="params.yaml")
-    ] = None,
-    sample_rate: Annotated[
-        int | None, typer.Option("--sample-rate", "-sr", help="Hz.", show_default="params.yaml")
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option("--width", "-iw", help="Frames of an excerpt, odd.", show_default="params.yaml")
-    ] = None,
-    start_point: Annotated[
-        float, typer.Option("--start-point", "-sp", min=0.0, help="Seconds into each song at which excerpts begin.")
-    ] = 0.0,
-    label_width: Annotated[
-        int | None, typer.Option("--label-width", "-ow", help="Frames of a label, odd.", show_default="the width")
-    ] = None,
-    overwrite: options.Overwrite = False,
-    project: options.ProjectFolder = None,
-    overrides: options.Overrides = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+        Argument(help="SVS (mixture, mask) | DAE (vocals) | VAD (mixture, sung or not) | MIX (audio of the stems)."),
+    ]
+    frame_size: Annotated[int | None, Option("-f", help="Samples of the FFT.", show_default="params.yaml")] = None
+    hop_length: Annotated[int | None, Option("-H", help="Samples between frames.", show_default="params.yaml")] = None
+    win_length: Annotated[int | None, Option("-w", help="Samples of the Hann window.", show_default="params.yaml")] = (
+        None
+    )
+    sample_rate: Annotated[int | None, Option("-sr", help="Hz.", show_default="params.yaml")] = None
+    width: Annotated[int | None, Option("-iw", help="Frames of an excerpt, odd.", show_default="params.yaml")] = None
+    start_point: Annotated[float, Option("-sp", min=0.0, help="Seconds into each song at which excerpts begin.")] = 0.0
+    label_width: Annotated[int | None, Option("-ow", help="Frames of a label, odd.", show_default="the width")] = None
+    overwrite: options.Overwrite = False
+
+
+def extract(given: Extraction) -> None:
     """Training data from MUSDB18: the dissertation's preprocess_data_tool.
 
     Whole spectrograms are stored, and an excerpt is cut when a training reads it: ITERATIONS, the start point and the
     label width stay with the store, and `svs train` uses them.  Interrupted, the same command goes on.
     """
     from svs.config import schema
-    from svs.data import dataset, inspection, locate
+    from svs.data import inspection, locate
+    from svs.data.dataset import Dataset
     from svs.features import store
 
-    mode = checked_mode(mode)
-    here = options.open_project(project, overrides or ())
+    mode = checked_mode(given.mode)
+    settings = given.open().settings
     group = store.GROUP_OF_MODE[mode]
-    cut = {"frame_size": frame_size, "hop_length": hop_length, "win_length": win_length, "width": width}
+    cut = {name: getattr(given, name) for name in ("frame_size", "hop_length", "win_length", "width")}
     if mode == "MIX":
-        refuse_excerpt_options(start_point=start_point or None, label_width=label_width, **cut)
+        refuse_excerpt_options(start_point=given.start_point or None, label_width=given.label_width, **cut)
         cut = {}
-    kept = schema.changed(getattr(here.settings.extract, group), f"extract.{group}", sample_rate=sample_rate, **cut)
-    wanted = here.settings.extract.model_copy(update={"modes": (mode,), group: kept})
-    draw = store.Default(
-        mode,
-        iterations,
-        max(1, round(iterations / VALIDATION)),
-        start_point,
-        None if mode == "MIX" else checked_label_width(mode, label_width, kept.width),
+    kept = schema.changed(getattr(settings.extract, group), f"extract.{group}", sample_rate=given.sample_rate, **cut)
+    wanted = settings.extract.model_copy(update={"modes": (mode,), group: kept})
+    validation_share = max(1, round(given.iterations / VALIDATION))
+    label = None if mode == "MIX" else checked_label_width(mode, given.label_width, kept.width)
+    draw = store.Default(mode, given.iterations, validation_share, given.start_point, label)
+    require_free(given.out, given.overwrite, "zarr.json", "a store of spectrograms")
+    place, validation = locate.locate_given(given.data)
+    manifest = inspection.inspect(
+        settings.download, settings.seed, place, validation, lambda subset, name: subset == "train"
     )
-    require_free(out, overwrite, "zarr.json", "a store of spectrograms")
-    with options.resumable():
-        place, validation = locate.locate_given(data)
-        manifest = inspection.inspect(
-            here.settings.download, here.settings.seed, place, validation, lambda subset, name: subset == "train"
-        )
-        manifest.require("train", "valid")
-        with scratch_beside(out, wanted, [repr(track) for track in manifest.tracks]) as scratch:
-            counts = _extract(dataset.Dataset(place, manifest), wanted, out, draw, scratch)
-        if not quiet:
-            print(_described(out, draw, manifest, counts, wanted))
+    manifest.require("train", "valid")
+    with scratch_beside(given.out, wanted, [repr(track) for track in manifest.tracks]) as scratch:
+        counts = _extract(Dataset(place, manifest), wanted, given.out, draw, scratch)
+    describe = _stems_described if mode == "MIX" else _excerpts_described
+    given.say(f"{given.out}: " + describe(draw, manifest, counts, kept))
 
 
-def _extract(data: Any, wanted: Extract, out: Path, draw: Default, scratch: Scratch) -> dict[str, dict[str, int]]:
-    """Write the store; returns what a training will draw of each track, by split: excerpts, or mixtures an epoch."""
+def _extract(data: Dataset, wanted: Extract, out: Path, draw: Default, scratch: Scratch) -> dict[str, dict[str, int]]:
+    """Write the store; return what a training will draw of each track, by split: excerpts, or mixtures an epoch."""
     from svs.features import extraction, store
     from svs.runtime import files
 
+    counts = {}
     with files.written(out) as temporary:
         extraction.extract(data, wanted, temporary, scratch)
         group = temporary / store.GROUP_OF_MODE[draw.mode]
         if draw.mode == "MIX":
             stems = store.Stems(group)
-            store.keep(group, draw)
-            return {
-                split: dict.fromkeys(stems.tracks(*names), draw.per_track)
-                for split, names in (("train", ("train", "unused")), ("valid", ("valid",)))
-            }
-        spectrograms = store.Spectrograms(group)
-        counts = {}
-        for split, most in (("train", draw.per_track), ("valid", draw.valid_per_track)):
-            frames = store.available(spectrograms, draw.mode, split, draw.start_point)
-            counts[split] = {track: min(most, count) for track, count in frames.items()}
-            if not any(counts[split].values()):
-                raise DataError(
-                    f"no excerpt of mode {draw.mode} after second {draw.start_point:g} in any track of "
-                    f"split {split}; choose an earlier --start-point"
-                )
+            for split, names in (("train", ("train", "unused")), ("valid", ("valid",))):
+                counts[split] = dict.fromkeys(stems.tracks(*names), draw.per_track)
+        else:
+            spectrograms = store.Spectrograms(group)
+            for split, most in (("train", draw.per_track), ("valid", draw.valid_per_track)):
+                frames = store.available(spectrograms, draw.mode, split, draw.start_point)
+                counts[split] = {track: min(most, count) for track, count in frames.items()}
+                if not any(counts[split].values()):
+                    raise DataError(
+                        f"no excerpt of mode {draw.mode} after second {draw.start_point:g} in any track of "
+                        f"split {split}; choose an earlier --start-point"
+                    )
         store.keep(group, draw)
     return counts
 
 
-def _described(out: Path, draw: Default, manifest: Manifest, counts: dict[str, dict[str, int]], wanted: Extract) -> str:
-    from svs.features.store import GROUP_OF_MODE
+def _stems_described(draw: Default, manifest: Manifest, counts: dict[str, dict[str, int]], stems: Any) -> str:
+    songs, few = len(counts["train"]), len(manifest.split("train"))
+    more = f" ({songs - few} of which the other modes leave out)" if songs > few else ""
+    return (
+        f"the stems of {songs} training songs{more} at {stems.sample_rate} Hz (mode MIX)\n"
+        f"{draw.per_track} sets of {songs} mixtures in every epoch, and "
+        f"{len(counts['valid'])} other songs as they are for validation"
+    )
 
-    if draw.mode == "MIX":
-        songs, few = len(counts["train"]), len(manifest.split("train"))
-        more = f" ({songs - few} of which the other modes leave out)" if songs > few else ""
-        return "\n".join(
-            [
-                f"{out}: the stems of {songs} training songs{more} at {wanted.stems.sample_rate} Hz (mode MIX)",
-                f"{draw.per_track} sets of {songs} mixtures in every epoch, and "
-                f"{len(counts['valid'])} other songs as they are for validation",
-            ]
-        )
-    excerpts = getattr(wanted, GROUP_OF_MODE[draw.mode])
+
+def _excerpts_described(draw: Default, manifest: Manifest, counts: dict[str, dict[str, int]], excerpts: Any) -> str:
     songs = len(manifest.split("train"))
     label = (songs, 1) if draw.mode == "VAD" else (songs, excerpts.bins, draw.label_width)
     lines = [
-        f"{out}: {draw.per_track} sets of {songs} excerpts, one of each training song (mode {draw.mode})",
+        f"{draw.per_track} sets of {songs} excerpts, one of each training song (mode {draw.mode})",
         f"Input shape for set: {(songs, excerpts.bins, excerpts.width)}",
         f"Output shape for each set: {label}",
         f"{sum(counts['train'].values())} excerpts for training, {sum(counts['valid'].values())} of "
@@ -164,8 +128,6 @@ def _described(out: Path, draw: Default, manifest: Manifest, counts: dict[str, d
     ]
     short = [track for track, count in counts["train"].items() if count < draw.per_track]
     if short:
-        lines.append(
-            f"{len(short)} songs are too short for {draw.per_track} excerpts and give all they have: "
-            + "; ".join(short[:5])
-        )
+        some = "; ".join(short[:5])
+        lines.append(f"{len(short)} songs are too short for {draw.per_track} excerpts and give all they have: {some}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The menu of `svs separate`: what the flags say, asked for one by one."""
+"""The menu of `svs separate`: it asks for what the flags say."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ _FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
 
 
 def ask(given: Request) -> Request:
-    """The request that a person's answers amount to; flags that were given are the defaults.
+    """Ask for everything that `svs separate` needs; the flags that were given are the defaults.
 
     Raises
     ------
     KeyboardInterrupt
-        The person left.
+        The person pressed Ctrl-C.
     """
     from svs import separators
-    from svs.config import paths
-    from svs.data import inspection, locate
+    from svs.data import inspection
     from svs.services import doctor
 
-    here = options.open_project(given.project, given.all_overrides())
+    here = given.open()
     try:
-        folder = given.musdb or locate.locate_present(here.settings, here.path(paths.DATASETS))
-        tracks = inspection.list_test_tracks(folder)
+        tracks = inspection.list_test_tracks(options.musdb_folder(here, given.musdb))
     except SVSError as error:
         tracks = []
         questionary.print(f"no test tracks to choose from: {error}", style="fg:ansiyellow")
@@ -46,7 +44,7 @@ def ask(given: Request) -> Request:
         path = questionary.path("Path of the recording", validate=_exists).unsafe_ask().strip()
         songs = [str(Path(path).expanduser())]
     oracles = separators.of_kind(separators.Kind.ORACLE) if source == _FILE and given.reference is None else ()
-    # What needs no training, where none of our nets is trained.
+    # If none of our nets is trained, a method that needs no training.
     ticked = given.methods or [doctor.default(here) or "repet_sim"]
     methods = questionary.checkbox(
         "Methods (space to choose)",
@@ -80,7 +78,7 @@ def ask(given: Request) -> Request:
 
 
 def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Choice:
-    """A method; a net of ours that is not trained can't be chosen.  (Weights of others are fetched when needed.)"""
+    """A method to choose, unless it is an untrained net of ours.  (Weights of others are downloaded when needed.)"""
     from svs import separators
     from svs.services import doctor
 

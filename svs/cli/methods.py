@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from svs.cli import options
-from svs.cli.options import app
-
-if TYPE_CHECKING:
-    pass
+from svs.cli.options import Tuned, Weights
+from svs.cli.request import weights_as_parameters
 
 
-@app.command()
-def methods(
-    weights: options.Weights = None,
-    project: options.ProjectFolder = None,
-    overrides: options.Overrides = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+def methods(common: Tuned, weights: Weights = None) -> None:
     """Every separation method, and whether it can run here."""
     from svs import separators
-    from svs.cli.request import Request
     from svs.services import doctor
 
-    here = options.open_project(project, Request(weights=weights, overrides=list(overrides or ())).all_overrides())
-    states = {method: doctor.method(method, here) for method in separators.methods()}
-    column = max(map(len, states))
-    chosen = doctor.default(here)
-    for method, check in states.items():
-        word = " (the default)" if method == chosen else ""
-        print(
-            f"{method:<{column}}  {'ready  ' if check.ok else 'missing'}  {separators.find_method(method).about}{word}"
-        )
-        if check.advice:
-            print(f"{'':<{column}}           {check.advice}")
+    here = common.open(weights_as_parameters(weights))
+    states = {name: doctor.method(name, here) for name in separators.methods()}
+    column, default = max(map(len, states)), doctor.default(here)
+    for name, method in separators.methods().items():
+        word = " (the default)" if name == default else ""
+        print(f"{name:<{column}}  {'ready  ' if states[name].ok else 'missing'}  {method.about}{word}")
+        if states[name].advice:
+            print(f"{'':<{column}}           {states[name].advice}")

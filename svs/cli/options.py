@@ -1,15 +1,25 @@
-"""The application, and the options that several commands share."""
+"""The application, and the options that several commands share.
+
+`command` makes a typer command of a function.  A parameter that is a dataclass
+stands for several options: one for each field that is `Annotated`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, is_dataclass
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
 
 import typer
+from typer import Option
+from typer.models import ArgumentInfo
 
 import svs
 from svs.runtime.process import log
@@ -22,75 +32,86 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),  # the dissertation wrote --frame_size
+    },
     help="Singing voice separation: take songs apart into vocals and accompaniment.",
 )
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+def _version(version: Annotated[bool, Option("--version", help="Print the version and leave.")] = False) -> None:
     if version:
         print(svs.__version__)
         raise typer.Exit
 
 
-def _quieter(value: bool) -> bool:
-    if value:
-        log.setLevel(logging.ERROR)
-    return value
-
-
-def _louder(value: bool) -> bool:
-    if value:
-        log.setLevel(logging.DEBUG)
-    return value
-
-
-ProjectFolder = Annotated[
+Musdb = Annotated[
     Path | None,
-    typer.Option(
-        "--project",
-        help="Folder of params.yaml and models/ (default: this one or the nearest above; or $SVS_PROJECT).",
-        show_default=False,
-    ),
+    Option(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).", show_default="the project's data set"),
 ]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-S",
-        metavar="KEY=VALUE",
-        help="A parameter of params.yaml, for instance separate.repet_sim.reach=20.",
-        show_default=False,
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", callback=_quieter)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Everything.", callback=_louder)]
-Start = Annotated[float, typer.Option(metavar="SECONDS", help="Where the passage starts.", min=0.0)]
-Duration = Annotated[float | None, typer.Option(metavar="SECONDS", help="Its length.", show_default="to the end")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is already there.")]
-Weights = Annotated[
-    Path | None, typer.Option(help="Folder of pretrained weights (open-unmix, spleeter).", show_default=False)
-]
-Picture = Annotated[bool, typer.Option("--picture/--no-picture", help="Draw spectrograms of mixture, estimate, mask.")]
+Start = Annotated[float, Option(metavar="SECONDS", help="Where the passage starts.", min=0.0)]
+Duration = Annotated[float | None, Option(metavar="SECONDS", help="Its length.", show_default="to the end")]
+Output = Annotated[Path, Option("--output", "-o", help="Folder of the results.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Make existing results again.")]
+Weights = Annotated[Path | None, Option(help="Folder of pretrained weights (open-unmix, spleeter).")]
+Picture = Annotated[bool, Option("--picture/--no-picture", help="Draw spectrograms of mixture, estimate, mask.")]
 Format = Annotated[
-    str,
-    typer.Option("--format", "-f", metavar="wav|flac|mp3", help="Of the results: wav has 32-bit floats, flac 24 bit."),
+    str, Option("--format", "-f", metavar="wav|flac|mp3", help="Of the results: wav has 32-bit floats, flac 24 bit.")
 ]
 
 
-@contextmanager
-def resumable() -> Iterator[None]:
-    """Ctrl-C inside ends with a line that says what to do (typer itself leaves without a word)."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to continue", file=sys.stderr)
-        raise typer.Exit(130) from None
+@dataclass(kw_only=True)
+class Common:
+    """The options of every command."""
+
+    project: Annotated[
+        Path | None,
+        Option(help="Folder of params.yaml and models/ (default: this one or the nearest above; or $SVS_PROJECT)."),
+    ] = None
+    overrides: list[str] = field(default_factory=list)
+    quiet: Annotated[bool, Option("-q", help="Only errors.")] = False
+    verbose: Annotated[bool, Option("-v", help="Everything.")] = False
+
+    def __post_init__(self) -> None:
+        if self.quiet or self.verbose:
+            log.setLevel(logging.DEBUG if self.verbose else logging.ERROR)
+
+    def open(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Project:
+        """The project, all of its parameters checked: `before`, those of --set, `after`; the later ones win.
+
+        Raises
+        ------
+        SettingsError
+            There is none, or a parameter is unknown or impossible.
+        """
+        return open_project(self.project, [*before, *self.overrides, *after])
+
+    def say(self, text: object) -> None:
+        """Print a result, unless --quiet."""
+        if not self.quiet:
+            print(text)
 
 
-def open_project(given: Path | None, overrides: Sequence[str] | None = None) -> Project:
+@dataclass(kw_only=True)
+class Tuned(Common):
+    """The options of a command that takes parameters by --set."""
+
+    overrides: Annotated[
+        list[str],
+        Option(
+            "--set", "-S", metavar="KEY=VALUE", help="A parameter of params.yaml, such as separate.repet_sim.reach=20."
+        ),
+    ] = field(default_factory=list)
+
+
+def assignments(section: str, **values: Any) -> list[str]:
+    """Values as parameters of a section, `SECTION.KEY=VALUE`; None is left out."""
+    return [f"{section}.{key}={value!r}" for key, value in values.items() if value is not None]
+
+
+def open_project(given: Path | None, overrides: Sequence[str] = ()) -> Project:
     """The project of a command (`svs.config.project.find_project`), all of its parameters checked.
 
     Raises
@@ -101,7 +122,75 @@ def open_project(given: Path | None, overrides: Sequence[str] | None = None) -> 
     from svs import networks, separators
     from svs.config.project import find_project
 
-    project = find_project(given, overrides or ())
+    project = find_project(given, overrides)
     separators.validate(project.settings)
     networks.validate(project.settings)
     return project
+
+
+def musdb_folder(here: Project, given: Path | None) -> Path:
+    """The folder of MUSDB18 that --musdb names, or the project's data set."""
+    from svs.config import paths
+    from svs.data import locate
+
+    return given if given is not None else locate.locate_present(here.settings, here.path(paths.DATASETS))
+
+
+def complain(error: object, *about: str) -> None:
+    """Print an error in one line: first what it is about, unless its message says that."""
+    said = [part for part in about if part and part not in str(error)]
+    print(": ".join(["error", *said, str(error)]), file=sys.stderr)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Prepare a function for typer: a parameter that is a dataclass is replaced by the options that it holds.
+
+    Ctrl-C ends the command with exit code 130, and with a line that says what to do.
+    """
+    own: list[Parameter] = []
+    groups: dict[str, tuple[type, list[Parameter]]] = {}
+    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+        if isinstance(kind := parameter.annotation, type) and is_dataclass(kind):
+            groups[name] = (kind, parameters(kind))
+        else:
+            own.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        for name, (kind, options) in groups.items():
+            given[name] = kind(**{option.name: given.pop(option.name) for option in options})
+        try:
+            function(**given)
+        except KeyboardInterrupt:
+            print("interrupted: run the same command again to continue", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    run.__annotations__ = {}
+    run.__dict__["__signature__"] = inspect.Signature(
+        [*own, *(option for _, options in groups.values() for option in options)]
+    )
+    return run
+
+
+def parameters(kind: type) -> list[Parameter]:
+    """The fields of a dataclass that are `Annotated`, as keyword parameters; those of every command are last.
+
+    An argument or option without a (long) name of its own is called after its field.
+    """
+    hints, common = get_type_hints(kind, include_extras=True), {each.name for each in dataclasses.fields(Common)}
+
+    def default(field: dataclasses.Field[Any]) -> Any:
+        if field.default_factory is not MISSING:
+            return field.default_factory()
+        return Parameter.empty if field.default is MISSING else field.default
+
+    found = []
+    for each in sorted(dataclasses.fields(kind), key=lambda field: field.name in common):
+        if get_origin(hint := hints[each.name]) is Annotated:
+            if isinstance(info := hint.__metadata__[0], ArgumentInfo):
+                info.metavar = info.metavar or each.name.upper()
+            elif not str(info.default).startswith("--"):  # typer keeps the first name of an option there
+                info.param_decls = () if info.default is ... else (info.default,)
+                info.default = f"--{each.name.replace('_', '-')}"
+            found.append(Parameter(each.name, Parameter.KEYWORD_ONLY, default=default(each), annotation=hint))
+    return found

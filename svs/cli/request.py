@@ -1,94 +1,89 @@
-"""What `svs separate` is asked for, by flags or by the menu."""
+"""The options of `svs separate`, by flags or by the menu."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from typer import Argument, Option
+
+from svs.cli import options
 from svs.errors import SettingsError
 
 if TYPE_CHECKING:
-    pass
+    from svs.config.project import Project
 
-DEFAULT_OUTPUT = Path("separated")
+DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"  # svs.separators.recommended
 
 
-@dataclass
-class Request:
-    """What `svs separate` is asked for, by flags or by the menu."""
+@dataclass(kw_only=True)
+class Request(options.Tuned):
+    """The options of `svs separate`."""
 
-    songs: list[str] = field(default_factory=list)
-    tracks: list[str] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)  # none: the best that is trained here
-    output: Path = DEFAULT_OUTPUT
-    start: float = 0.0
-    duration: float | None = None
-    codec: str = "wav"
-    wiener: bool = False
-    hpss: bool = False
-    reference: Path | None = None
-    musdb: Path | None = None
-    weights: Path | None = None
-    overwrite: bool = False
-    picture: bool = True
-    project: Path | None = None
-    overrides: list[str] = field(default_factory=list)
+    songs: Annotated[
+        list[str], Argument(metavar="SONG", help="Audio or video files, folders, or patterns like '*.mp3'.")
+    ] = field(default_factory=list)
+    tracks: Annotated[
+        list[str],
+        Option("--track", "-t", help="A test track of MUSDB18, or a part of its name; its stems are the reference."),
+    ] = field(default_factory=list)
+    methods: Annotated[
+        list[str],
+        Option(
+            "--method",
+            "-m",
+            help="A method of `svs methods`; again, or with commas, for several.",
+            show_default=DEFAULT_METHOD,
+        ),
+    ] = field(default_factory=list)
+    output: options.Output = Path("separated")
+    start: options.Start = 0.0
+    duration: options.Duration = None
+    wiener: Annotated[bool, Option("-w", help="Multichannel Wiener filter (our nets).")] = False
+    hpss: Annotated[bool, Option(help="Drop percussion from the vocals (our nets).")] = False
+    codec: options.Format = "wav"
+    reference: Annotated[Path | None, Option("-r", help="The true vocals of the one song: scores, and oracles.")] = None
+    musdb: options.Musdb = None
+    weights: options.Weights = None
+    overwrite: options.Overwrite = False
+    picture: options.Picture = True
 
     def command(self) -> str:
         """The command line that asks for the same."""
         words = ["svs", "separate", *(song if not song.startswith("-") else f"./{song}" for song in self.songs)]
-        for flag, values in (("--track", self.tracks), ("--method", self.methods)):
-            words += [word for value in values for word in (flag, value)]
-        words += ["--output", str(self.output)]
-        for flag, value in (
-            ("--start", self.start or None),
-            ("--duration", self.duration),
-            ("--format", self.codec if self.codec != "wav" else None),
-            ("--reference", self.reference),
-            ("--musdb", self.musdb),
-            ("--weights", self.weights),
-            ("--project", self.project),
-        ):
-            words += [] if value is None else [flag, f"{value:.10g}" if isinstance(value, float) else str(value)]
-        words += [
-            flag
-            for flag, on in (
-                ("--wiener", self.wiener),
-                ("--hpss", self.hpss),
-                ("--overwrite", self.overwrite),
-                ("--no-picture", not self.picture),
-            )
-            if on
-        ]
-        words += [word for override in self.overrides for word in ("--set", override)]
+        for option in options.parameters(Request):
+            value, flag = getattr(self, option.name), option.annotation.__metadata__[0].default
+            if option.name == "songs" or (value == option.default and option.name != "output"):
+                continue
+            if isinstance(value, bool):
+                words.append(flag.split("/")[-1])  # of --picture/--no-picture the second one
+            elif isinstance(value, list):
+                words += [word for each in value for word in (flag, each)]
+            else:
+                words += [flag, f"{value:.10g}" if isinstance(value, float) else str(value)]
         return shlex.join(words)
 
-    def all_overrides(self) -> list[str]:
-        """--wiener, --hpss and --weights as parameters, and those of --set."""
-        laid = [
-            f"separate.cnn.{key}={value}"
-            for key, value, on in (("wiener", "1", self.wiener), ("hpss", "true", self.hpss))
-            if on
-        ]
-        if self.weights is not None:
-            folder = self.weights.expanduser().resolve()
-            laid += [f"methods.{method}.needs={_quoted(folder)}" for method in ("openunmix", "spleeter")]
-        return [*laid, *self.overrides]
+    def open(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Project:
+        """As `Common.open`, with the parameters that --wiener, --hpss and --weights stand for."""
+        flags = options.assignments("separate.cnn", wiener=1 if self.wiener else None, hpss=self.hpss or None)
+        return super().open([*flags, *weights_as_parameters(self.weights), *before], after)
 
 
-def _quoted(path: Path) -> str:
-    """A path as a string of YAML."""
-    import json
+def weights_as_parameters(folder: Path | None) -> list[str]:
+    """The parameters that --weights stands for."""
+    if folder is None:
+        return []
+    quoted = json.dumps(str(folder.expanduser().resolve()), ensure_ascii=False)  # also a string of YAML
+    return [f"methods.{method}.needs={quoted}" for method in ("openunmix", "spleeter")]
 
-    return json.dumps(str(path), ensure_ascii=False)
 
-
-def split_methods(given: Sequence[str] | None) -> list[str]:
+def split_methods(given: Sequence[str]) -> list[str]:
     """Methods of `--method a --method b,c`, each once."""
-    names = [name.strip() for text in given or () for name in text.split(",")]
+    names = [name.strip() for text in given for name in text.split(",")]
     if not all(names):
         raise SettingsError(f"--method {','.join(given)!r}: expected names of methods; `svs methods` lists them")
     return list(dict.fromkeys(names))

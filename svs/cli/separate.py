@@ -4,104 +4,36 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from svs.cli import options
-from svs.cli.options import app
-from svs.cli.request import DEFAULT_OUTPUT, Request, split_methods
-from svs.errors import DataError, SettingsError, SVSError
+from svs.cli.request import Request, split_methods
+from svs.errors import DataError, SettingsError, SVSError, UnavailableError
 from svs.runtime.process import log
 from svs.stems import TARGETS
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from svs.config.project import Project
-    from svs.services.recordings import Order, Result, Song
+    from svs.services.recordings import Order, Result, Service, Song
 
-DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"  # svs.separators.recommended
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-_OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"  # a track of MUSDB18 is measured when it is opened
+_OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"  # the length of a track of MUSDB18 isn't known in advance
 
 
-@app.command()
-def separate(
-    songs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SONG", help="Audio or video files, folders, or patterns like '*.mp3'.", show_default=False
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "-m",
-            help="A method of `svs methods`; again, or with commas, for several.",
-            show_default=DEFAULT_METHOD,
-        ),
-    ] = None,
-    output: options.Output = DEFAULT_OUTPUT,
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
-    wiener: Annotated[bool, typer.Option("--wiener", "-w", help="Multichannel Wiener filter (our nets).")] = False,
-    hpss: Annotated[
-        bool, typer.Option("--hpss", help="Drop what percussion leaked into the vocals (our nets).")
-    ] = False,
-    codec: options.Format = "wav",
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            "--reference", "-r", help="The true vocals of the one song: scores, and oracles.", show_default=False
-        ),
-    ] = None,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--track",
-            "-t",
-            help="A test track of MUSDB18 by its name or a part of it; its stems are the reference.",
-            show_default=False,
-        ),
-    ] = None,
-    musdb: Annotated[
-        Path | None,
-        typer.Option(help="Folder of MUSDB18 for --track (default: the project's data set).", show_default=False),
-    ] = None,
-    weights: options.Weights = None,
-    overwrite: options.Overwrite = False,
-    picture: options.Picture = True,
-    project: options.ProjectFolder = None,
-    overrides: options.Overrides = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+def separate(request: Request) -> None:
     """Separate songs into OUTPUT/SONG/METHOD/{vocals,accompaniment}.
 
-    At the recording's own sample rate and channels.  What is there already is skipped; a song or a method that fails
-    does not stop the others.  With no song in a terminal, a menu asks for everything.
+    The results keep the sample rate and channels of the recording.  Existing results are skipped; a song or a method
+    that fails does not stop the others.  With no song in a terminal, a menu asks for everything.
     """
-    request = Request(
-        list(songs or []),
-        list(track or []),
-        split_methods(method),
-        output,
-        start,
-        duration,
-        codec,
-        wiener,
-        hpss,
-        reference,
-        musdb,
-        weights,
-        overwrite,
-        picture,
-        project,
-        list(overrides or []),
-    )
+    request = replace(request, methods=split_methods(request.methods))
     if not request.songs and not request.tracks:
         if not sys.stdin.isatty():
             raise SettingsError("name a song, a folder, or a --track; in a terminal `svs separate` shows a menu")
@@ -109,46 +41,45 @@ def separate(
 
         request = ask(request)
         print(f"\n{request.command()}\n")
-    if code := run(request):
-        raise typer.Exit(code)
+    run(request)
 
 
-def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
-    """Do what is asked, calling the two files `names`; returns the exit code."""
+def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
+    """Do what is asked; the two files of each result get the `names`.
+
+    Raises
+    ------
+    typer.Exit
+        With the code of the first error, if some recording or method failed.
+    """
     from svs import separators
     from svs.services import recordings
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
-    here = options.open_project(request.project, request.all_overrides())
+    here = request.open()
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home)])
         log.info("by %s, the best that is trained here; --method chooses another", request.methods[0])
     blind = [method for method in request.methods if separators.find_method(method).kind is separators.Kind.ORACLE]
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")
-    order = recordings.Order(
-        tuple(request.methods),
-        request.output,
-        request.start,
-        request.duration,
-        request.codec,
-        request.overwrite,
-        request.picture,
-        names,
-    )
+    shared = ("output", "start", "duration", "codec", "overwrite", "picture")
+    order = recordings.Order(tuple(request.methods), names=names, **{name: getattr(request, name) for name in shared})
     found = recordings.recordings(request.songs) if request.songs else []
     if request.reference is not None and len(found) != 1:
         raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(found)}")
     nets = separators.of_group("cnn")
     if (request.wiener or request.hpss) and not set(request.methods) & set(nets):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
-    jobs = [*zip(found, recordings.song_names(found), strict=True), *((track, None) for track in request.tracks)]
-    with options.resumable(), recordings.only_one(request.output):
-        return _each(here, order, request, jobs)
+    songs = dict(zip(found, recordings.song_names(found), strict=True))
+    with recordings.only_one(request.output):
+        if code := _each(here, order, request, songs):
+            raise typer.Exit(code)
 
 
-def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path | str, str | None]]) -> int:
+def _each(here: Project, order: Order, request: Request, songs: dict[Path, str]) -> int:
+    """Separate the recordings (with their names) and the tracks one after another; return the exit code."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from svs.runtime.progress import bar
@@ -156,54 +87,53 @@ def _each(here: Project, order: Order, request: Request, jobs: list[tuple[Path |
 
     worker = recordings.Service(here, order)
     failed: list[tuple[str, str, SVSError]] = []  # recording; method, or nothing for all of them; why
-    lengths = [_seconds(path, order) if name is not None else 0.0 for path, name in jobs]
-    total = sum(lengths) * len(worker.methods)
+    jobs: list[tuple[str, float, AbstractContextManager[Song]]] = [
+        (str(path), _seconds(path, order), recordings.open_song(path, name, order, request.reference))
+        for path, name in songs.items()
+    ]
+    jobs += [(track, 0.0, open_track(here, request.musdb, track, order)) for track in request.tracks]
+    total = sum(seconds for _, seconds, _ in jobs) * len(worker.methods)
     form = _BAR if total else _OPEN_BAR
-    # Lines of the log above the bar, not through it.
+    # The log is written above the bar, not through it.
     with logging_redirect_tqdm(), bar(total=total or None, unit="s", desc="separate", bar_format=form) as moving:
-        for (path, name), length in zip(jobs, lengths, strict=True):
+        for path, seconds, opened in jobs:
             begun = moving.n
             try:
-                with ExitStack() as stack:
-                    song = stack.enter_context(
-                        recordings.open_song(path, name, order, request.reference)
-                        if name is not None
-                        else open_track(here, request.musdb, path, order)
-                    )
-                    if getattr(song.mixture, "silent", False):
-                        log.warning("%s: digitally silent throughout", path)
-                    results = worker.separate(
-                        song, moving.update, lambda method, song=song: moving.set_description(f"{song.name}: {method}")
-                    )
+                results = _separated(worker, opened, path, moving)
                 for result in results:
-                    report(result)
-                failed += [(str(path), result.method, result.error) for result in results if result.error is not None]
+                    _report(result)
+                failed += [(path, result.method, result.error) for result in results if result.error is not None]
                 _summarise(order.output, results)
             except SVSError as error:
-                failed.append((str(path), "", error))
-                moving.update(max(0.0, begun + length * len(worker.methods) - moving.n))
-    for path, method, error in failed:
-        # What of it the message does not say by itself.
-        said = [part for part in (path, method) if part and part not in str(error)]
-        print(": ".join(["error", *said, str(error)]), file=sys.stderr)
+                failed.append((path, "", error))
+                moving.update(max(0.0, begun + seconds * len(worker.methods) - moving.n))
+    for path, method, why in failed:
+        options.complain(why, path, method)
     for name, reason in worker.unavailable.items():
         print(f"error: {name} was left out: {reason}", file=sys.stderr)
     if failed and len(jobs) > 1:
         print(f"{len({path for path, *_ in failed})} of {len(jobs)} recordings failed", file=sys.stderr)
     if failed:
         return failed[0][2].exit_code
-    return 6 if worker.unavailable else 0
+    return UnavailableError.exit_code if worker.unavailable else 0
+
+
+def _separated(worker: Service, opened: AbstractContextManager[Song], path: str, moving: tqdm) -> list[Result]:
+    """One recording by all methods."""
+    with opened as song:
+        if getattr(song.mixture, "silent", False):
+            log.warning("%s: digitally silent throughout", path)
+        return worker.separate(song, moving.update, lambda method: moving.set_description(f"{song.name}: {method}"))
 
 
 def _seconds(path: Path, order: Order) -> float:
-    """About how long the passage of a recording is; 0 where it can't be told (separating it will say why)."""
+    """About how long the passage of a recording is; 0 if that can't be told (separating it will say why)."""
     from svs.audio import decode
 
     try:
-        whole = decode.probe(path).seconds or 0.0
+        rest = max(0.0, (decode.probe(path).seconds or 0.0) - order.start)
     except SVSError:
         return 0.0
-    rest = max(0.0, whole - order.start)
     return rest if order.duration is None else min(rest, order.duration)
 
 
@@ -212,27 +142,23 @@ def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> It
     """A test track of MUSDB18, with its true stems, as a song."""
     from svs.audio.convert import passage
     from svs.audio.sources import PassageSource
-    from svs.config import paths
-    from svs.data import inspection, locate
+    from svs.data import inspection
     from svs.services.recordings import Song
 
-    folder = musdb if musdb is not None else locate.locate_present(here.settings, here.path(paths.DATASETS))
-    with inspection.open_test_track(folder, name) as (title, sources):
-        first, last = passage(sources["mixture"], order.start, order.duration)
+    with inspection.open_test_track(options.musdb_folder(here, musdb), name) as (title, sources):
+        mixture = sources["mixture"]
+        first, last = passage(mixture, order.start, order.duration)
         if first >= last:
-            mixture = sources["mixture"]
-            raise DataError(
-                f"{title}: lasts {mixture.samples / mixture.rate:.2f} s; choose an earlier --start than {order.start:g}"
-            )
+            seconds = mixture.samples / mixture.rate
+            raise DataError(f"{title}: lasts {seconds:.2f} s; choose an earlier --start than {order.start:g}")
         cut = {stem: PassageSource(source, first, last) for stem, source in sources.items()}
-        mixture = cut.pop("mixture")
-        yield Song(title, mixture, {"track": title, "samples": mixture.samples}, {}, cut)
+        yield Song(title, cut.pop("mixture"), {"track": title, "samples": last - first}, {}, cut)
 
 
-def report(result: Result) -> None:
-    """One line on what a method left, and one for each thing that had to be changed."""
+def _report(result: Result) -> None:
+    """Log one line on the result of a method, and one for each thing that had to be changed."""
     if result.error is not None:
-        log.debug("%s failed: %s", result.folder, result.error)  # told at the end
+        log.debug("%s failed: %s", result.folder, result.error)  # printed at the end
         return
     log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
     for note in result.notes:
@@ -240,19 +166,19 @@ def report(result: Result) -> None:
 
 
 def _summarise(output: Path, results: list[Result]) -> None:
-    """With a reference: the table of scores, printed and saved, and the box plot."""
+    """With a reference: print and save the table of scores, and save the boxplot."""
     scored = {result.method: result.scores for result in results if result.scores is not None}
     if not scored:
         return
     from svs.evaluation import tables
     from svs.figures import scores, style
 
-    folder = output / results[0].song
+    song = results[0].song
     frames = tables.frame_table(scored)
-    tables.write_table(folder / "scores.csv", frames)
+    tables.write_table(output / song / "scores.csv", frames)
     if not frames["SDR"].notna().any():
-        log.warning("%s: there is no second in which both parts sound, so there is no score", results[0].song)
+        log.warning("%s: there is no second in which both parts sound, so there is no score", song)
         return
-    style.save(scores.measures_boxplot(frames, results[0].song), folder / "scores.png")
-    print(f"\n{results[0].song}: BSS Eval v4, median over {frames['frame'].nunique()} frames of one second, in dB")
+    style.save(scores.measures_boxplot(frames, song), output / song / "scores.png")
+    print(f"\n{song}: BSS Eval v4, median over {frames['frame'].nunique()} frames of one second, in dB")
     print(tables.frame_medians(frames))

@@ -2,83 +2,79 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from svs.cli import options
-from svs.cli.options import app
 from svs.errors import SVSError
 from svs.runtime.process import log
 
+if TYPE_CHECKING:
+    from svs.config.project import Project
+    from svs.vad.detector import Detector
 
-@app.command()
-def vad(
-    songs: Annotated[list[str], typer.Argument(metavar="SONG", help="Files, folders or patterns.")],
-    output: options.Output = Path("vad"),
-    start: options.Start = 0.0,
-    duration: options.Duration = None,
+
+@dataclass(kw_only=True)
+class Listening(options.Tuned):
+    """The options of `svs vad`."""
+
+    songs: Annotated[list[str], Argument(metavar="SONG", help="Files, folders or patterns.")]
+    output: options.Output = Path("vad")
+    start: options.Start = 0.0
+    duration: options.Duration = None
     threshold: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Probability above which somebody sings (default: the one tuned on validation tracks).",
-            show_default=False,
-        ),
-    ] = None,
-    overwrite: options.Overwrite = False,
-    picture: options.Picture = True,
-    project: options.ProjectFolder = None,
-    overrides: options.Overrides = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-) -> None:
+        Option(min=0.0, max=1.0, help="Probability above which somebody sings.", show_default="tuned on validation"),
+    ] = None
+    overwrite: options.Overwrite = False
+    picture: options.Picture = True
+
+
+def vad(given: Listening) -> None:
     """Where somebody sings, by the voice activity net: OUTPUT/SONG/{segments.csv,activity.png}."""
-    from svs.audio import decode
-    from svs.figures import spectrograms
     from svs.runtime.progress import bar
     from svs.services import recordings
-    from svs.services import vad as vad_results
-    from svs.vad import detector as vad_detector
+    from svs.vad.detector import Detector
 
-    here = options.open_project(project, overrides or ())
-    found = recordings.recordings(songs)
-    names = recordings.song_names(found)
+    here = given.open()
+    found = recordings.recordings(given.songs)
     failed: list[tuple[Path, SVSError]] = []
-    with options.resumable(), recordings.only_one(output):
-        detector = vad_detector.Detector(here, threshold)
+    with recordings.only_one(given.output):
+        detector = Detector(here, given.threshold)
         with bar(total=len(found), unit="song", desc="vad") as moving:
-            for path, name in zip(found, names, strict=True):
+            for path, name in zip(found, recordings.song_names(found), strict=True):
                 try:
-                    folder = output / name
-                    decode.probe(path)  # says why where it can't be read
-                    request = vad_results.request(path, start, duration, detector)
-                    if vad_results.finished(folder, request, overwrite):
-                        log.info("%s (was there already)", folder)
-                        continue
-                    with decode.open_recording(path, start, duration) as recording:
-                        activity = detector.listen(recording)
-                        figure = (
-                            spectrograms.activity_picture(name, recording, activity, here.settings.plots, start)
-                            if picture
-                            else None
-                        )
-                    vad_results.save(folder, activity, request, figure)
-                    log.info(
-                        "%s: %d segments, %.1f of %.1f s",
-                        folder,
-                        len(activity.segments()),
-                        activity.sung(),
-                        activity.seconds,
-                    )
+                    _listen(given, here, detector, path, name)
                 except SVSError as error:
                     failed.append((path, error))
-                finally:
-                    moving.update(1)
-    for path, error in failed:
-        print(f"error: {error}" if str(path) in str(error) else f"error: {path}: {error}", file=sys.stderr)
+                moving.update(1)
+    for path, why in failed:
+        options.complain(why, str(path))
     if failed:
         raise typer.Exit(failed[0][1].exit_code)
+
+
+def _listen(given: Listening, here: Project, detector: Detector, path: Path, name: str) -> None:
+    """Write the segments of one song."""
+    from svs.audio import decode
+    from svs.figures import spectrograms
+    from svs.services import vad as results
+
+    folder = given.output / name
+    decode.probe(path)  # raises the right error for a file that can't be read
+    request = results.request(path, given.start, given.duration, detector)
+    if results.finished(folder, request, given.overwrite):
+        log.info("%s (was there already)", folder)
+        return
+    figure = None
+    with decode.open_recording(path, given.start, given.duration) as recording:
+        activity = detector.listen(recording)
+        if given.picture:
+            figure = spectrograms.activity_picture(name, recording, activity, here.settings.plots, given.start)
+    results.save(folder, activity, request, figure)
+    segments = len(activity.segments())
+    log.info("%s: %d segments, %.1f of %.1f s", folder, segments, activity.sung(), activity.seconds)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from svs.audio import ffmpeg
 from svs.audio.sources import WavSource
 from svs.errors import DataError
 from svs.stems import STREAMS
@@ -84,34 +84,31 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
     folder : Path
     samples : int, optional
         What each stream gave when the file was inspected.  Without it, ffprobe
-        is asked for the streams first, which takes as long as decoding seconds
-        of them.
+        is asked first, which takes as long as decoding seconds of audio.
 
     Raises
     ------
     DataError
         The file is truncated or has other streams than MUSDB18's five, or there is no ffmpeg.
     """
+    ffmpeg.require_ffmpeg()
     if samples is None:
         seconds, expected = _probed(path)
     else:
         seconds, expected = samples / 44100 * len(names), [samples] * len(STREAMS)
     wavs = {name: folder / f"{name}.wav" for name in names}
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-xerror", "-i", str(path)]
+    arguments = ["-xerror", *ffmpeg.only_local(path)]
     for name, wav in wavs.items():
-        command += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
-    try:
-        done = subprocess.run(command, capture_output=True)
-    except FileNotFoundError:
-        raise DataError(f"{path.name}: decoding it needs ffmpeg; run `make setup`") from None
-    if done.returncode and b"No space left" in done.stderr:
+        arguments += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
+    with ffmpeg.Running(arguments) as running:
+        failed, reason = running.ended(), running.words(path)
+    if failed and running.full:
         raise DataError(
-            f"{folder}: the disk is full; {path.name} needs about "
-            f"{seconds * 0.18:.0f} MB to be decoded; free some space "
-            "or set TMPDIR to another disk"
+            f"{folder}: the disk is full; {path.name} needs about {seconds * 0.18:.0f} MB to be decoded; "
+            "free some space or set TMPDIR to another disk"
         )
-    if done.returncode:
-        raise DataError(f"ffmpeg can't decode {path.name} ({_last_line(done.stderr)}): it is truncated or damaged")
+    if failed:
+        raise DataError(f"ffmpeg can't decode {path.name} ({reason}): it is truncated or damaged")
     for name, wav in wavs.items():
         wanted, came = expected[STREAMS.index(name)], WavSource(wav).samples
         if came < wanted - 2048:  # AAC frames are 1024 samples; an edit list may cut up to two
@@ -127,25 +124,14 @@ def _probed(path: Path) -> tuple[float, list[int]]:
     DataError
         As `decode_stems`.
     """
-    try:
-        import stempeg  # at import it looks for ffmpeg and ffprobe
-    except RuntimeError as error:
-        raise DataError(f"{path.name}: decoding it needs ffmpeg and ffprobe ({error}); run `make setup`") from None
-    try:
-        info = stempeg.Info(str(path))
-    except Exception as error:  # ffmpeg-python raises its own Error, which hides ffprobe's words
-        reason = getattr(error, "stderr", b"") or b""
-        raise DataError(f"ffprobe can't read {path.name} ({_last_line(reason)}): it is truncated or no mp4") from None
-    if info.nb_audio_streams != len(STREAMS):
-        raise DataError(
-            f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), {path.name} has {info.nb_audio_streams}"
-        )
-    return sum(info.duration_streams), [info.samples(index) for index in range(len(STREAMS))]
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "no message"
+    content, messages = ffmpeg.ffprobe(path)
+    if not content:
+        reason = ffmpeg.last_words(messages, path)
+        raise DataError(f"ffprobe can't read {path.name} ({reason}): it is truncated or no mp4")
+    streams = [stream for stream in content["streams"] if stream["codec_type"] == "audio"]
+    if len(streams) != len(STREAMS):
+        raise DataError(f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), {path.name} has {len(streams)}")
+    return sum(float(stream["duration"]) for stream in streams), [int(stream["duration_ts"]) for stream in streams]
 
 
 def musdb_tracks(folder: Path, subset: str | None = None) -> list:

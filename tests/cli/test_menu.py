@@ -105,12 +105,6 @@ def home(tmp_path_factory, tiny_set):
     return folder
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def printed_command(terminal):
     line = next(line for line in terminal.shown().splitlines() if line.startswith("svs separate "))
     return shlex.split(line)
@@ -140,9 +134,9 @@ def test_a_track(place, home, tiny_set, terminal):
         "0.5",
         "--duration",
         "1.25",
+        "--no-picture",
         "--project",
         str(home),
-        "--no-picture",
     ]
     mixture, rate = read(tiny_set[0] / "test" / track / "mixture.wav")
     whole(place / "my results" / track / "mixture", mixture[round(0.5 * rate) : round(1.75 * rate)], rate)
@@ -175,9 +169,9 @@ def test_a_recording_of_ones_own(place, home, terminal, monkeypatch):
         "hpss",
         "--output",
         "separated",
+        "--no-picture",
         "--project",
         str(home),
-        "--no-picture",
     ]
     whole(place / "separated" / "it's a song" / "hpss", music(1.0), 44100)
     assert "(was there already)" in svs(*words[1:]).err
@@ -201,7 +195,7 @@ def test_our_nets_are_asked_about_the_wiener_filter(place, home, terminal, tmp_p
     menu.answer("Folder of the results", ENTER)
     menu.answer("Wiener filter", "y")
     assert menu.ended() == 5
-    assert printed_command(menu)[-1] == "--wiener"
+    assert "--wiener" in printed_command(menu)
     assert "error: " in menu.shown() and "not a model that Keras" in menu.shown() and "Traceback" not in menu.shown()
     assert "unet_separator: U-Net on the stereo spectrogram of whole passages" in menu.shown()
     assert menu.shown().count("(not trained)") >= 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from svs.audio.sources import write_wav
 from tests.helpers import REPOSITORY
 
 RATE = 44100
+# Options of `svs extract` for a small store, some with underscores as the dissertation wrote them.
+SMALL_STORE = ["--frame_size", "512", "-H", "256", "-w", "512", "-sr", "22050", "-iw", "5", "-sp", "0.2", "-ow", "3"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,25 @@ def svs(*words, **environment) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
+def call(*words) -> int:
+    """Run the command in this process, with the output of the test; its exit code."""
+    from svs.cli import main
+
+    try:
+        main([str(word) for word in words])
+    except SystemExit as ended:
+        return ended.code or 0
+    return 0
+
+
+def assert_refused(ran: Ran, match: str, code: int = 3) -> None:
+    """Check for one line that says why, and the exit code."""
+    assert ran.code == code, ran.err
+    assert len(ran.lines()) == 1 and ran.err.startswith("error: "), ran.err
+    assert re.search(match, ran.err), ran.err
+    assert ran.out == ""
+
+
 def started(*words, **options) -> subprocess.Popen:
     """Begin to run the command in a process of its own."""
     return subprocess.Popen(
@@ -84,7 +106,8 @@ def ffmpeg(*arguments) -> None:
 def project(folder: Path) -> Path:
     """A project with the repository's parameters and no model."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(REPOSITORY / "params.yaml", folder)
+    for name in ("params.yaml", "wiring.yaml"):
+        shutil.copy(REPOSITORY / name, folder)
     return folder
 
 
