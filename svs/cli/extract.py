@@ -23,7 +23,7 @@ from svs.errors import DataError
 if TYPE_CHECKING:
     from svs.config.schema import Extract
     from svs.data.dataset import Manifest
-    from svs.features.store import Default
+    from svs.features.store import DrawDefaults
     from svs.runtime.files import Scratch
 
 
@@ -90,7 +90,7 @@ def extract(
         cut = {}
     kept = schema.changed(getattr(here.settings.extract, group), f"extract.{group}", sample_rate=sample_rate, **cut)
     wanted = here.settings.extract.model_copy(update={"modes": (mode,), group: kept})
-    draw = store.Default(
+    draw = store.DrawDefaults(
         mode,
         iterations,
         max(1, round(iterations / VALIDATION)),
@@ -110,7 +110,7 @@ def extract(
             print(_described(out, draw, manifest, counts, wanted))
 
 
-def _extract(data: Any, wanted: Extract, out: Path, draw: Default, scratch: Scratch) -> dict[str, dict[str, int]]:
+def _extract(data: Any, wanted: Extract, out: Path, draw: DrawDefaults, scratch: Scratch) -> dict[str, dict[str, int]]:
     """Write the store; returns what a training will draw of each track, by split: excerpts, or mixtures an epoch."""
     from svs.features import extraction, store
     from svs.runtime import files
@@ -120,7 +120,7 @@ def _extract(data: Any, wanted: Extract, out: Path, draw: Default, scratch: Scra
         group = temporary / store.GROUP_OF_MODE[draw.mode]
         if draw.mode == "MIX":
             stems = store.Stems(group)
-            store.keep(group, draw)
+            draw.save(group)
             return {
                 split: dict.fromkeys(stems.tracks(*names), draw.per_track)
                 for split, names in (("train", ("train", "unused")), ("valid", ("valid",)))
@@ -128,18 +128,20 @@ def _extract(data: Any, wanted: Extract, out: Path, draw: Default, scratch: Scra
         spectrograms = store.Spectrograms(group)
         counts = {}
         for split, most in (("train", draw.per_track), ("valid", draw.valid_per_track)):
-            frames = store.available(spectrograms, draw.mode, split, draw.start_point)
+            frames = spectrograms.available(draw.mode, split, draw.start_point)
             counts[split] = {track: min(most, count) for track, count in frames.items()}
             if not any(counts[split].values()):
                 raise DataError(
                     f"no excerpt of mode {draw.mode} after second {draw.start_point:g} in any track of "
                     f"split {split}; choose an earlier --start-point"
                 )
-        store.keep(group, draw)
+        draw.save(group)
     return counts
 
 
-def _described(out: Path, draw: Default, manifest: Manifest, counts: dict[str, dict[str, int]], wanted: Extract) -> str:
+def _described(
+    out: Path, draw: DrawDefaults, manifest: Manifest, counts: dict[str, dict[str, int]], wanted: Extract
+) -> str:
     from svs.features.store import GROUP_OF_MODE
 
     if draw.mode == "MIX":

@@ -22,7 +22,7 @@ from svs.errors import DataError, ModelError, SettingsError
 
 if TYPE_CHECKING:
     from svs.config.project import Project
-    from svs.features.store import Default, Stems
+    from svs.features.store import DrawDefaults, Stems
     from svs.runtime.files import Scratch
 
 
@@ -95,7 +95,7 @@ def train(
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise SettingsError(f"name {name!r}: expected the name of a folder; say where with --output")
     group = store / feature_store.GROUP_OF_MODE[mode]
-    kept = feature_store.kept(group) if group.is_dir() else None
+    kept = feature_store.DrawDefaults.load(group) if group.is_dir() else None
     if not group.is_dir() or kept is not None and kept.mode != mode:
         raise DataError(
             f"{store}: expected a store for mode {mode}, "
@@ -171,7 +171,7 @@ def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
     return given
 
 
-def _of_the_store(kept: Default | None, section: str) -> list[str]:
+def _of_the_store(kept: DrawDefaults | None, section: str) -> list[str]:
     """What the store was made with, as parameters."""
     # How wide an excerpt is the store says; whether a label fits into it is looked at later.
     laid = ["extract.masks.width=999"]
@@ -186,7 +186,7 @@ def _of_the_store(kept: Default | None, section: str) -> list[str]:
     return laid
 
 
-def _of_the_stems(kept: Default | None, section: str, stems: Stems, batch: int) -> list[str]:
+def _of_the_stems(kept: DrawDefaults | None, section: str, stems: Stems, batch: int) -> list[str]:
     """What a store of stems was made with, as parameters: its rate, and whole batches of its sets of mixtures."""
     laid = [f"{section}.representation.sample_rate={stems.rate}"]
     if kept is not None:
