@@ -39,7 +39,8 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 def write_store(folder: Path, tracks: int) -> None:
     """A store of noise: magnitudes that are no numbers of music, but as many."""
-    excerpts = schema.load().extract.masks
+    options = schema.load().extract
+    excerpts = options.masks
     random = np.random.default_rng(0)
     names = [f"{number:04d}" for number in range(tracks)]
     index = [[name, "train", excerpts.width // 2, FRAMES - 1 - excerpts.width // 2, 1] for name in names]
@@ -49,8 +50,8 @@ def write_store(folder: Path, tracks: int) -> None:
         track = masks.create_group(name)
         # Half floats below 1, so none that is infinite or no number.
         mixture = random.integers(0, 0x3C00, (FRAMES, excerpts.bins), dtype=np.uint16).view(np.float16)
-        write_array(track, "mixture", mixture, 256, 1)
-        write_array(track, "mask", mixture > 0.01, 256, 1)
+        write_array(track, "mixture", mixture, options.store)
+        write_array(track, "mask", mixture > 0.01, options.store)
 
 
 def bytes_of_an_excerpt() -> int:

@@ -165,7 +165,7 @@ def _write_masks(group: zarr.Group, sources: dict[str, Source], settings: Extrac
         with np.errstate(divide="ignore"):
             level[rows] = 10 * np.log10(np.square(loud).sum(axis=1))
     for name, array in (("mixture", mixture), ("vocals", vocals), ("mask", mask)):
-        _write(group, name, array, settings.store)
+        write_array(group, name, array, settings.store)
     everywhere, voiced = np.ones(len(level), dtype=bool), level > representation.voiced_above
     half = representation.width // 2
     return {"SVS": _runs(everywhere, everywhere, half), "DAE": _runs(voiced, voiced, half)}
@@ -181,8 +181,8 @@ def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract)
         mixture[rows] = _rounded(magnitude(sizes["mixture"], representation), settings.store.dtype)
     label = singing_labels.labels(singing_labels.levels(sources["vocals"], representation), representation)
     label = np.pad(label, (0, max(0, total - len(label))), mode="edge")[:total]
-    _write(group, "mixture", mixture, settings.store)
-    _write(group, "label", label, settings.store)
+    write_array(group, "mixture", mixture, settings.store)
+    write_array(group, "label", label, settings.store)
     return {"VAD": _runs(label != singing_labels.UNSURE, label, representation.width // 2)}
 
 
@@ -192,7 +192,7 @@ def _write_stems(group: zarr.Group, sources: dict[str, Source], settings: Extrac
     for name in ("vocals", "drums", "bass", "other"):
         source = sources[name]
         audio = resample(source.read(0, source.samples), source.rate, rate).astype(settings.store.dtype)
-        write_array(group, name, audio, rate, settings.store.compression)
+        write_array(group, name, audio, settings.store, rate)
     return {"MIX": np.array([[0, len(audio) - 1, 0]])}
 
 
@@ -209,12 +209,10 @@ def _rounded(magnitudes: np.ndarray, dtype: str) -> np.ndarray:
     return halves
 
 
-def _write(group: zarr.Group, name: str, array: np.ndarray, settings: Store) -> None:
-    write_array(group, name, array, settings.chunk_frames, settings.compression)
-
-
-def write_array(group: zarr.Group, name: str, array: np.ndarray, chunk: int, level: int) -> None:
-    """Write an array (rows, ...) into a group, as one shard of chunks of `chunk` rows, with zstd of that level."""
-    # Not Blosc: it compresses in several threads, and its bytes depend on which one ends first.
+def write_array(group: zarr.Group, name: str, array: np.ndarray, settings: Store, chunk: int | None = None) -> None:
+    """Write an array (rows, ...) into a group, as one shard of chunks of `chunk` rows (default: the settings')."""
+    chunk = chunk or settings.chunk_frames
     shard = (-(-len(array) // chunk) * chunk, *array.shape[1:])
-    group.create_array(name, data=array, chunks=(chunk, *shard[1:]), shards=shard, compressors=[ZstdCodec(level=level)])
+    # Not Blosc: it compresses in several threads, and its bytes depend on which one ends first.
+    zstd = ZstdCodec(level=settings.compression)
+    group.create_array(name, data=array, chunks=(chunk, *shard[1:]), shards=shard, compressors=[zstd])
