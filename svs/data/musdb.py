@@ -1,4 +1,4 @@
-"""MUSDB18 on disk: find its folder, list its tracks, inspect them, decode `.stem.mp4` files."""
+"""MUSDB18 on disk: find its folder, list its tracks, decode `.stem.mp4` files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIX = ".stem.mp4"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A track as found on disk, before anybody looked into it."""
+    """A track on disk that has not been inspected."""
 
     name: str
     subset: str
@@ -34,20 +34,19 @@ class Candidate:
 
 
 def with_subsets(folder: Path) -> Path:
-    """The folder itself, or the only folder in it, that holds train/ and test/."""
-    folder = Path(folder)
+    """The folder itself, or the first folder in it, that contains train/ and test/."""
+    expected = f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ"
     if not folder.is_dir():
-        raise DataError(
-            f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; there is no such folder"
-        )
+        raise DataError(f"{expected}; there is no such folder")
     for place in (folder, *sorted(item for item in folder.iterdir() if item.is_dir())):
         if (place / "train").is_dir() and (place / "test").is_dir():
             return place
     found = ", ".join(sorted(item.name for item in folder.iterdir())[:5]) or "nothing"
-    raise DataError(f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; found {found}")
+    raise DataError(f"{expected}; found {found}")
 
 
 def candidates(folder: Path) -> list[Candidate]:
+    """The tracks of a folder that contains train/ and test/, by subset and name."""
     found = []
     for subset in ("train", "test"):
         for item in sorted((folder / subset).iterdir()):
@@ -64,8 +63,7 @@ def candidates(folder: Path) -> list[Candidate]:
 
 @contextmanager
 def decoded(candidate: Candidate, names: Sequence[str], samples: int | None = None) -> Iterator[dict[str, Path]]:
-    """Wav files of the named streams, of `samples` samples where that is known; temporary ones where they had to be
-    decoded."""
+    """Wav files of the named streams: temporary ones if they had to be decoded (`decode_stems`)."""
     if not candidate.is_stem:
         yield {name: candidate.path / f"{name}.wav" for name in names}
         return
@@ -83,14 +81,13 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
         Of `STREAMS`.
     folder : Path
     samples : int, optional
-        What each stream gave when the file was inspected.  Without it, ffprobe
-        is asked for the streams first, which takes as long as decoding seconds
-        of them.
+        Length of each stream, if it was inspected before.  Otherwise ffprobe
+        measures it, which takes as long as decoding some seconds.
 
     Raises
     ------
     DataError
-        The file is truncated or has other streams than MUSDB18's five, or there is no ffmpeg.
+        The file is truncated or hasn't MUSDB18's five streams, ffmpeg is missing, or the disk is full.
     """
     if samples is None:
         seconds, expected = _probed(path)
@@ -106,9 +103,8 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
         raise DataError(f"{path.name}: decoding it needs ffmpeg; run `make setup`") from None
     if done.returncode and b"No space left" in done.stderr:
         raise DataError(
-            f"{folder}: the disk is full; {path.name} needs about "
-            f"{seconds * 0.18:.0f} MB to be decoded; free some space "
-            "or set TMPDIR to another disk"
+            f"{folder}: the disk is full; decoding {path.name} needs about {seconds * 0.18:.0f} MB; "
+            "free some space, or set TMPDIR to another disk"
         )
     if done.returncode:
         raise DataError(f"ffmpeg can't decode {path.name} ({_last_line(done.stderr)}): it is truncated or damaged")
@@ -120,20 +116,14 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
 
 
 def _probed(path: Path) -> tuple[float, list[int]]:
-    """Seconds of all streams together, and samples of each, as ffprobe says.
-
-    Raises
-    ------
-    DataError
-        As `decode_stems`.
-    """
+    """Seconds of all streams together, and samples of each, according to ffprobe."""
     try:
-        import stempeg  # at import it looks for ffmpeg and ffprobe
+        import stempeg  # looks for ffmpeg and ffprobe at import
     except RuntimeError as error:
         raise DataError(f"{path.name}: decoding it needs ffmpeg and ffprobe ({error}); run `make setup`") from None
     try:
         info = stempeg.Info(str(path))
-    except Exception as error:  # ffmpeg-python raises its own Error, which hides ffprobe's words
+    except Exception as error:  # ffmpeg-python's own Error, which does not show ffprobe's message
         reason = getattr(error, "stderr", b"") or b""
         raise DataError(f"ffprobe can't read {path.name} ({_last_line(reason)}): it is truncated or no mp4") from None
     if info.nb_audio_streams != len(STREAMS):
