@@ -3,16 +3,12 @@
 import json
 import shutil
 
-import musdb
-import numpy as np
 import pytest
 import soundfile
 
 from svs.data import musdb as data_musdb
 from svs.data.dataset import Dataset, Manifest, Track
-from svs.data.musdb import musdb_tracks
 from svs.errors import DataError
-from svs.stems import STREAMS
 from tests.helpers.datasets import (
     RATE,
     assert_same_as_musdb,
