@@ -28,7 +28,7 @@ import numpy as np
 import zarr
 
 from svs.config import schema
-from svs.features.shards import write_array, write_group
+from svs.features.extraction import write_array
 from svs.runtime.process import main, quietly
 
 BATCH = 64
@@ -39,19 +39,19 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 def write_store(folder: Path, tracks: int) -> None:
     """A store of noise: magnitudes that are no numbers of music, but as many."""
-    excerpts = schema.load().extract.masks
+    options = schema.load().extract
+    excerpts = options.masks
     random = np.random.default_rng(0)
     names = [f"{number:04d}" for number in range(tracks)]
     index = [[name, "train", excerpts.width // 2, FRAMES - 1 - excerpts.width // 2, 1] for name in names]
-    zarr.open_group(folder, mode="w").require_group("svs").attrs.put(
-        {"representation": excerpts.model_dump(), "index": {"SVS": index}}
-    )
+    masks = zarr.open_group(folder, mode="w").require_group("masks")
+    masks.attrs.put({"representation": excerpts.model_dump(), "index": {"SVS": index}})
     for name in names:
-        write_group(folder / "masks" / name)
+        track = masks.create_group(name)
         # Half floats below 1, so none that is infinite or no number.
         mixture = random.integers(0, 0x3C00, (FRAMES, excerpts.bins), dtype=np.uint16).view(np.float16)
-        write_array(folder / "masks" / name / "mixture", mixture, 256, 1)
-        write_array(folder / "masks" / name / "mask", mixture > 0.01, 256, 1)
+        write_array(track, "mixture", mixture, options.store)
+        write_array(track, "mask", mixture > 0.01, options.store)
 
 
 def bytes_of_an_excerpt() -> int:

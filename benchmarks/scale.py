@@ -131,11 +131,8 @@ def measured(folder: Path, count: int, parameters: schema.Settings, place: Path)
     def score() -> None:
         for track in tracks:
             for protocol in PROTOCOLS:
-                evaluation_score._score_track(
-                    data,
-                    place / "hpss",
-                    parameters.score,
-                    evaluation_score._Job(track, protocol, place / "scores" / protocol / f"{track.name}.json"),
+                evaluation_score.score_track(
+                    data, place / "hpss", parameters.score, place / "scores", (track, protocol)
                 )
 
     score()

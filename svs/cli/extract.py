@@ -15,7 +15,7 @@ from svs.errors import DataError
 if TYPE_CHECKING:
     from svs.config.schema import Extract
     from svs.data.dataset import Dataset, Manifest
-    from svs.features.store import Default
+    from svs.features.store import DrawDefaults
     from svs.runtime.files import Scratch
 
 VALIDATION = 5  # one excerpt of a validation track is drawn for so many of a training track
@@ -66,7 +66,7 @@ def extract(given: Extraction) -> None:
     wanted = settings.extract.model_copy(update={"modes": (mode,), group: kept})
     validation_share = max(1, round(given.iterations / VALIDATION))
     label = None if mode == "MIX" else checked_label_width(mode, given.label_width, kept.width)
-    draw = store.Default(mode, given.iterations, validation_share, given.start_point, label)
+    draw = store.DrawDefaults(mode, given.iterations, validation_share, given.start_point, label)
     require_free(given.out, given.overwrite, "zarr.json", "a store of spectrograms")
     place, validation = locate.locate_given(given.data)
     manifest = inspection.inspect(
@@ -79,7 +79,9 @@ def extract(given: Extraction) -> None:
     given.say(f"{given.out}: " + describe(draw, manifest, counts, kept))
 
 
-def _extract(data: Dataset, wanted: Extract, out: Path, draw: Default, scratch: Scratch) -> dict[str, dict[str, int]]:
+def _extract(
+    data: Dataset, wanted: Extract, out: Path, draw: DrawDefaults, scratch: Scratch
+) -> dict[str, dict[str, int]]:
     """Write the store; return what a training will draw of each track, by split: excerpts, or mixtures an epoch."""
     from svs.features import extraction, store
     from svs.runtime import files
@@ -102,11 +104,11 @@ def _extract(data: Dataset, wanted: Extract, out: Path, draw: Default, scratch: 
                         f"no excerpt of mode {draw.mode} after second {draw.start_point:g} in any track of "
                         f"split {split}; choose an earlier --start-point"
                     )
-        store.keep(group, draw)
+        draw.save(group)
     return counts
 
 
-def _stems_described(draw: Default, manifest: Manifest, counts: dict[str, dict[str, int]], stems: Any) -> str:
+def _stems_described(draw: DrawDefaults, manifest: Manifest, counts: dict[str, dict[str, int]], stems: Any) -> str:
     songs, few = len(counts["train"]), len(manifest.split("train"))
     more = f" ({songs - few} of which the other modes leave out)" if songs > few else ""
     return (
@@ -116,7 +118,9 @@ def _stems_described(draw: Default, manifest: Manifest, counts: dict[str, dict[s
     )
 
 
-def _excerpts_described(draw: Default, manifest: Manifest, counts: dict[str, dict[str, int]], excerpts: Any) -> str:
+def _excerpts_described(
+    draw: DrawDefaults, manifest: Manifest, counts: dict[str, dict[str, int]], excerpts: Any
+) -> str:
     songs = len(manifest.split("train"))
     label = (songs, 1) if draw.mode == "VAD" else (songs, excerpts.bins, draw.label_width)
     lines = [

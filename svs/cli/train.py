@@ -15,7 +15,7 @@ from svs.errors import DataError, ModelError, SettingsError
 
 if TYPE_CHECKING:
     from svs.config.project import Project
-    from svs.features.store import Default
+    from svs.features.store import DrawDefaults
     from svs.runtime.files import Scratch
 
 _SECTIONS = {"DAE": "pretrain", "VAD": "vad"}  # of params.yaml, by mode; of the others train.NETWORK
@@ -83,12 +83,12 @@ def train(given: Training) -> None:
     )
 
 
-def _group(store: Path, mode: str) -> tuple[Path, Default | None]:
+def _group(store: Path, mode: str) -> tuple[Path, DrawDefaults | None]:
     """The part of a store that a mode reads, and what `svs extract` kept in it."""
     from svs.features import store as feature_store
 
     group = store / feature_store.GROUP_OF_MODE[mode]
-    kept = feature_store.kept(group) if group.is_dir() else None
+    kept = feature_store.DrawDefaults.load(group) if group.is_dir() else None
     if not group.is_dir() or (kept is not None and kept.mode != mode):
         found = f"it was made for {kept.mode}" if kept else "found none"
         raise DataError(
@@ -120,7 +120,9 @@ def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
     return given
 
 
-def _parameters(given: Training, network: str, mode: str, group: Path, kept: Default | None) -> tuple[Project, Any]:
+def _parameters(
+    given: Training, network: str, mode: str, group: Path, kept: DrawDefaults | None
+) -> tuple[Project, Any]:
     """The project and the parameters of the training: those of params.yaml, the store, --set and the options."""
     from svs import networks
     from svs.features import store

@@ -1,11 +1,10 @@
-"""Data sets in MUSDB18's layout: getting one, listing its tracks, opening a track.
+"""Data sets in MUSDB18's layout: the list of its tracks, and opening a track.
 
-Two forms, both found and named by `musdb`: MUSDB18 (`train/*.stem.mp4`, five
-AAC streams) and MUSDB18-HQ (`train/<track>/{mixture,drums,bass,other,vocals}.wav`).
-A *manifest* lists the tracks that passed inspection, with their split and a
-checksum; everything downstream works from it.  Audio is read in blocks; a
-`.stem.mp4` is decoded once, by one ffmpeg call, into temporary wav files that
-give the samples `musdb` gives.
+Two layouts, those of `musdb`: MUSDB18 (`train/*.stem.mp4`, five AAC streams) and
+MUSDB18-HQ (`train/<track>/{mixture,drums,bass,other,vocals}.wav`).  A *manifest*
+lists the tracks that passed inspection, with split and checksum; all later
+stages use it.  Audio is read in blocks.  One ffmpeg call decodes a `.stem.mp4`
+into temporary wav files, which have the samples that `musdb` reads.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Manifest:
         return [track for track in self.tracks if track.split in names]
 
     def require(self, *names: str) -> None:
-        """Raise DataError where a split has no track."""
+        """Raise DataError if a split has no track."""
         if missing := [name for name in names if not self.split(name)]:
             raise DataError(
                 f"no {' and no '.join(missing)} track among the {len(self.tracks)} usable ones; "
@@ -90,7 +89,7 @@ class Dataset:
     Parameters
     ----------
     folder : Path
-        Holds `train` and `test`.
+        Contains `train` and `test`.
     manifest : Manifest
     """
 
@@ -99,8 +98,7 @@ class Dataset:
         self.manifest = manifest
 
     def bare(self) -> Dataset:
-        """Enough of it to open a track that one has, anywhere: no manifest, whose thousands of tracks would be
-        pickled with each of them, and an absolute path."""
+        """A copy to pickle with every track: an absolute path, and no manifest, which may list thousands of tracks."""
         return Dataset(self.folder.absolute(), Manifest(self.manifest.dataset, []))
 
     @contextmanager
@@ -112,7 +110,7 @@ class Dataset:
         Raises
         ------
         DataError
-            The track is gone, or is not the one that was inspected.
+            The track is missing, or has changed since it was inspected.
         """
         stem = self.folder / track.subset / f"{track.name}{SUFFIX}"
         candidate = Candidate(
@@ -120,20 +118,20 @@ class Dataset:
         )
         if not all(file.is_file() for file in candidate.files()):
             raise DataError(
-                f"{candidate.path}: the track is in the manifest, but its files are gone; "
-                "bring them back, or run `dvc repro --force download`"
+                f"{candidate.path}: the track is in the manifest, but its files are missing; "
+                "restore them, or run `dvc repro --force download`"
             )
         if sha256(candidate.files()) != track.sha256:
             raise DataError(
                 f"{candidate.path}: changed since the manifest was written; run `dvc repro --force download`"
             )
-        # The very file that was inspected, so there is nothing to ask ffprobe.
         with open_sources(candidate, names, track.samples) as sources:
             yield sources
 
 
 @contextmanager
 def open_sources(candidate: Candidate, names: Sequence[str], samples: int) -> Iterator[dict[str, Source]]:
+    """Sources of a track that was inspected and has `samples` samples, by name: see `Dataset.open`."""
     streams = [name for name in STREAMS if name in names or name in ACCOMPANIMENT and "accompaniment" in names]
     with decoded(candidate, streams, samples) as wavs:
         sources: dict[str, Source] = {name: WavSource(wav) for name, wav in wavs.items()}
@@ -143,27 +141,27 @@ def open_sources(candidate: Candidate, names: Sequence[str], samples: int) -> It
 
 
 def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
-    """The data set that a manifest describes.  Where its audio is missing, it is generated or downloaded again.
+    """The data set that a manifest describes.  Missing audio is generated or downloaded again.
 
     Parameters
     ----------
     settings : Settings
     manifest : Path
     root : Path
-        Where generated and downloaded sets are kept.
+        Folder of generated and downloaded data sets.
 
     Raises
     ------
     DataError
-        The audio is missing and can't be had.
+        The audio is missing and can't be restored.
     """
     folder = settings.download.path or root / settings.download.dataset
     if not folder.is_dir():
-        # In a process of its own: no result depends on how the audio came here, as checksums are compared.
+        # In another process, because results must not depend on the code that gets the audio: checksums are compared.
         done = subprocess.run([sys.executable, "-m", "svs.data.locate"])
         if done.returncode:
             raise DataError(
-                f"{folder}: the audio of the data set is missing and could not be brought back (see above); "
+                f"{folder}: the audio of the data set is missing and could not be restored (see above); "
                 "run `dvc repro --force download`"
             )
     return Dataset(with_subsets(folder), Manifest.load(manifest))

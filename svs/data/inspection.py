@@ -1,11 +1,11 @@
-"""Look into every track of a data set, and give each its split."""
+"""Inspect every track of a data set, and assign its split."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,12 +18,10 @@ from svs.data.dataset import SILENT, Manifest, Track, open_sources
 from svs.data.musdb import Candidate, candidates, decoded, with_subsets
 from svs.errors import DataError
 from svs.runtime.files import sha256
-from svs.runtime.parallel import each_in_parallel
+from svs.runtime.parallel import over_tracks
 from svs.stems import STREAMS
 
 log = logging.getLogger("svs")
-
-
 _BLOCK = 1 << 20  # samples inspected at a time
 
 
@@ -34,60 +32,65 @@ def inspect(
     validation: Sequence[str],
     wanted: Callable[[str, str], bool] = lambda subset, name: True,
 ) -> Manifest:
-    """Look into every track and list those that can be used.
+    """Inspect every track and list those that can be used.
 
-    Where `wanted(subset, name)` is false, a track is passed over.
+    Test tracks have the split `test`.  Training tracks are `unused` if
+    `exclude_from_training` matches them, `valid` if `validation` (or else musdb,
+    or else a random draw) names them, and `train` otherwise.
 
-    Splits: test tracks are `test`.  Training tracks are `valid` where the set
-    names them so (or musdb does; else a share drawn by `seed`), `unused` where
-    `exclude_from_training` says so, and `train` otherwise.
+    Parameters
+    ----------
+    settings : Download
+    seed : int
+        Of the random draw of validation tracks.
+    folder : Path
+        Contains `train` and `test`.
+    validation : sequence of str
+        Names of the validation tracks; may be empty.
+    wanted : callable
+        Tracks for which `wanted(subset, name)` is false are left out.
 
     Raises
     ------
     DataError
-        A track is broken (or its vocals silent) and the settings say `error`.
+        A track is broken (or its vocals silent) and the settings say `error`; or no track is left.
     """
-    wanted_ones = [candidate for candidate in candidates(folder) if wanted(candidate.subset, candidate.name)]
-    results = each_in_parallel(
-        partial(_inspect_track, rate=settings.sample_rate), wanted_ones, unit="track", desc="inspect"
-    )
+    chosen = [candidate for candidate in candidates(folder) if wanted(candidate.subset, candidate.name)]
+    look = partial(_inspect_track, rate=settings.sample_rate)
+    results = over_tracks(look, chosen, [candidate.name for candidate in chosen], desc="inspect")
     good = []
-    for candidate, result in zip(wanted_ones, results, strict=True):
-        problem = result if isinstance(result, str) else None
-        action = settings.on_bad_track
-        if problem is None and result.silent_vocals:
-            problem, action = "its vocals are silent", settings.on_silent_vocals
-        if problem is None or action == "keep":
-            if problem:
-                log.warning("%s: %s", candidate.name, problem)
-            good.append(result)
-        elif action == "error":
-            switch = "on_silent_vocals" if not isinstance(result, str) else "on_bad_track"
+    for candidate, result in zip(chosen, results, strict=True):
+        name, switch, problem = f"{candidate.subset}/{candidate.name}", "on_bad_track", result
+        if isinstance(result, Track):
+            if not result.silent_vocals or settings.on_silent_vocals == "keep":
+                good.append(result)
+            if not result.silent_vocals:
+                continue
+            switch, problem = "on_silent_vocals", "its vocals are silent"
+        action = getattr(settings, switch)
+        if action == "error":
             raise DataError(
-                f"track {candidate.subset}/{candidate.name}: {problem}; mend or remove it, "
-                f"or set download.{switch}: skip to leave it out"
+                f"track {name}: {problem}; repair or remove it, or set download.{switch}: skip to leave it out"
             )
-        else:
-            log.warning("left out %s/%s: %s", candidate.subset, candidate.name, problem)
+        log.warning("%s%s: %s", "left out " if action == "skip" else "", name, problem)
     if not good:
-        raise DataError(f"{folder}: not one track is usable; see the warnings above")
+        raise DataError(f"{folder}: no track is usable; see the warnings above")
     return Manifest(settings.dataset, _split(good, settings, seed, validation))
 
 
 def _split(tracks: list[Track], settings: Download, seed: int, validation: Sequence[str]) -> list[Track]:
-    unused = {
-        track.name
-        for track in tracks
-        if track.subset == "train" and any(track.name.startswith(start) for start in settings.exclude_from_training)
-    }
-    trainable = [track.name for track in tracks if track.subset == "train" and track.name not in unused]
+    names = [track.name for track in tracks if track.subset == "train"]
+    unused = {name for name in names if name.startswith(tuple(settings.exclude_from_training))}
+    trainable = [name for name in names if name not in unused]
     if not validation:
         import yaml
 
-        # Found, but not imported: that takes seconds.
-        package = Path(find_spec("musdb").origin).parent
-        official = yaml.safe_load((package / "configs" / "mus.yaml").read_text())["validation_tracks"]
-        validation = [name for name in trainable if name in set(official)]
+        # Not imported: that takes seconds.
+        spec = find_spec("musdb")
+        assert spec and spec.origin, "a dependency"
+        listed = Path(spec.origin).with_name("configs") / "mus.yaml"
+        official = yaml.safe_load(listed.read_text())["validation_tracks"]
+        validation = [name for name in trainable if name in official]
     if not validation and len(trainable) > 1:
         count = max(1, round(settings.validation_fraction * len(trainable)))
         validation = list(np.random.default_rng([seed, 1]).choice(sorted(trainable), count, replace=False))
@@ -97,11 +100,11 @@ def _split(tracks: list[Track], settings: Download, seed: int, validation: Seque
             return "test"
         return "unused" if track.name in unused else "valid" if track.name in validation else "train"
 
-    return [Track(**{**asdict(track), "split": split(track)}) for track in tracks]
+    return [replace(track, split=split(track)) for track in tracks]
 
 
 def _inspect_track(candidate: Candidate, rate: int | None) -> Track | str:
-    """The track, or what is wrong with it in a few words (any rate will do where none is expected)."""
+    """The track without its split, or what is wrong with it in a few words.  Rate None: any rate is accepted."""
     missing = [file.name for file in candidate.files() if not file.is_file()]
     if missing:
         return "missing " + ", ".join(missing)
@@ -109,8 +112,9 @@ def _inspect_track(candidate: Candidate, rate: int | None) -> Track | str:
         with decoded(candidate, STREAMS) as wavs:
             sources = {name: WavSource(path) for name, path in wavs.items()}
             rates = {source.rate for source in sources.values()}
-            if rates != {rate or min(rates)}:
-                return f"expected {rate or min(rates)} Hz, found {', '.join(map(str, sorted(rates)))} Hz"
+            rate = rate or min(rates)
+            if rates != {rate}:
+                return f"expected {rate} Hz, found {', '.join(map(str, sorted(rates)))} Hz"
             if any(source.channels != 2 for source in sources.values()):
                 return f"expected stereo, found {sorted({source.channels for source in sources.values()})} channels"
             lengths = {source.samples for source in sources.values()}
@@ -121,37 +125,37 @@ def _inspect_track(candidate: Candidate, rate: int | None) -> Track | str:
                 return "it holds no audio"
             peaks = {}
             for name, source in sources.items():
-                peak = 0.0
-                for start in range(0, samples, _BLOCK):
-                    block = source.read(start, min(start + _BLOCK, samples))
-                    peak = float(np.maximum(peak, np.abs(block).max(initial=0.0)))  # a NaN stays one
-                    if not np.isfinite(peak):
-                        return f"{name} holds NaN or infinite samples"
-                peaks[name] = peak
+                blocks = (source.read(start, min(start + _BLOCK, samples)) for start in range(0, samples, _BLOCK))
+                peaks[name] = float(np.max([np.abs(block).max() for block in blocks]))
+                if not np.isfinite(peaks[name]):
+                    return f"{name} holds NaN or infinite samples"
     except DataError as error:
         return str(error)
-    return Track(
-        candidate.name, candidate.subset, "", samples, rate, sha256(candidate.files()), peaks["vocals"] < SILENT
-    )
+    checksum, silent = sha256(candidate.files()), peaks["vocals"] < SILENT
+    return Track(candidate.name, candidate.subset, "", samples, rate, checksum, silent)
+
+
+def _test_tracks(folder: Path) -> list[Candidate]:
+    return [candidate for candidate in candidates(with_subsets(folder)) if candidate.subset == "test"]
 
 
 def list_test_tracks(folder: Path) -> list[str]:
-    """Names of the test tracks of a folder that holds train/ and test/."""
-    return [candidate.name for candidate in candidates(with_subsets(folder)) if candidate.subset == "test"]
+    """Names of the test tracks of a folder that contains train/ and test/."""
+    return [candidate.name for candidate in _test_tracks(folder)]
 
 
 @contextmanager
 def open_test_track(
     folder: Path, name: str, names: Sequence[str] = ("mixture", "vocals", "accompaniment")
 ) -> Iterator[tuple[str, dict[str, Source]]]:
-    """Name and sources of a test track by its name, or by a part of it that no other has.
+    """Open a test track by its name, or by a part of the name that no other track has: name and sources.
 
     Raises
     ------
     DataError
-        There is no such track, several are meant, or its files are broken.
+        No track or several tracks have that name, or the files are broken.
     """
-    tests = [candidate for candidate in candidates(with_subsets(folder)) if candidate.subset == "test"]
+    tests = _test_tracks(folder)
     meant = [candidate for candidate in tests if candidate.name == name] or [
         candidate for candidate in tests if name.casefold() in candidate.name.casefold()
     ]

@@ -1,8 +1,7 @@
-"""Where a data set lies on disk: generated or downloaded first where it is missing."""
+"""Find a data set on disk; generate or download it first if it is missing."""
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from svs.runtime.progress import progress_bar
 
 
 def locate(settings: Download, seed: int, root: Path) -> tuple[Path, list[str]]:
-    """The folder of the data set, generated or downloaded first where it is missing.
+    """The folder of the data set, which is generated or downloaded first if it is missing.
 
     Parameters
     ----------
@@ -25,18 +24,21 @@ def locate(settings: Download, seed: int, root: Path) -> tuple[Path, list[str]]:
     seed : int
         Of the generated data set.
     root : Path
-        Where generated and downloaded sets are kept.
+        Folder of generated and downloaded data sets.
 
     Returns
     -------
     folder : Path
-        Holds `train` and `test`.
+        Contains `train` and `test`.
     validation : list of str
-        Names of validation tracks that the set itself names (may be empty).
+        Validation tracks that the set itself names (may be empty).
 
     Raises
     ------
-    DataError, FetchError
+    DataError
+        `settings.path` is not a data set.
+    FetchError
+        The download failed.
     """
     if settings.dataset == "tiny":
         return _generated(settings, seed, root / "tiny")
@@ -44,6 +46,7 @@ def locate(settings: Download, seed: int, root: Path) -> tuple[Path, list[str]]:
         return with_subsets(settings.path), []
     target = root / settings.dataset
     if not target.is_dir():
+        assert settings.archive  # as Download checks
         hint = f"or set profiles.*.download.path to a folder of {settings.dataset} data that you have"
         archive = download(settings.archive.url, settings.archive.checksum, root, hint=hint)
         unpack(archive, target)
@@ -52,31 +55,27 @@ def locate(settings: Download, seed: int, root: Path) -> tuple[Path, list[str]]:
 
 def _generated(settings: Download, seed: int, folder: Path) -> tuple[Path, list[str]]:
     stamp = folder / "generated.json"
-    wanted = {"seed": seed, **settings.tiny.model_dump()}
-    if stamp.is_file():
-        content = json.loads(stamp.read_text())
-        if content["settings"] == wanted:
-            return folder, content["validation"]
+    assert settings.tiny  # as Download checks
+    tiny = settings.tiny.model_dump()
+    wanted = {"seed": seed, **tiny}
+    if stamp.is_file() and (content := read_json(stamp))["settings"] == wanted:
+        return folder, content["validation"]
     from svs.data import synthetic  # scipy.signal takes half a second to import, and most stages only read
 
+    shown = partial(progress_bar, unit="track", desc="generate")
     with written(folder) as temporary:
-        names = synthetic.write_dataset(
-            temporary,
-            seed=seed,
-            **settings.tiny.model_dump(),
-            progress=partial(progress_bar, unit="track", desc="generate"),
-        )
+        names = synthetic.write_dataset(temporary, seed=seed, **tiny, progress=shown)
         write_json(temporary / stamp.name, {"settings": wanted, "validation": names["valid"]})
     return folder, names["valid"]
 
 
 def locate_present(settings: Settings, root: Path) -> Path:
-    """The data set of the settings, generated where it is `tiny`, but never downloaded.
+    """The folder of the data set, which is generated if it is `tiny`, but never downloaded.
 
     Raises
     ------
     DataError
-        It is not there.
+        It is missing.
     """
     download = settings.download
     if download.dataset != "tiny" and download.path is None and not (root / download.dataset).is_dir():
@@ -88,7 +87,7 @@ def locate_present(settings: Settings, root: Path) -> Path:
 
 
 def locate_given(folder: Path) -> tuple[Path, list[str]]:
-    """A person's own folder of MUSDB18: what `locate` gives for a data set of the settings."""
+    """What `locate` returns, for a folder of MUSDB18 that the user names."""
     place = with_subsets(folder)
     stamp = place / "generated.json"
     return place, read_json(stamp)["validation"] if stamp.is_file() else []

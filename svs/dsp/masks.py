@@ -1,7 +1,7 @@
 """Time-frequency masks.
 
-A mask is a real array in [0, 1] of a spectrogram's shape: the share of each
-bin that is vocals.  The accompaniment has the complement.
+A mask is a real array in [0, 1] with the shape of a spectrogram: the share of
+the vocals in each bin.  The accompaniment has the complement.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def ideal_binary_mask(vocals: np.ndarray, accompaniment: np.ndarray) -> np.ndarr
 
     Notes
     -----
-    Lin et al. 2018, section 2.1: |V| > |A|.  Where both are silent the mask is 0.
+    Lin et al. 2018, section 2.1: |V| > |A|.  The mask is 0 where both are silent.
     """
     return np.abs(vocals) > np.abs(accompaniment)
 
@@ -36,17 +36,17 @@ def ideal_ratio_mask(vocals: np.ndarray, accompaniment: np.ndarray, power: float
     vocals, accompaniment : complex or real, same shape
         Spectrograms (or magnitudes).
     power : float
-        1: of the magnitudes (SiSEC18's IRM1).  2: of the energies (IRM2).
+        1: ratio of magnitudes (SiSEC18's IRM1).  2: ratio of energies (IRM2).
 
     Returns
     -------
     float32, same shape
-        Where both are silent the mask is 0.
+        0 where both are silent.
     """
     vocals, accompaniment = (np.abs(stem).astype(np.float32, copy=False) for stem in (vocals, accompaniment))
     louder = np.maximum(vocals, accompaniment)
     louder[louder == 0] = 1
-    # Divided by the louder one first: no power of a faint bin vanishes.
+    # Divide by the louder one first: a power of a faint bin could underflow.
     vocals, accompaniment = (vocals / louder) ** np.float32(power), (accompaniment / louder) ** np.float32(power)
     total = vocals + accompaniment
     return np.divide(vocals, total, out=np.zeros_like(total), where=total > 0)

@@ -2,8 +2,8 @@
 
 Frame t of a signal is centred on sample t * hop (librosa's `center=True`,
 zero padding).  A signal of n samples has 1 + n // hop frames.  Magnitudes are
-divided by the sum of the window, so a full-scale sine has 0.5 (Lin et al.
-2018); complex spectrograms are left unscaled.
+divided by the sum of the window, so that of a full-scale sine is 0.5 (Lin et
+al. 2018).  Complex spectrograms are not scaled.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from svs.config.schema import Representation
 
 HANN, HAMMING = 0.5, 0.54
 
-_BLOCK = 32  # frames transformed at a time: what they need stays in the cache
+_BLOCK = 32  # frames transformed at a time, so that they fit the processor's cache
 
-_FLOOR = 1e-5  # of magnitudes whose logarithm is taken
+_FLOOR = 1e-5  # added to magnitudes before their logarithm is taken
 
 
 def frames(samples: int, representation: Representation) -> int:
@@ -33,7 +33,7 @@ def stft(audio: np.ndarray, representation: Representation, alpha: float = HANN)
     audio : float32 (samples,) or (channels, samples)
     representation : Representation
     alpha : float
-        Of the window, alpha - (1 - alpha) cos: `HANN` or `HAMMING`.
+        Parameter of the window alpha - (1 - alpha) cos: `HANN` or `HAMMING`.
 
     Returns
     -------
@@ -52,10 +52,10 @@ def stft(audio: np.ndarray, representation: Representation, alpha: float = HANN)
 
 
 def istft(spectrogram: np.ndarray, representation: Representation, samples: int) -> np.ndarray:
-    """Audio of `samples` samples from a complex spectrogram (..., bins, frames).
+    """Audio of `samples` samples from a complex spectrogram (..., bins, frames): float32 (..., samples).
 
-    Frames are windowed again and added up, and the sum is divided by that of
-    the squared windows: the least squares estimate (Griffin & Lim 1984).
+    The frames are windowed again and added, and the sum is divided by the sum of
+    the squared windows: the least-squares estimate (Griffin & Lim 1984).
     """
     size, hop = representation.frame_size, representation.hop_length
     window = _window(representation)
@@ -88,7 +88,7 @@ def _window(representation: Representation, alpha: float = HANN) -> np.ndarray:
 
 
 def window_sum(representation: Representation) -> float:
-    """Sum of the Hann window: what magnitudes are divided by."""
+    """Sum of the Hann window, by which magnitudes are divided."""
     return float(_cosine(representation.win_length).sum())
 
 
@@ -102,34 +102,20 @@ def log_magnitude(magnitudes: np.ndarray) -> np.ndarray:
     return np.log(magnitudes + np.float32(_FLOOR))
 
 
-def blocks(samples: int, representation: Representation, frames_per_block: int):
-    """Cut a signal into blocks whose frames equal those of the whole signal.
-
-    Yields
-    ------
-    first, last : int
-        Frames [first, last) of the whole signal that the block gives.
-    start, stop : int
-        Samples to read (`start` is a multiple of the hop).
-    skip : int
-        Frames of the block's own STFT before `first`.
-    """
-    total = frames(samples, representation)
+def stft_of_frames(audio: np.ndarray, representation: Representation, first: int, last: int) -> np.ndarray:
+    """Frames [first, last) of the `stft` of the whole signal, computed from the samples that they cover."""
     hop = representation.hop_length
     margin = -(-representation.frame_size // 2 // hop)
-    for first in range(0, total, frames_per_block):
-        last = min(first + frames_per_block, total)
-        skip = min(margin, first)
-        start = (first - skip) * hop
-        stop = samples if last == total else min((last - 1 + margin) * hop + 1, samples)
-        yield first, last, start, stop, skip
+    skip = min(margin, first)
+    part = audio[..., (first - skip) * hop : (last - 1 + margin) * hop + 1]
+    return stft(part, representation)[..., skip : skip + last - first]
 
 
 def tuned(representation: Representation, semitones: float) -> Representation:
-    """The transform in which a song is seen this much higher than it is: longer frames, as many to a second.
+    """A transform with longer frames at the same hop, in which a song looks higher by `semitones`.
 
-    Each partial falls into the bin of one that is higher by `semitones` (to the nearest length that is a multiple of
-    1/64 of the frame: an FFT is fast at those).
+    Each partial falls into the bin of a partial that is higher by `semitones`.  Lengths are rounded to multiples of
+    1/64 of the frame, for which the FFT is fast.
 
     Raises
     ------
@@ -155,11 +141,11 @@ def of_window(seconds: float, overlap: int, rate: int) -> Representation:
 
 
 def padded(audio: np.ndarray, samples: int) -> np.ndarray:
-    """`audio` (samples, ...) with zeros behind, at least `samples` long: librosa warns of less than a window."""
+    """`audio` (samples, ...), padded with zeros to at least `samples`: librosa warns of less than a window."""
     missing = samples - len(audio)
     return audio if missing <= 0 else np.pad(audio, [(0, missing)] + [(0, 0)] * (audio.ndim - 1))
 
 
 def cutoff_bin(cutoff: float, representation: Representation) -> int:
-    """The highest bin that `cutoff` (Hz) leaves to the accompaniment."""
+    """The bin nearest to a frequency in Hz, at most the last one."""
     return min(round(cutoff * representation.frame_size / representation.sample_rate), representation.bins - 1)

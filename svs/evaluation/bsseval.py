@@ -30,8 +30,8 @@ Conventions
 They are museval 0.4.1's (`mode="v4"`).  A frame stands alone: the filters see
 silence before it, and the 511 samples in which they ring after it count.  An
 incomplete last frame is dropped; a signal shorter than `win` is one frame.
-A frame in which the channels of any reference or estimate add up to silence
-is NaN for all sources (a source in antiphase counts as silent, too).
+A frame is NaN for all sources if the channels of any reference or estimate add
+up to silence in it (so a source in antiphase counts as silent too).
 
 How it is computed
 ------------------
@@ -41,37 +41,38 @@ the channels x_i of the references in a frame, and that is
     sum_ik sum_|d|<512 A_ik(d) R_ik(d),    A_ik(d) = sum_t f_i(t + d) f_k(t),
                                            R_ik(d) = sum_t x_i(t) x_k(t + d):
 
-nothing is filtered; a frame's correlations at lags below 512 say everything.
-(|e - P2 e|^2 = |e|^2 - 2 <e, P2 e> + |P2 e|^2 takes those with the estimates as
-well.)  They come from the FFTs of short blocks; frames that follow each other
-add up, with the few products that reach across a cut, to the correlations of
-the whole signal, from which the filters are solved.  So all audio is
-transformed once, in blocks that fit a processor's cache, and what is kept of
-it is some twentieth of its size (a tenth for four stems).  Where frames overlap
-or leave gaps nothing is kept, and each is transformed for itself.
+so nothing is filtered, and a frame's correlations at lags below 512 suffice.
+(|e - P2 e|^2 = |e|^2 - 2 <e, P2 e> + |P2 e|^2 needs those with the estimates as
+well.)  They are computed by FFTs of short blocks.  The sum over adjacent frames,
+with the few products that reach across a cut, gives the correlations of the
+whole signal, from which the filters are solved.  So all audio is transformed
+once, in blocks that fit a processor's cache, and the correlations need about a
+twentieth of its size (a tenth for four stems).  If frames overlap or leave gaps,
+nothing is kept, and each frame is transformed by itself.
 
 Where museval fails
 -------------------
-- A reference or estimate that is silent throughout: museval raises; here every
-  frame is NaN.
+- A reference or estimate that is silent throughout: museval raises an error;
+  here every frame is NaN.
 - Singular systems of equations.  museval solves by LU, and after an exact zero
-  pivot reaches for a name that numpy 2 no longer has.  Here: Cholesky; where
-  rounding has made the matrix indefinite (band-limited references) LU as in
-  museval; where that fails or is no projection (channels that are copies of
-  each other, as of a voice in the centre) Cholesky with a little added to the
-  diagonal, refined until its result no longer depends on how much.
-  Where the references are singular, museval's SIR and SAR are mostly rounding
-  noise: another exact solver moves them by many dB.  So are these.
+  pivot it uses a name that numpy 2 no longer has.  Here: Cholesky; if rounding
+  has made the matrix indefinite (band-limited references), LU as in museval; if
+  that fails or is no projection (channels that are copies of each other, for
+  example a voice in the centre), Cholesky with a little added to the diagonal,
+  refined until the result no longer depends on the amount.
+  If the references are singular, SIR and SAR are mostly rounding noise, in
+  museval and here: another exact solver moves them by many dB.
 - Ratios that only rounding limits: ISR, SIR and SAR end at 156 dB (a ratio of
-  2^52); in museval they are finite figures around 200 dB.  SDR of an estimate
-  equal to its reference is infinite in both.
-- Samples that are NaN or infinite are refused.
+  2^52); in museval they are finite, around 200 dB.  SDR of an estimate equal to
+  its reference is infinite in both.
+- Samples that are NaN or infinite raise an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -82,17 +83,17 @@ from svs.errors import DataError
 
 TAPS = 512  # of the distortion filters
 _REACH = TAPS - 1  # the largest lag
-_SIZE = 2048  # of the FFTs; from 1500 to 8192 they take the same time a sample
+_SIZE = 2048  # of the FFTs; sizes from 1500 to 8192 take the same time for each sample
 _BLOCK = _SIZE - _REACH  # samples of the leading signal in one FFT
 _BATCH = 32  # blocks transformed at a time
-_STEPS = 5  # of refinement, after the diagonal was raised
+_STEPS = 5  # of refinement, after something was added to the diagonal
 _EPS = np.finfo(np.float64).eps
 
 
 def evaluate(
     references: np.ndarray, estimates: np.ndarray, win: float = 44100, hop: float = 44100
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """BSS Eval v4 of several sources, as `museval.evaluate(..., padding=False)` gives it.
+    """BSS Eval v4 of several sources, as `museval.evaluate(..., padding=False)` computes it.
 
     Parameters
     ----------
@@ -120,9 +121,9 @@ def evaluate(
     frames = _frames(samples, win, hop)
     parts = [*frames, (frames[-1][1], samples)] if frames[-1][1] < samples else frames
     if all(one[1] == two[0] and one[1] - one[0] >= _REACH for one, two in pairwise(parts)):
-        statistics: Iterable[_Statistics] = [_statistics(references, estimates, *part) for part in parts]
-        cuts = [stop for _, stop in parts[:-1]]
-        whole = _Statistics.joined(statistics, _across(references, estimates, cuts))
+        kept = [_statistics(references, estimates, *part) for part in parts]
+        statistics: Iterable[_Statistics] = kept
+        whole = _Statistics.joined(kept, _across(references, estimates, [stop for _, stop in parts[:-1]]))
     else:
         whole = _statistics(references, estimates, 0, samples)
         statistics = (_statistics(references, estimates, *frame) for frame in frames)
@@ -134,7 +135,8 @@ def evaluate(
         for index, (frame, _) in enumerate(zip(statistics, frames, strict=False)):
             if frame.sounding.all():
                 scores[..., index] = forms.scores(frame)
-    return tuple(scores)
+    sdr, isr, sir, sar = scores
+    return sdr, isr, sir, sar
 
 
 def _frames(samples: int, win: float, hop: float) -> list[tuple[int, int]]:
@@ -150,7 +152,7 @@ def _frames(samples: int, win: float, hop: float) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Statistics:
-    """What a stretch of audio contributes.
+    """Correlations and energies of a part of the audio.
 
     products : (channels of the references, channels of references then estimates, TAPS)
         sum_t x(t) y(t + lag).
@@ -167,17 +169,17 @@ class _Statistics:
 
     @classmethod
     def joined(cls, parts: list[_Statistics], across: np.ndarray | float = 0.0) -> _Statistics:
-        """Of adjacent stretches together, `across` being the products that reach over the cuts."""
+        """Those of adjacent parts together; `across` are the products that reach over the cuts."""
         return cls(
-            sum(part.products for part in parts) + across,
-            sum(part.estimate for part in parts),
-            sum(part.error for part in parts),
+            reduce(np.add, [part.products for part in parts]) + across,
+            reduce(np.add, [part.estimate for part in parts]),
+            reduce(np.add, [part.error for part in parts]),
             np.any([part.sounding for part in parts], axis=0),
         )
 
 
 def _statistics(references: np.ndarray, estimates: np.ndarray, start: int, stop: int) -> _Statistics:
-    """Of samples `start` to `stop`, with silence before and after."""
+    """Those of samples `start` to `stop`, with silence before and after."""
     parts = []
     for first in range(start, max(stop, start + 1), _BATCH * _BLOCK):
         last = min(first + _BATCH * _BLOCK, stop)
@@ -227,7 +229,7 @@ def _products(leading: np.ndarray, following: np.ndarray, size: int) -> np.ndarr
     Parameters
     ----------
     leading, following : (channels, blocks, samples)
-        No pair of samples may be further apart than size - TAPS the wrong way round.
+        A sample of `following` may precede one of `leading` by at most size - TAPS.
 
     Returns
     -------
@@ -266,18 +268,18 @@ def _filters(whole: _Statistics, channels: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _projection(gram: np.ndarray, right: np.ndarray, energy: float) -> np.ndarray:
-    """Filters (inputs, TAPS, outputs) that project outputs of that `energy` on delayed inputs: see the module."""
+    """Filters (inputs, TAPS, outputs) that project outputs of that `energy` on delayed inputs (see the module)."""
     shape = right.shape
     right = right.reshape(-1, shape[-1])
     gram = gram.reshape(len(right), len(right)).copy()
     diagonal = gram.reshape(-1)[:: len(gram) + 1]
-    diagonal += _EPS  # museval's: a silent channel gets no filters
+    diagonal += _EPS  # as in museval: a silent channel gets no filters
     for solve in (_cholesky, np.linalg.solve):
         try:
             solution = solve(gram, right)
         except np.linalg.LinAlgError:
             continue
-        # A projection is orthogonal to what it leaves.  Below this limit rounding spoils museval's filters alike.
+        # A projection is orthogonal to its residual.  Errors below this limit are in museval's filters too.
         if abs(np.vdot(solution, gram @ solution - right)) <= energy:
             return solution.reshape(shape)
     loaded, added = gram.copy(), len(gram) * _EPS * diagonal.mean()
@@ -289,13 +291,13 @@ def _projection(gram: np.ndarray, right: np.ndarray, energy: float) -> np.ndarra
         except np.linalg.LinAlgError:
             added *= 10
     solution = np.zeros_like(right)
-    for _ in range(_STEPS):  # takes back what the addition changed, where the references say anything
+    for _ in range(_STEPS):  # undoes the effect of the addition, except on singular directions
         solution += linalg.cho_solve(factor, right - gram @ solution, check_finite=False)
     return solution.reshape(shape)
 
 
 def _cholesky(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    # Transposed: the same matrix, in the order that LAPACK takes without rearranging.
+    # Transposed: the same symmetric matrix, in the memory order that LAPACK needs no copy for.
     return linalg.cho_solve(linalg.cho_factor(gram.T, lower=True, check_finite=False), right, check_finite=False)
 
 
@@ -303,7 +305,7 @@ def _cholesky(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 class _Forms:
-    """The energies of a frame's components, as forms on its correlations."""
+    """Energies of a frame's components, as quadratic forms of its correlations."""
 
     def __init__(self, own: np.ndarray, full: np.ndarray):
         self.sources, inputs, self.channels, _ = own.shape
@@ -321,20 +323,14 @@ class _Forms:
         spatial, own, interference, full = np.tensordot(self.quadratic, frame.products[:, :inputs], axes=3)
         with_estimates = frame.products[:, inputs:].reshape(inputs, self.sources, self.channels, TAPS)
         artifacts = frame.estimate - 2 * np.einsum("jict,ijct->j", self.full, with_estimates) + full
-        return np.stack(
-            [
-                _decibels(true, frame.error),
-                _limited(true, spatial),
-                _limited(own, interference),
-                _limited(full, artifacts),
-            ]
-        )
+        limited = [_limited(*pair) for pair in ((true, spatial), (own, interference), (full, artifacts))]
+        return np.stack([_decibels(true, frame.error), *limited])
 
 
 def _autocorrelation(filters: np.ndarray) -> np.ndarray:
     """A of the module's docstring, summed over outputs: (sources, inputs, inputs, TAPS).
 
-    Lags below zero are counted with those above: R_ik(-d) is R_ki(d).
+    Lags above zero are doubled and stand for those below zero as well: R_ik(-d) = R_ki(d).
     """
     spectra = fft.rfft(filters, 2 * TAPS)
     result = fft.irfft(np.einsum("jicf,jkcf->jikf", spectra, spectra.conj()), 2 * TAPS)[..., :TAPS]
@@ -348,6 +344,6 @@ def _decibels(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def _limited(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """As `_decibels`, of energies that rounding may have made zero or less."""
+    """`_decibels` of energies that rounding may have made zero or negative."""
     numerator = np.maximum(numerator, 0.0)
     return _decibels(numerator, np.maximum(denominator, _EPS * numerator))

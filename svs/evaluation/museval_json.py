@@ -21,7 +21,7 @@ BLEED = "bleed"  # folder beside those of the protocols: `svs.evaluation.score.b
 
 
 def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:
-    """Scores of one track in museval's own JSON."""
+    """museval's own JSON of the scores of one track: measure to float (targets, frames)."""
     import museval
 
     store = museval.TrackStore(track_name=track, win=settings.window, hop=settings.hop)
@@ -31,18 +31,31 @@ def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> 
     return store.json
 
 
-def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Frames of one museval JSON: target, then measure, then float64 (frames,); missing values are NaN."""
+def parse_scores(content: str | bytes) -> dict[str, dict[str, np.ndarray]]:
+    """Frames in museval's JSON: target, then measure, then float64 (frames,); missing values are NaN.
+
+    Raises
+    ------
+    DataError
+        It is not museval's JSON.
+    """
     import numpy as np
 
     try:
-        content = json.loads(Path(path).read_text())
         return {
             target["name"]: {
                 measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]], dtype=np.float64)
                 for measure in MEASURES
             }
-            for target in content["targets"]
+            for target in json.loads(content)["targets"]
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: expected museval's JSON ({error}); delete it and run `dvc repro`") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"expected museval's JSON ({type(error).__name__}: {error})") from None
+
+
+def read_scores(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """`parse_scores` of a file."""
+    try:
+        return parse_scores(Path(path).read_bytes())
+    except (OSError, DataError) as error:
+        raise DataError(f"{path}: {error}; delete it and run `dvc repro`") from None

@@ -1,21 +1,21 @@
-"""Two methods on the same tracks: the median of their differences, and how sure it is.
+"""Two methods on the same tracks: the median of their differences, and its confidence interval.
 
-With 50 tracks the 95 % interval of a median SDR is about 1 dB either way, most
-of it the tracks' own spread; the differences between two methods on the same
-track spread far less.
+With 50 tracks the 95 % interval of a median SDR is about 1 dB to either side,
+mostly because tracks differ.  The differences between two methods on the same
+tracks spread much less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from svs.evaluation.museval_json import BSSEVAL, read_scores
-from svs.runtime import unavailable
+from svs.evaluation.museval_json import BSSEVAL
+from svs.evaluation.tables import frame_scores, medians, present, text_table
 from svs.stems import TARGETS
 
 TIE = 0.01  # dB: the resolution of published tables
@@ -31,13 +31,13 @@ class Paired:
     Attributes
     ----------
     tracks : int
-        On which both have a score.
+        Number of tracks on which both have a score.
     difference : float
         Median over tracks of the paired differences; NaN without tracks.
     low, high : float
         The bootstrap interval of that median; NaN with fewer than two tracks.
     wins, ties, losses : int
-        Tracks that are better, within `TIE`, and worse.
+        Number of tracks that are better, within `TIE`, and worse.
     """
 
     tracks: int
@@ -53,16 +53,15 @@ def median_difference(differences: np.ndarray, seed: int) -> Paired:
     """The median of paired differences with its 95 % percentile bootstrap interval.
 
     Tracks are drawn with replacement (Efron & Tibshirani 1993, ch. 13).  With
-    fewer than six tracks the interval excludes zero only when all differences
-    that count have one sign, so it says little more than they do.
+    fewer than six tracks the interval excludes zero only if all differences have
+    the same sign.
 
     Parameters
     ----------
     differences : float (tracks,)
-        dB, ours less theirs; a track that one of the two has no score for is
-        NaN and left out.
+        dB, ours less theirs.  NaN (one of the two has no score) is left out.
     seed : int
-        Of the draws.
+        Of the random draws.
 
     Returns
     -------
@@ -71,30 +70,33 @@ def median_difference(differences: np.ndarray, seed: int) -> Paired:
     values = np.asarray(differences, dtype=np.float64)
     values = values[np.isfinite(values)]
     low = high = float("nan")
-    if len(values) > 1:
-        if np.ptp(values) == 0:
-            low = high = float(values[0])  # nothing varies: no resample differs from another
-        else:
-            from scipy.stats import bootstrap
+    if len(values) > 1 and np.ptp(values) == 0:
+        low = high = float(values[0])  # no resample differs from another
+    elif len(values) > 1:
+        from scipy.stats import bootstrap
 
-            interval = bootstrap(
-                (values,),
-                np.median,
-                method="percentile",
-                confidence_level=CONFIDENCE,
-                n_resamples=RESAMPLES,
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-            low, high = float(interval.low), float(interval.high)
+        low, high = bootstrap(
+            (values,),
+            np.median,
+            method="percentile",
+            confidence_level=CONFIDENCE,
+            n_resamples=RESAMPLES,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
     return Paired(
         len(values),
         float(np.median(values)) if len(values) else float("nan"),
-        low,
-        high,
+        float(low),
+        float(high),
         int((values > TIE).sum()),
         int((np.abs(values) <= TIE).sum()),
         int((values < -TIE).sum()),
     )
+
+
+def interval(low: float, high: float) -> str:
+    """A confidence interval as text."""
+    return f"[{low:+.2f}, {high:+.2f}]" if np.isfinite(low) else "[no interval]"
 
 
 def against_published(
@@ -102,15 +104,15 @@ def against_published(
 ) -> pd.DataFrame:
     """SDR of each method of ours against each published system, paired by track.
 
-    A track's difference is the median over frames of ours less that of theirs,
-    both over the frames that are finite in both: a second in which any scored
-    source is silent is NaN for all of them, and which were scored differs from
-    submission to submission.
+    The difference of a track is the median over frames of ours less that of
+    theirs, both over the frames that are finite in both.  (If a scored source is
+    silent in a second, that second is NaN for all sources; submissions differ in
+    the sources that they scored.)
 
     Parameters
     ----------
     ours, theirs : Path
-        `<method>/bsseval/test/<track>.json` below them, of the same seconds.
+        Contain `<method>/bsseval/test/<track>.json`, of the same seconds.
     methods, names : sequence of str
     seed : int
         Of the bootstrap.
@@ -119,57 +121,22 @@ def against_published(
     -------
     DataFrame
         Columns method, system, target, tracks, difference (dB, median over
-        tracks; positive where ours is better), low and high (its 95 % interval),
-        wins, ties and losses (tracks).  Systems that did not score a target have no row.
+        tracks; positive if ours is better), low and high (its 95 % interval),
+        wins, ties and losses (tracks).  A system without a target has no row for it.
     """
+    theirs_sdr = {name: frame_scores(theirs / name, BSSEVAL)["SDR"] for name in present(theirs, names)}
     rows = []
-    scores = {
-        name: _sdr(folder / name)
-        for folder, chosen in ((ours, methods), (theirs, names))
-        for name in chosen
-        if not unavailable.reason(folder / name)
-    }
-    for method in methods:
-        if method not in scores:
-            continue
-        for system in names:
+    for method in present(ours, methods):
+        sdr = frame_scores(ours / method, BSSEVAL)["SDR"]
+        for system, published in theirs_sdr.items():
+            frames = pd.concat([published, sdr], axis=1, join="inner", keys=["theirs", "ours"]).dropna()
+            tracks = frames.groupby(["target", "track"], sort=False).median()
+            differences = tracks["ours"] - tracks["theirs"]
             for target in TARGETS:
-                differences = [
-                    _difference(frames[target], scores[method][track][target])
-                    for track, frames in scores[system].items()
-                    if track in scores[method] and target in frames
-                ]
-                found = median_difference(np.array(differences), seed)
-                if found.tracks:
-                    rows.append(
-                        (
-                            method,
-                            system,
-                            target,
-                            found.tracks,
-                            found.difference,
-                            found.low,
-                            found.high,
-                            found.wins,
-                            found.ties,
-                            found.losses,
-                        )
-                    )
+                if target in differences:
+                    found = median_difference(differences[target].to_numpy(), seed)
+                    rows.append({"method": method, "system": system, "target": target, **asdict(found)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _sdr(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    return {
-        path.stem: {target: measures["SDR"] for target, measures in read_scores(path).items()}
-        for path in sorted((folder / BSSEVAL / "test").glob("*.json"))
-    }
-
-
-def _difference(theirs: np.ndarray, ours: np.ndarray) -> float:
-    length = min(len(theirs), len(ours))  # a re-encoded track may have a frame more
-    theirs, ours = theirs[:length], ours[:length]
-    both = np.isfinite(theirs) & np.isfinite(ours)
-    return float(np.median(ours[both]) - np.median(theirs[both])) if both.any() else float("nan")
 
 
 def outcome(comparison: pd.DataFrame, names: Sequence[str], target: str) -> str:
@@ -186,52 +153,37 @@ def outcome(comparison: pd.DataFrame, names: Sequence[str], target: str) -> str:
     Returns
     -------
     str
-        dB, positive where ours is better; a star where the interval excludes zero.
+        dB, positive if ours is better; a star if the interval excludes zero.
     """
-    rows = comparison[(comparison["target"] == target) & comparison["system"].isin(list(names))]
-    methods = list(dict.fromkeys(rows["method"]))
-    found = {(row.method, row.system): row for row in rows.itertuples()}
-    lines = ["system  " + "".join(f"{method:>20}" for method in methods)]
-    for system in names:
-        cells = []
-        for method in methods:
-            row = found.get((method, system))
-            sure = row is not None and (row.low > 0 or row.high < 0)
-            cells.append("-" if row is None else f"{row.difference:+.2f}{'*' if sure else ' '}")
-        lines.append(f"{system:<8}" + "".join(f"{cell:>20}" for cell in cells))
-    return "\n".join(lines)
+    rows = comparison[comparison["target"] == target]
+    sure = (rows["low"] > 0) | (rows["high"] < 0)
+    cells = rows["difference"].map("{:+.2f}".format) + sure.map({True: "*", False: " "})
+    table = cells.groupby([rows["system"], rows["method"]], sort=False).first().unstack(sort=False)
+    return text_table(table.reindex(list(names)))
 
 
 def standing(ours: pd.DataFrame, published: pd.DataFrame, comparison: pd.DataFrame, method: str) -> str:
-    """All methods and all published systems in one ranking, as text, and how one method compares with each system.
+    """A ranking of all methods and all published systems as text, and how one method compares with each system.
 
     Parameters
     ----------
     ours, published : DataFrame
-        `svs.evaluation.tables.gather` and `svs.evaluation.tables.published_table`: tracks' scores on the same seconds.
+        `svs.evaluation.tables.gather` and `svs.evaluation.tables.published_table`, on the same seconds.
     comparison : DataFrame
         `against_published`.
     method : str
-        Of ours.
+        One of ours.
 
     Returns
     -------
     str
-        Medians over tracks in dB, best vocals first, a system without vocals last; then for vocals and accompaniment
-        the median of the paired differences of `method` less the system, with its interval.
+        Medians over tracks in dB, best vocals first, systems without vocals last; then, for vocals and accompaniment,
+        the median of the paired differences `method` less system, with its interval.
     """
-    both = pd.concat([ours, published], ignore_index=True)
-    medians = both.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
-    medians = medians.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
-    found = {(row.system, row.target): row for row in comparison[comparison["method"] == method].itertuples()}
-    lines = [f"{'':<26}{'vocals':>8}{'accomp.':>9}   {method + ' less that: vocals':<40}accompaniment"]
-    for name, row in medians.iterrows():
-        cells = [f"{row[target]:.2f}" if np.isfinite(row[target]) else "-" for target in TARGETS]
-        differences = [
-            ""
-            if (each := found.get((name, target))) is None
-            else f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]"
-            for target in TARGETS
-        ]
-        lines.append(f"{name:<26}{cells[0]:>8}{cells[1]:>9}   {differences[0]:<40}{differences[1]}".rstrip())
-    return "\n".join(lines)
+    table = medians(pd.concat([ours, published], ignore_index=True))
+    rows = comparison[comparison["method"] == method].set_index("system")
+    rows["text"] = [f"{row.difference:+.2f} {interval(row.low, row.high)}" for row in rows.itertuples()]
+    for target in TARGETS:
+        text = rows.loc[rows["target"] == target, "text"]
+        table[f"{method} less that: {target}"] = text.reindex(table.index, fill_value="")
+    return text_table(table)

@@ -1,21 +1,20 @@
-"""Scores: BSS Eval v4 (`svs.evaluation.bsseval`, or museval itself) against the data set's own stems.
+"""Scores: BSS Eval v4 (`svs.evaluation.bsseval`, or museval itself) against the stems of the data set.
 
-Two protocols, never in one table:
+Two protocols, which are never in one table:
 
-`bsseval`  stereo stems at their own rate, one-second frames, the whole track
-           (or the passage that the settings name).
-`seed`     as the dissertation scored: everything mono at 22,050 Hz, references
-           rebuilt through the STFT, 60 s from second 30.
+`bsseval`       stereo stems at their own rate, frames of one second, the whole
+                track (or the passage of the settings).
+`dissertation`  as the dissertation scored: everything mono at 22,050 Hz,
+                references rebuilt through the STFT, 60 s from second 30.
 
 A frame in which a reference or an estimate is digitally silent is NaN for all
-targets (museval's convention); so is every frame of a track with a silent
-reference or estimate, where museval itself raises.
+targets (museval's convention).  If a reference or an estimate is silent in the
+whole track, every frame is NaN (museval itself raises an error).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +28,8 @@ from svs.dsp.stft import istft, stft
 from svs.errors import DataError
 from svs.evaluation import bsseval
 from svs.evaluation.museval_json import BLEED, BSSEVAL, DISSERTATION, MEASURES, PROTOCOLS, museval_json
-from svs.runtime.cluster import over_tracks
 from svs.runtime.files import write_json, write_text
+from svs.runtime.parallel import over_tracks
 from svs.stems import TARGETS
 
 
@@ -45,7 +44,7 @@ def evaluate(
     window, hop : int
         Samples of a frame, and between frames.
     engine : {"fast", "museval"}
-        Which code computes them; the figures are the same (`svs.evaluation.bsseval` says how far).
+        Which code computes the scores.  `svs.evaluation.bsseval` says where they differ.
 
     Returns
     -------
@@ -55,22 +54,16 @@ def evaluate(
     Raises
     ------
     DataError
-        The shapes differ.
+        The shapes differ, or a sample is not finite (engine `fast`).
     """
-    if references.shape != estimates.shape:
-        raise DataError(
-            f"references have the shape {references.shape}, estimates {estimates.shape}; "
-            "separate and score the same track"
-        )
     if engine == "fast":
         return dict(zip(MEASURES, bsseval.evaluate(references, estimates, win=window, hop=hop), strict=True))
     import museval
 
     if not hasattr(np.linalg, "linalg"):
         # museval 0.4.1 catches np.linalg.linalg.LinAlgError, a name that numpy 2 dropped.
-        np.linalg.linalg = np.linalg
-    sounding = [np.any(source) for source in (*references, *estimates)]
-    if not all(sounding):
+        np.linalg.linalg = np.linalg  # type: ignore[attr-defined]
+    if not all(np.any(source) for source in (*references, *estimates)):
         frames = museval.metrics.Framing(window, hop, references.shape[1]).nwin
         return {measure: np.full((len(references), frames), np.nan) for measure in MEASURES}
     results = museval.evaluate(references, estimates, win=window, hop=hop, padding=False)
@@ -80,31 +73,29 @@ def evaluate(
 def score_sources(
     references: dict[str, Source], estimates: dict[str, Source], settings: Score, protocol: str
 ) -> dict[str, np.ndarray]:
-    """Score `vocals` and `accompaniment` of one track by one protocol: see `evaluate`."""
+    """Score `vocals` and `accompaniment` of one track by one protocol: the dict of `evaluate`."""
     shapes = {(source.rate, source.samples) for source in (*references.values(), *estimates.values())}
     if len(shapes) != 1:
         raise DataError(
             f"references and estimates differ in rate or length (Hz, samples): {sorted(shapes)}; "
             "separate and score the same track"
         )
-    seed = protocol == DISSERTATION
-    excerpt = settings.dissertation.passage if seed else settings.passage
+    dissertation = settings.dissertation if protocol == DISSERTATION else None
+    excerpt = dissertation.passage if dissertation else settings.passage
     first, last = passage(references["vocals"], excerpt.start, excerpt.duration)
-    if first >= last and seed:
+    if first >= last and dissertation:
         first, last = passage(references["vocals"], 0.0, None)  # a track that ends before second 30
     if first >= last:
         raise DataError(f"the track ends before second {excerpt.start}; choose an earlier score.passage.start")
 
     def audio(sources: dict[str, Source], rebuilt: bool) -> np.ndarray:
         signals = [sources[target].read(first, last) for target in TARGETS]
-        if seed:
-            signals = [
-                _as_the_dissertation(signal, references["vocals"].rate, settings.dissertation, rebuilt)
-                for signal in signals
-            ]
+        if dissertation:
+            rate = references["vocals"].rate
+            signals = [_as_the_dissertation(signal, rate, dissertation, rebuilt) for signal in signals]
         return np.stack(signals).astype(np.float64)
 
-    rate = settings.dissertation.sample_rate if seed else references["vocals"].rate
+    rate = dissertation.sample_rate if dissertation else references["vocals"].rate
     return evaluate(
         audio(references, rebuilt=True),
         audio(estimates, rebuilt=False),
@@ -123,21 +114,21 @@ def _as_the_dissertation(signal: np.ndarray, rate: int, representation: Represen
 
 
 def bleed(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[str, float]:
-    """What a method calls vocals in the seconds in which nobody sings, which BSS Eval leaves out as NaN.
+    """Energy of the vocal estimate in the seconds in which nobody sings, which BSS Eval leaves out as NaN.
 
     Parameters
     ----------
     vocals : Source
-        The true ones; a second of them counts as silent below a peak of `svs.data.dataset.SILENT`.
+        The true ones.  A second is silent if their peak is below `svs.data.dataset.SILENT`.
     estimates : dict of str to Source
         `vocals` and `accompaniment`, which sum to the mixture.
     settings : Score
-        The window and the passage.
+        Its window and passage.
 
     Returns
     -------
     dict
-        `seconds` that are silent, and the energies of `vocals`' estimate and of the `mixture` in them.
+        The number of silent `seconds`, and the energies of the `vocals`' estimate and of the `mixture` in them.
     """
     first, last = passage(vocals, settings.passage.start, settings.passage.duration)
     window = round(settings.window * vocals.rate)
@@ -151,58 +142,53 @@ def bleed(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict
     return found
 
 
-@dataclass(frozen=True)
-class _Job:
-    track: Track
-    protocol: str
-    result: Path
-
-
 def score_method(
     dataset: Dataset, estimates: Path, settings: Score, folder: Path, desc: str, protocols: Sequence[str] = PROTOCOLS
 ) -> None:
-    """Score all test tracks of one method, side by side (`svs.runtime.cluster`), by both protocols or the one named.
+    """Score all test tracks of one method in parallel (`svs.runtime.parallel`).
 
     Parameters
     ----------
     dataset : Dataset
     estimates : Path
-        `test/<track>/{vocals,accompaniment}.wav` below it.
+        Contains `test/<track>/{vocals,accompaniment}.wav`.
     settings : Score
     folder : Path
-        Gets `<protocol>/test/<track>.json`, and `bleed/test/<track>.json` (`leak`);
-        what is there already is not scored again.
+        Receives `<protocol>/test/<track>.json`, and with protocol `bsseval`
+        `bleed/test/<track>.json` (`bleed`).  Existing files are kept.
     desc : str
         For the progress bar.
     protocols : sequence of str
+        Default: both.
     """
-    jobs = [
-        _Job(track, protocol, folder.absolute() / protocol / track.subset / f"{track.name}.json")
+    waiting = [
+        (track, protocol)
         for track in dataset.manifest.split("test")
         for protocol in protocols
+        if not _result(folder, protocol, track).exists()
     ]
-    waiting = [job for job in jobs if not job.result.exists()]
     over_tracks(
-        partial(_score_track, dataset.bare(), estimates.absolute(), settings),
+        partial(score_track, dataset.bare(), estimates.absolute(), settings, folder.absolute()),
         waiting,
-        [job.track.name for job in waiting],
-        folder,
-        unit="s",
+        [track.name for track, _ in waiting],
         desc=desc,
-        amounts=[job.track.seconds for job in waiting],
+        seconds=[track.seconds for track, _ in waiting],
+        folder=folder,
     )
 
 
-def _score_track(dataset: Dataset, estimates: Path, settings: Score, job: _Job) -> None:
-    track = job.track
+def _result(folder: Path, kind: str, track: Track) -> Path:
+    return folder / kind / track.subset / f"{track.name}.json"
+
+
+def score_track(dataset: Dataset, estimates: Path, settings: Score, folder: Path, job: tuple[Track, str]) -> None:
+    """Score one track by one protocol (`job`), and write the files that `score_method` describes."""
+    track, protocol = job
     sources: dict[str, Source] = {
         target: WavSource(estimates / track.subset / track.name / f"{target}.wav") for target in TARGETS
     }
     with dataset.open(track, TARGETS) as references:
-        scores = score_sources(references, sources, settings, job.protocol)
-        if job.protocol == BSSEVAL:
-            write_json(
-                job.result.parents[2] / BLEED / track.subset / job.result.name,
-                bleed(references["vocals"], sources, settings),
-            )
-    write_text(job.result, museval_json(track.name, scores, settings))
+        scores = score_sources(references, sources, settings, protocol)
+        if protocol == BSSEVAL:
+            write_json(_result(folder, BLEED, track), bleed(references["vocals"], sources, settings))
+    write_text(_result(folder, protocol, track), museval_json(track.name, scores, settings))

@@ -1,54 +1,52 @@
-"""The scores that SiSEC18 published, on the seconds of a test track that ours are scored on.
+"""The scores that SiSEC18 published, on the seconds of the test tracks that ours are scored on.
 
 Upstream (https://github.com/sigsep/sigsep-mus-2018) keeps museval's JSON of
 every submission and track, one frame a second:
-`submissions/SYSTEM/test/TRACK.json`.  Archives are read without being
-unpacked, and nothing but JSON is read.
+`submissions/SYSTEM/test/TRACK.json`.  Archives are not unpacked, and only JSON
+is read.
 
-A track of ours may be a passage of the published one: MUSDB18's previews are.
-Where the passage lies is found by `place`, from the published scores of `MIX`
-(the mixture itself as an estimate), which anybody who has the stems can compute.
-SDR in BSS Eval v4 is the energy of the true source over the energy of the error
-in that second (Stöter, Liutkus & Ito 2018, sec. 3), so it can be compared second
-by second; ISR, SIR and SAR depend on filters that were fitted to the whole
-track, and are compared on whole tracks only.
+A track of ours may be a passage of the published one, as MUSDB18's previews
+are.  `place` finds the passage from the published scores of `MIX` (the mixture
+itself as an estimate), which can be computed from the stems.  SDR in BSS Eval v4
+is the energy of the true source over the energy of the error in that second
+(Stöter, Liutkus & Ito 2018, sec. 3), so it can be compared second by second.
+ISR, SIR and SAR depend on filters that were fitted to the whole track, so they
+are compared on whole tracks only.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import logging
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pandas as pd
 import pooch
 
 from svs.audio.convert import passage
 from svs.config.schema import Reference, Score
 from svs.data.dataset import Dataset, Track
 from svs.errors import DataError, FetchError, UnavailableError
-from svs.evaluation.museval_json import BSSEVAL, MEASURES
+from svs.evaluation.museval_json import BSSEVAL, MEASURES, parse_scores
 from svs.evaluation.published import FLOOR
+from svs.evaluation.tables import write_table
 from svs.runtime.download import download, offline
-from svs.runtime.files import write_json, write_text, written
-from svs.runtime.parallel import each_in_parallel
-from svs.runtime.progress import progress
+from svs.runtime.files import write_json, written
+from svs.runtime.parallel import over_tracks
+from svs.runtime.progress import progress_bar
 from svs.stems import TARGETS
 
 log = logging.getLogger("svs")
 
 
 ALIGNMENT = "alignment.csv"
-SHARES = {"vocals": 0.25, "accompaniment": 0.75}  # of the mixture in MIX: one stem of four, three of four
-LARGEST = 16 << 20  # bytes of one JSON file; published ones have at most 0.5 MB
+SHARES = {"vocals": 0.25, "accompaniment": 0.75}  # of the mixture that MIX estimates: one and three of four stems
 FRAME = 1.0  # s of a published frame, and between frames
 
 Frames = dict[str, dict[str, np.ndarray]]  # target, measure, float64 (frames,)
@@ -56,19 +54,19 @@ Frames = dict[str, dict[str, np.ndarray]]  # target, measure, float64 (frames,)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a passage lies in the published track.
+    """Position of a passage in the published track.
 
     Attributes
     ----------
     track : str
     first : int
-        Published frame (second) that our first frame is.
+        Published frame (second) that corresponds to our first frame.
     frames : int
-        That both have from there on.
+        Number of frames that both have from there on.
     whole : bool
         Whether these are all frames of the published track.
     deviation : float
-        dB, mean difference (without sign) between our MIX and the published one.
+        dB, mean absolute difference between our MIX and the published one.
     """
 
     track: str
@@ -126,7 +124,7 @@ def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]
     path : Path
         A folder, or a zip or tar archive, in which files `SYSTEM/test/TRACK.json` lie at any depth.
     checksum : str, optional
-        What `digest` must give.
+        The expected `digest`.
 
     Returns
     -------
@@ -135,27 +133,29 @@ def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]
     Raises
     ------
     DataError
-        No such file, an archive that can't be read, a file that is not museval's
-        JSON, or a checksum that is not the expected one.
+        There are no scores, the archive can't be read, a file is not museval's
+        JSON, or the checksum differs.
     """
     systems: dict[str, dict[str, Frames]] = {}
     try:
-        for name, content in progress(_files(Path(path)), unit="file", desc="published scores"):
+        for name, content in progress_bar(_files(path), unit="file", desc="published scores"):
             system, _, track = PurePosixPath(name).parts[-3:]
-            systems.setdefault(system, {})[track.removesuffix(".json")] = _frames(name, content)
+            systems.setdefault(system, {})[track.removesuffix(".json")] = parse_scores(content)
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path}: expected a folder or an archive (zip, tar) of scores ({error}); "
             "get it again, or name another in reference.path"
         ) from None
+    except DataError as error:
+        raise DataError(f"{path}, {name}: {error}; get it again") from None
     if not systems:
         raise DataError(
-            f"{path}: holds no SYSTEM/test/TRACK.json; expected the layout of sigsep-mus-2018's folder `submissions`"
+            f"{path}: holds no SYSTEM/test/TRACK.json; expected the folder `submissions` of sigsep-mus-2018"
         )
     if checksum is not None and (came := digest(systems)) != checksum:
         raise DataError(
-            f"{path}: the scores in it are not those expected (reference.checksum {checksum}, came "
-            f"{came}); get them again, or set reference.checksum to null to take them as they are"
+            f"{path}: expected scores with reference.checksum {checksum}, came {came}; get them again, or set "
+            "reference.checksum to null to accept them"
         )
     return {system: dict(sorted(tracks.items())) for system, tracks in sorted(systems.items())}
 
@@ -163,61 +163,43 @@ def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of all SYSTEM/test/TRACK.json."""
     if path.is_dir():
-        for file in sorted(path.rglob("*.json")):
-            if _is_scores(file.as_posix()):
-                yield file.as_posix(), file.read_bytes()
+        for file in filter(_is_scores, sorted(path.rglob("*.json"))):
+            yield file.as_posix(), file.read_bytes()
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if not member.is_dir() and _is_scores(member.filename) and member.file_size <= LARGEST:
-                    yield member.filename, archive.read(member)
+            for name in filter(_is_scores, archive.namelist()):
+                yield name, archive.read(name)
     else:
         with tarfile.open(path) as archive:
             for member in archive:
-                if member.isfile() and _is_scores(member.name) and member.size <= LARGEST:
-                    yield member.name, archive.extractfile(member).read()
+                if member.isfile() and _is_scores(member.name) and (member_file := archive.extractfile(member)):
+                    yield member.name, member_file.read()
 
 
-def _is_scores(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return len(parts) >= 3 and parts[-2] == "test" and name.endswith(".json")
-
-
-def _frames(name: str, content: bytes) -> Frames:
-    try:
-        return {
-            target["name"]: {
-                measure: np.array([frame["metrics"].get(measure) for frame in target["frames"]], dtype=np.float64)
-                for measure in MEASURES
-            }
-            for target in json.loads(content)["targets"]
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{name}: expected museval's JSON ({type(error).__name__}: {error}); get the archive again"
-        ) from None
+def _is_scores(name: str | Path) -> bool:
+    return PurePosixPath(name).match("*/test/*.json")
 
 
 def digest(systems: Mapping[str, Mapping[str, Frames]]) -> str:
-    """Checksum of the values: the same however the JSON is laid out or packed."""
+    """Checksum of the values, whatever the layout of the JSON and the kind of the archive."""
     total = hashlib.sha256()
     for system, tracks in sorted(systems.items()):
         for track, targets in sorted(tracks.items()):
             for target, measures in sorted(targets.items()):
                 total.update(f"{system}\0{track}\0{target}\0".encode())
                 for measure in MEASURES:
-                    # As text of five decimals, which is what was published.
+                    # With five decimals, as published; + 0.0 because -0.0 has another text.
                     total.update(" ".join(f"{value + 0.0:.5f}" for value in measures[measure]).encode())
     return f"sha256:{total.hexdigest()}"
 
 
 def mixture_sdr(stems: Mapping[str, np.ndarray], rate: int, starts: np.ndarray) -> dict[str, np.ndarray]:
-    """SDR of SiSEC18's `MIX`, in seconds that begin at given samples.
+    """SDR of SiSEC18's `MIX` in seconds that begin at given samples.
 
     Parameters
     ----------
     stems : mapping of str to float (samples, channels)
-        mixture, and the targets.
+        `mixture` and the targets.
     rate : int
         Hz.
     starts : int (frames,)
@@ -242,7 +224,7 @@ def mixture_sdr(stems: Mapping[str, np.ndarray], rate: int, starts: np.ndarray) 
 
 
 def place(ours: Mapping[str, np.ndarray], theirs: Frames) -> tuple[int, float, float]:
-    """Where our frames lie among the published ones.
+    """Position of our frames among the published ones.
 
     Parameters
     ----------
@@ -256,26 +238,19 @@ def place(ours: Mapping[str, np.ndarray], theirs: Frames) -> tuple[int, float, f
     first : int
         The published frame that fits our first one best.
     deviation : float
-        dB, the mean difference (without sign) there; infinite where nothing can be compared.
+        dB, the mean absolute difference there; infinite if too few frames are finite in both.
     next : float
-        dB, the same at the place that fits second best.
+        dB, the mean absolute difference at the place that fits second best.
     """
     length = len(ours["vocals"])
-    places = max(len(theirs["vocals"]["SDR"]) - length + 1, 1)
-    deviations = np.full(places, np.inf)
-    for first in range(places):
-        differences = np.concatenate(
-            [
-                values[: len(published)] - published
-                for values, published in (
-                    (ours[target], theirs[target]["SDR"][first : first + length])
-                    for target in TARGETS
-                    if target in theirs
-                )
-            ]
-        )
+    deviations = np.full(max(len(theirs["vocals"]["SDR"]) - length + 1, 1), np.inf)
+    for first in range(len(deviations)):
+        pairs = [
+            (ours[target], theirs[target]["SDR"][first : first + length]) for target in TARGETS if target in theirs
+        ]
+        differences = np.concatenate([mine[: len(published)] - published for mine, published in pairs])
         differences = np.abs(differences[np.isfinite(differences)])
-        # A place that shares only silence fits anything.
+        # Silence alone would fit everywhere.
         if len(differences) >= min(length, 3):
             deviations[first] = differences.mean()
     best = int(deviations.argmin())
@@ -285,7 +260,7 @@ def place(ours: Mapping[str, np.ndarray], theirs: Frames) -> tuple[int, float, f
 def _align(
     dataset: Dataset, published: Mapping[str, Frames], score: Score, tolerance: float, track: Track
 ) -> Place | str:
-    """Where a track of ours lies, or why it can't be compared."""
+    """The place of a track of ours, or the reason why it can't be compared."""
     if track.name not in published:
         return f"{track.name}: no published scores"
     with dataset.open(track) as sources:
@@ -297,7 +272,7 @@ def _align(
     def fitted(begin: int, end: int) -> tuple[int, int, float, float]:
         ours = mixture_sdr(stems, track.rate, np.arange(begin, end - length + 1, length))
         frames = len(ours["vocals"])
-        # A re-encoded track may be a few samples longer, and so have one frame more.
+        # Re-encoding may make a track a few samples longer, which may add a frame.
         if frames == 0 or frames > total + 1:
             return 0, frames, float("inf"), float("inf")
         found, deviation, following = place(ours, theirs)
@@ -308,13 +283,13 @@ def _align(
         return f"{track.name}: its MIX fits the published one in more than one place; choose a longer score.passage"
     if deviation <= tolerance:
         return Place(track.name, found, frames, found == 0 and frames >= total - 1, deviation)
-    # Does it fit a little later? Then the person need only be told.
+    # If it fits a little later, tell the user where.
     for begin in range(0, min(length, track.samples - 3 * length), round(0.01 * track.rate)):
         elsewhere, _, close, _ = fitted(begin, begin + (track.samples - begin) // length * length)
         if close <= tolerance:
             return (
                 f"{track.name}: scored from {first / track.rate:g} s on, but the published seconds begin "
-                f"{begin / track.rate:.2f} s into it (there it is second {elsewhere} of the published track); "
+                f"{begin / track.rate:.2f} s into it (second {elsewhere} of the published track); "
                 "change score.passage.start"
             )
     return (
@@ -324,7 +299,7 @@ def _align(
 
 
 def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, folder: Path) -> list[Place]:
-    """Write the published scores of our test tracks, on our seconds, into a folder.
+    """Write the published scores of our test tracks, on the seconds that ours are scored on, into a folder.
 
     Parameters
     ----------
@@ -341,69 +316,59 @@ def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, f
     Returns
     -------
     list of Place
-        One for each track that can be compared; the others are named in the log.
+        One for each track that can be compared.  The log names the others.
 
     Raises
     ------
     DataError
         See `read`.
     UnavailableError
-        Not one track can be compared.
+        No track can be compared.
     """
     if (score.window, score.hop) != (FRAME, FRAME):
         raise UnavailableError(
-            f"SiSEC18 scored frames of one second, one after the other; score.window "
-            f"{score.window:g} and score.hop {score.hop:g} give others"
+            f"SiSEC18 scored adjacent frames of one second; score.window {score.window:g} and "
+            f"score.hop {score.hop:g} give other frames"
         )
     systems = read(path, reference.checksum)
     if FLOOR not in systems:
-        raise DataError(f"{path}: has no {FLOOR}, by which tracks are aligned; expected all of SiSEC18's submissions")
+        raise DataError(f"{path}: has no {FLOOR}, which aligns the tracks; expected all of SiSEC18's submissions")
     tracks = dataset.manifest.split("test")
-    found = each_in_parallel(
-        partial(_align, dataset, systems[FLOOR], score, reference.tolerance), tracks, unit="track", desc="alignment"
-    )
+    align = partial(_align, dataset, systems[FLOOR], score, reference.tolerance)
+    found = over_tracks(align, tracks, [track.name for track in tracks], desc="alignment")
     for reason in found:
         if isinstance(reason, str):
             log.warning("left out of the comparison with published systems: %s", reason)
     places = [each for each in found if isinstance(each, Place)]
     if not places:
-        raise UnavailableError(f"not one of the {len(tracks)} test tracks could be aligned with SiSEC18's scores")
+        raise UnavailableError(f"none of the {len(tracks)} test tracks could be aligned with SiSEC18's scores")
     with written(folder) as temporary:
         for system, scores in systems.items():
             for each in places:
                 if each.track in scores:
-                    write_json(
-                        temporary / system / BSSEVAL / "test" / f"{each.track}.json", _cut(scores[each.track], each)
-                    )
-        table = io.StringIO()
-        rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(["track", "first", "frames", "whole", "deviation"])
-        rows.writerows(
-            [each.track, each.first, each.frames, int(each.whole), f"{each.deviation:.4f}"] for each in places
-        )
-        write_text(temporary / ALIGNMENT, table.getvalue())
+                    path = temporary / system / BSSEVAL / "test" / f"{each.track}.json"
+                    write_json(path, _cut(scores[each.track], each))
+        write_table(temporary / ALIGNMENT, pd.DataFrame(map(asdict, places)).astype({"whole": int}))
     return places
 
 
 def _cut(targets: Frames, where: Place) -> dict:
-    """museval's JSON of the frames of a passage."""
-    measures = MEASURES if where.whole else ("SDR",)
+    """The frames of a passage, as museval's JSON."""
+    measures = list(MEASURES) if where.whole else ["SDR"]
+    cut = {
+        target: pd.DataFrame(targets[target])[measures][where.first : where.first + where.frames]
+        for target in TARGETS
+        if target in targets
+    }
     return {
         "targets": [
             {
                 "name": target,
                 "frames": [
-                    {
-                        "time": float(frame),
-                        "duration": FRAME,
-                        "metrics": {
-                            measure: float(targets[target][measure][where.first + frame]) for measure in measures
-                        },
-                    }
-                    for frame in range(min(where.frames, len(targets[target]["SDR"]) - where.first))
+                    {"time": float(frame), "duration": FRAME, "metrics": metrics}
+                    for frame, metrics in enumerate(table.to_dict("records"))
                 ],
             }
-            for target in TARGETS
-            if target in targets
+            for target, table in cut.items()
         ]
     }

@@ -1,7 +1,8 @@
-"""Tables of scores: one row per track and target, and medians per method.
+"""Tables of scores: one row for each track and target, and medians of each method.
 
-As in SiSEC18: of each track the median over frames, of each method the median
-over tracks; NaN frames (a silent source) are left out and counted.
+As in SiSEC18, the score of a track is the median over its frames, and that of a
+method the median over tracks.  NaN frames (a silent source) are left out and
+counted.
 """
 
 from __future__ import annotations
@@ -23,52 +24,64 @@ NO_METRICS = {"tracks": 0}  # of a method that could not run
 TRACK_COLUMNS = ("method", "track", "target", *MEASURES, "frames", "silent")
 
 
-def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
-    """Scores of one method, tidy: one row per track and target.
+def frame_scores(folder: Path, protocol: str) -> pd.DataFrame:
+    """Every frame of every track of one method.
 
     Parameters
     ----------
     folder : Path
-        `<protocol>/test/<track>.json` below it.
-    method, protocol : str
+        Contains `<protocol>/test/<track>.json`.
+    protocol : str
 
     Returns
     -------
     DataFrame
-        Columns method, track, target, SDR, ISR, SIR, SAR (dB, medians over
-        frames; NaN where no frame is finite), frames, silent (frames left out).
+        Index track, target, frame, in the order of the files; columns SDR, ISR,
+        SIR, SAR in dB, NaN where a source is silent.
 
     Raises
     ------
     DataError
         There is no score.
     """
-    rows = []
-    for path in sorted((Path(folder) / protocol / "test").glob("*.json")):
-        for target, measures in read_scores(path).items():
-            frames = len(measures["SDR"])
-            finite = int(np.isfinite(measures["SDR"]).sum())
-            medians = {
-                measure: float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
-                for measure, values in measures.items()
-            }
-            rows.append(
-                {
-                    "method": method,
-                    "track": path.stem,
-                    "target": target,
-                    **medians,
-                    "frames": frames,
-                    "silent": frames - finite,
-                }
-            )
-    if not rows:
-        raise DataError(f"{folder}: no {protocol} scores; run `dvc repro score@{method}`")
-    return pd.DataFrame(rows)
+    tables = {
+        (path.stem, target): pd.DataFrame(measures)
+        for path in sorted((folder / protocol / "test").glob("*.json"))
+        for target, measures in read_scores(path).items()
+    }
+    if not tables:
+        raise DataError(f"{folder}: no {protocol} scores; run `dvc repro score@{folder.name}`")
+    return pd.concat(tables, names=["track", "target", "frame"])
+
+
+def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
+    """Scores of one method: one row for each track and target.
+
+    Parameters
+    ----------
+    folder : Path
+        Contains `<protocol>/test/<track>.json`.
+    method, protocol : str
+
+    Returns
+    -------
+    DataFrame
+        Columns method, track, target, SDR, ISR, SIR, SAR (dB, medians over
+        frames; NaN if every frame is), frames, silent (frames left out).
+
+    Raises
+    ------
+    DataError
+        There is no score.
+    """
+    frames = frame_scores(folder, protocol).groupby(["track", "target"], sort=False)
+    table = frames[list(MEASURES)].median().assign(frames=frames.size(), method=method)
+    table["silent"] = table["frames"] - frames["SDR"].count()
+    return table.reset_index()[list(TRACK_COLUMNS)]
 
 
 def method_metrics(table: pd.DataFrame) -> dict:
-    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median, tracks}."""
+    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median}; and counts of frames."""
     metrics: dict = {"tracks": int(table["track"].nunique())}
     for target in TARGETS:
         rows = table[table["target"] == target]
@@ -80,78 +93,65 @@ def method_metrics(table: pd.DataFrame) -> dict:
 
 
 def bleed_metrics(folder: Path) -> dict:
-    """What a method calls vocals where nobody sings, over all tracks: `level` in dB beside the mixture, and `seconds`.
+    """What a method calls vocals in silent seconds, over all tracks: `level` in dB relative to the mixture, `seconds`.
 
-    The level is None where no second is silent, or nothing at all bleeds.
+    The level is None if no second is silent, or the estimate of every silent second is.
     """
-    tracks = [read_json(path) for path in sorted((Path(folder) / BLEED / "test").glob("*.json"))]
-    vocals, mixture = (sum(track[part] for track in tracks) for part in ("vocals", "mixture"))
-    level = 10 * np.log10(vocals / mixture) if vocals > 0 and mixture > 0 else float("nan")
-    return {"level": _rounded(level), "seconds": sum(track["seconds"] for track in tracks)}
+    tracks = [read_json(path) for path in sorted((folder / BLEED / "test").glob("*.json"))]
+    vocals, mixture, seconds = (sum(track[part] for track in tracks) for part in ("vocals", "mixture", "seconds"))
+    return {"level": _rounded(10 * np.log10(vocals / mixture)) if vocals and mixture else None, "seconds": seconds}
 
 
 def _rounded(value: float) -> float | None:
     return None if not np.isfinite(value) else round(float(value), 4)
 
 
+def present(folder: Path, methods: Sequence[str]) -> list[str]:
+    """The methods that could run."""
+    return [method for method in methods if not unavailable.reason(folder / method)]
+
+
 def gather(folder: Path, methods: Sequence[str], protocol: str) -> pd.DataFrame:
-    """`track_table` of several methods, one below the other, in the order given; absent ones have no row."""
-    here = [method for method in methods if not unavailable.reason(Path(folder) / method)]
+    """`track_table` of several methods, in the order given; methods that could not run have no row."""
+    here = present(folder, methods)
     if not here:
-        raise DataError(f"{folder}: not one of the methods {', '.join(methods)} could run; see the log of `dvc repro`")
-    return pd.concat([track_table(Path(folder) / method, method, protocol) for method in here], ignore_index=True)
+        raise DataError(f"{folder}: none of the methods {', '.join(methods)} could run; see the log of `dvc repro`")
+    return pd.concat([track_table(folder / method, method, protocol) for method in here], ignore_index=True)
 
 
 def second_table(folder: Path, methods: Sequence[str], settings: Score) -> pd.DataFrame:
-    """SDR of every frame of every track, a column for each method.
+    """SDR of every frame of every track, one column for each method.
 
     Parameters
     ----------
     folder : Path
-        `<method>/bsseval/test/<track>.json` below it.
+        Contains `<method>/bsseval/test/<track>.json`.
     methods : sequence of str
-        Absent ones have no column.
+        Methods that could not run have no column.
     settings : Score
 
     Returns
     -------
     DataFrame
-        Columns track, target, second (where in the track the frame begins),
+        Columns track, target, second (at which the frame begins in the track),
         and SDR in dB by method; NaN where a source is silent.
     """
-    columns = {}
-    for method in methods:
-        if unavailable.reason(Path(folder) / method):
-            continue
-        values = {
-            (path.stem, target, frame): value
-            for path in sorted((Path(folder) / method / BSSEVAL / "test").glob("*.json"))
-            for target, measures in read_scores(path).items()
-            for frame, value in enumerate(measures["SDR"])
-        }
-        columns[method] = pd.Series(values)
-    table = pd.DataFrame(columns).rename_axis(["track", "target", "frame"]).reset_index()
-    table = table.sort_values(["track", "target", "frame"], key=_order, kind="stable", ignore_index=True)
-    seconds = settings.passage.start + table.pop("frame") * settings.hop
-    table.insert(2, "second", seconds)
+    columns = {method: frame_scores(folder / method, BSSEVAL)["SDR"] for method in present(folder, methods)}
+    table = pd.DataFrame(columns).reset_index()
+    # Descending: vocals before accompaniment, as everywhere.
+    table = table.sort_values(["track", "target", "frame"], ascending=[True, False, True], ignore_index=True)
+    table.insert(2, "second", settings.passage.start + table.pop("frame") * settings.hop)
     return table
 
 
-def _order(column: pd.Series) -> pd.Series:
-    """Targets in the order of everywhere else: vocals first."""
-    return column.map(TARGETS.index) if column.name == "target" else column
-
-
 def systems(folder: Path) -> list[str]:
-    """The published systems whose scores lie in a folder , by name; none where they were left out."""
-    return sorted(path.parent.name for path in Path(folder).glob(f"*/{BSSEVAL}"))
+    """Names of the published systems whose scores a folder contains; empty if they were left out."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{BSSEVAL}"))
 
 
 def published_table(folder: Path, names: Sequence[str]) -> pd.DataFrame:
-    """`track_table` of published systems; without systems, just its columns."""
-    if not names:
-        return pd.DataFrame(columns=list(TRACK_COLUMNS))
-    return pd.concat([track_table(folder / system, system, BSSEVAL) for system in names], ignore_index=True)
+    """`track_table` of published systems; only its columns if there are no systems."""
+    return gather(folder, names, BSSEVAL) if names else pd.DataFrame(columns=list(TRACK_COLUMNS))
 
 
 def best(methods: Sequence[str], table: pd.DataFrame) -> str:
@@ -160,42 +160,32 @@ def best(methods: Sequence[str], table: pd.DataFrame) -> str:
     return str(vocals.groupby("method")["SDR"].median().idxmax())
 
 
+def medians(table: pd.DataFrame) -> pd.DataFrame:
+    """Median SDR over tracks: a row for each method, best vocals first, a column for each target."""
+    found = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
+    return found.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
+
+
 def frame_table(scores: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
-    """Scores of one track by several methods, tidy: one row per method, target and frame.
+    """Scores of one track by several methods: one row for each method, target and frame.
 
     Parameters
     ----------
     scores : mapping of method to mapping of measure to float (targets, frames)
     """
-    rows = [
-        {
-            "method": method,
-            "target": target,
-            "frame": frame,
-            **{measure: measures[measure][index, frame] for measure in MEASURES},
-        }
+    tables = {
+        (method, target): pd.DataFrame({measure: measures[measure][index] for measure in MEASURES})
         for method, measures in scores.items()
         for index, target in enumerate(TARGETS)
-        for frame in range(measures["SDR"].shape[1])
-    ]
-    return pd.DataFrame(rows, columns=["method", "target", "frame", *MEASURES])
+    }
+    return pd.concat(tables, names=["method", "target", "frame"]).reset_index()
 
 
 def frame_medians(table: pd.DataFrame) -> str:
     """Medians over frames as text, one line for each method and target, best vocals first."""
-    medians = table.groupby(["method", "target"], sort=False)[list(MEASURES)].median()
-    order = medians.xs("vocals", level="target")["SDR"].sort_values(ascending=False).index
-    lines = [f"{'method':<22}{'target':<16}" + "".join(f"{measure:>8}" for measure in MEASURES)]
-    for method in order:
-        for target in TARGETS:
-            values = medians.loc[(method, target)]
-            lines.append(
-                f"{method:<22}{target:<16}"
-                + "".join(
-                    f"{values[measure]:>8.2f}" if np.isfinite(values[measure]) else f"{'-':>8}" for measure in MEASURES
-                )
-            )
-    return "\n".join(lines)
+    found = table.groupby(["method", "target"], sort=False)[list(MEASURES)].median()
+    order = found.xs("vocals", level="target")["SDR"].sort_values(ascending=False).index
+    return text_table(found.reindex(pd.MultiIndex.from_product([order, TARGETS], names=found.index.names)))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -211,15 +201,18 @@ def ranking(table: pd.DataFrame, bleeds: Mapping[str, float | None] | None = Non
     table : DataFrame
         `gather`.
     bleeds : mapping of method to float or None, optional
-        The levels of `bleed_metrics`: another column, "-" where there is none.
+        The levels of `bleed_metrics`: one more column, "-" for None.
     """
-    medians = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
-    medians = medians.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
-    lines = [f"{'method':<26}{'vocals SDR':>12}{'accompaniment SDR':>20}"]
-    lines += [f"{method:<26}{row['vocals']:>12.2f}{row['accompaniment']:>20.2f}" for method, row in medians.iterrows()]
+    found = medians(table).add_suffix(" SDR")
     if bleeds is not None:
-        lines[0] += f"{'bleed':>8}"
-        for number, method in enumerate(medians.index, 1):
-            level = bleeds.get(method)
-            lines[number] += f"{'-':>8}" if level is None else f"{level:>8.1f}"
-    return "\n".join(lines)
+        levels = [bleeds.get(method) for method in found.index]
+        found["bleed"] = ["-" if level is None else f"{level:.1f}" for level in levels]
+    return text_table(found)
+
+
+def text_table(table: pd.DataFrame) -> str:
+    """A table for a terminal, the index to the left: numbers with two decimals, "-" for NaN."""
+    header = table.index.names[0]
+    return table.rename_axis(index=[None] * table.index.nlevels, columns=header).to_string(
+        na_rep="-", float_format="{:.2f}".format, sparsify=False
+    )

@@ -1,42 +1,41 @@
-"""The dissertation's preprocess_data_tool: spectrograms, ideal binary masks and activity labels into a store.
+"""The dissertation's preprocess_data_tool: write spectrograms, ideal binary masks and singing labels into a store.
 
-The STFT is of the whole track; a process has one track in memory at a time.  See
-`svs.features.store` for the layout.
+The STFT is that of the whole track.  A worker holds one track in memory at a time.
+`svs.features.store` describes the layout.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import ZstdCodec
 
 from svs.audio.convert import mono, resample
 from svs.audio.sources import Source
 from svs.config.schema import Extract, Representation, Store
 from svs.data.dataset import Dataset, Track
 from svs.dsp.masks import ideal_binary_mask
-from svs.dsp.stft import blocks, frames, magnitude, stft
+from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.errors import DataError
 from svs.features import singing_labels
-from svs.features.shards import write_array, write_group
 from svs.features.store import GROUP_OF_MODE, MASKS, STEMS, VAD, track_key
-from svs.runtime.cluster import over_tracks
-from svs.runtime.files import Scratch, written
+from svs.runtime.files import Scratch, link_tree, written
+from svs.runtime.parallel import over_tracks
 
 _FRAMES_PER_BLOCK = 256
 _RUNS = "runs.npz"
-_TAKEN = ".taken"
 
 
 def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -> dict[str, int]:
-    """Write the store of all training and validation tracks, which are extracted side by side (`svs.runtime.cluster`).
+    """Extract all training and validation tracks in parallel (`svs.runtime.parallel`) and write their store.
 
-    Finished tracks are kept in `scratch`, so an interrupted extraction goes on
-    where it was; the store appears under `path` at the end.
+    Finished tracks are kept in `scratch`, so the next run resumes an
+    interrupted extraction.  The store appears under `path` at the end.
 
     Parameters
     ----------
@@ -49,7 +48,12 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
     Returns
     -------
     dict
-        Frames on which excerpts may be centred, by mode.
+        Number of frames on which excerpts may be centred, by mode.
+
+    Raises
+    ------
+    DataError
+        There is no training track, or a training track is also a test track.
     """
     tracks = dataset.manifest.split("train", "valid", *(("unused",) if "MIX" in settings.modes else ()))
     _refuse_test_tracks(dataset, tracks)
@@ -59,94 +63,60 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
     places = {track.name: finished / track_key(track.name) for track in tracks}
     waiting = [track for track in tracks if not places[track.name].exists()]
     over_tracks(
-        partial(_extract_into, dataset.bare(), settings, finished),
+        partial(_extract_track, dataset.bare(), settings, finished),
         waiting,
         [track.name for track in waiting],
-        finished,
-        unit="s",
         desc="extract",
-        amounts=[track.seconds for track in waiting],
+        seconds=[track.seconds for track in waiting],
+        folder=finished,
     )
     index: dict[str, list] = {mode: [] for mode in settings.modes}
     for track in tracks:
         with np.load(places[track.name] / _RUNS) as runs:
             for mode in _modes(settings, track):
                 index[mode] += [[track.name, track.split, *map(int, run)] for run in runs[mode]]
-    groups = _groups(settings)
     with written(path) as temporary:
         root = zarr.open_group(temporary, mode="w")
-        for group in sorted(groups):
-            modes = {mode: index[mode] for mode in settings.modes if GROUP_OF_MODE[mode] == group}
+        for group in sorted({GROUP_OF_MODE[mode] for mode in settings.modes}):
+            modes: dict[str, Any] = {mode: index[mode] for mode in settings.modes if GROUP_OF_MODE[mode] == group}
             representation = getattr(settings, group)
             root.require_group(group).attrs.put({"representation": representation.model_dump(), "index": modes})
-        for name, place in places.items():
-            _move_into(temporary, place, track_key(name))
+        for place in places.values():
+            for folder in filter(Path.is_dir, place.iterdir()):
+                link_tree(folder, temporary / folder.name)
     return {mode: sum(last - first + 1 for _, _, first, last, _ in rows) for mode, rows in index.items()}
 
 
-def _move_into(store: Path, finished: Path, key: str) -> None:
-    """Move what was extracted of a track into a store."""
-    # Out of the scratch as a whole, so that what is killed now leaves no half of a track for the next run.
-    taken = store / _TAKEN
-    shutil.move(finished, taken)
-    for group in (STEMS, MASKS, VAD):
-        if (taken / group).is_dir():
-            os.rename(taken / group / key, store / group / key)
-    shutil.rmtree(taken)
-
-
 def _refuse_test_tracks(dataset: Dataset, tracks: list[Track]) -> None:
-    """A song that is in the test set as well, by its name or by its bytes, can't be trained on."""
+    """Raise DataError if a training song is also a test song, by its name or by its bytes."""
     tests = dataset.manifest.split("test")
     names, sums = {track.name for track in tests}, {track.sha256 for track in tests}
     if shared := [track.name for track in tracks if track.name in names or track.sha256 in sums]:
         raise DataError(
-            f"in train/ and in test/: {', '.join(shared[:5])}; nothing that is scored may be trained on: "
-            "take it out of train/"
+            f"in train/ and in test/: {', '.join(shared[:5])}; a test track must not be trained on: "
+            "remove it from train/"
         )
 
 
-def _groups(settings: Extract) -> set[str]:
-    return {GROUP_OF_MODE[mode] for mode in settings.modes}
-
-
 def _modes(settings: Extract, track: Track) -> list[str]:
-    """What is extracted of a track: of one that the dissertation's trainings leave out, its stems alone."""
+    """Modes of a track.  Tracks that the dissertation's trainings leave out give their stems alone."""
     return [mode for mode in settings.modes if track.split != "unused" or mode == "MIX"]
 
 
-def _extract_into(dataset: Dataset, settings: Extract, finished: Path, track: Track) -> None:
-    """One track into a folder of its own, which appears whole: a store of that track alone, and its runs."""
-    with written(finished / track_key(track.name)) as temporary:
-        runs = _extract_track(dataset, track, settings, temporary)
-        np.savez(temporary / _RUNS, **runs)
-
-
-def _extract_track(dataset: Dataset, track: Track, settings: Extract, staging: Path) -> dict[str, np.ndarray]:
-    modes = _modes(settings, track)
+def _extract_track(dataset: Dataset, settings: Extract, finished: Path, track: Track) -> None:
+    """Write the arrays and runs of one track into a folder of its own, which appears whole."""
+    modes, key = _modes(settings, track), track_key(track.name)
     groups = {GROUP_OF_MODE[mode] for mode in modes}
     stems = ("drums", "bass", "other") if STEMS in groups else ()
-    with dataset.open(track, ("mixture", "vocals", "accompaniment", *stems)) as sources:
-        runs = {}
-        if MASKS in groups:
-            group = staging / MASKS / track_key(track.name)
-            write_group(group)
-            level = _write_svs(group, sources, settings)
-            half = settings.masks.width // 2
-            everywhere = np.ones(len(level), dtype=bool)
-            runs["SVS"] = _runs(everywhere, everywhere, half)
-            voiced = level > settings.masks.voiced_above
-            runs["DAE"] = _runs(voiced, voiced, half)
-        if VAD in groups:
-            group = staging / VAD / track_key(track.name)
-            write_group(group)
-            label = _write_vad(group, sources, settings)
-            runs["VAD"] = _runs(label != singing_labels.UNSURE, label, settings.vad.width // 2)
-        if STEMS in groups:
-            group = staging / STEMS / track_key(track.name)
-            write_group(group)
-            runs["MIX"] = np.array([[0, _write_stems(group, sources, settings) - 1, 0]])
-    return {mode: runs[mode] for mode in modes}
+    writers = {MASKS: _write_masks, VAD: _write_vad, STEMS: _write_stems}
+    runs: dict[str, Any] = {}
+    with (
+        written(finished / key) as temporary,
+        dataset.open(track, ("mixture", "vocals", "accompaniment", *stems)) as sources,
+    ):
+        for group in groups:
+            runs |= writers[group](zarr.open_group(temporary / group / key, mode="w"), sources, settings)
+        np.savez(temporary / _RUNS, **{mode: runs[mode] for mode in modes})
 
 
 def _runs(usable: np.ndarray, label: np.ndarray, half: int) -> np.ndarray:
@@ -160,86 +130,88 @@ def _runs(usable: np.ndarray, label: np.ndarray, half: int) -> np.ndarray:
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-def _mono_at(source: Source, representation: Representation):
+def _mono_at(source: Source, representation: Representation) -> np.ndarray:
     """Mono audio (samples,) at the representation's rate."""
-    whole = mono(source.read(0, source.samples))
-    return resample(whole, source.rate, representation.sample_rate)
+    return resample(mono(source.read(0, source.samples)), source.rate, representation.sample_rate)
 
 
-def _write_svs(group: Path, sources: dict[str, Source], settings: Extract) -> np.ndarray:
-    """Write magnitudes and mask of one track; returns the vocals' level in dB of each frame."""
+def _magnitudes(
+    audio: dict[str, np.ndarray], representation: Representation
+) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    """Frames of a block, and the unscaled magnitudes (frames, bins) of each signal in it, block by block."""
+    total = frames(len(audio["mixture"]), representation)
+    for first in range(0, total, _FRAMES_PER_BLOCK):
+        last = min(first + _FRAMES_PER_BLOCK, total)
+        yield (
+            slice(first, last),
+            {name: np.abs(stft_of_frames(signal, representation, first, last).T) for name, signal in audio.items()},
+        )
+
+
+def _write_masks(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> dict[str, np.ndarray]:
+    """Write magnitudes and mask of one track; return the runs of modes SVS and DAE."""
     representation = settings.masks
     audio = {name: _mono_at(sources[name], representation) for name in ("mixture", "vocals", "accompaniment")}
-    samples = len(audio["mixture"])
-    total = frames(samples, representation)
-    shape = (total, representation.bins)
+    shape = (frames(len(audio["mixture"]), representation), representation.bins)
     mixture, vocals = (np.empty(shape, dtype=settings.store.dtype) for _ in range(2))
     mask = np.empty(shape, dtype=bool)
-    level = np.empty(total, dtype=np.float32)
-    for first, last, start, stop, skip in blocks(samples, representation, _FRAMES_PER_BLOCK):
-        own = slice(skip, skip + last - first)
-        sizes = {name: np.abs(stft(signal[start:stop], representation)[:, own].T) for name, signal in audio.items()}
-        mixture[first:last] = rounded(magnitude(sizes["mixture"], representation), settings.store.dtype)
+    level = np.empty(len(mask), dtype=np.float32)  # of the vocals, dB
+    for rows, sizes in _magnitudes(audio, representation):
+        mixture[rows] = _rounded(magnitude(sizes["mixture"], representation), settings.store.dtype)
         loud = magnitude(sizes["vocals"], representation)
-        vocals[first:last] = rounded(loud, settings.store.dtype)
-        mask[first:last] = ideal_binary_mask(sizes["vocals"], sizes["accompaniment"])
+        vocals[rows] = _rounded(loud, settings.store.dtype)
+        mask[rows] = ideal_binary_mask(sizes["vocals"], sizes["accompaniment"])
         with np.errstate(divide="ignore"):
-            level[first:last] = 10 * np.log10(np.square(loud).sum(axis=1))
+            level[rows] = 10 * np.log10(np.square(loud).sum(axis=1))
     for name, array in (("mixture", mixture), ("vocals", vocals), ("mask", mask)):
-        _write(group, name, array, settings.store)
-    return level
+        write_array(group, name, array, settings.store)
+    everywhere, voiced = np.ones(len(level), dtype=bool), level > representation.voiced_above
+    half = representation.width // 2
+    return {"SVS": _runs(everywhere, everywhere, half), "DAE": _runs(voiced, voiced, half)}
 
 
-def _write_vad(group: Path, sources: dict[str, Source], settings: Extract) -> np.ndarray:
-    """Write mixture magnitudes and labels of one track; returns the labels."""
+def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> dict[str, np.ndarray]:
+    """Write mixture magnitudes and labels of one track; return the runs of mode VAD."""
     representation = settings.vad
-    audio = _mono_at(sources["mixture"], representation)
-    total = frames(len(audio), representation)
+    audio = {"mixture": _mono_at(sources["mixture"], representation)}
+    total = frames(len(audio["mixture"]), representation)
     mixture = np.empty((total, representation.bins), dtype=settings.store.dtype)
-    for first, last, start, stop, skip in blocks(len(audio), representation, _FRAMES_PER_BLOCK):
-        spectrum = stft(audio[start:stop], representation)[:, skip : skip + last - first].T
-        mixture[first:last] = rounded(magnitude(spectrum, representation), settings.store.dtype)
+    for rows, sizes in _magnitudes(audio, representation):
+        mixture[rows] = _rounded(magnitude(sizes["mixture"], representation), settings.store.dtype)
     label = singing_labels.labels(singing_labels.levels(sources["vocals"], representation), representation)
     label = np.pad(label, (0, max(0, total - len(label))), mode="edge")[:total]
-    _write(group, "mixture", mixture, settings.store)
-    _write(group, "label", label, settings.store)
-    return label
+    write_array(group, "mixture", mixture, settings.store)
+    write_array(group, "label", label, settings.store)
+    return {"VAD": _runs(label != singing_labels.UNSURE, label, representation.width // 2)}
 
 
-def _write_stems(group: Path, sources: dict[str, Source], settings: Extract) -> int:
-    """Write the audio of one track's stems; returns their samples."""
+def _write_stems(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> dict[str, np.ndarray]:
+    """Write the audio of one track's stems in chunks of a second; return the run of mode MIX, the whole track."""
     rate = settings.stems.sample_rate
     for name in ("vocals", "drums", "bass", "other"):
         source = sources[name]
         audio = resample(source.read(0, source.samples), source.rate, rate).astype(settings.store.dtype)
-        _write(group, name, audio, settings.store, rate)
-    return len(audio)
+        write_array(group, name, audio, settings.store, rate)
+    return {"MIX": np.array([[0, len(audio) - 1, 0]])}
 
 
-def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Magnitudes in the store's type, float16 or float32; the bits of `values.astype(dtype)`.
-
-    numpy rounds one value after the other, and takes 50 ns of each below 6e-5,
-    as most magnitudes of music are.
-
-    Parameters
-    ----------
-    values : float32, at least 0
-    dtype : str
-
-    Returns
-    -------
-    array of `dtype`, same shape
-    """
-    if dtype != "float16" or values.size and not values.max() < 65504:  # beyond are infinity and NaN
-        return values.astype(dtype)
-    bits = values.view(np.uint32)
-    # To ten bits of fraction instead of 23, ties to even; the exponent counts from -15, not from -127.
-    normal = ((bits + (0xFFF + ((bits >> 13) & 1))) >> 13) - (112 << 10)
-    # Below 2^-14 a half float is a multiple of 2^-24, as float32 is between 1/2 and 1.
-    tiny = (values + np.float32(0.5)).view(np.uint32) - np.float32(0.5).view(np.uint32)
-    return np.where(values < 2.0**-14, tiny, normal).astype(np.uint16).view(np.float16)
+def _rounded(magnitudes: np.ndarray, dtype: str) -> np.ndarray:
+    """The bits of `magnitudes.astype(dtype)`, for float16 in a fifth of the time (not negative, any shape)."""
+    if dtype != "float16":
+        return magnitudes
+    # numpy takes 40 ns for a value below 2^-14, as most magnitudes of music are.  There a half float is a multiple
+    # of 2^-24, and its bits are the factor.
+    smallest = np.float32(2.0**-14)
+    halves = np.maximum(magnitudes, smallest).astype(np.float16)
+    factors = np.rint(magnitudes * np.float32(2.0**24))
+    np.copyto(halves.view(np.uint16), factors, where=magnitudes < smallest, casting="unsafe")
+    return halves
 
 
-def _write(group: Path, name: str, array: np.ndarray, settings: Store, length: int | None = None) -> None:
-    write_array(group / name, array, length or settings.chunk_frames, settings.compression)  # stems: a second
+def write_array(group: zarr.Group, name: str, array: np.ndarray, settings: Store, chunk: int | None = None) -> None:
+    """Write an array (rows, ...) into a group, as one shard of chunks of `chunk` rows (default: the settings')."""
+    chunk = chunk or settings.chunk_frames
+    shard = (-(-len(array) // chunk) * chunk, *array.shape[1:])
+    # Not Blosc: it compresses in several threads, and its bytes depend on which one ends first.
+    zstd = ZstdCodec(level=settings.compression)
+    group.create_array(name, data=array, chunks=(chunk, *shard[1:]), shards=shard, compressors=[zstd])

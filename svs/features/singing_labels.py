@@ -1,4 +1,4 @@
-"""Where somebody sings: labels from the vocal stem's energy, and how detections are scored."""
+"""Where somebody sings: labels from the energy of the vocal stem."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def levels(vocals: Source, settings: VADExcerpts) -> np.ndarray:
         start = max(0, int(centres[0] - half))
         stop = min(vocals.samples, int(np.ceil(centres[-1] + half)))
         squares = np.square(vocals.read(start, stop), dtype=np.float64)
-        # Of two channels the same bits as their mean, in a fraction of the time.
+        # The same bits as the mean of two channels, in a fraction of the time.
         power = (squares[:, 0] + squares[:, 1]) / 2 if squares.shape[1] == 2 else squares.mean(axis=1)
         energy = np.concatenate([[0.0], np.cumsum(power)])
         left = np.clip(np.round(centres - half).astype(int), start, stop) - start
         right = np.clip(np.round(centres + half).astype(int), start, stop) - start
         mean = (energy[right] - energy[left]) / np.maximum(right - left, 1)
         with np.errstate(divide="ignore"):
-            # A running sum leaves rounding noise of 1e-16 in silence.
+            # The running sum leaves rounding noise of 1e-16 in silence.
             level[first : first + len(centres)] = 10 * np.log10(np.where(mean > 1e-14, mean, 0))
     return level
 
@@ -52,13 +52,12 @@ def labels(level: np.ndarray, settings: VADExcerpts) -> np.ndarray:
     """Label of every frame: 1 (singing), 0 (not), -1 (within `margin` dB of the threshold).
 
     A frame is active above max(`level_floor`, loud - `level_range`), where loud
-    is the `level_percentile` of the track's levels; the decision is smoothed by
-    a median filter over `smoothing` seconds.
+    is the `level_percentile` of the track's levels.  A median filter over
+    `smoothing` seconds smooths the decision.
     """
-    audible = level[np.isfinite(level)]
-    if not audible.size:
+    if not np.isfinite(level).any():
         return np.zeros(len(level), dtype=np.int8)
-    loud = np.percentile(np.maximum(level, -200.0), settings.level_percentile)  # of -inf there is no percentile
+    loud = np.percentile(np.maximum(level, -200.0), settings.level_percentile)  # -inf would give NaN
     threshold = max(settings.level_floor, loud - settings.level_range)
     active = (level > threshold).astype(np.int8)
     length = int(settings.smoothing * settings.sample_rate / settings.hop_length) // 2 * 2 + 1

@@ -1,8 +1,10 @@
-"""Where somebody sings in any recording, by the voice activity net."""
+"""Where somebody sings in any recording, according to the voice activity net."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -12,11 +14,15 @@ from svs.audio.sources import Source
 from svs.config import paths
 from svs.config.project import Project
 from svs.config.schema import VADExcerpts
-from svs.dsp.stft import frames, magnitude, stft
+from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.runtime.files import files_below, read_json, sha256
 
-_BLOCK = 4096  # frames looked at together: 48 s
-_BATCH = 64  # windows that the net sees together: of 256 their layers alone take 1 GB
+if TYPE_CHECKING:
+    import keras
+
+_BLOCK = 4096  # frames of a spectrogram: 48 s
+_BATCH = 64  # windows that the net sees together; the layers of 256 windows need 1 GB
+_SAMPLES = 1 << 20  # read at a time
 _UNTUNED = 0.5
 
 
@@ -53,7 +59,7 @@ class Activity:
         starts = np.flatnonzero(active[1:] & ~active[:-1])
         ends = np.flatnonzero(~active[1:] & active[:-1])
         half = (self.times[1] - self.times[0]) / 2 if len(self.times) > 1 else self.seconds
-        # The last frame stands for the rest of the recording.
+        # The last frame extends to the end of the recording.
         edges = np.append(np.maximum(self.times - half, 0.0), self.seconds)
         return [
             (float(edges[first]), float(edges[last]), float(self.probability[first:last].mean()))
@@ -72,8 +78,7 @@ class Detector:
     ----------
     project : Project
     threshold : float, optional
-        Not given: the one that was tuned on validation tracks when the net was
-        scored, or 0.5.
+        Default: the one that `svs.vad.evaluate` tuned on the validation tracks, or 0.5.
 
     Raises
     ------
@@ -82,58 +87,66 @@ class Detector:
     """
 
     def __init__(self, project: Project, threshold: float | None = None):
-        from svs.networks.archive import load  # Keras takes seconds to import
-
-        self._model, card = load(project.path(paths.VAD))
-        self.fingerprint = sha256(files_below(project.path(paths.VAD)))
-        representation = card["representation"]
-        self._width = int(representation["width"])
-        self._settings = VADExcerpts(**{**project.settings.extract.vad.model_dump(), **representation})
+        folder = project.path(paths.VAD)
+        self._model, self._settings = load_net(folder, project.settings.extract.vad)
+        self.fingerprint = sha256(files_below(folder))
         scored = project.path(paths.METRICS / "vad.json")
         tuned = read_json(scored)["threshold"] if scored.is_file() else _UNTUNED
         self.threshold = tuned if threshold is None else threshold
 
     def listen(self, recording: Source) -> Activity:
-        """Probability of singing at every frame of a recording, in memory of about 90 kB a second of it."""
-        from svs.networks.archive import predictions
+        """Probability of singing at every frame of a recording; needs about 90 kB of memory for each second of it."""
+        settings = self._settings
+        probability = probabilities(self._model, recording, settings)
+        hop = settings.hop_length / settings.sample_rate
+        smoothing = int(settings.smoothing / hop) // 2 * 2 + 1
+        times = np.arange(len(probability)) * hop
+        return Activity(times, probability, self.threshold, smoothing, recording.samples / recording.rate)
 
-        audio = _at(recording, self._settings.sample_rate)
-        total, half = frames(len(audio), self._settings), self._width // 2
-        probability = np.empty(total, dtype=np.float32)
-        for first in range(0, total, _BLOCK):
-            last = min(first + _BLOCK, total)
-            begin, end = max(0, first - half), min(total, last + half)
-            spectrum = self._spectrum(audio, begin, end, total)
-            # Beyond either end of `spectrum` is silence, as beyond the ends of the song.
-            wanted = np.arange(first, last) - begin
-            for centres, found in predictions(self._model, spectrum, self._width, wanted, _BATCH):
-                probability[begin + centres] = found[:, 0]
-        hop = self._settings.hop_length / self._settings.sample_rate
-        smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
-        return Activity(
-            np.arange(total) * hop, probability, self.threshold, smoothing, recording.samples / recording.rate
-        )
 
-    def _spectrum(self, audio: np.ndarray, begin: int, end: int, total: int) -> np.ndarray:
-        """Magnitudes (bins, end - begin) of frames [begin, end) of the whole signal."""
-        hop = self._settings.hop_length
-        margin = -(-self._settings.frame_size // 2 // hop)
-        skip = min(margin, begin)
-        stop = len(audio) if end == total else min((end - 1 + margin) * hop + 1, len(audio))
-        spectrum = magnitude(stft(audio[(begin - skip) * hop : stop], self._settings), self._settings)
-        return spectrum[:, skip : skip + end - begin]
+def load_net(folder: Path, settings: VADExcerpts) -> tuple[keras.Model, VADExcerpts]:
+    """The trained net in a folder, and the settings with the representation that it was trained on.
+
+    Raises
+    ------
+    ModelError
+        The net is missing or damaged.
+    """
+    from svs.networks.archive import load  # Keras takes seconds to import
+
+    model, card = load(folder)
+    return model, VADExcerpts(**{**settings.model_dump(), **card["representation"]})
+
+
+def probabilities(model: keras.Model, recording: Source, settings: VADExcerpts) -> np.ndarray:
+    """Probability of singing at every frame of a recording, computed in blocks: float32 (frames,).
+
+    The mean of the channels is taken, with silence before and after it.  The
+    settings are those of `load_net`.
+    """
+    from svs.networks.archive import predictions
+
+    audio = _at(recording, settings.sample_rate)
+    total, half = frames(len(audio), settings), settings.width // 2
+    probability = np.empty(total, dtype=np.float32)
+    for first in range(0, total, _BLOCK):
+        last = min(first + _BLOCK, total)
+        begin, end = max(0, first - half), min(total, last + half)  # of the spectrogram; beyond is silence
+        spectrum = magnitude(stft_of_frames(audio, settings, begin, end), settings)
+        for centres, found in predictions(model, spectrum, settings.width, np.arange(first, last) - begin, _BATCH):
+            probability[begin + centres] = found[:, 0]
+    return probability
 
 
 def _at(recording: Source, rate: int) -> np.ndarray:
-    """The mean of the channels at another rate, read and resampled block by block: float32 (samples,)."""
+    """The mean of the channels at another rate, read and resampled in blocks: float32 (samples,)."""
     import soxr
 
     stream = soxr.ResampleStream(recording.rate, rate, 1, dtype="float32", quality="HQ")
-    step = 1 << 20
     audio, filled = np.empty(-(-recording.samples * rate // recording.rate) + 1, dtype=np.float32), 0
-    for start in range(0, recording.samples, step):
-        block = mono(recording.read(start, min(start + step, recording.samples)))
-        piece = stream.resample_chunk(block, last=start + step >= recording.samples)
+    for start in range(0, recording.samples, _SAMPLES):
+        block = mono(recording.read(start, min(start + _SAMPLES, recording.samples)))
+        piece = stream.resample_chunk(block, last=start + _SAMPLES >= recording.samples)
         audio[filled : filled + len(piece)] = piece
         filled += len(piece)
     return audio[:filled]

@@ -1,55 +1,36 @@
-"""Scoring the voice activity net on tracks that it has not heard."""
+"""Score the voice activity net on tracks that it was not trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from svs.audio.convert import mono, resample
 from svs.config.schema import VADExcerpts
 from svs.data.dataset import Dataset
-from svs.dsp.stft import magnitude, stft
 from svs.features import singing_labels
-from svs.networks.archive import load, predictions
 from svs.vad import metrics
+from svs.vad.detector import load_net, probabilities
 
-_BATCH = 256
-
-
-def probabilities(model, spectrum: np.ndarray, width: int) -> np.ndarray:
-    """Probability of singing at every frame.
-
-    Parameters
-    ----------
-    model : keras.Model
-    spectrum : float32 (bins, frames)
-        Scaled magnitudes of the mixture.
-    width : int
-        Frames of the net's excerpt.
-
-    Returns
-    -------
-    float32 (frames,)
-        Either end is padded with silence.
-    """
-    everywhere = np.arange(spectrum.shape[1])
-    return np.concatenate(
-        [probability[:, 0] for _, probability in predictions(model, spectrum, width, everywhere, _BATCH)]
-    )
+if TYPE_CHECKING:
+    import keras
 
 
 def _truth_and_score(
-    model, width: int, dataset: Dataset, split: str, settings: VADExcerpts, progress: Callable[[Iterable], Iterable]
+    model: keras.Model,
+    dataset: Dataset,
+    split: str,
+    settings: VADExcerpts,
+    progress: Callable[[Iterable], Iterable],
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of all frames of a split whose label is sure."""
     truth, score = [], []
     for track in progress(dataset.manifest.split(split)):
         with dataset.open(track, ("mixture", "vocals")) as sources:
-            mixture = sources["mixture"]
-            audio = resample(mono(mixture.read(0, mixture.samples)), mixture.rate, settings.sample_rate)
+            probability = probabilities(model, sources["mixture"], settings)
             label = singing_labels.labels(singing_labels.levels(sources["vocals"], settings), settings)
-        probability = probabilities(model, magnitude(stft(audio, settings), settings), width)
         count = min(len(label), len(probability))
         sure = label[:count] != singing_labels.UNSURE
         truth.append(label[:count][sure])
@@ -60,9 +41,19 @@ def _truth_and_score(
 def evaluate(
     folder: Path, dataset: Dataset, settings: VADExcerpts, progress: Callable[[Iterable], Iterable] = iter
 ) -> dict:
-    """Metrics of the net on all frames of the test tracks, beside always saying "singing".
+    """Metrics of the net on all frames of the test tracks, and of a detector that always says "singing".
 
-    The threshold is tuned on the validation tracks alone (balanced accuracy).
+    The threshold is the one with the best balanced accuracy on the validation tracks.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the trained net.
+    dataset : Dataset
+    settings : VADExcerpts
+        How frames are labelled.
+    progress : callable, optional
+        Wraps the tracks of a split.
 
     Returns
     -------
@@ -70,10 +61,9 @@ def evaluate(
         threshold, frames, singing (share of frames), net and always_singing
         (`svs.vad.metrics.detection_metrics`).
     """
-    model, card = load(folder)
-    width = int(card["representation"]["width"])
-    threshold = metrics.best_threshold(*_truth_and_score(model, width, dataset, "valid", settings, progress))
-    truth, score = _truth_and_score(model, width, dataset, "test", settings, progress)
+    model, settings = load_net(folder, settings)
+    threshold = metrics.best_threshold(*_truth_and_score(model, dataset, "valid", settings, progress))
+    truth, score = _truth_and_score(model, dataset, "test", settings, progress)
     return {
         "threshold": threshold,
         "frames": len(truth),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from svs.features.singing_labels import SILENT, SINGING
+
 
 def detection_metrics(truth: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
     """Precision, recall, specificity, F1, balanced accuracy and AUROC of a detector.
@@ -20,43 +22,31 @@ def detection_metrics(truth: np.ndarray, score: np.ndarray, threshold: float) ->
     Returns
     -------
     dict
-        NaN where a ratio has no denominator (no positives, say).
+        NaN where a ratio has no denominator, for example recall without singing.
     """
-    truth = np.asarray(truth).astype(bool)
-    detected = np.asarray(score) >= threshold
-    hits, false_alarms = np.sum(detected & truth), np.sum(detected & ~truth)
-    misses, rejections = np.sum(~detected & truth), np.sum(~detected & ~truth)
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-    def ratio(part: float, whole: float) -> float:
-        return float(part / whole) if whole else float("nan")
-
-    recall, specificity = ratio(hits, hits + misses), ratio(rejections, rejections + false_alarms)
-    return {
-        "precision": ratio(hits, hits + false_alarms),
-        "recall": recall,
-        "specificity": specificity,
-        "f1": ratio(2 * hits, 2 * hits + false_alarms + misses),
-        "balanced_accuracy": (recall + specificity) / 2,
-        "auroc": _auroc(truth, np.asarray(score)),
+    truth, detected = np.asarray(truth).astype(int), (np.asarray(score) >= threshold).astype(int)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, detected, labels=[SINGING, SILENT], zero_division=np.nan
+    )
+    values = {
+        "precision": precision[0],
+        "recall": recall[0],
+        "specificity": recall[1],
+        "f1": f1[0],
+        "balanced_accuracy": recall.mean(),
+        "auroc": roc_auc_score(truth, score) if len(np.unique(truth)) == 2 else np.nan,
     }
-
-
-def _auroc(truth: np.ndarray, score: np.ndarray) -> float:
-    if truth.all() or not truth.any():
-        return float("nan")
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(truth, score))
+    return {name: float(value) for name, value in values.items()}
 
 
 def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
-    """Threshold with the highest balanced accuracy (tune on validation tracks only)."""
-    truth = np.asarray(truth).astype(bool)
-    score = np.asarray(score, dtype=np.float64)
-    if truth.all() or not truth.any():
-        return 0.5
+    """Threshold with the highest balanced accuracy (tune it on validation tracks only); 0.5 if one class is missing."""
     from sklearn.metrics import roc_curve
 
-    false_alarms, recall, thresholds = roc_curve(truth, score)
-    best = 1 + int(np.argmax((recall - false_alarms)[1:]))  # the first threshold is infinite: nothing detected
+    if len(np.unique(truth)) < 2:
+        return 0.5
+    false_alarms, recall, thresholds = roc_curve(truth, np.asarray(score, dtype=np.float64))
+    best = 1 + int(np.argmax((recall - false_alarms)[1:]))  # the first threshold is infinite: nothing is detected
     return float(thresholds[best])

@@ -24,7 +24,7 @@ def test_extract_says_what_the_dissertation_says(extracted):
     assert "Input shape for set: (2, 257, 5)" in said
     assert "Output shape for each set: (2, 257, 3)" in said
     assert "32 excerpts for training, 3 of 1 other songs for validation" in said
-    assert store.kept(out / "masks") == store.Default("SVS", 16, 3, 0.2, 3)
+    assert store.DrawDefaults.load(out / "masks") == store.DrawDefaults("SVS", 16, 3, 0.2, 3)
     assert not [item.name for item in out.parent.iterdir() if item.name != out.name], "scratch is left"
 
 
@@ -92,18 +92,18 @@ def test_training_data_of_the_other_modes(tiny_set, home, tmp_path, capsys):
     small = ["-f", 512, "-H", 256, "-w", 512, "-sr", 22050, "--project", home]
     assert call("extract", folder, tmp_path / "vad", 4, "VAD", *small) == 0
     assert "Output shape for each set: (2, 1)" in capsys.readouterr().out
-    assert store.kept(tmp_path / "vad" / "vad").label_width is None
+    assert store.DrawDefaults.load(tmp_path / "vad" / "vad").label_width is None
     # Too late for any excerpt: nothing appears; and over what is there, nothing is lost.
     assert call("extract", folder, tmp_path / "vad", 4, "VAD", *small, "-sp", 60, "--overwrite") == 3
     assert "choose an earlier --start-point" in capsys.readouterr().err
-    assert store.kept(tmp_path / "vad" / "vad").start_point == 0.0
+    assert store.DrawDefaults.load(tmp_path / "vad" / "vad").start_point == 0.0
 
 
 def test_the_stems_are_what_the_stage_writes(stems, tiny_set, settings, tmp_path):
     wanted = settings.extract.model_copy(update={"modes": ("MIX",)})
     extraction.extract(Dataset(*tiny_set), wanted, tmp_path / "store", files.Scratch(tmp_path, "work", "1"))
     ours, theirs = (store.Stems(path / "stems") for path in (stems, tmp_path / "store"))
-    assert store.kept(stems / "stems") == store.Default("MIX", 5, 1, 0.0, None)
+    assert store.DrawDefaults.load(stems / "stems") == store.DrawDefaults("MIX", 5, 1, 0.0, None)
     for split in ("train", "valid", "unused"):
         assert ours.tracks(split) == theirs.tracks(split)
         for track in ours.tracks(split):

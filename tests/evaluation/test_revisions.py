@@ -374,11 +374,11 @@ def test_without_git(repository, tmp_path):
     ("content", "said"),
     [
         ("", "No columns"),
-        ("method,track\n", "SDR, silent are missing"),
+        ("method,track\n", "'SDR'"),
         ("method,track,target,SDR,silent\n", "no row"),
         ("method,track,target,SDR,silent\na,b,vocals,loud,0\n", "loud"),
         ("\0\xff\n1,2,3\n", "expected a table"),
-        ("method,track,target,SDR,silent\na,b,vocals,1,0\na,b,vocals,2,0\n", "a b vocals is there twice"),
+        ("method,track,target,SDR,silent\na,b,vocals,1,0\na,b,vocals,2,0\n", "duplicate"),
     ],
 )
 def test_a_table_that_is_none(repository, content, said):

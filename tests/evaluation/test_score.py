@@ -242,7 +242,7 @@ def sources(seconds: float, kind=Watched) -> tuple[dict, dict]:
 
 
 @pytest.mark.parametrize("seconds, first, last", [(33, 30, 33), (93, 30, 90), (30, 0, 30), (5, 0, 5)])
-def test_passage_of_the_seed_s_protocol(settings, monkeypatch, seconds, first, last):
+def test_passage_of_the_dissertations_protocol(settings, monkeypatch, seconds, first, last):
     """What is read, and what reaches museval; the scoring itself would take a minute here."""
     from svs.evaluation import score
 
@@ -273,7 +273,7 @@ def test_passage_of_the_seed_s_protocol(settings, monkeypatch, seconds, first, l
     assert seen["references"].shape == (2, seconds * RATE, 2) and seen["window"] == RATE
 
 
-def test_scores_by_the_seed_s_protocol(settings):
+def test_scores_by_the_dissertations_protocol(settings):
     references, estimates = sources(3, ArraySource)
     scores = score_sources(references, estimates, settings.score, DISSERTATION)
     assert scores["SDR"].shape == (2, 3) and np.isfinite(scores["SDR"]).all()

@@ -144,7 +144,7 @@ def test_the_checksum_is_of_the_values_and_not_of_their_layout(published, tmp_pa
     content = json.loads(copy.read_text())
     content["targets"][0]["frames"][7]["metrics"]["SDR"] += 0.001
     copy.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"not those expected .*reference\.checksum to null"):
+    with pytest.raises(DataError, match=r"expected scores with reference\.checksum .*reference\.checksum to null"):
         evaluation_sisec18.read(tmp_path, checksum)
     assert evaluation_sisec18.read(tmp_path, None)
 
@@ -248,7 +248,7 @@ def test_other_audio_under_the_same_name_is_not_aligned(published, tracks, tmp_p
     changed = tmp_path / "changed" / "MIX" / "test" / "A - B.json"
     changed.parent.mkdir(parents=True)
     changed.write_text(json.dumps(other))
-    with caplog.at_level(logging.WARNING), pytest.raises(UnavailableError, match="not one of the 1 test tracks"):
+    with caplog.at_level(logging.WARNING), pytest.raises(UnavailableError, match="none of the 1 test tracks"):
         evaluation_sisec18.bring_in(data, changed.parents[2], *options(changed), tmp_path / "out")
     assert "its MIX is nowhere within 0.05 dB of the published one (at best 0.2" in caplog.text
     assert not (tmp_path / "out").exists()
@@ -258,7 +258,7 @@ def test_a_passage_between_the_published_seconds_is_told_where_they_begin(publis
     data = tracks(**{"A_-_B": (7 * RATE - RATE // 5, 14 * RATE)})
     with caplog.at_level(logging.WARNING), pytest.raises(UnavailableError):
         evaluation_sisec18.bring_in(data, published, *options(published), tmp_path / "out")
-    assert "the published seconds begin 0.20 s into it (there it is second 7" in caplog.text
+    assert "the published seconds begin 0.20 s into it (second 7" in caplog.text
     (place,) = evaluation_sisec18.bring_in(data, published, *options(published, 0.2), tmp_path / "out")
     assert place.first == 7
 

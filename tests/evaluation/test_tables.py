@@ -80,7 +80,7 @@ def test_protocols_do_not_mix(root):
 def test_no_scores(root):
     with pytest.raises(DataError, match=r"unet: no bsseval scores; run `dvc repro score@unet`"):
         track_table(root / "unet", "unet", "bsseval")
-    with pytest.raises(DataError, match=r"mixture: no seed scores"):
+    with pytest.raises(DataError, match=r"mixture: no dissertation scores"):
         gather(root, ["mixture"], "dissertation")
 
 

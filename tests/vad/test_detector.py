@@ -14,7 +14,6 @@ from svs.errors import DataError, ModelError
 from svs.networks import archive
 from svs.services import vad as vad_results
 from svs.vad import detector as vad_detector
-from svs.vad import evaluate
 from svs.vad.detector import Activity, Detector
 from tests.helpers.command import music, project
 
@@ -77,7 +76,9 @@ def test_blocks_give_what_the_whole_gives(rate, channels, seconds, here, monkeyp
     detector = Detector(here)
     same = resample(audio.mean(axis=1), rate, 22050)
     representation = here.settings.extract.vad.model_copy(update=REPRESENTATION)
-    expected = evaluate.probabilities(model, magnitude(stft(same, representation), representation), WIDTH)
+    spectrum = magnitude(stft(same, representation), representation)
+    windows = archive.predictions(model, spectrum, WIDTH, np.arange(spectrum.shape[1]), 64)
+    expected = np.concatenate([found[:, 0] for _, found in windows])
     assert expected.max() - expected.min() > 0.1
     for block in (17, 64, 4096):
         monkeypatch.setattr(vad_detector, "_BLOCK", block)
@@ -85,6 +86,21 @@ def test_blocks_give_what_the_whole_gives(rate, channels, seconds, here, monkeyp
         np.testing.assert_allclose(came.probability, expected, atol=1e-4)
         assert came.seconds == pytest.approx(seconds) and len(came.times) == len(expected)
         np.testing.assert_allclose(np.diff(came.times), 256 / 22050)
+
+
+@pytest.mark.parametrize("frames", [1, 12, 63, 64, 300])
+def test_probabilities_are_those_of_each_window_alone(here, frames):
+    model, _ = archive.load(here.home / "models" / "vad")
+    settings = here.settings.extract.vad.model_copy(update={**REPRESENTATION, "width": WIDTH})
+    audio = music(5.0, 1, 22050)[: frames * 256 - 1]
+    came = vad_detector.probabilities(model, ArraySource(audio, 22050), settings)
+    assert came.shape == (frames,)
+    spectrum = magnitude(stft(audio[:, 0], settings), settings)
+    padded = np.pad(spectrum, ((0, 0), (WIDTH // 2, WIDTH // 2)))
+    for frame in sorted({0, frames // 3, frames // 2, 62 % frames, 63 % frames, frames - 1}):
+        logit = float(np.asarray(model(padded[None, :, frame : frame + WIDTH, None]))[0, 0])
+        assert came[frame] == pytest.approx(1 / (1 + np.exp(-logit)), abs=2e-6)
+    assert frames < 63 or came.max() - came.min() > 0.01
 
 
 @pytest.mark.parametrize("samples", [1, 100, 882, 13000])

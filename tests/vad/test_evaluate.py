@@ -9,13 +9,13 @@ import pytest
 
 from svs import networks
 from svs.audio.convert import resample
-from svs.audio.sources import WavSource, write_wav
+from svs.audio.sources import ArraySource, WavSource, write_wav
 from svs.data.dataset import Dataset
 from svs.data.inspection import inspect
-from svs.dsp.stft import magnitude, stft
 from svs.features import singing_labels
 from svs.networks import archive
 from svs.vad import evaluate
+from svs.vad.detector import probabilities
 
 WIDTH = 25
 
@@ -53,29 +53,16 @@ def change(folder, stop: float) -> None:
     write_wav(folder / "vocals.wav", audio, source.rate)
 
 
-@pytest.mark.parametrize("frames", [1, 12, 255, 256, 300])
-def test_probabilities_are_those_of_each_window_alone(net, frames):
-    model, _ = net
-    spectrum = np.abs(np.random.default_rng(frames).normal(0, 0.01, (257, frames))).astype(np.float32)
-    spectrum *= np.linspace(0.1, 5, frames, dtype=np.float32)
-    came = evaluate.probabilities(model, spectrum, WIDTH)
-    assert came.shape == (frames,)
-    padded = np.concatenate([np.zeros((257, 12)), spectrum, np.zeros((257, 12))], axis=1).astype(np.float32)
-    for frame in sorted({0, frames // 3, frames // 2, 254 % frames, 255 % frames, frames - 1}):
-        logit = float(np.asarray(model(padded[None, :, frame : frame + WIDTH, None]))[0, 0])
-        assert came[frame] == pytest.approx(1 / (1 + np.exp(-logit)), abs=2e-6)
-    assert frames < 255 or came.max() - came.min() > 0.01
-
-
 def expected(model, dataset, settings, split):
     """Truth and score of all frames of a split that are not "unsure", track by track."""
+    settings = settings.model_copy(update={"width": WIDTH})
     truth, score = [], []
     for track in dataset.manifest.split(split):
         folder = dataset.folder / track.subset / track.name
         mixture, vocals = (WavSource(folder / f"{name}.wav") for name in ("mixture", "vocals"))
         audio = resample(mixture.read(0, mixture.samples).mean(axis=1), mixture.rate, settings.sample_rate)
         label = singing_labels.labels(singing_labels.levels(vocals, settings), settings)
-        said = evaluate.probabilities(model, magnitude(stft(audio, settings), settings), WIDTH)
+        said = probabilities(model, ArraySource(audio, settings.sample_rate), settings)
         for one, probability in zip(label, said, strict=False):
             if one != singing_labels.UNSURE:
                 truth.append(one)

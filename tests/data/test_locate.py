@@ -1,0 +1,57 @@
+"""Where a data set lies: generated once, found in a folder."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from svs.data.dataset import Dataset, open_dataset
+from svs.data.inspection import inspect
+from svs.data.locate import locate
+from svs.errors import DataError
+from tests.helpers.datasets import RATE, write_track
+
+
+def test_a_generated_set_and_its_splits(tiny_set):
+    folder, manifest = tiny_set
+    assert [len(manifest.split(split)) for split in ("train", "valid", "test", "unused")] == [2, 1, 1, 0]
+    assert {track.subset for track in manifest.split("train", "valid")} == {"train"}
+    assert {track.subset for track in manifest.split("test")} == {"test"}
+    for track in manifest.tracks:
+        assert track.seconds == pytest.approx(3.0, abs=0.05) and track.rate == RATE and not track.silent_vocals
+        assert soundfile.info(folder / track.subset / track.name / "mixture.wav").frames == track.samples
+
+
+def test_a_generated_set_is_made_once_and_again_when_it_is_gone(settings, tmp_path, here):
+    tiny = settings.download.tiny.model_copy(
+        update={"train": 1, "valid": 1, "test": 1, "train_seconds": 2.0, "test_seconds": 2.0, "real_song": False}
+    )
+    download = settings.download.model_copy(update={"tiny": tiny})
+    changed = settings.model_copy(update={"download": download})
+    folder, validation = locate(download, settings.seed, tmp_path / "musdb")
+    assert len(validation) == 1
+    inspect(download, settings.seed, folder, validation).save(tmp_path / "manifest.json")
+    mixture = next(folder.glob("test/*/mixture.wav"))
+    stamp = mixture.stat().st_mtime_ns
+    assert locate(download, settings.seed, tmp_path / "musdb") == (folder, validation)
+    assert mixture.stat().st_mtime_ns == stamp
+    shutil.rmtree(folder)
+    data = open_dataset(changed, tmp_path / "manifest.json", tmp_path / "musdb")
+    for track in data.manifest.tracks:  # the checksums still hold: generated again, to the same bytes
+        with data.open(track, ["vocals"]) as sources:
+            assert sources["vocals"].samples == track.samples
+    other, _ = locate(download, settings.seed + 1, tmp_path / "musdb")
+    with (
+        pytest.raises(DataError, match="changed since|files are missing"),
+        Dataset(other, data.manifest).open(data.manifest.split("test")[0]),
+    ):
+        pass
+
+
+def test_a_folder_in_the_folder_is_found(download, here):
+    """As archives are unpacked: one folder more."""
+    write_track(download.path / "musdb18hq", "train", "a")
+    (download.path / "musdb18hq" / "test").mkdir()
+    folder, validation = locate(download, 1, Path("nowhere"))
+    assert (folder, validation) == (download.path / "musdb18hq", [])
