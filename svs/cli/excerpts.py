@@ -63,10 +63,10 @@ def require_free(out: Path, overwrite: bool, mark: str, what: str) -> None:
 def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Iterator[Scratch]:
     """Where an interrupted run goes on from, hidden beside its output; gone when the run is done."""
     from svs.runtime import files
-    from svs.services import recordings
+    from svs.services.output import only_one
 
     work = f".{out.name}.partial"
-    with recordings.only_one(out.parent / work):
+    with only_one(out.parent / work):
         scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs))
         try:
             yield scratch

@@ -76,7 +76,7 @@ def score(
     from svs.config import paths
     from svs.data import locate
     from svs.evaluation.museval_json import DISSERTATION, PROTOCOLS
-    from svs.services import recordings
+    from svs.services import output as output_folder
 
     if protocol not in PROTOCOLS:
         raise SettingsError(f"--protocol {protocol}: expected one of {', '.join(PROTOCOLS)}")
@@ -103,7 +103,7 @@ def score(
     )
     with options.resumable():
         folder = musdb if musdb is not None else locate.locate_present(here.settings, here.path(paths.DATASETS))
-        with recordings.only_one(output):
+        with output_folder.only_one(output):
             code = _compare(here, folder, folders, estimates is None, output, tracks or (), protocol, overwrite, quiet)
     if code:
         raise typer.Exit(code)
@@ -111,9 +111,9 @@ def score(
 
 def _estimates(folder: Path, wanted: list[str], output: Path) -> dict[str, Path]:
     """Folders of estimates by method; one folder alone takes the method's name that is given."""
-    from svs.services import comparison
+    from svs.services import test_set
 
-    found = comparison.methods_below(folder)
+    found = test_set.methods_below(folder)
     if (folder / "test").is_dir():
         if len(wanted) > 1:
             raise SettingsError(f"{folder} holds the estimates of one method, but {len(wanted)} are named")
@@ -135,20 +135,17 @@ def _compare(
     overwrite: bool,
     quiet: bool,
 ) -> int:
-    from svs import separators
-    from svs.services import comparison
+    from svs.services import test_set
 
-    data = comparison.open_comparison(here, musdb, wanted)
+    data = test_set.open_test_set(here, musdb, wanted)
     tracks = data.manifest.split("test")
     failed: dict[str, SVSError] = {}
     for method, folder in folders.items():
         try:
             if make:
-                separator = separators.build(method, here.settings, here.home)
-                done = comparison.separate(data, separator, here, folder, overwrite=overwrite)
+                done = test_set.separate(data, method, here, folder, overwrite=overwrite)
                 log.info("%s: %d tracks separated, %d were there already", method, done, len(tracks) - done)
-                del separator
-            done = comparison.score(
+            done = test_set.score(
                 data, folder, method, here.settings.score, protocol, output / "scores" / method, overwrite=overwrite
             )
             log.info("%s: %d tracks scored, %d were there already", method, done, len(tracks) - done)
@@ -160,7 +157,7 @@ def _compare(
     scored = [method for method in folders if method not in failed]
     if scored:
         note = f"{len(tracks)} test tracks of {musdb.resolve().name}; protocol {protocol}; points are tracks"
-        text = comparison.report(output, scored, tracks, protocol, note)
+        text = test_set.report(output, scored, tracks, protocol, note)
         if not quiet:
             print(f"median over {len(tracks)} tracks in dB, protocol {protocol}\n{text}")
     for method, error in failed.items():

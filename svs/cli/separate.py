@@ -117,6 +117,7 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     """Do what is asked, calling the two files `names`; returns the exit code."""
     from svs import separators
     from svs.services import recordings
+    from svs.services.output import only_one, song_names
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
@@ -143,8 +144,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> int:
     nets = separators.of_group("cnn")
     if (request.wiener or request.hpss) and not set(request.methods) & set(nets):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
-    jobs = [*zip(found, recordings.song_names(found), strict=True), *((track, None) for track in request.tracks)]
-    with options.resumable(), recordings.only_one(request.output):
+    jobs = [*zip(found, song_names(found), strict=True), *((track, None) for track in request.tracks)]
+    with options.resumable(), only_one(request.output):
         return _each(here, order, request, jobs)
 
 

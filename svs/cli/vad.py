@@ -42,13 +42,14 @@ def vad(
     from svs.runtime.progress import bar
     from svs.services import recordings
     from svs.services import vad as vad_results
+    from svs.services.output import only_one, song_names
     from svs.vad import detector as vad_detector
 
     here = options.open_project(project, overrides or ())
     found = recordings.recordings(songs)
-    names = recordings.song_names(found)
+    names = song_names(found)
     failed: list[tuple[Path, SVSError]] = []
-    with options.resumable(), recordings.only_one(output):
+    with options.resumable(), only_one(output):
         detector = vad_detector.Detector(here, threshold)
         with bar(total=len(found), unit="song", desc="vad") as moving:
             for path, name in zip(found, names, strict=True):

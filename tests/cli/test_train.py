@@ -27,7 +27,7 @@ from svs.evaluation import score, tables
 from svs.features import extraction, store
 from svs.runtime import files
 from svs.separators import estimates
-from svs.services import comparison
+from svs.services import test_set
 from tests.helpers import REPOSITORY
 
 SMALL = ["--frame_size", "512", "-H", "256", "-w", "512", "-sr", "22050", "-iw", "5", "-sp", "0.2", "-ow", "3"]
@@ -506,8 +506,8 @@ def test_score_skips_what_is_done_and_refuses_another_request(tiny_set, home, tm
     assert call(*words) == 0
     table = (tmp_path / "out" / "scores.csv").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "separate_to", None)
-        patch.setattr(comparison.scoring, "score_method", None)
+        patch.setattr(estimates, "separate_to", None)
+        patch.setattr(score, "score_method", None)
         assert call(*words) == 0
     assert (tmp_path / "out" / "scores.csv").read_bytes() == table
     capsys.readouterr()
@@ -518,7 +518,7 @@ def test_score_skips_what_is_done_and_refuses_another_request(tiny_set, home, tm
     assert (tmp_path / "out" / "scores.csv").read_bytes() != table
     # Another passage needs other scores, not other estimates.
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "separate_to", None)
+        patch.setattr(estimates, "separate_to", None)
         assert call(*words, "-S", "separate.mixture.share=0.5", "--duration", 2) == 0
     assert set(pd.read_csv(tmp_path / "out" / "scores.csv")["frames"]) == {2}
 
@@ -549,9 +549,9 @@ def test_estimates_of_others(tiny_set, home, tmp_path, capsys):
     assert call("score", "--estimates", tmp_path / "made" / "mixture", *words, "-o", tmp_path / "two") == 3
     assert "1 of 1 tracks lack vocals.wav or accompaniment.wav" in capsys.readouterr().err
     # What svs did not make is not replaced, not even when asked to.
-    (tmp_path / "made" / "mixture" / "test" / tiny_set[1].split("test")[0].name / comparison.RESULT).unlink()
+    (tmp_path / "made" / "mixture" / "test" / tiny_set[1].split("test")[0].name / estimates.REQUEST).unlink()
     assert call("score", "mixture", *words, "-o", tmp_path / "made", "--overwrite") == 3
-    assert "expected estimates that svs made" in capsys.readouterr().err
+    assert "expected a result of svs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -580,13 +580,13 @@ def test_choice_of_tracks(tmp_path):
     for subset, name in (("train", "x"), ("test", "A - One"), ("test", "A - Two"), ("test", "A - Two and a half")):
         (tmp_path / subset / name).mkdir(parents=True)
     names = ["A - One", "A - Two", "A - Two and a half"]
-    assert comparison.choose(tmp_path, []) == names
-    assert comparison.choose(tmp_path, ["2"]) == names[:2]
-    assert comparison.choose(tmp_path, ["half", "one"]) == [names[0], names[2]]
-    assert comparison.choose(tmp_path, ["A - Two"]) == [names[1]]
+    assert test_set.choose(tmp_path, []) == names
+    assert test_set.choose(tmp_path, ["2"]) == names[:2]
+    assert test_set.choose(tmp_path, ["half", "one"]) == [names[0], names[2]]
+    assert test_set.choose(tmp_path, ["A - Two"]) == [names[1]]
     for wrong in (["two"], ["0"], ["4"], ["x"]):
         with pytest.raises(DataError):
-            comparison.choose(tmp_path, wrong)
+            test_set.choose(tmp_path, wrong)
 
 
 def test_methods_are_listed_with_what_they_wait_for(home, tmp_path, capsys, monkeypatch):

@@ -84,7 +84,8 @@ def ffmpeg(*arguments) -> None:
 def project(folder: Path) -> Path:
     """A project with the repository's parameters and no model."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(REPOSITORY / "params.yaml", folder)
+    for name in ("params.yaml", "wiring.yaml"):
+        shutil.copy(REPOSITORY / name, folder)
     return folder
 
 
