@@ -39,6 +39,6 @@ def report(
 
     here = options.open_project(project, overrides or [])
     chosen = schema.changed(here.settings.report, "report", audio=audio)
-    built = build(here.home, here.settings.model_copy(update={"report": chosen}), output)
+    index = build(here.home, here.settings.model_copy(update={"report": chosen}), output)
     if not quiet:
-        print(built.index)
+        print(index)

@@ -17,7 +17,7 @@ import numpy as np
 from svs.errors import DataError
 from svs.figures.style import INK, MUTED, styled
 
-_COLOURS = {
+COLOURS = {
     "Conv2D": "#2f6fb2",
     "BatchNormalization": "#7fa8d1",
     "MaxPooling2D": "#d98b2b",
@@ -92,7 +92,7 @@ def _chain(name: str, steps: Sequence[tuple[str, str, Sequence[int]]]) -> plt.Fi
     for position, (text, kind, size) in enumerate(steps):
         # The height shows the number of values that a layer returns, on a logarithmic scale.
         height = 0.25 + 0.12 * np.log10(np.prod(size))
-        _box(axis, position, 0, (0.72, height), _COLOURS.get(kind, "#ffffff"))
+        _box(axis, position, 0, (0.72, height), COLOURS.get(kind, "#ffffff"))
         dark = kind in ("Conv2D", "Dense")
         axis.text(position, 0, text, ha="center", va="center", fontsize=7.8, color="white" if dark else INK)
         tilted: dict[str, Any] = {"rotation": 28, "rotation_mode": "anchor"}
@@ -141,7 +141,7 @@ def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequen
     figure, axis = plt.subplots(figsize=(1.75 * width + 0.6, 1.55 * height))
 
     def box(position: int, at: float, lines: list[str], above: str) -> None:
-        _box(axis, position, at, (0.86, 0.72), _COLOURS["Conv2D"])
+        _box(axis, position, at, (0.86, 0.72), COLOURS["Conv2D"])
         axis.text(position, at, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
         axis.text(position, at + 0.39, above, ha="center", va="bottom", fontsize=7.2, color=MUTED)
 

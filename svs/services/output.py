@@ -60,7 +60,7 @@ def is_answered(
     if not folder.exists():
         return False
     if not (folder / name).is_file():
-        raise DataError(f"{folder}: expected a result of svs or no such folder, found something else; {advice}")
+        raise DataError(f"{folder}: expected a folder of svs's results or no folder, found something else; {advice}")
     if overwrite:
         return False
     content = read_json(folder / name)

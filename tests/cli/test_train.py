@@ -551,7 +551,7 @@ def test_estimates_of_others(tiny_set, home, tmp_path, capsys):
     # What svs did not make is not replaced, not even when asked to.
     (tmp_path / "made" / "mixture" / "test" / tiny_set[1].split("test")[0].name / estimates.REQUEST).unlink()
     assert call("score", "mixture", *words, "-o", tmp_path / "made", "--overwrite") == 3
-    assert "expected a result of svs" in capsys.readouterr().err
+    assert "expected a folder of svs's results" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ class Home:
 
     def build(self, folder: Path, **report) -> Path:
         group = self.settings.report.model_copy(update=report)
-        return build(self.folder, self.settings.model_copy(update={"report": group}), folder).index
+        return build(self.folder, self.settings.model_copy(update={"report": group}), folder)
 
 
 TINY = {
