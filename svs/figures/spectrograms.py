@@ -35,9 +35,9 @@ def draw_track(
     track : Track
     data : Dataset
     estimates : Path
-        `METHOD/test/TRACK/vocals.wav` below it.
+        Holds `METHOD/test/TRACK/vocals.wav`.
     methods : sequence of str
-        Those that have estimates.
+        Methods that have estimates.
     folder : Path
     settings : Plots
     """
@@ -52,9 +52,9 @@ def separation_picture(
 ) -> plt.Figure:
     """Spectrograms of mixture, true vocals, and each method's mask and estimate.
 
-    The mask is what the estimate amounts to: the ratio of its magnitude to the
-    mixture's, between 0 and 1.  A passage of `picture_seconds` from the middle
-    of the track is shown; frequency is on a mel-like (symlog) scale.
+    The mask is the ratio of the estimate's magnitude to the mixture's, limited
+    to 0 to 1.  The picture shows `picture_seconds` from the middle of the track;
+    its frequency axis is mel-like (symlog).
     """
     length = min(mixture.samples, round(settings.picture_seconds * mixture.rate))
     representation = _resolution(mixture.rate, settings)
