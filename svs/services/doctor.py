@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from svs import separators  # its methods are imported only when they are asked for
 from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
@@ -85,12 +86,15 @@ def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
     home = project.home if project else Path.cwd()
     found += [_disk(home), *_packages(home), _backend(), *(_devices() if full else ())]
     if project:
-        found.append(Check("data and models", "data set", *data_set(project)))
-        for name, command in _TRAINED.items():
-            found.append(Check("data and models", name, *_model(project.path(paths.MODELS) / name, command)))
-        from svs import separators
-
-        found += [method(name, project) for name in separators.methods()]
+        try:
+            found.append(Check("data and models", "data set", *data_set(project)))
+            for name, command in _TRAINED.items():
+                found.append(Check("data and models", name, *_model(project.path(paths.MODELS) / name, command)))
+            found += [method(name, project) for name in separators.methods()]
+        except ImportError as error:
+            found.append(
+                Check("methods", "all", MISSING, str(error), "`make setup` installs what is missing", needed=True)
+            )
     return found
 
 
@@ -250,8 +254,6 @@ def _model(folder: Path, command: str) -> _State:
 
 def method(name: str, project: Project) -> Check:
     """Whether a separation method can run here; no network is loaded and nothing is downloaded."""
-    from svs import separators
-
     settings, kind = project.settings, separators.find_method(name).kind
     folder = project.path(separators.needs(name, settings))
     state, found, advice = OK, "", ""
@@ -270,8 +272,6 @@ def method(name: str, project: Project) -> Check:
 
 def default(project: Project) -> str | None:
     """The method of `svs separate` when none is named, or None if none of its candidates is trained."""
-    from svs import separators
-
     try:
         return separators.default(project.settings, project.home)
     except ModelError:
@@ -279,7 +279,6 @@ def default(project: Project) -> str | None:
 
 
 def _openunmix(project: Project, folder: Path) -> _State:
-    from svs import separators
     from svs.data import pretrained
     from svs.separators import openunmix
 
@@ -295,7 +294,6 @@ def _openunmix(project: Project, folder: Path) -> _State:
 
 
 def _spleeter(project: Project, folder: Path) -> _State:
-    from svs import separators
     from svs.separators import spleeter
 
     options = separators.options("spleeter", project.settings)

@@ -134,6 +134,15 @@ def test_a_package_that_is_missing(home, monkeypatch):
     assert checks["Keras backend"].fatal
 
 
+def test_a_library_that_the_methods_import_is_missing(home, monkeypatch):
+    def methods():
+        raise ModuleNotFoundError("No module named 'scipy'")
+
+    monkeypatch.setattr(separators, "methods", methods)
+    check = found(home)["all"]
+    assert check.fatal and "scipy" in check.found and "make setup" in check.advice
+
+
 def test_which_backend(home, monkeypatch):
     assert found(home)["Keras backend"].found == "tensorflow"
     (home / "keras.json").write_text('{"backend": "torch"}')
