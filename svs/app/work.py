@@ -19,7 +19,8 @@ from svs.config.project import Project
 from svs.errors import DataError, SettingsError, SVSError
 from svs.runtime.files import files_below
 from svs.services import doctor
-from svs.services.recordings import Order, Result, Service, Song, open_song, song_names
+from svs.services.output import song_names
+from svs.services.recordings import Order, Result, Service, Song, open_song
 
 log = logging.getLogger("svs")
 

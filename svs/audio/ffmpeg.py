@@ -15,7 +15,6 @@ from threading import Thread
 from typing import IO, Any
 
 from svs.errors import DataError
-from svs.runtime.process import unbroken
 
 TOLERANCE = 4096  # samples by which healthy lossy files differ from their stated length (padding, delay)
 
@@ -108,11 +107,10 @@ class Running:
         command = ["ffmpeg", "-v", "repeat+error", "-nostdin", "-y", *arguments]
         self.errors, self.ended_early, self.full = 0, False, False
         self._lines: deque[bytes] = deque(maxlen=20)
-        with unbroken(self.stop):
-            self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
-            # Read along: ffmpeg waits when the pipe is full.
-            self._reader = Thread(target=self._read, args=(self.process.stderr,), daemon=True)
-            self._reader.start()
+        self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+        # Read along: ffmpeg waits when the pipe is full.
+        self._reader = Thread(target=self._read, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
 
     def _read(self, messages: IO[bytes]) -> None:
         for line in messages:

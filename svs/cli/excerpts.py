@@ -72,10 +72,10 @@ def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Itera
         Files and folders; if their content changes, a run starts anew.
     """
     from svs.runtime import files
-    from svs.services import recordings
+    from svs.services.output import only_one
 
     work = f".{out.name}.partial"
-    with recordings.only_one(out.parent / work):
+    with only_one(out.parent / work):
         scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs))
         try:
             yield scratch

@@ -97,7 +97,7 @@ def _extract(
         else:
             spectrograms = store.Spectrograms(group)
             for split, most in (("train", draw.per_track), ("valid", draw.valid_per_track)):
-                frames = store.available(spectrograms, draw.mode, split, draw.start_point)
+                frames = spectrograms.available(draw.mode, split, draw.start_point)
                 counts[split] = {track: min(most, count) for track, count in frames.items()}
                 if not any(counts[split].values()):
                     raise DataError(

@@ -34,5 +34,5 @@ def report(
 
     here = common.open()
     chosen = schema.changed(here.settings.report, "report", audio=audio)
-    built = build(here.home, here.settings.model_copy(update={"report": chosen}), output)
-    common.say(built.index)
+    index = build(here.home, here.settings.model_copy(update={"report": chosen}), output)
+    common.say(index)

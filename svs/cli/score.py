@@ -57,7 +57,8 @@ def score(given: Scoring) -> None:
     """
     from svs import separators
     from svs.evaluation.museval_json import DISSERTATION, PROTOCOLS
-    from svs.services import comparison, recordings
+    from svs.services import output as output_folder
+    from svs.services import test_set
 
     if given.protocol not in PROTOCOLS:
         raise SettingsError(f"--protocol {given.protocol}: expected one of {', '.join(PROTOCOLS)}")
@@ -75,13 +76,13 @@ def score(given: Scoring) -> None:
             raise SettingsError(f"{unknown[0]}: no such method; expected one of {', '.join(separators.methods())}")
         folders = {method: given.output / method for method in wanted}
     musdb = options.musdb_folder(here, given.musdb)
-    with recordings.only_one(given.output):
-        data = comparison.open_comparison(here, musdb, given.tracks)
+    with output_folder.only_one(given.output):
+        data = test_set.open_test_set(here, musdb, given.tracks)
         failed = _scored(given, here, data, folders)
         tracks = data.manifest.split("test")
         if done := [method for method in folders if method not in failed]:
             note = f"{len(tracks)} test tracks of {musdb.resolve().name}; protocol {given.protocol}; points are tracks"
-            text = comparison.report(given.output, done, tracks, given.protocol, note)
+            text = test_set.report(given.output, done, tracks, given.protocol, note)
             given.say(f"median over {len(tracks)} tracks in dB, protocol {given.protocol}\n{text}")
     for method, error in failed.items():
         options.complain(f"{method} was left out: {error}")
@@ -91,9 +92,9 @@ def score(given: Scoring) -> None:
 
 def _estimates(folder: Path, wanted: list[str]) -> dict[str, Path]:
     """Folders of estimates by method; a folder of one method takes the name that is given."""
-    from svs.services import comparison
+    from svs.services import test_set
 
-    found = comparison.methods_below(folder)
+    found = test_set.methods_below(folder)
     if (folder / "test").is_dir():
         if len(wanted) > 1:
             raise SettingsError(f"{folder} holds the estimates of one method, but {len(wanted)} are named")
@@ -105,20 +106,17 @@ def _estimates(folder: Path, wanted: list[str]) -> dict[str, Path]:
 
 def _scored(given: Scoring, here: Project, data: Dataset, folders: dict[str, Path]) -> dict[str, SVSError]:
     """Separate (unless the estimates are given) and score by each method; return those that failed, and why."""
-    from svs import separators
-    from svs.services import comparison
+    from svs.services import test_set
 
     count = len(data.manifest.split("test"))
     failed: dict[str, SVSError] = {}
     for method, folder in folders.items():
         try:
             if given.estimates is None:
-                separator = separators.build(method, here.settings, here.home)
-                done = comparison.separate(data, separator, here, folder, overwrite=given.overwrite)
+                done = test_set.separate(data, method, here, folder, overwrite=given.overwrite)
                 log.info("%s: %d tracks separated, %d were there already", method, done, count - done)
-                del separator  # its memory is free for scoring
             scores, settings = given.output / "scores" / method, here.settings.score
-            done = comparison.score(data, folder, method, settings, given.protocol, scores, overwrite=given.overwrite)
+            done = test_set.score(data, folder, method, settings, given.protocol, scores, overwrite=given.overwrite)
             log.info("%s: %d tracks scored, %d were there already", method, done, count - done)
         except SVSError as error:
             if len(folders) == 1:

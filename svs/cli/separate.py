@@ -53,6 +53,7 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
         With the code of the first error, if some recording or method failed.
     """
     from svs import separators
+    from svs.services import output as output_folder
     from svs.services import recordings
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
@@ -72,8 +73,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     nets = separators.of_group("cnn")
     if (request.wiener or request.hpss) and not set(request.methods) & set(nets):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
-    songs = dict(zip(found, recordings.song_names(found), strict=True))
-    with recordings.only_one(request.output):
+    songs = dict(zip(found, output_folder.song_names(found), strict=True))
+    with output_folder.only_one(request.output):
         if code := _each(here, order, request, songs):
             raise typer.Exit(code)
 
@@ -82,7 +83,7 @@ def _each(here: Project, order: Order, request: Request, songs: dict[Path, str])
     """Separate the recordings (with their names) and the tracks one after another; return the exit code."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from svs.runtime.progress import bar
+    from svs.runtime.progress import progress_bar
     from svs.services import recordings
 
     worker = recordings.Service(here, order)
@@ -95,7 +96,8 @@ def _each(here: Project, order: Order, request: Request, songs: dict[Path, str])
     total = sum(seconds for _, seconds, _ in jobs) * len(worker.methods)
     form = _BAR if total else _OPEN_BAR
     # The log is written above the bar, not through it.
-    with logging_redirect_tqdm(), bar(total=total or None, unit="s", desc="separate", bar_format=form) as moving:
+    bar = progress_bar(total=total or None, unit="s", desc="separate", bar_format=form)
+    with logging_redirect_tqdm(), bar as moving:
         for path, seconds, opened in jobs:
             begun = moving.n
             try:

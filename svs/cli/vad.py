@@ -36,17 +36,18 @@ class Listening(options.Tuned):
 
 def vad(given: Listening) -> None:
     """Where somebody sings, by the voice activity net: OUTPUT/SONG/{segments.csv,activity.png}."""
-    from svs.runtime.progress import bar
+    from svs.runtime.progress import progress_bar
+    from svs.services import output as output_folder
     from svs.services import recordings
     from svs.vad.detector import Detector
 
     here = given.open()
     found = recordings.recordings(given.songs)
     failed: list[tuple[Path, SVSError]] = []
-    with recordings.only_one(given.output):
+    with output_folder.only_one(given.output):
         detector = Detector(here, given.threshold)
-        with bar(total=len(found), unit="song", desc="vad") as moving:
-            for path, name in zip(found, recordings.song_names(found), strict=True):
+        with progress_bar(total=len(found), unit="song", desc="vad") as moving:
+            for path, name in zip(found, output_folder.song_names(found), strict=True):
                 try:
                     _listen(given, here, detector, path, name)
                 except SVSError as error:

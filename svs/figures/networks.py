@@ -15,10 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from svs.errors import DataError
-from svs.figures.style import INK, MUTED, STYLE
+from svs.figures.style import INK, MUTED, styled
 
-_HIDDEN = ("InputLayer", "LeakyReLU", "Flatten", "Reshape", "Rescaling", "ZeroPadding2D")
-_COLOURS = {
+COLOURS = {
     "Conv2D": "#2f6fb2",
     "BatchNormalization": "#7fa8d1",
     "MaxPooling2D": "#d98b2b",
@@ -30,12 +29,17 @@ _COLOURS = {
 def network(model: Path) -> plt.Figure:
     """A trained network as a chain of its layers, or the U of a U-Net, with the shapes between them.
 
-    Reads the archive's own description, so Keras is not imported.
+    Reads the description in the archive, so Keras is not imported.
 
     Parameters
     ----------
     model : Path
         A `.keras` file.
+
+    Raises
+    ------
+    DataError
+        The file is missing or is no `.keras` archive.
     """
     try:
         with zipfile.ZipFile(model) as archive:
@@ -44,20 +48,25 @@ def network(model: Path) -> plt.Figure:
         raise DataError(f"{model}: expected a .keras archive ({error}); train it with `dvc repro`") from None
     if members := _members(layers):
         return _passage_net(model.parent.name, layers, members)
-    steps = []
+    return _chain(model.parent.name, _steps(layers))
+
+
+def _steps(layers: Sequence[dict]) -> list[tuple[str, str, Sequence[int]]]:
+    """Text, kind and output shape of input, visible layers and output."""
     shape: Sequence[int] = layers[0]["config"]["batch_shape"][1:]
-    steps.append(("input", "", "Input", shape))
+    steps = [("input", "", shape)]
     for layer in layers[1:]:
         kind, config = layer["class_name"], layer["config"]
+        text = ""
         if kind == "Conv2D":
             lost = [size - 1 if config["padding"] == "valid" else 0 for size in config["kernel_size"]]
             shape = [size - less for size, less in zip(shape[:2], lost, strict=True)] + [config["filters"]]
-            text = f"conv\n{config['kernel_size'][0]}×{config['kernel_size'][1]}"
+            text = f"conv\n{_by(config['kernel_size'])}"
         elif kind == "ZeroPadding2D":
             shape = [size + sum(more) for size, more in zip(shape[:2], config["padding"], strict=True)] + [shape[2]]
         elif kind == "MaxPooling2D":
             shape = [size // pool for size, pool in zip(shape[:2], config["pool_size"], strict=True)] + [shape[2]]
-            text = f"pool\n{config['pool_size'][0]}×{config['pool_size'][1]}"
+            text = f"pool\n{_by(config['pool_size'])}"
         elif kind == "Dense":
             shape, text = [config["units"]], "dense"
         elif kind == "Dropout":
@@ -68,53 +77,51 @@ def network(model: Path) -> plt.Figure:
             shape = [int(np.prod(shape))]
         elif kind == "Reshape":
             shape = config["target_shape"]
-        if kind not in _HIDDEN:
-            steps.append((text, kind, "", shape))
-    steps.append(("mask\n(sigmoid)", "", "Output", shape))
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(0.92 * len(steps), 2.9))
-        for position, (text, kind, _, size) in enumerate(steps):
-            # Height stands for the values that a layer gives, on a logarithmic scale.
-            height = 0.25 + 0.12 * np.log10(np.prod(size))
-            colour = _COLOURS.get(kind, "#ffffff")
-            axis.add_patch(
-                plt.Rectangle(
-                    (position - 0.36, -height / 2), 0.72, height, facecolor=colour, edgecolor=INK, linewidth=0.8
-                )
-            )
-            dark = kind in ("Conv2D", "Dense")
-            axis.text(position, 0, text, ha="center", va="center", fontsize=7.8, color="white" if dark else INK)
-            axis.text(
-                position,
-                -0.62,
-                "×".join(map(str, size)),
-                ha="center",
-                va="top",
-                fontsize=7.5,
-                color=MUTED,
-                rotation=28,
-                rotation_mode="anchor",
-            )
-            if position:
-                axis.annotate(
-                    "",
-                    (position - 0.37, 0),
-                    (position - 0.63, 0),
-                    arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8},
-                )
-        axis.set_xlim(-0.6, len(steps) - 0.4)
-        axis.set_ylim(-1.05, 0.62)
-        axis.axis("off")
-        axis.set_title(
-            f"{model.parent.name}   (LeakyReLU 0.3 after every convolution and hidden dense layer)",
-            loc="left",
-            fontsize=9.5,
-        )
+        if text:
+            steps.append((text, kind, shape))
+    return [*steps, ("mask\n(sigmoid)", "", shape)]
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+@styled
+def _chain(name: str, steps: Sequence[tuple[str, str, Sequence[int]]]) -> plt.Figure:
+    figure, axis = plt.subplots(figsize=(0.92 * len(steps), 2.9))
+    for position, (text, kind, size) in enumerate(steps):
+        # The height shows the number of values that a layer returns, on a logarithmic scale.
+        height = 0.25 + 0.12 * np.log10(np.prod(size))
+        _box(axis, position, 0, (0.72, height), COLOURS.get(kind, "#ffffff"))
+        dark = kind in ("Conv2D", "Dense")
+        axis.text(position, 0, text, ha="center", va="center", fontsize=7.8, color="white" if dark else INK)
+        tilted: dict[str, Any] = {"rotation": 28, "rotation_mode": "anchor"}
+        axis.text(position, -0.62, _by(size), ha="center", va="top", fontsize=7.5, color=MUTED, **tilted)
+        if position:
+            _arrow(axis, (position - 0.37, 0), (position - 0.63, 0))
+    title = f"{name}   (LeakyReLU 0.3 after every convolution and hidden dense layer)"
+    _finish(axis, (-0.6, len(steps) - 0.4), (-1.05, 0.62), title)
     return figure
 
 
+def _box(axis: plt.Axes, x: float, y: float, size: tuple[float, float], colour: str) -> None:
+    corner = (x - size[0] / 2, y - size[1] / 2)
+    axis.add_patch(plt.Rectangle(corner, *size, facecolor=colour, edgecolor=INK, linewidth=0.8))
+
+
+def _arrow(axis: plt.Axes, end: tuple[float, float], start: tuple[float, float], **look: Any) -> None:
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8} | look)
+
+
+def _finish(axis: plt.Axes, x: tuple[float, float], y: tuple[float, float], title: str) -> None:
+    axis.set_xlim(*x)
+    axis.set_ylim(*y)
+    axis.axis("off")
+    axis.set_title(title, loc="left", fontsize=9.5)
+
+
 def _members(layers: Sequence[dict]) -> dict[str, list[dict]]:
-    """Layers of each member of a net of `svs.networks.unet_separator`, in the order that they were made in."""
+    """Layers of each member of an ensemble of `svs.networks.unet_separator`, in the order in which they were made."""
     members: dict[str, list[tuple[int, dict]]] = {}
     for layer in layers:
         if named := re.fullmatch(r"((?:unet|fullband)\d+)_\w*?_?(\d+)", layer["config"].get("name", "")):
@@ -122,6 +129,7 @@ def _members(layers: Sequence[dict]) -> dict[str, list[dict]]:
     return {member: [layer for _, layer in sorted(members[member], key=itemgetter(0))] for member in sorted(members)}
 
 
+@styled
 def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequence[dict]]) -> plt.Figure:
     """The first U-Net, with its levels from left to right and its skips, and beneath it the first full-band net."""
     bins = layers[0]["config"]["batch_shape"][2]
@@ -129,56 +137,40 @@ def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequen
     levels = _u_net(members.get("unet1", []))
     blocks = _full_band(members.get("fullband1", []))
     depth = max((level for level, _, _ in levels), default=-1)
-    height = depth + 1 + 1.25 * bool(blocks)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(1.75 * max(len(levels), len(blocks)) + 0.6, 1.55 * height))
+    height, width = depth + 1 + 1.25 * bool(blocks), max(len(levels), len(blocks))
+    figure, axis = plt.subplots(figsize=(1.75 * width + 0.6, 1.55 * height))
 
-        def box(position: int, at: float, lines: list[str], above: str) -> None:
-            axis.add_patch(
-                plt.Rectangle(
-                    (position - 0.43, at - 0.36), 0.86, 0.72, facecolor=_COLOURS["Conv2D"], edgecolor=INK, linewidth=0.8
-                )
-            )
-            axis.text(position, at, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
-            axis.text(position, at + 0.39, above, ha="center", va="bottom", fontsize=7.2, color=MUTED)
+    def box(position: int, at: float, lines: list[str], above: str) -> None:
+        _box(axis, position, at, (0.86, 0.72), COLOURS["Conv2D"])
+        axis.text(position, at, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
+        axis.text(position, at + 0.39, above, ha="center", va="bottom", fontsize=7.2, color=MUTED)
 
-        def arrow(end: tuple[float, float], start: tuple[float, float], **style: Any) -> None:
-            axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 0.8} | style)
-
-        for position, (level, channels, lines) in enumerate(levels):
-            box(position, -level, lines, f"{folded[1] >> level} bins × {channels}")
-            if position:
-                arrow((position - 0.44, -level), (position - 0.57, -levels[position - 1][0]))
-        for position in range(len(levels) // 2):
-            at = 0.2 - levels[position][0]
-            arrow((len(levels) - 1 - position - 0.45, at), (position + 0.45, at), color=MUTED, linestyle="--")
-        for position, (lines, above) in enumerate(blocks):
-            box(position, -depth - 1.25, lines, above)
-            if position:
-                arrow((position - 0.44, -depth - 1.25), (position - 0.57, -depth - 1.25))
-        axis.set_xlim(-0.6, max(len(levels), len(blocks)) - 0.4)
-        axis.set_ylim(0.5 - height, 0.68)
-        axis.axis("off")
+    for position, (level, channels, lines) in enumerate(levels):
+        box(position, -level, lines, f"{folded[1] >> level} bins × {channels}")
+        if position:
+            _arrow(axis, (position - 0.44, -level), (position - 0.57, -levels[position - 1][0]))
+    for position in range(len(levels) // 2):
+        at = 0.2 - levels[position][0]
+        ends = (len(levels) - 1 - position - 0.45, at), (position + 0.45, at)
+        _arrow(axis, *ends, color=MUTED, linestyle="--")
+    for position, (lines, above) in enumerate(blocks):
+        box(position, -depth - 1.25, lines, above)
+        if position:
+            _arrow(axis, (position - 0.44, -depth - 1.25), (position - 0.57, -depth - 1.25))
+    title = (
+        f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
+        "channels; dashed: skips that are added)"
+    )
+    if len(members) > 1:
         kinds = Counter(member.rstrip("0123456789") for member in members)
-        more = (
-            ""
-            if len(members) == 1
-            else (
-                f"\none of each kind: the mask is the mean of {len(members)} "
-                f"(U-Nets: {kinds['unet']}, full-band nets: {kinds['fullband']})"
-            )
-        )
-        axis.set_title(
-            f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
-            f"channels; dashed: skips that are added){more}",
-            loc="left",
-            fontsize=9.5,
-        )
+        both = f"U-Nets: {kinds['unet']}, full-band nets: {kinds['fullband']}"
+        title += f"\none of each kind: the mask is the mean of {len(members)} ({both})"
+    _finish(axis, (-0.6, width - 0.4), (0.5 - height, 0.68), title)
     return figure
 
 
 def _u_net(layers: Sequence[dict]) -> list[tuple[int, int, list[str]]]:
-    """A U-Net's places from left to right: level, channels, lines of what is done there."""
+    """The boxes of a U-Net from left to right: level, channels, and one line for each layer in it."""
     level, places = 0, []
     for layer in layers:
         kind, config = layer["class_name"], layer["config"]
@@ -195,7 +187,7 @@ def _u_net(layers: Sequence[dict]) -> list[tuple[int, int, list[str]]]:
 
 
 def _full_band(layers: Sequence[dict]) -> list[tuple[list[str], str]]:
-    """A full-band net's places from left to right: lines of what is done there, and what comes out."""
+    """The boxes of a full-band net from left to right: one line for each layer, and the output."""
     places: list[tuple[list[str], str]] = []
     lines: list[str] = []
     for layer in layers:

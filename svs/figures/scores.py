@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -10,17 +11,20 @@ import numpy as np
 from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.published import FLOOR as PUBLISHED_FLOOR
 from svs.evaluation.published import ORACLES as PUBLISHED_CEILINGS
-from svs.figures.style import INK, LIMIT, MUTED, OURS, STYLE, THEIRS, drawable
+from svs.figures import style
+from svs.figures.style import INK, LIMIT, MUTED, OURS, THEIRS
 from svs.separators import Kind, of_kind
 from svs.stems import TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+BEYOND = 60  # dB above which a ratio shows rounding errors, not separation
+_FEW = 15  # methods from which boxes are drawn closer together
+_LABEL = "SDR in dB, median over frames of each track"
 
-BEYOND = 60  # dB above which a ratio tells of the arithmetic, not of the separation
 
-
+@style.styled
 def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None = None) -> plt.Figure:
     """SDR of every method as boxes over tracks, vocals beside accompaniment.
 
@@ -37,86 +41,54 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     published : DataFrame, optional
         `svs.evaluation.tables.published_table`.
     """
-    # They take most of a second to import, and pictures of tracks need none.
+    # These take most of a second to import, and pictures of tracks don't need them.
     import pandas as pd
     import seaborn as sns
 
     theirs = [] if published is None else list(published["method"].unique())
     if theirs:
         table = pd.concat([table, published], ignore_index=True)
-    vocals = table[table["target"] == "vocals"]
-    order = list(vocals.groupby("method")["SDR"].median().sort_values(ascending=False).index)
+    vocals = table[table["target"] == "vocals"].groupby("method")["SDR"].median().sort_values(ascending=False)
+    order = list(vocals.index)
     floors, ceilings = of_kind(Kind.FLOOR), of_kind(Kind.ORACLE)
     limits = {*floors, *ceilings} | ({PUBLISHED_FLOOR, *PUBLISHED_CEILINGS} & set(theirs))
     palette = {method: LIMIT if method in limits else THEIRS if method in theirs else OURS for method in order}
-    height = 1.6 + (0.55 if len(order) < 15 else 0.3) * len(order)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(11, height), sharey=True)
-        for axis, target in zip(axes, TARGETS, strict=True):
-            rows = table[table["target"] == target]
-            sns.boxplot(
-                rows,
-                x="SDR",
-                y="method",
-                order=order,
-                hue="method",
-                hue_order=order,
-                palette=palette,
-                legend=False,
-                width=0.55,
-                fliersize=0,
-                linewidth=1.1,
-                linecolor=INK,
-                ax=axis,
-            )
-            sns.stripplot(
-                rows,
-                x="SDR",
-                y="method",
-                order=order,
-                color=INK,
-                size=3.5 if len(order) < 15 else 2.2,
-                alpha=0.55,
-                jitter=False,
-                ax=axis,
-            )
-            medians = rows.groupby("method")["SDR"].median()
-            for method, name in ((floors[0], "floor"), (ceilings[0], "ceiling")):
-                if method in medians:
-                    axis.axvline(medians[method], color=MUTED, linestyle="--", linewidth=1, zorder=0)
-                    axis.annotate(
-                        name,
-                        (medians[method], 1.0),
-                        xycoords=("data", "axes fraction"),
-                        ha="center",
-                        va="bottom",
-                        fontsize=8.5,
-                        color=MUTED,
-                    )
-            axis.set_title(target, loc="left", pad=18)
-            axis.set_xlabel("SDR in dB, median over frames of each track")
-            axis.set_ylabel("")
-            axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
-            axis.set_axisbelow(True)
-        axes[0].set_yticks(range(len(order)), [f"{method}  {_median(vocals, method)}" for method in order])
-        if theirs:
-            for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):
-                tick.set_fontweight("normal" if method in theirs else "bold")
-            handles = [
-                plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor=INK, linewidth=0.8)
-                for colour in (OURS, THEIRS, LIMIT)
-            ]
-            axes[1].legend(
-                handles,
-                ["this repository", "published (SiSEC18)", "floors and ceilings"],
-                fontsize=8.5,
-                loc="lower right",
-                framealpha=1,
-                edgecolor="white",
-            )
-        figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
-        figure.tight_layout()
+    few = len(order) < _FEW
+    height = 1.6 + (0.55 if few else 0.3) * len(order)
+    figure, axes = plt.subplots(1, 2, figsize=(11, height), sharey=True)
+    for axis, target in zip(axes, TARGETS, strict=True):
+        rows = table[table["target"] == target]
+        shared = {"x": "SDR", "y": "method", "order": order, "ax": axis}
+        sns.boxplot(
+            rows, **shared, **style.BOX, hue="method", hue_order=order, palette=palette, legend=False, width=0.55
+        )
+        sns.stripplot(rows, **shared, **style.POINTS, color=INK, size=3.5 if few else 2.2)
+        medians = rows.groupby("method")["SDR"].median()
+        for method, name in ((floors[0], "floor"), (ceilings[0], "ceiling")):
+            if method in medians:
+                _mark(axis, medians[method], name)
+        style.finish_boxes(axis, target, _LABEL, pad=18)
+    axes[0].set_yticks(range(len(order)), [f"{method}  {median:.2f}" for method, median in vocals.items()])
+    if theirs:
+        for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):
+            tick.set_fontweight("normal" if method in theirs else "bold")
+        _colour_legend(axes[1])
+    figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
+    figure.tight_layout()
     return figure
+
+
+def _mark(axis: plt.Axes, value: float, name: str) -> None:
+    """A dashed line over the whole axis, named above it."""
+    axis.axvline(value, color=MUTED, linestyle="--", linewidth=1, zorder=0)
+    above = ("data", "axes fraction")
+    axis.annotate(name, (value, 1.0), xycoords=above, ha="center", va="bottom", fontsize=8.5, color=MUTED)
+
+
+def _colour_legend(axis: plt.Axes) -> None:
+    names = {"this repository": OURS, "published (SiSEC18)": THEIRS, "floors and ceilings": LIMIT}
+    boxes = [plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor=INK, linewidth=0.8) for colour in names.values()]
+    axis.legend(boxes, list(names), fontsize=8.5, loc="lower right", framealpha=1, edgecolor="white")
 
 
 def published_note(published: pd.DataFrame) -> str:
@@ -130,14 +102,11 @@ def published_note(published: pd.DataFrame) -> str:
     return note
 
 
-def _median(rows: pd.DataFrame, method: str) -> str:
-    return f"{rows.loc[rows['method'] == method, 'SDR'].median():.2f}"
-
-
+@style.styled
 def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.DataFrame], note: str) -> plt.Figure:
     """SDR of every method at two revisions, one box above the other, vocals beside accompaniment.
 
-    Methods are sorted by the later median of the vocals, those that are gone last.  Points are tracks.
+    Methods are sorted by the later median of the vocals; methods that are gone come last.  Points are tracks.
 
     Parameters
     ----------
@@ -149,66 +118,38 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
     import pandas as pd
     import seaborn as sns
 
-    names = [drawable(before[0]), drawable(after[0])]
+    names = [style.drawable(before[0]), style.drawable(after[0])]
     if names[0] == names[1]:
         names = [f"{names[0]} (before)", f"{names[1]} (after)"]
-    table = pd.concat(
-        [frame.assign(revision=name) for name, (_, frame) in zip(names, (before, after), strict=True)],
-        ignore_index=True,
-    )
+    frames = [frame.assign(revision=name) for name, (_, frame) in zip(names, (before, after), strict=True)]
+    table = pd.concat(frames, ignore_index=True)
     vocals = table[table["target"] == "vocals"].pivot_table(
         index="method", columns="revision", values="SDR", aggfunc="median", dropna=False
     )
     vocals = vocals.reindex(index=table["method"].unique(), columns=names)
     order = list(vocals.sort_values(names[::-1], ascending=False, na_position="last", kind="stable").index)
-    few = len(order) < 15
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, 2, figsize=(11, 1.9 + (0.75 if few else 0.45) * len(order)), sharey=True, layout="constrained"
-        )
-        for axis, target in zip(axes, TARGETS, strict=True):
-            rows = table[table["target"] == target]
-            shared = {"x": "SDR", "y": "method", "hue": "revision", "order": order, "hue_order": names, "ax": axis}
-            sns.boxplot(
-                rows,
-                **shared,
-                palette={names[0]: LIMIT, names[1]: OURS},
-                width=0.7,
-                gap=0.12,
-                fliersize=0,
-                linewidth=1.1,
-                linecolor=INK,
-                legend=axis is axes[0],
-            )
-            sns.stripplot(
-                rows,
-                **shared,
-                palette=dict.fromkeys(names, INK),
-                dodge=True,
-                size=3 if few else 2,
-                alpha=0.55,
-                jitter=False,
-                legend=False,
-            )
-            axis.set_title(target, loc="left")
-            axis.set_xlabel("SDR in dB, median over frames of each track")
-            axis.set_ylabel("")
-            axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
-            axis.set_axisbelow(True)
-        axes[0].set_yticks(
-            range(len(order)), ["  ".join([method, " → ".join(map(_or_dash, vocals.loc[method]))]) for method in order]
-        )
-        handles, labels = axes[0].get_legend_handles_labels()
-        axes[0].get_legend().remove()
-        figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
-        figure.supxlabel(drawable(note), x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    few = len(order) < _FEW
+    size = (11, 1.9 + (0.75 if few else 0.45) * len(order))
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+    for axis, target in zip(axes, TARGETS, strict=True):
+        rows = table[table["target"] == target]
+        shared = {"x": "SDR", "y": "method", "hue": "revision", "order": order, "hue_order": names, "ax": axis}
+        palette = dict(zip(names, (LIMIT, OURS), strict=True))
+        sns.boxplot(rows, **shared, **style.BOX, palette=palette, width=0.7, gap=0.12, legend=axis is axes[0])
+        palette = dict.fromkeys(names, INK)
+        sns.stripplot(rows, **shared, **style.POINTS, palette=palette, dodge=True, size=3 if few else 2, legend=False)
+        style.finish_boxes(axis, target, _LABEL)
+    axes[0].set_yticks(range(len(order)), [f"{method}  {_arrow(vocals.loc[method])}" for method in order])
+    style.share_legend(figure, axes[0], "outside upper right")
+    figure.supxlabel(style.drawable(note), x=0.01, ha="left", fontsize=8.5, color=MUTED)
     return figure
 
 
-def _or_dash(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "–"
+def _arrow(values: Sequence[float]) -> str:
+    return " → ".join(f"{value:.2f}" if np.isfinite(value) else "–" for value in values)
 
 
+@style.styled
 def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
     """All measures as boxes, over the frames of one track or over tracks: one panel for each measure.
 
@@ -222,39 +163,18 @@ def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
 
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
     order = list(medians.sort_values(ascending=False, na_position="last").index)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(MEASURES), figsize=(12, 1.9 + 0.6 * len(order)), sharey=True, layout="constrained"
-        )
-        for axis, measure in zip(axes, MEASURES, strict=True):
-            sns.boxplot(
-                table,
-                x=measure,
-                y="method",
-                hue="target",
-                order=order,
-                hue_order=list(TARGETS),
-                palette={"vocals": OURS, "accompaniment": LIMIT},
-                width=0.7,
-                gap=0.1,
-                fliersize=2,
-                linewidth=1,
-                linecolor=INK,
-                legend=axis is axes[0],
-                ax=axis,
-            )
-            axis.set_title(measure, loc="left")
-            axis.set_xlabel("dB")
-            values = table[measure][np.isfinite(table[measure])]
-            if (beyond := values > BEYOND).any() and not beyond.all():
-                # An estimate without artefacts (the mixture) has a SAR of the arithmetic, which would squeeze the rest.
-                axis.set_xlim(right=1.15 * values[~beyond].max())
-                axis.set_xlabel(f"dB ({beyond.sum()} values above {BEYOND} not shown)")
-            axis.set_ylabel("")
-            axis.grid(axis="x", color="#e6e8eb", linewidth=0.8)
-            axis.set_axisbelow(True)
-        handles, labels = axes[0].get_legend_handles_labels()
-        axes[0].get_legend().remove()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(drawable(title), x=0.01, ha="left", fontweight="bold")
+    size = (12, 1.9 + 0.6 * len(order))
+    figure, axes = plt.subplots(1, len(MEASURES), figsize=size, sharey=True, layout="constrained")
+    look = {**style.BOX, "fliersize": 2, "linewidth": 1, "palette": {"vocals": OURS, "accompaniment": LIMIT}}
+    shared = {"y": "method", "hue": "target", "order": order, "hue_order": list(TARGETS)}
+    for axis, measure in zip(axes, MEASURES, strict=True):
+        sns.boxplot(table, x=measure, ax=axis, **shared, **look, width=0.7, gap=0.1, legend=axis is axes[0])
+        values, label = table[measure][np.isfinite(table[measure])], "dB"
+        if (beyond := values > BEYOND).any() and not beyond.all():
+            # An estimate without artefacts (the mixture) has a SAR of rounding errors, which would squeeze the rest.
+            axis.set_xlim(right=1.15 * values[~beyond].max())
+            label = f"dB ({beyond.sum()} values above {BEYOND} not shown)"
+        style.finish_boxes(axis, measure, label)
+    style.share_legend(figure, axes[0], "outside lower center")
+    style.headline(figure, title)
     return figure

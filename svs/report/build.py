@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,26 +14,15 @@ from svs.report import content, listening
 from svs.report import page as report_page
 from svs.runtime import unavailable
 from svs.runtime.files import written
-from svs.runtime.parallel import each_in_parallel
+from svs.runtime.parallel import over_tracks
 
 log = logging.getLogger("svs")
 
 INDEX = "index.html"
 
 
-@dataclass(frozen=True)
-class Built:
-    """What a report holds: tracks, how many of them can be heard, bytes of the page and of all that is beside it."""
-
-    index: Path
-    tracks: int
-    heard: int
-    page: int
-    beside: int
-
-
-def build(home: Path, settings: Settings, folder: Path) -> Built:
-    """Make the report from what the pipeline has left.
+def build(home: Path, settings: Settings, folder: Path) -> Path:
+    """Make the report from the results of the pipeline; returns the path of its page.
 
     The same tables, estimates, parameters and commit give the same bytes.
 
@@ -43,9 +31,9 @@ def build(home: Path, settings: Settings, folder: Path) -> Built:
     home : Path
         The folder that holds `params.yaml`, `data`, `metrics` and `plots`.
     settings : Settings
-        `settings.report` says how long passages are, how they are encoded, and which tracks can be heard.
+        `settings.report` sets the length of passages, their encoding, and which tracks can be heard.
     folder : Path
-        Replaced when the report is complete, if it is a report; left as it was where anything fails.
+        An older report there is replaced when the new one is complete.
 
     Raises
     ------
@@ -57,12 +45,11 @@ def build(home: Path, settings: Settings, folder: Path) -> Built:
         raise DataError(f"{folder}: expected no such folder, an empty one or an old report; choose another")
     gathered = content.gather(home, settings)
     data = dataset.open_dataset(settings, home / paths.MANIFEST, home / paths.DATASETS)
-    tracks = data.manifest.split("test")
+    estimates = home / paths.ESTIMATES
     here = [
-        method.name
-        for method in gathered.methods
-        if method.here and not unavailable.reason(home / paths.ESTIMATES / method.name)
+        method.name for method in gathered.methods if method.here and not unavailable.reason(estimates / method.name)
     ]
+    tracks = data.manifest.split("test")
     jobs = [
         listening.Job(number, track, listening.allowed(settings.report.audio, data.manifest.dataset, track.name))
         for number, track in enumerate(tracks, start=1)
@@ -71,24 +58,23 @@ def build(home: Path, settings: Settings, folder: Path) -> Built:
         make = partial(
             listening.make,
             data=data,
-            estimates=home / paths.ESTIMATES,
+            estimates=estimates,
             methods=here,
             folder=temporary,
             report=settings.report,
             plots=settings.plots,
         )
-        passages = each_in_parallel(make, jobs, unit="track", desc="report", threads=True)
-        html = report_page.render(gathered, passages, settings)
-        (temporary / INDEX).write_text(html, encoding="utf-8")
-        sizes = {path: path.stat().st_size for path in temporary.rglob("*") if path.is_file()}
-        shown = sizes.pop(temporary / INDEX)
-    built = Built(folder / INDEX, len(tracks), sum(job.audible for job in jobs), shown, sum(sizes.values()))
+        names, seconds = [track.name for track in tracks], [track.seconds for track in tracks]
+        passages = over_tracks(make, jobs, names, desc="report", seconds=seconds)
+        beside = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
+        page = report_page.render(gathered, passages, settings).encode()
+        (temporary / INDEX).write_bytes(page)
     log.info(
         "%s: %d tracks, %d of them to be heard; the page has %.0f kB, audio and pictures %.1f MB",
-        built.index,
-        built.tracks,
-        built.heard,
-        built.page / 1e3,
-        built.beside / 1e6,
+        folder / INDEX,
+        len(jobs),
+        sum(job.audible for job in jobs),
+        len(page) / 1e3,
+        beside / 1e6,
     )
-    return built
+    return folder / INDEX

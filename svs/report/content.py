@@ -25,12 +25,11 @@ from svs.runtime.files import read_json
 from svs.separators import Kind
 from svs.stems import TARGETS
 
-OURS, PUBLISHED = "ours", "published"  # kinds of methods, beside these two that mark the ends of the scale
-BOTTOM, TOP = "floor", "ceiling"
+OURS, PUBLISHED, BOTTOM, TOP = "ours", "published", "floor", "ceiling"  # kinds of methods
 PROTOCOLS = {BSSEVAL: "BSS Eval v4", DISSERTATION: "the dissertation's protocol"}
 _TABLES = {BSSEVAL: "scores.csv", DISSERTATION: "scores_dissertation.csv"}
-_TRAININGS = ("autoencoder", "vad")  # beside the models of the settings
-_DETERMINING = ("params.yaml", "dvc.yaml", "stages", "svs")  # what results follow from, in the repository
+_DETERMINING = ("params.yaml", "dvc.yaml", "stages", "svs")  # in the repository: what determines the results
+_TEXTS = ("method", "system", "track", "target")  # columns that stay text, whatever they look like
 _SCORES = ("method", "track", "target", *MEASURES, "frames", "silent")
 _PAIRED = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
 UNKNOWN = "unknown"
@@ -38,7 +37,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Method:
-    """A method of ours or a published system: what kind it is, who ran it, and in a few words what it is."""
+    """A method of ours (`here`) or a published system: its kind, and what it is in a few words."""
 
     name: str
     kind: str
@@ -48,7 +47,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Commit:
-    """The commit that results follow from, or `UNKNOWN`, and whether files were changed since."""
+    """The commit that determines the results, or `UNKNOWN`, and whether files were changed since."""
 
     name: str
     dirty: bool
@@ -56,29 +55,29 @@ class Commit:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything on the page but what belongs to passages of tracks.
+    """Everything on the page, except the passages of tracks.
 
     Parameters
     ----------
     commit : Commit
     manifest : Manifest
     methods : list of Method
-        Those with scores, ours first.
+        Methods with scores, ours first.
     absent : dict of str to str
         Methods that could not run, and why.
     unpublished : str, optional
-        Why the published systems are left out; None where they are here.
+        Why the published systems are left out; None if they are included.
     tracks : list of str
         Every track with a score.
     scores : dict
-        Protocol, method, target, measure: one value a track (dB; None where there is none), in the order of `tracks`.
+        By protocol, method, target and measure a list: dB or None for each of `tracks`.
     frames : dict
-        Track: `second` (list of s), and by target and method the SDR of every frame (dB or None).
+        By track: `second` (list of s), and by target and method the SDR of every frame (dB or None).
     paired : DataFrame
     curves : dict
-        Training: columns epoch, loss, val_loss as lists, and the `seed`'s validation loss or None.
+        By training: lists of epoch, loss and val_loss, and as `seed` the dissertation's validation loss or None.
     trainings : dict
-        Training: best epoch, losses.
+        By training: best epoch, losses.
     activity : dict
         Scores of the voice activity net.
     """
@@ -98,55 +97,52 @@ class Content:
 
 
 def gather(home: Path, settings: Settings) -> Content:
-    """Read what the pipeline has left below `home`.
+    """Read the results of the pipeline below `home`.
 
     Raises
     ------
     DataError
         A table is missing, or is not what it should be.
     """
-    metrics = Path(home) / paths.METRICS
+    home = Path(home)
+    metrics = home / paths.METRICS
     tables = {protocol: _table(metrics / name, _SCORES) for protocol, name in _TABLES.items()}
-    published = _table(metrics / "published.csv", _SCORES)
-    frames = _table(metrics / "frames.csv", ("track", "target", "second"))
-    absent = {
-        method: reason
-        for method in settings.methods
-        if (reason := unavailable.reason(Path(home) / paths.ESTIMATES / method))
-    }
     names = list(dict.fromkeys(tables[BSSEVAL]["method"]))
-    tables[BSSEVAL] = pd.concat([tables[BSSEVAL], published], ignore_index=True) if len(published) else tables[BSSEVAL]
-    manifest = Manifest.load(Path(home) / paths.MANIFEST)
+    published = _table(metrics / "published.csv", _SCORES)
+    unpublished = None
+    if len(published):
+        tables[BSSEVAL] = pd.concat([tables[BSSEVAL], published], ignore_index=True)
+    else:
+        unpublished = unavailable.reason(home / paths.PUBLISHED) or "metrics/published.csv names none"
+    frames = _table(metrics / "frames.csv", ("track", "target", "second"))
+    reasons = {method: unavailable.reason(home / paths.ESTIMATES / method) for method in settings.methods}
+    manifest = Manifest.load(home / paths.MANIFEST)
     tracks = list(dict.fromkeys([*(track.name for track in manifest.split("test")), *tables[BSSEVAL]["track"]]))
-    trainings = [_TRAININGS[0], *settings.models, *_TRAININGS[1:]]
+    trainings = ("autoencoder", *settings.models, "vad")
     results = {name: read_json(metrics / "training" / f"{name}.json") for name in trainings}
     return Content(
         commit=commit(home),
         manifest=manifest,
         methods=[*map(_method, names), *map(_system, dict.fromkeys(published["method"]))],
-        absent=absent,
-        unpublished=None
-        if len(published)
-        else unavailable.reason(Path(home) / paths.PUBLISHED) or "metrics/published.csv names none",
+        absent={method: reason for method, reason in reasons.items() if reason},
+        unpublished=unpublished,
         tracks=tracks,
         scores={protocol: _by_method(table, tracks) for protocol, table in tables.items()},
         frames={str(track): _seconds(rows, names) for track, rows in frames.groupby("track", sort=False)},
         paired=_table(metrics / "paired.csv", _PAIRED).astype(dict.fromkeys(("tracks", "wins", "ties", "losses"), int)),
-        curves={
-            name: _curve(Path(home) / paths.CURVES / f"{name}.csv", results[name].get("val_loss_of_the_dissertation"))
-            for name in trainings
-        },
+        curves={name: _curve(home / paths.CURVES / f"{name}.csv", results[name]) for name in trainings},
         trainings=results,
         activity=read_json(metrics / "vad.json"),
     )
 
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A CSV with at least these columns, whose names of tracks and methods stay texts whatever they look like."""
+    """A CSV with at least these columns: texts, and float64."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a track may be called NA
-        for name in table.columns.difference(["method", "system", "track", "target"]):
-            table[name] = [float(text or "nan") for text in table[name]]
+        texts = dict.fromkeys(_TEXTS, str)
+        # Only an empty cell is a missing value: a track may be called NA.
+        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], float_precision="round_trip")
+        table = table.astype(dict.fromkeys(table.columns.difference(_TEXTS), float))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro` first") from None
     except (ValueError, OSError) as error:
@@ -186,17 +182,18 @@ def _by_method(table: pd.DataFrame, tracks: list[str]) -> dict[str, Any]:
 
 
 def _seconds(rows: pd.DataFrame, methods: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"second": _numbers(sorted(rows["second"].unique()), 3)}
+    seconds = sorted(rows["second"].unique())
+    found: dict[str, Any] = {"second": _numbers(seconds, 3)}
     for target in TARGETS:
-        those = rows[rows["target"] == target].drop_duplicates("second").set_index("second")
-        those = those.reindex(sorted(rows["second"].unique()))
+        those = rows[rows["target"] == target].drop_duplicates("second").set_index("second").reindex(seconds)
         found[target] = {name: _numbers(those[name], 2) for name in methods if name in those}
     return found
 
 
-def _curve(path: Path, seed: float | None) -> dict[str, Any]:
+def _curve(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     table = _table(path, ("epoch", "loss", "val_loss"))
-    return {**{name: _numbers(table[name], 6) for name in ("epoch", "loss", "val_loss")}, "seed": seed}
+    losses = {name: _numbers(table[name], 6) for name in ("epoch", "loss", "val_loss")}
+    return {**losses, "seed": result.get("val_loss_of_the_dissertation")}
 
 
 def _numbers(values: Sequence[float], digits: int) -> list[float | None]:
@@ -205,49 +202,50 @@ def _numbers(values: Sequence[float], digits: int) -> list[float | None]:
 
 
 def median(values: Sequence[float | None]) -> float | None:
+    """The median of the values that are not None; None if there are none."""
     finite = [value for value in values if value is not None]
     return float(np.median(finite)) if finite else None
 
 
 def commit(home: Path) -> Commit:
-    """The last commit that touched what determines results: parameters, stages and library.
+    """The last commit that touched what determines the results: parameters, stages and library.
 
-    Not simply the last one: the commit that adds a run's results comes after
-    the run, and a page made at either must have the same bytes.  Needs the
-    history: a shallow clone knows only its newest commit.
+    Not simply the last commit: the results of a run are committed after the run, and the page must have the same bytes
+    before and after.  Needs the history: a shallow clone knows only its newest commit.
     """
 
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(["git", *arguments, "--", *_DETERMINING], cwd=home, capture_output=True, text=True)
-        except OSError:  # there is no git
+        except OSError:  # git is not installed
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    # A folder inside somebody else's repository has no commit of its own.
+    # Empty for a folder in a repository that has none of these files.
     name = git("log", "-1", "--format=%H")
-    if not name:
-        return Commit(UNKNOWN, False)
-    return Commit(name, bool(git("status", "--porcelain", "--untracked-files=normal")))
+    dirty = bool(name and git("status", "--porcelain", "--untracked-files=normal"))
+    return Commit(name or UNKNOWN, dirty)
 
 
 def flat(group: BaseModel | dict, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Keys with dots and values of a group of settings, as text."""
+    """Keys (joined by dots) and values of a group of settings, as text."""
     items = group.model_dump(mode="json") if isinstance(group, BaseModel) else group
-    if chosen := items.get("variant"):  # the other variants' parameters do nothing
-        items = {key: value for key, value in items.items() if key == chosen or not isinstance(value, dict)}
+    chosen = items.get("variant")
     for key, value in items.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
+        if not isinstance(value, dict):
             yield prefix + key, _text(value)
+        elif chosen in (None, key):  # the parameters of the other variants do nothing
+            yield from flat(value, f"{prefix}{key}.")
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return ", ".join(map(_text, value)) if isinstance(value, (list, tuple)) else str(value)
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            return ", ".join(map(_text, value))
+    return str(value)

@@ -1,14 +1,14 @@
-"""What one hears and sees of a track: a passage of every source as mp3, and its spectrogram and mask as a picture.
+"""The sound and the picture of a track: a passage of every source as mp3, and its spectrogram and mask.
 
 Sources are called `mixture`, `true.vocals`, `true.accompaniment` and
-`METHOD.vocals`, `METHOD.accompaniment`; files lie in a folder named by the
-track's number, so whatever a track is called never becomes part of an address.
-Levels are left as they are.
+`METHOD.vocals`, `METHOD.accompaniment`.  Files lie in a folder named by the
+track's number, so the name of a track never becomes part of an address.
+Levels are not changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,9 @@ from svs.data.dataset import Dataset, Track
 from svs.runtime.files import written
 from svs.stems import TARGETS
 
-COLUMNS, ROWS = 900, 180  # of a picture's spectrogram; the mask of as many stands below it
+COLUMNS, ROWS = 900, 180  # of the spectrogram in a picture; the mask below it has the same size
 LOWEST = 60.0  # Hz
-_QUALITY = 50  # of WebP: beyond it only the noise gets sharper
+_QUALITY = 50  # of WebP: above it only the noise gets sharper
 _QUIETEST = 1e-9
 
 
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Passage:
-    """What was made of a track.
+    """The files of a track in the report.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Passage:
     folder : str
         Relative to the page.
     seconds, start, length : float
-        Of the whole track; where the passage begins, and how long it is (s).
+        Length of the whole track, start and length of the passage (s).
     audible : bool
     highest : float
         Frequency at the top of the pictures (Hz).
@@ -65,25 +65,25 @@ class Passage:
 
 
 def allowed(audio: str, name: str, track: str) -> bool:
-    """May the audio of a track of data set `name` go into a report of `audio` (all, generated, none)?"""
+    """Whether `report.audio` (all, generated, none) allows the audio of a track of data set `name`."""
     return audio == "all" or (audio == "generated" and name == "tiny" and synthetic.is_generated(track))
 
 
 def make(
     job: Job, *, data: Dataset, estimates: Path, methods: Sequence[str], folder: Path, report: Report, plots: Plots
 ) -> Passage:
-    """Pictures, and where it may be heard the audio, of one track.
+    """Write the pictures of one track, and its audio if it is audible.
 
     Parameters
     ----------
     job : Job
     data : Dataset
     estimates : Path
-        `METHOD/test/TRACK/{vocals,accompaniment}.wav` below it.
+        Holds `METHOD/test/TRACK/{vocals,accompaniment}.wav`.
     methods : sequence of str
-        Those that have estimates.
+        Methods that have estimates.
     folder : Path
-        Gets a folder of the track's number.
+        Gets `tracks/NUMBER`.
     report, plots : groups of Settings
     """
     track = job.track
@@ -99,31 +99,23 @@ def make(
             for target in TARGETS
         }
         passages = {name: PassageSource(source, first, first + length) for name, source in heard.items()}
-        _draw(passages, folder / place, plots)
-        if job.audible:
-            for name, passage in passages.items():
+        mixed = levels(passages["mixture"], plots)
+        for name, passage in passages.items():
+            with written(folder / place / f"{name}.webp") as temporary:
+                drawn = picture(mixed if name == "mixture" else levels(passage, plots), mixed, plots)
+                image.imsave(temporary, drawn, format="webp", pil_kwargs={"quality": _QUALITY, "method": 4})
+            if job.audible:
                 encode(passage, folder / place / f"{name}.mp3", "mp3", bitrate=report.bitrate)
+        start, seconds = first / mixture.rate, length / mixture.rate
         highest = min(plots.picture_max_frequency, mixture.rate / 2)
-        return Passage(
-            track.name, place, track.seconds, first / mixture.rate, length / mixture.rate, job.audible, highest
-        )
-
-
-def _draw(passages: Mapping[str, Source], folder: Path, plots: Plots) -> None:
-    mixed = levels(passages["mixture"], plots)
-    for name, passage in passages.items():
-        level = mixed if name == "mixture" else levels(passage, plots)
-        with written(folder / f"{name}.webp") as temporary:
-            image.imsave(
-                temporary, picture(level, mixed, plots), format="webp", pil_kwargs={"quality": _QUALITY, "method": 4}
-            )
+        return Passage(track.name, place, track.seconds, start, seconds, job.audible, highest)
 
 
 def levels(source: Source, plots: Plots) -> np.ndarray:
     """Magnitudes of the mean of the channels, low frequencies first: float32 (ROWS, COLUMNS).
 
-    Columns are equally far apart in time, from the first sample to the last;
-    rows on a mel-like scale from `LOWEST` to the settings' highest frequency.
+    Columns are equally far apart in time, from the first sample to the last.
+    Rows follow a mel-like scale from `LOWEST` to the settings' highest frequency.
     """
     size = max(64, round(plots.picture_frame_size * 2.0 ** round(np.log2(source.rate / 44100))))
     audio = np.pad(mono(source.read(0, source.samples)), size // 2 + 1)
@@ -132,13 +124,10 @@ def levels(source: Source, plots: Plots) -> np.ndarray:
     wanted = frequency_scale(min(plots.picture_max_frequency, source.rate / 2))
     below = np.clip(np.searchsorted(frequencies, wanted, side="right") - 1, 0, len(frequencies) - 2)
     share = ((wanted - frequencies[below]) / (frequencies[1] - frequencies[0])).astype(np.float32)[:, None]
-    drawn = np.empty((ROWS, COLUMNS), dtype=np.float32)
     starts = np.round((np.arange(COLUMNS) + 0.5) * source.samples / COLUMNS).astype(int)
-    for column in range(0, COLUMNS, 100):  # in blocks: all frames at once would be 15 MB for a picture of 1
-        frames = np.lib.stride_tricks.sliding_window_view(audio, size)[starts[column : column + 100]] * window
-        spectrum = np.abs(np.fft.rfft(frames, axis=1)).T / window.sum()
-        drawn[:, column : column + 100] = spectrum[below] * (1 - share) + spectrum[below + 1] * share
-    return drawn
+    frames = np.lib.stride_tricks.sliding_window_view(audio, size)[starts] * window
+    spectrum = np.abs(np.fft.rfft(frames, axis=1)).T / window.sum()
+    return spectrum[below] * (1 - share) + spectrum[below + 1] * share
 
 
 def frequency_scale(highest: float) -> np.ndarray:

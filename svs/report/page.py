@@ -1,9 +1,9 @@
 """The report's HTML: one file with its style, its script and its data in it.
 
-Whatever comes from outside is escaped by the template or written as JSON.  The
-policy in its head forbids the browser to load anything but the pictures and
-the audio beside the page; style and script are known to it by their hashes,
-which works from disk too, where a page has no origin.
+The template escapes every name; data for the script is JSON.  The policy in
+the page's head lets the browser load only the pictures and the audio beside the
+page.  It allows style and script by their hashes, which works from disk too,
+where a page has no origin.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from svs import networks
-from svs.config.schema import MixtureTraining, Settings
+from svs.config.schema import ExcerptTraining, MixtureTraining, Settings
 from svs.evaluation.museval_json import BSSEVAL, MEASURES
+from svs.evaluation.published import OUTPERFORMED
 from svs.report import content
 from svs.report.content import Content, Method
 from svs.report.listening import LOWEST, Passage
@@ -58,9 +62,10 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings) -
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["decibels"] = decibels
-    environment.filters["clock"] = clock
+    environment.filters |= {"decibels": decibels, "clock": clock}
     shown = [method for method in gathered.methods if method.here]
+    names = [*(method.name for method in shown), *gathered.absent]
+    rows = medians(gathered)
     return environment.get_template("report.html.j2").render(
         policy=policy,
         style=Markup(style),
@@ -74,15 +79,14 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings) -
         protocols=content.PROTOCOLS,
         shown=shown,
         published=[item for item in gathered.methods if not item.here],
-        medians=medians(gathered),
-        paired=_paired(gathered),
+        medians=rows,
+        paired=_paired(gathered.paired),
         trainings=_trainings(gathered, settings),
-        options=_options(gathered, settings),
-        counts=_counts(gathered),
-        song=_song(gathered, shown),
-        summary=_summary(gathered),
+        options=[(name, find_method(name).about, list(content.flat(options(name, settings)))) for name in names],
+        songs=[_song(gathered, shown, index) for index, _ in enumerate(gathered.tracks)],
+        summary=_summary(rows),
         data=_json(_charts(gathered)),
-        tracks=[_json(_track(gathered, passage, index)) for index, passage in enumerate(passages)],
+        tracks=[_json(_track(gathered, passage)) for passage in passages],
     )
 
 
@@ -91,95 +95,77 @@ def _hash(text: str) -> str:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that may stand inside a script element, whatever the names in it are."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    """JSON that can stand inside a script element, whatever names it holds."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def decibels(value: float | None) -> str:
-    """Two decimals with a real minus sign; a dash where there is no score."""
+    """Two decimals with a real minus sign; a dash for a missing score."""
     return "–" if value is None or value != value else f"{value:.2f}".replace("-", "−")
 
 
 def clock(seconds: float) -> str:
-    """3:25, or 0:06.1 where tenths tell."""
+    """Minutes and seconds: 3:25; with tenths below a minute: 0:06.1."""
     tenths = round(10 * seconds)
     text = f"{tenths // 600}:{tenths // 10 % 60:02d}"
     return text + (f".{tenths % 10}" if tenths < 600 and tenths % 10 else "")
 
 
-def medians(gathered: Content) -> list[tuple[Method, dict[str, dict[str, float | None]]]]:
-    """Of every method the median over tracks of every measure, best vocals first."""
+Row = tuple[Method, dict[str, dict[str, float | None]]]  # a method, and by target and measure its score (dB)
+
+
+def _ranked(
+    gathered: Content, methods: Sequence[Method], pick: Callable[[Sequence[float | None]], float | None]
+) -> list[Row]:
+    """What `pick` makes of the scores of every track, for each method; best vocals first."""
     rows = []
-    for method in gathered.methods:
+    for method in methods:
         scores = gathered.scores[BSSEVAL].get(method.name, {})
-        rows.append(
-            (
-                method,
-                {
-                    target: {measure: content.median(scores.get(target, {}).get(measure, [])) for measure in MEASURES}
-                    for target in TARGETS
-                },
-            )
-        )
+        values = {
+            target: {measure: pick(scores[target][measure] if target in scores else []) for measure in MEASURES}
+            for target in TARGETS
+        }
+        rows.append((method, values))
     return sorted(rows, key=lambda row: (row[1]["vocals"]["SDR"] is None, -(row[1]["vocals"]["SDR"] or 0.0)))
 
 
-def _summary(gathered: Content) -> list[tuple[Method, float | None]]:
+def medians(gathered: Content) -> list[Row]:
+    """The median over tracks of every measure, for each method; best vocals first."""
+    return _ranked(gathered, gathered.methods, content.median)
+
+
+def _song(gathered: Content, shown: Sequence[Method], index: int) -> list[Row]:
+    """The scores of one track."""
+    return _ranked(gathered, shown, lambda values: values[index] if values else None)
+
+
+def _summary(rows: Sequence[Row]) -> list[tuple[Method, float | None]]:
     """The best method of ours between the floor and the ceiling (a binary mask), with their median SDR of vocals."""
     best: dict[str, tuple[Method, float | None]] = {}
-    for method, values in medians(gathered):
+    for method, values in rows:
         if method.here and (method.kind != content.TOP or method.name == of_kind(Kind.ORACLE)[0]):
             best.setdefault(method.kind, (method, values["vocals"]["SDR"]))
     return [best[kind] for kind in (content.BOTTOM, content.OURS, content.TOP) if kind in best]
 
 
-def _song(gathered: Content, shown: Sequence[Method]) -> list[dict[str, Any]]:
-    """For every track of the manifest, its scores by method, best vocals first."""
-    songs = []
-    for index, _ in enumerate(gathered.tracks):
-        rows = {}
-        for method in shown:
-            scores = gathered.scores[BSSEVAL].get(method.name, {})
-            rows[method.name] = {
-                target: {measure: scores[target][measure][index] if target in scores else None for measure in MEASURES}
-                for target in TARGETS
-            }
-        best = [(method, rows[method.name]) for method in shown]
-        best.sort(key=lambda row: (row[1]["vocals"]["SDR"] is None, -(row[1]["vocals"]["SDR"] or 0.0)))
-        songs.append({"rows": best})
-    return songs
-
-
-def _paired(gathered: Content) -> list[dict[str, Any]]:
+def _paired(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of the paired table, and where the interval lies in a picture 100 wide."""
-    rows = gathered.paired.to_dict("records")
-    reach: dict[tuple[str, str], float] = {}  # of what is shown together (dB)
-    for row in rows:
-        ends = [abs(row[key]) for key in ("low", "high", "difference") if row[key] == row[key]]
-        shown = (row["method"], row["target"])
-        reach[shown] = max([reach.get(shown, 0.0), *ends])
-
-    def place(row: dict[str, Any], key: str) -> float | None:
-        if row[key] != row[key]:
-            return None
-        return round(50 + 48 * row[key] / (reach[row["method"], row["target"]] or 1.0), 2)
-
-    return [
-        {
-            **row,
-            "left": place(row, "low"),
-            "middle": place(row, "difference"),
-            "right": place(row, "high"),
-            "claimed": row["system"] in content.OUTPERFORMED,
-            "sign": bool(row["low"] > 0) - bool(row["high"] < 0),
-        }
-        for row in rows
-    ]
+    ends = table[["low", "high", "difference"]].abs().max(axis=1)
+    shown_together = ends.groupby([table["method"], table["target"]]).transform("max")
+    rows = []
+    for row, reach in zip(table.to_dict("records"), shown_together.tolist(), strict=True):
+        left, middle, right = (
+            None if math.isnan(row[key]) else round(50 + 48 * row[key] / (reach or 1.0), 2)
+            for key in ("low", "difference", "high")
+        )
+        claimed, sign = row["system"] in OUTPERFORMED, bool(row["low"] > 0) - bool(row["high"] < 0)
+        rows.append({**row, "left": left, "middle": middle, "right": right, "claimed": claimed, "sign": sign})
+    return rows
 
 
 def _trainings(gathered: Content, settings: Settings) -> list[dict[str, Any]]:
-    groups = {
+    groups: dict[str, ExcerptTraining | MixtureTraining] = {
         "autoencoder": settings.pretrain,
         **{name: networks.training(name, settings) for name in settings.models},
         "vad": settings.vad,
@@ -187,31 +173,13 @@ def _trainings(gathered: Content, settings: Settings) -> list[dict[str, Any]]:
     rows = []
     for name, result in gathered.trainings.items():
         group = groups[name]
-        mixes = isinstance(group, MixtureTraining)
-        rows.append(
-            {
-                "name": name,
-                "epochs": group.epochs,
-                "batch": group.batch_size,
-                "rate": group.learning_rate,
-                "smoothing": None if mixes else group.label_smoothing,
-                "excerpts": f"{group.mixes} mixtures an epoch" if mixes else group.excerpts.per_track,
-                "unit": " dB" if mixes else "",
-                "result": result,
-                "seed": gathered.curves[name]["seed"],
-            }
-        )
+        row = {"name": name, "epochs": group.epochs, "batch": group.batch_size, "rate": group.learning_rate}
+        if isinstance(group, MixtureTraining):
+            row |= {"smoothing": None, "excerpts": f"{group.mixes} mixtures an epoch", "unit": " dB"}
+        else:
+            row |= {"smoothing": group.label_smoothing, "excerpts": group.excerpts.per_track, "unit": ""}
+        rows.append({**row, "result": result, "seed": gathered.curves[name]["seed"]})
     return rows
-
-
-def _options(gathered: Content, settings: Settings) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Methods that take part: name, what it is, options."""
-    names = [*(method.name for method in gathered.methods if method.here), *gathered.absent]
-    return [(name, find_method(name).about, list(content.flat(options(name, settings)))) for name in names]
-
-
-def _counts(gathered: Content) -> dict[str, int]:
-    return {split: len(gathered.manifest.split(split)) for split in ("train", "valid", "test")}
 
 
 def _charts(gathered: Content) -> dict[str, Any]:
@@ -220,17 +188,14 @@ def _charts(gathered: Content) -> dict[str, Any]:
         "measures": MEASURES,
         "protocols": content.PROTOCOLS,
         "tracks": gathered.tracks,
-        "methods": [
-            {"name": method.name, "kind": method.kind, "here": method.here, "text": method.text}
-            for method in gathered.methods
-        ],
+        "methods": [asdict(method) for method in gathered.methods],
         "limits": [[of_kind(Kind.FLOOR)[0], content.BOTTOM], [of_kind(Kind.ORACLE)[0], content.TOP]],
         "scores": gathered.scores,
         "curves": gathered.curves,
     }
 
 
-def _track(gathered: Content, passage: Passage, index: int) -> dict[str, Any]:
+def _track(gathered: Content, passage: Passage) -> dict[str, Any]:
     return {
         "folder": passage.folder,
         "seconds": round(passage.seconds, 3),

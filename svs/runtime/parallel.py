@@ -247,19 +247,3 @@ def _on_worker(call: Callable, token: Path, code: dict[str, str]) -> Any:
         return call()
     except SVSError as error:
         raise type(error)(f"{error} (on {host})") from None
-
-
-# TEMPORARY: the old names, until every caller has the new ones.
-
-
-def each_in_parallel(function, items, *, unit="", desc="", amounts=None, worth=0.0, threads=False):
-    return over_tracks(
-        function,
-        items,
-        [getattr(item, "name", str(index)) for index, item in enumerate(items)],
-        desc=desc or "",
-        seconds=amounts if threads else None,
-    )
-
-
-stay_single_threaded = limit_threads

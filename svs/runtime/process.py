@@ -99,9 +99,3 @@ def log_parameters(**groups: Any) -> None:
     """Log the parameters of a run, one line for each group."""
     for name, group in groups.items():
         log.info("%s: %s", name, group)
-
-
-# TEMPORARY: the old names, until every caller has the new ones.
-@contextmanager
-def unbroken(undo):
-    yield

@@ -19,13 +19,3 @@ def progress_bar(items: Iterable | None = None, *, unit: str, **options: Any) ->
     # --quiet shows errors only.
     quiet = log.getEffectiveLevel() >= logging.ERROR
     return tqdm(items, unit=unit, mininterval=interval, dynamic_ncols=True, disable=quiet, **options)
-
-
-# TEMPORARY: the old names, until every caller has the new ones.
-from svs.runtime.process import log_parameters  # noqa: E402, F401
-
-bar = progress_bar
-
-
-def progress(items, *, unit, total=None, desc=None):
-    return progress_bar(items, unit=unit, total=total, desc=desc)

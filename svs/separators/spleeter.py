@@ -193,7 +193,7 @@ def checkpoint(folder: Path, shown: Path | None = None) -> Path:
     )
 
 
-def find(folder: Path) -> Path:
+def find(folder: Path, *, download: bool = True) -> Path:
     """The checkpoint: unpacked in `folder` or in `folder/2stems`, or from the archive there, cached, or downloaded.
 
     Raises
@@ -206,7 +206,7 @@ def find(folder: Path) -> Path:
         return checkpoint(folder / "2stems")
     if any(next(folder.glob(pattern), None) for pattern in ("checkpoint", "*.index", "*.data-*-of-*")):
         return checkpoint(folder)
-    (archive,) = pretrained.find_weights(Spleeter.name, [ARCHIVE], folder)
+    (archive,) = pretrained.find_weights(Spleeter.name, [ARCHIVE], folder, download=download)
     unpacked = pretrained.cache() / Spleeter.name / f"2stems-{sha256([archive])[:16]}"
     with contextlib.suppress(UnavailableError):
         return checkpoint(unpacked)

@@ -1,4 +1,4 @@
-"""What svs needs, what of it is there, and what to do about the rest."""
+"""What svs needs, what of it is installed, and what to do about the rest."""
 
 from __future__ import annotations
 
@@ -10,38 +10,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from svs import separators  # its methods are imported only when they are asked for
 from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
 PYTHON = (3, 11)
-# Without one of these a separation, a training or a score stops; the others are named where they differ.
-NEEDED = (
-    "keras",
-    "tensorflow",
-    "librosa",
-    "numpy",
-    "scipy",
-    "soundfile",
-    "soxr",
-    "norbert",
-    "zarr",
-    "musdb",
-    "museval",
-    "stempeg",
-    "pandas",
-    "matplotlib",
-    "seaborn",
-    "pydantic",
-    "typer",
-    "dvc",
-)
+# Packages that svs can do without, and what needs them.
 OPTIONAL = {
     "torch": "open-unmix",
     "torchaudio": "open-unmix",
@@ -49,24 +29,25 @@ OPTIONAL = {
     "gradio": "`svs app`",
     "questionary": "the menu of `svs separate`",
 }
-_FREE = 5.0  # GiB under which the disk is called full
+_FREE = 5.0  # GiB of free disk below which the check warns
 _TRAINED = {"autoencoder": "dvc repro pretrain", "vad": "dvc repro train_vad"}
+_State = tuple[str, str, str]  # state, what was found, advice
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Parameters
     ----------
     group, name : str
     state : {"ok", "differs", "missing"}
     found : str
-        What is there, in a few words.
+        What was found, in a few words.
     advice : str
-        What to do; nothing where there is nothing to do.
+        What to do about a problem; empty where there is no problem.
     needed : bool
-        Whether the methods of params.yaml can't do without it.
+        Whether the methods of params.yaml need it.
     """
 
     group: str
@@ -86,16 +67,16 @@ class Check:
 
 
 def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
-    """Everything, in the order in which it should be put right.
+    """All checks, in the order in which problems should be solved.
 
     Parameters
     ----------
     given : Path, optional
         The project's folder: see `svs.config.project.find_project`.
     full : bool
-        Load Keras and torch too, which takes some seconds, and ask for their devices.
+        Import Keras and torch too, which takes some seconds, and list their devices.
     """
-    found: list[Check] = [_python(), *_programs()]
+    found = [_python(), _program("ffmpeg"), _program("ffprobe")]
     project: Project | None = None
     try:
         project = find_project(given)
@@ -103,84 +84,72 @@ def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
     except SVSError as error:
         found.append(Check("system", "project", MISSING, "no parameters", str(error), needed=True))
     home = project.home if project else Path.cwd()
-    found += [_disk(home), *_packages(home), _backend(), *(_devices() if full else [])]
+    found += [_disk(home), *_packages(home), _backend(), *(_devices() if full else ())]
     if project:
-        found.append(_data(project))
-        found += [_trained(name, project, command) for name, command in _TRAINED.items()]
-        found += [method(name, project) for name in _methods()]
+        try:
+            found.append(Check("data and models", "data set", *data_set(project)))
+            for name, command in _TRAINED.items():
+                found.append(Check("data and models", name, *_model(project.path(paths.MODELS) / name, command)))
+            found += [method(name, project) for name in separators.methods()]
+        except ImportError as error:
+            found.append(
+                Check("methods", "all", MISSING, str(error), "`make setup` installs what is missing", needed=True)
+            )
     return found
 
 
 def as_json(found: list[Check]) -> str:
-    """The checks for machines."""
-    return json.dumps(
-        {"ok": not any(check.fatal for check in found), "checks": [asdict(check) for check in found]},
-        indent=2,
-        ensure_ascii=False,
-    )
+    """The checks as JSON."""
+    content = {"ok": not any(check.fatal for check in found), "checks": [asdict(check) for check in found]}
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def as_text(found: list[Check]) -> str:
-    """The checks for people: aligned, a group after another, and below a problem what to do."""
+    """The checks as a table with a heading for each group; the advice stands below the problem."""
     width = max(len(check.name) for check in found)
     lines: list[str] = []
-    for position, check in enumerate(found):
-        if position == 0 or found[position - 1].group != check.group:
-            lines += ["", check.group] if lines else [check.group]
+    group = ""
+    for check in found:
+        if check.group != group:
+            group = check.group
+            lines += ["", group] if lines else [group]
         lines.append(f"  {check.name:<{width}}  {check.state:<7}  {check.found}".rstrip())
         if check.advice:
             lines.append(f"  {'':<{width}}           -> {check.advice}")
-    fatal = [check.name for check in found if check.fatal]
-    lines += [
-        "",
-        f"missing: {', '.join(fatal)}" if fatal else "everything that the methods of params.yaml need is there",
-    ]
-    return "\n".join(lines)
-
-
-def _python() -> Check:
-    right = sys.version_info[:2] == PYTHON
-    wanted = ".".join(map(str, PYTHON))
-    return Check(
-        "system",
-        "Python",
-        OK if right else DIFFERS,
-        f"{platform.python_version()}, svs {version('svs')} in {paths.PACKAGE}",
-        "" if right else f"svs is made for Python {wanted}; install it and run `make setup`",
+    fatal = ", ".join(check.name for check in found if check.fatal)
+    return "\n".join(
+        [*lines, "", f"missing: {fatal}" if fatal else "everything that the methods of params.yaml need is there"]
     )
 
 
-def _programs() -> Iterator[Check]:
-    for name, why in (("ffmpeg", "make setup"), ("ffprobe", "make setup")):
-        path = shutil.which(name)
-        words = _said([path, "-version"]).split() if path else []
-        # "ffmpeg version 5.1.6-0+deb12u1 Copyright ..."
-        yield Check(
-            "system",
-            name,
-            OK if len(words) > 2 else MISSING,
-            f"{words[2]} ({path})" if len(words) > 2 else "",
-            "" if len(words) > 2 else f"`{why}` installs it; or install ffmpeg with your system's packages",
-            needed=True,
-        )
+def _judged(
+    group: str, name: str, ok: bool, found: str, advice: str, problem: str = MISSING, needed: bool = False
+) -> Check:
+    """A check that is ok, or has a problem with its advice."""
+    return Check(group, name, OK if ok else problem, found, "" if ok else advice, needed)
 
 
-def _said(command: list) -> str:
+def _python() -> Check:
+    found = f"{platform.python_version()}, svs {version('svs')} in {paths.PACKAGE}"
+    advice = f"svs is made for Python {'.'.join(map(str, PYTHON))}; install it and run `make setup`"
+    return _judged("system", "Python", sys.version_info[:2] == PYTHON, found, advice, DIFFERS)
+
+
+def _program(name: str) -> Check:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+        said = subprocess.run([name, "-version"], capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError):
-        return ""
+        said = ""
+    named = re.match(r"\S+ version (\S+)", said)  # ffmpeg version 5.1.6-0+deb12u1 Copyright ...
+    advice = "`make setup` installs it; or install ffmpeg with your system's packages"
+    found = f"{named[1]} ({shutil.which(name)})" if named else ""
+    return _judged("system", name, bool(named), found, advice, needed=True)
 
 
 def _disk(home: Path) -> Check:
     free = shutil.disk_usage(home).free / 2**30
-    return Check(
-        "system",
-        "free disk",
-        OK if free >= _FREE else DIFFERS,
-        f"{free:.1f} GiB in {home}",
-        "" if free >= _FREE else "MUSDB18-HQ takes 22 GB, a store of it about as much; free some space",
-    )
+    advice = "MUSDB18-HQ takes 22 GB, a store of it about as much; free some space"
+    return _judged("system", "free disk", free >= _FREE, f"{free:.1f} GiB in {home}", advice, DIFFERS)
 
 
 def pins(home: Path) -> dict[str, str]:
@@ -193,59 +162,43 @@ def pins(home: Path) -> dict[str, str]:
 
 def _packages(home: Path) -> Iterator[Check]:
     pinned = pins(home)
-    named = {**dict.fromkeys(NEEDED, ""), **OPTIONAL}
+    direct = [re.split(r"[^\w.-]", line)[0] for line in requires("svs") or () if "extra ==" not in line]
+    named = {**dict.fromkeys(direct, ""), **OPTIONAL}
     for name, use in named.items():
-        state, came, advice = _package(name, pinned.get(name))
+        state, found, advice = _package(name, pinned.get(name))
         if state == MISSING and use:
-            came = f"{use} needs it"
-        yield Check("packages", name, state, came, advice, needed=not use)
-    others = {name: _package(name, wanted) for name, wanted in pinned.items() if name not in named}
-    odd = [name for name, (state, _, _) in others.items() if state != OK]
+            found = f"{use} needs it"
+        yield Check("packages", name, state, found, advice, needed=not use)
+    others = [name for name in pinned if name not in named]
+    odd = [name for name in others if _package(name, pinned[name])[0] != OK]
     if others:
-        yield Check(
-            "packages",
-            "others",
-            DIFFERS if odd else OK,
-            f"{len(others) - len(odd)} of {len(others)} as pinned in requirements.txt",
-            f"`make setup` installs {', '.join(odd[:6])}{' and more' if len(odd) > 6 else ''}" if odd else "",
-        )
+        found = f"{len(others) - len(odd)} of {len(others)} as pinned in requirements.txt"
+        advice = f"`make setup` installs {', '.join(odd[:6])}{' and more' if len(odd) > 6 else ''}"
+        yield _judged("packages", "others", not odd, found, advice, DIFFERS)
 
 
-def _package(name: str, wanted: str | None) -> tuple[str, str, str]:
-    """State, version and advice."""
+def _package(name: str, wanted: str | None = None) -> _State:
     try:
-        came = version(name)
+        found = version(name)
     except PackageNotFoundError:
         return MISSING, "", "`make setup` installs it"
-    # The local part of a version (+cpu) names one index's build.
-    if wanted is not None and came.partition("+")[0] != wanted.partition("+")[0]:
-        return DIFFERS, f"{came}, pinned {wanted}", "`make setup` installs the pinned version"
-    return OK, came, ""
+    # The local part of a version (+cpu) only names the index that the build comes from.
+    if wanted is not None and found.partition("+")[0] != wanted.partition("+")[0]:
+        return DIFFERS, f"{found}, pinned {wanted}", "`make setup` installs the pinned version"
+    return OK, found, ""
 
 
 def _backend() -> Check:
-    configured = os.environ.get("KERAS_BACKEND") or _keras_file().get("backend") or "tensorflow"
-    try:
-        version({"tensorflow": "tensorflow", "torch": "torch", "jax": "jax", "openvino": "openvino"}[configured])
-        return Check("devices", "Keras backend", OK, configured, needed=True)
-    except (PackageNotFoundError, KeyError):
-        return Check(
-            "devices",
-            "Keras backend",
-            MISSING,
-            configured,
-            "install it, or unset KERAS_BACKEND (the default is tensorflow)",
-            needed=True,
-        )
-
-
-def _keras_file() -> dict:
+    """The backend that Keras will choose, without importing it."""
     path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
     try:
-        content = json.loads(path.read_text())
-        return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
-        return {}
+        configured = json.loads(path.read_text())["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        configured = "tensorflow"
+    name = os.environ.get("KERAS_BACKEND") or configured
+    ok = name in ("tensorflow", "torch", "jax", "openvino") and _package(name)[0] == OK
+    advice = "install it, or unset KERAS_BACKEND (the default is tensorflow)"
+    return _judged("devices", "Keras backend", ok, name, advice, needed=True)
 
 
 def _devices() -> Iterator[Check]:
@@ -254,13 +207,7 @@ def _devices() -> Iterator[Check]:
     def keras() -> str:
         import keras
 
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow
-
-            listed = ", ".join(device.name for device in tensorflow.config.list_physical_devices())
-        else:
-            listed = ", ".join(map(str, keras.distribution.list_devices()))
-        return f"Keras {keras.__version__}: {listed}"
+        return f"Keras {keras.__version__}: {', '.join(map(str, keras.distribution.list_devices()))}"
 
     def torch() -> str:
         import torch
@@ -270,165 +217,109 @@ def _devices() -> Iterator[Check]:
     for name, ask, needed in (("Keras devices", keras, True), ("torch device", torch, False)):
         try:
             with quietly():
-                found = ask()
-            yield Check("devices", name, OK, found, needed=needed)
+                state = OK, ask(), ""
         except Exception as error:  # a broken build raises anything at import
-            yield Check(
-                "devices",
-                name,
-                MISSING,
-                f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
-                "`make setup` installs it anew",
-                needed=needed,
-            )
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            state = MISSING, said, "`make setup` installs it anew"
+        yield Check("devices", name, *state, needed=needed)
 
 
-def _data(project: Project) -> Check:
+def data_set(project: Project) -> _State:
+    """State of the project's data set, what was found, and advice."""
     from svs.data import inspection, locate
 
     download = project.settings.download
-    folder = download.path or project.path(paths.DATASETS) / download.dataset
     try:
-        place, _ = locate.locate_given(folder)
-        count = len(inspection.list_test_tracks(place))
-        return Check("data and models", "data set", OK, f"{download.dataset} in {place}, {count} test tracks")
+        place, _ = locate.locate_given(download.path or project.path(paths.DATASETS) / download.dataset)
+        return OK, f"{download.dataset} in {place}, {len(inspection.list_test_tracks(place))} test tracks", ""
     except SVSError as error:
         if download.dataset == "tiny":
-            return Check("data and models", "data set", OK, "tiny, generated when it is needed")
-        return Check(
-            "data and models",
-            "data set",
-            MISSING,
-            download.dataset,
-            str(error)
-            if download.path
-            else "`dvc repro download` gets it; "
-            f"or name yours: profiles.{project.settings.profile}.download.path in params.yaml",
-        )
+            return OK, "tiny, generated when it is needed", ""
+        setting = f"profiles.{project.settings.profile}.download.path in params.yaml"
+        fetch = f"`dvc repro download` gets it; or name yours: {setting}"
+        return MISSING, download.dataset, str(error) if download.path else fetch
 
 
-def _trained(name: str, project: Project, command: str) -> Check:
-    state, found, advice = model(project.path(paths.MODELS) / name, command)
-    return Check("data and models", name, state, found, advice)
-
-
-def model(folder: Path, command: str) -> tuple[str, str, str]:
-    """State of a trained model, what its card says, and advice; nothing is loaded."""
+def _model(folder: Path, command: str) -> _State:
+    """State of a trained model by its card; the model is not loaded."""
     if not (folder / "model.keras").is_file():
         return MISSING, f"no {folder / 'model.keras'}", f"`{command}` trains it"
     try:
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return (
-            OK,
-            (f"validation loss {card['val_loss']:.4f} after epoch {card['best_epoch']} of {card['epochs']} ({folder})"),
-            "",
-        )
+        loss = f"validation loss {card['val_loss']:.4f} after epoch {card['best_epoch']} of {card['epochs']}"
+        return OK, f"{loss} ({folder})", ""
     except (OSError, ValueError, KeyError, TypeError):
         return MISSING, f"{folder / 'model.json'} is missing or damaged", f"`{command}` trains it anew"
 
 
-def _methods() -> tuple[str, ...]:
-    from svs import separators
-
-    return tuple(separators.methods())
-
-
 def method(name: str, project: Project) -> Check:
     """Whether a separation method can run here; no network is loaded and nothing is downloaded."""
-    from svs import separators
-    from svs.separators import Kind
-
-    settings = project.settings
-    needs = project.path(separators.needs(name, settings))
-    look: Callable[[], tuple[str, str, str]] = {
-        **{net: lambda: _of_ours(name, project, needs) for net in separators.of_kind(Kind.NET)},
-        "openunmix": lambda: _openunmix(project, needs),
-        "spleeter": lambda: _spleeter(project, needs),
-    }.get(name, lambda: (OK, "", ""))
-    try:
-        state, found, advice = look()
-    except ImportError as error:
-        state, found, advice = MISSING, str(error), "`make setup` installs what is missing"
-    if separators.find_method(name).kind is Kind.ORACLE:
+    settings, kind = project.settings, separators.find_method(name).kind
+    folder = project.path(separators.needs(name, settings))
+    state, found, advice = OK, "", ""
+    if kind is separators.Kind.NET:
+        state, found, advice = _model(folder, f"dvc repro train@{name}")
+        if state != OK and name not in settings.models:
+            advice = f"add its lines under `models` and `methods` in {schema.WIRING}, then {advice}"
+    elif kind is separators.Kind.ORACLE:
         found = "with the true stems: `svs score`, or `svs separate` with --track or --reference"
+    elif name in _PRETRAINED:
+        state, found, advice = _PRETRAINED[name](project, folder)
     if name == default(project):
         found = f"the default of `svs separate`: {found}"
     return Check("methods", name, state, found, advice, needed=name in settings.methods)
 
 
 def default(project: Project) -> str | None:
-    """The method that `svs separate` takes where none is named; None where none of those is trained."""
-    from svs import separators
-
+    """The method of `svs separate` when none is named, or None if none of its candidates is trained."""
     try:
         return separators.default(project.settings, project.home)
     except ModelError:
         return None
 
 
-def _of_ours(name: str, project: Project, folder: Path) -> tuple[str, str, str]:
-    state, found, advice = model(folder, f"dvc repro train@{name}")
-    if state != OK and name not in project.settings.models:
-        advice = f"add its lines under `models` and `methods` in {schema.WIRING}, then {advice}"
-    return state, found, advice
-
-
-def _openunmix(project: Project, folder: Path) -> tuple[str, str, str]:
-    from svs import separators
+def _openunmix(project: Project, folder: Path) -> _State:
     from svs.data import pretrained
     from svs.separators import openunmix
 
     options = separators.options("openunmix", project.settings)
+    assert isinstance(options, openunmix.Options)  # the registry knows them only as a Group
     files = list(openunmix.remotes(options.model).values())
     files = files[:1] if options.targets == "vocals" else files
     try:
         found = pretrained.find_weights("openunmix", files, folder, download=False)
     except SVSError:
         return _fetchable(f"weights of {options.model}", ", ".join(file.name for file in files), folder)
-    return OK, f"{options.model}: {', '.join(str(path) for path in found)}", ""
+    return OK, f"{options.model}: {', '.join(map(str, found))}", ""
 
 
-def _spleeter(project: Project, folder: Path) -> tuple[str, str, str]:
-    from svs import separators
+def _spleeter(project: Project, folder: Path) -> _State:
     from svs.separators import spleeter
 
     options = separators.options("spleeter", project.settings)
-    problems: list[tuple[str, str, str]] = []
+    assert isinstance(options, spleeter.Options)  # as above
+    problems: list[_State] = []
+    found = ""
     try:
-        with _offline():
-            where = str(spleeter.find(folder))
+        found = str(spleeter.find(folder, download=False))
     except SVSError as error:
-        absent = " is neither in " in str(error)
-        problems.append(
-            _fetchable("weights of 2stems", spleeter.ARCHIVE.name, folder)
-            if absent
-            else (MISSING, "weights", str(error))
-        )
+        if " is neither in " in str(error):
+            problems.append(_fetchable("weights of 2stems", spleeter.ARCHIVE.name, folder))
+        else:
+            problems.append((MISSING, "weights", str(error)))
     try:
-        with _offline():
-            spleeter.environment(options)
+        spleeter.environment(options.model_copy(update={"install": False}))
     except SVSError:
         problems.append((MISSING, f"its own environment {options.environment}", "`make spleeter` makes it (2.4 GB)"))
     if problems:
         return MISSING, " and ".join(found for _, found, _ in problems), "; ".join(text for *_, text in problems)
-    return OK, where, ""
+    return OK, found, ""
 
 
-def _fetchable(what: str, names: str, folder: Path) -> tuple[str, str, str]:
+def _fetchable(what: str, names: str, folder: Path) -> _State:
     if os.environ.get("SVS_OFFLINE", "0") not in ("", "0"):
         return MISSING, what, f"put {names} into {folder} (SVS_OFFLINE is set: nothing is downloaded)"
     return MISSING, what, f"downloaded when the method is first used; or put {names} into {folder}"
 
 
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Nothing is downloaded or installed inside."""
-    before = os.environ.get("SVS_OFFLINE")
-    os.environ["SVS_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SVS_OFFLINE"]
-        else:
-            os.environ["SVS_OFFLINE"] = before
+_PRETRAINED: dict[str, Callable[[Project, Path], _State]] = {"openunmix": _openunmix, "spleeter": _spleeter}

@@ -1,21 +1,23 @@
-"""Results of voice activity detection on disk: segments, a picture, and what was asked for."""
+"""Results of voice activity detection on disk: segments, a picture, and the request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from svs.errors import DataError
-from svs.runtime.files import read_json, sha256, write_json, write_text
+from svs.runtime.files import sha256, write_json, write_text
+from svs.services.output import is_answered, writing
 from svs.vad.detector import Activity, Detector
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SEGMENTS, PICTURE, REQUEST = "segments.csv", "activity.png", "vad.json"
 
 
 def request(path: Path, start: float, duration: float | None, detector: Detector) -> dict[str, Any]:
-    """What is asked of a recording, as `vad.json` keeps it beside the segments."""
+    """What the segments of a recording depend on, as in `vad.json` beside them."""
     return {
         "sha256": sha256([path]),
         "start": start,
@@ -26,36 +28,31 @@ def request(path: Path, start: float, duration: float | None, detector: Detector
 
 
 def finished(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> bool:
-    """Are the segments of this request in the folder?
+    """Whether the folder of a song holds the segments of a request.
 
     Raises
     ------
     DataError
-        Segments of another request are.
+        It holds the segments of another request, and `overwrite` is False.
     """
-    if overwrite or not (folder / SEGMENTS).exists():
-        return False
-    content = read_json(folder / REQUEST) if (folder / REQUEST).is_file() else {}
-    different = [key for key, value in wanted.items() if content.get(key) != value]
-    if different:
-        raise DataError(
-            f"{folder / SEGMENTS}: holds another result (its {', '.join(different)} "
-            f"{'differs' if len(different) == 1 else 'differ'}); "
-            "use --overwrite, or choose another --output"
-        )
-    return True
+    return not overwrite and (folder / SEGMENTS).exists() and is_answered(folder, REQUEST, wanted, overwrite)
 
 
-def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure=None) -> None:
+def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure: Figure | None = None) -> None:
     """Write the picture, `vad.json` and, last, `segments.csv` (s from the beginning of the song).
 
-    The folder may hold what other commands left of the song.
+    The folder may hold results of other commands for the same song.
+
+    Raises
+    ------
+    DataError
+        The folder can't be written to.
     """
     start = wanted["start"]
     lines = ["start,end,probability"]
     lines += [f"{start + begin:.3f},{start + end:.3f},{mean:.4f}" for begin, end, mean in activity.segments()]
-    try:
-        for name in (SEGMENTS, REQUEST, PICTURE):  # while the segments are there the rest is complete
+    with writing(folder, folder):
+        for name in (SEGMENTS, REQUEST, PICTURE):  # where the segments exist, the rest is complete
             (folder / name).unlink(missing_ok=True)
         if figure is not None:
             from svs.figures import style
@@ -63,8 +60,3 @@ def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure=Non
             style.save(figure, folder / PICTURE)
         write_json(folder / REQUEST, wanted)
         write_text(folder / SEGMENTS, "\n".join(lines) + "\n")
-    except OSError as error:
-        raise DataError(f"{folder}: can't write it ({error.strerror or error}); choose another --output") from error
-    finally:
-        with suppress(OSError):
-            folder.rmdir()  # where nothing came into it

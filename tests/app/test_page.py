@@ -74,7 +74,7 @@ def project() -> Project:
 @pytest.fixture
 def desk(project: Project, tmp_path: Path, monkeypatch):
     """A desk that does not stop to draw."""
-    monkeypatch.setattr(recordings.Service, "_draw", lambda self, path, *_: path.write_bytes(b"a picture"))
+    monkeypatch.setattr(recordings, "draw", lambda path, *_: path.write_bytes(b"a picture"))
     desk = Desk(project, tmp_path / "results", 0.1)
     yield desk
     desk.close()

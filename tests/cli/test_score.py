@@ -14,7 +14,7 @@ from svs.errors import DataError
 from svs.evaluation import score, tables
 from svs.runtime import files
 from svs.separators import estimates
-from svs.services import comparison
+from svs.services import test_set
 from tests.helpers.command import call
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -51,8 +51,8 @@ def test_score_skips_what_is_done_and_refuses_another_request(tiny_set, home, tm
     assert call(*words) == 0
     table = (tmp_path / "out" / "scores.csv").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "separate_to", None)
-        patch.setattr(comparison.evaluation_score, "score_method", None)
+        patch.setattr(test_set, "separate_to", None)
+        patch.setattr(test_set.evaluation_score, "score_method", None)
         assert call(*words) == 0
     assert (tmp_path / "out" / "scores.csv").read_bytes() == table
     capsys.readouterr()
@@ -63,7 +63,7 @@ def test_score_skips_what_is_done_and_refuses_another_request(tiny_set, home, tm
     assert (tmp_path / "out" / "scores.csv").read_bytes() != table
     # Another passage needs other scores, not other estimates.
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "separate_to", None)
+        patch.setattr(test_set, "separate_to", None)
         assert call(*words, "-S", "separate.mixture.share=0.5", "--duration", 2) == 0
     assert set(pd.read_csv(tmp_path / "out" / "scores.csv")["frames"]) == {2}
 
@@ -94,7 +94,7 @@ def test_estimates_of_others(tiny_set, home, tmp_path, capsys):
     assert call("score", "--estimates", tmp_path / "made" / "mixture", *words, "-o", tmp_path / "two") == 3
     assert "1 of 1 tracks lack vocals.wav or accompaniment.wav" in capsys.readouterr().err
     # What svs did not make is not replaced, not even when asked to.
-    (tmp_path / "made" / "mixture" / "test" / tiny_set[1].split("test")[0].name / comparison.RESULT).unlink()
+    (tmp_path / "made" / "mixture" / "test" / tiny_set[1].split("test")[0].name / test_set.RESULT).unlink()
     assert call("score", "mixture", *words, "-o", tmp_path / "made", "--overwrite") == 3
     assert "expected estimates that svs made" in capsys.readouterr().err
 
@@ -125,10 +125,10 @@ def test_choice_of_tracks(tmp_path):
     for subset, name in (("train", "x"), ("test", "A - One"), ("test", "A - Two"), ("test", "A - Two and a half")):
         (tmp_path / subset / name).mkdir(parents=True)
     names = ["A - One", "A - Two", "A - Two and a half"]
-    assert comparison.choose(tmp_path, []) == names
-    assert comparison.choose(tmp_path, ["2"]) == names[:2]
-    assert comparison.choose(tmp_path, ["half", "one"]) == [names[0], names[2]]
-    assert comparison.choose(tmp_path, ["A - Two"]) == [names[1]]
+    assert test_set.choose(tmp_path, []) == names
+    assert test_set.choose(tmp_path, ["2"]) == names[:2]
+    assert test_set.choose(tmp_path, ["half", "one"]) == [names[0], names[2]]
+    assert test_set.choose(tmp_path, ["A - Two"]) == [names[1]]
     for wrong in (["two"], ["0"], ["4"], ["x"]):
         with pytest.raises(DataError):
-            comparison.choose(tmp_path, wrong)
+            test_set.choose(tmp_path, wrong)

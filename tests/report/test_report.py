@@ -138,7 +138,7 @@ class Home:
 
     def build(self, folder: Path, **report) -> Path:
         group = self.settings.report.model_copy(update=report)
-        return build(self.folder, self.settings.model_copy(update={"report": group}), folder).index
+        return build(self.folder, self.settings.model_copy(update={"report": group}), folder)
 
 
 TINY = {
@@ -315,7 +315,7 @@ def test_the_command_makes_the_same_page(home: Home, tmp_path: Path, monkeypatch
     assert done.exit_code == 0 and done.output.strip().endswith("report/index.html"), done.output
     assert sorted({path.parent.name for path in (tmp_path / "report").rglob("*.mp3")}) == ["01", "02"]
     done = CliRunner().invoke(app, ["report", "--project", str(home.folder), "--audio", "some"])
-    assert "report: audio: Input should be 'all', 'generated' or 'none'" in str(done.exception)
+    assert "report.audio: Input should be 'all', 'generated' or 'none'" in str(done.exception)
 
 
 # What it says

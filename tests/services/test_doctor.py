@@ -64,7 +64,7 @@ def test_without_models_it_says_what_trains_them(home, capsys):
     assert "missing: unet_separator, cnn_separator, cnn_deep_separator" in said
     assert "-> `dvc repro train@cnn_separator` trains it" in said
     assert "-> `dvc repro train@unet_separator` trains it" in said
-    assert "in params.yaml, then `dvc repro train@cnn_separator_valid` trains it" in said
+    assert "in wiring.yaml, then `dvc repro train@cnn_separator_valid` trains it" in said
     assert not (home / "cache").exists(), "nothing is downloaded"
 
 
@@ -134,6 +134,15 @@ def test_a_package_that_is_missing(home, monkeypatch):
     assert checks["Keras backend"].fatal
 
 
+def test_a_library_that_the_methods_import_is_missing(home, monkeypatch):
+    def methods():
+        raise ModuleNotFoundError("No module named 'scipy'")
+
+    monkeypatch.setattr(separators, "methods", methods)
+    check = found(home)["all"]
+    assert check.fatal and "scipy" in check.found and "make setup" in check.advice
+
+
 def test_which_backend(home, monkeypatch):
     assert found(home)["Keras backend"].found == "tensorflow"
     (home / "keras.json").write_text('{"backend": "torch"}')
@@ -144,7 +153,7 @@ def test_which_backend(home, monkeypatch):
 
 def test_nothing_heavy_is_loaded(home):
     code = (
-        "import sys; from pathlib import Path; from svs import doctor; doctor.checks(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from svs.services import doctor; doctor.checks(Path(sys.argv[1]))\n"
         "assert not {'keras', 'tensorflow', 'torch', 'museval', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, home], cwd=REPOSITORY, capture_output=True, text=True)
@@ -160,10 +169,12 @@ def test_parameters_that_can_not_be_read(home, capsys):
 
 def test_a_data_set_that_is_not_there(home):
     here = project.find_project(home, ["profile=full"])
-    check = doctor._data(here)
-    assert check.state == MISSING and "dvc repro download" in check.advice
-    check = doctor._data(project.find_project(home, ["profile=sample", f"download.path={home / 'nowhere'}"]))
-    assert check.state == MISSING and "there is no such folder" in check.advice
+    state, _, advice = doctor.data_set(here)
+    assert state == MISSING and "dvc repro download" in advice
+    state, _, advice = doctor.data_set(
+        project.find_project(home, ["profile=sample", f"download.path={home / 'nowhere'}"])
+    )
+    assert state == MISSING and "there is no such folder" in advice
 
 
 def test_a_damaged_model(home):

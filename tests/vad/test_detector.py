@@ -10,9 +10,8 @@ from svs.audio.convert import resample
 from svs.audio.sources import ArraySource
 from svs.config.project import find_project
 from svs.dsp.stft import magnitude, stft
-from svs.errors import DataError, ModelError
+from svs.errors import ModelError
 from svs.networks import archive
-from svs.services import vad as vad_results
 from svs.vad import detector as vad_detector
 from svs.vad.detector import Activity, Detector
 from tests.helpers.command import music, project
@@ -121,25 +120,3 @@ def test_the_threshold(here, tmp_path):
         (here.home / "metrics").rmdir()
     with pytest.raises(ModelError, match="no such model"):
         Detector(find_project(project(tmp_path / "empty")))
-
-
-def test_saved(tmp_path, here):
-    detector = Detector(here)
-    (tmp_path / "a.wav").write_bytes(b"x")
-    wanted = vad_results.request(tmp_path / "a.wav", 10.0, None, detector)
-    folder = tmp_path / "out" / "a"
-    assert not vad_results.finished(folder, wanted, overwrite=False)
-    vad_results.save(folder, activity([1, 0, 0.5, 0.75, 0]), wanted)
-    assert (folder / "segments.csv").read_text() == (
-        "start,end,probability\n10.000,10.050,1.0000\n10.150,10.350,0.6250\n"
-    )
-    assert vad_results.finished(folder, wanted, overwrite=False) and not vad_results.finished(
-        folder, wanted, overwrite=True
-    )
-    with pytest.raises(DataError, match="its threshold, start differ.*--overwrite|its start, threshold differ"):
-        vad_results.finished(folder, {**wanted, "start": 0.0, "threshold": 0.1}, overwrite=False)
-    vad_results.save(folder, activity([0, 0]), wanted)
-    assert (folder / "segments.csv").read_text() == "start,end,probability\n"
-    (folder / "vad.json").unlink()
-    with pytest.raises(DataError, match="another result"):  # somebody's own file of that name
-        vad_results.finished(folder, wanted, overwrite=False)

@@ -1,0 +1,156 @@
+"""Output folders: one run at a time, a folder for each song, and the request that a result answers."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from svs import separators
+from svs.config.project import Project
+from svs.errors import DataError
+from svs.runtime.files import files_below, read_json, sha256
+
+log = logging.getLogger("svs")
+
+
+def separation_request(project: Project, method: str) -> dict[str, Any]:
+    """What an estimate by a method depends on, apart from the recording."""
+    settings = project.settings
+    needs = project.path(separators.needs(method, settings))
+    oracle = separators.find_method(method).kind is separators.Kind.ORACLE
+    return {
+        "method": method,
+        # An oracle has the spectrogram of the store, but does not depend on its content.
+        "model": sha256(files_below(needs)) if needs.is_dir() and not oracle else None,
+        "spectrogram": settings.extract.masks.model_dump(mode="json") if oracle else None,
+        "options": separators.options(method, settings).model_dump(mode="json"),
+        "chunk": settings.separate.common.chunk,
+    }
+
+
+def is_answered(
+    folder: Path, name: str, request: Mapping[str, Any], overwrite: bool, advice: str = "choose another --output"
+) -> bool:
+    """Whether a folder holds the result of a request.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        The file in the folder that holds the request as JSON.
+    request : mapping
+        JSON values.  Other keys of the file don't count.
+    overwrite : bool
+        Whether the result of another request may be replaced.
+    advice : str
+        What to do where the folder holds something else.
+
+    Raises
+    ------
+    DataError
+        The folder holds something else, which is never replaced, or the result of another request.
+    """
+    if not folder.exists():
+        return False
+    if not (folder / name).is_file():
+        raise DataError(f"{folder}: expected a folder of svs's results or no folder, found something else; {advice}")
+    if overwrite:
+        return False
+    content = read_json(folder / name)
+    different = [key for key, value in request.items() if content.get(key) != value]
+    if different:
+        differ = "differs" if len(different) == 1 else "differ"
+        raise DataError(
+            f"{folder}: holds the result of another request (its {', '.join(different)} {differ}); "
+            "use --overwrite, or choose another --output"
+        )
+    return True
+
+
+@contextmanager
+def writing(result: Path, song: Path) -> Iterator[None]:
+    """Turn a failure to write `result` into a DataError, and remove the folder of the song if it stays empty."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{result}: can't write it ({error.strerror or error}); choose another --output") from error
+    finally:
+        with suppress(OSError):
+            song.rmdir()
+
+
+def song_names(paths: Sequence[Path]) -> list[str]:
+    """A folder name for each recording: its own name without the suffix, with more of the path where two are alike."""
+    longer = [_names(Path(os.path.abspath(path))) for path in paths]
+    names = [next(more) for more in longer]
+    while alike := {name for name in names if names.count(name) > 1}:
+        before = names
+        names = [next(more, name) if name in alike else name for more, name in zip(longer, names, strict=True)]
+        if names == before:
+            break
+    return names
+
+
+def _names(path: Path) -> Iterator[str]:
+    """Names of a recording, from the shortest to its whole path."""
+    yield _folder_name(path.stem if path.stem.strip(".") else path.name)
+    for level in range(len(path.parts)):
+        parents = path.parent.parts[len(path.parent.parts) - level :]
+        yield _folder_name(" - ".join([*(part for part in parents if part.strip("/.\\")), path.name]))
+
+
+def _folder_name(name: str) -> str:
+    """`name` with at most 200 bytes, as no file system takes more than 255."""
+    name = readable(name)
+    if len(name.encode()) <= 200:
+        return name
+    return f"{name.encode()[:190].decode(errors='ignore')} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def readable(name: str) -> str:
+    """A file name as text, even where its bytes are not UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+@contextmanager
+def only_one(output: Path) -> Iterator[None]:
+    """Reserve an output folder for one run at a time; create it, and remove it again if it stays empty.
+
+    Raises
+    ------
+    DataError
+        Another run uses the folder, or it can't be written to.
+    """
+    output = Path(output)
+    existed = output.exists()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"{output}: expected a folder that can be written to ({error.strerror}); choose another --output"
+        ) from None
+    folder = os.open(output, os.O_RDONLY)  # the folder itself is locked, so no lock file is left in it
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{output}: another run of svs is writing there; wait for it, or choose another --output"
+            ) from None
+        except OSError as error:
+            log.debug("%s: this file system can't lock folders (%s)", output, error.strerror)
+        yield
+    finally:
+        os.close(folder)
+        if not existed:
+            with suppress(OSError):
+                output.rmdir()

@@ -1,0 +1,220 @@
+"""Methods compared on the test tracks of a data set, without a pipeline: the dissertation's test_service.
+
+One folder gets `METHOD/test/TRACK/{vocals,accompaniment}.wav` (museval's
+layout, whole tracks), `scores/METHOD/PROTOCOL/test/TRACK.json` (museval's
+JSON), and a table and a boxplot for each protocol.  Results of an earlier run
+are kept where they answer the same request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from svs import separators
+from svs.config.project import Project
+from svs.config.schema import Score
+from svs.data import inspection, locate
+from svs.data.dataset import Dataset, Track
+from svs.errors import DataError
+from svs.evaluation import score as evaluation_score
+from svs.evaluation import tables
+from svs.evaluation.museval_json import DISSERTATION
+from svs.runtime.files import read_json, sha256, write_json
+from svs.separators import estimates
+from svs.services.output import is_answered, separation_request
+from svs.stems import TARGETS
+
+
+def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
+    """Test tracks of a data set by number or name.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `train` and `test`.
+    wanted : sequence of str
+        Nothing for all tracks, one number N for the first N, or names, or parts of names that only one track has.
+
+    Raises
+    ------
+    DataError
+        A name fits no track or several tracks, or the data set has no test track.
+    """
+    names = inspection.list_test_tracks(folder)
+    if not names:
+        raise DataError(f"{folder}: no test tracks; expected some in test/")
+    if not wanted:
+        return names
+    if len(wanted) == 1 and wanted[0].isascii() and wanted[0].isdigit() and wanted[0] not in names:
+        count = int(wanted[0])
+        if not 1 <= count <= len(names):
+            raise DataError(f"{count} tracks: expected 1 to {len(names)}, which {folder} holds")
+        return names[:count]
+    chosen = set()
+    for text in wanted:
+        meant = [name for name in names if name == text] or [
+            name for name in names if text.casefold() in name.casefold()
+        ]
+        if len(meant) != 1:
+            raise DataError(
+                f"{text!r}: expected one of {folder}'s {len(names)} test tracks, found {len(meant)}: "
+                + "; ".join((meant or names)[:5])
+            )
+        chosen.add(meant[0])
+    return [name for name in names if name in chosen]
+
+
+def open_test_set(project: Project, folder: Path, wanted: Sequence[str]) -> Dataset:
+    """Open the chosen test tracks (see `choose`) of a data set."""
+    place, _ = locate.locate_given(folder)
+    names = choose(place, wanted)
+    manifest = inspection.inspect(
+        project.settings.download,
+        project.settings.seed,
+        place,
+        [],
+        lambda subset, name: subset == "test" and name in names,
+    )
+    return Dataset(place, manifest)
+
+
+def methods_below(folder: Path) -> dict[str, Path]:
+    """Folders of estimates by method: the folder itself, or the folders in it.
+
+    Raises
+    ------
+    DataError
+        The folder holds no estimates.
+    """
+    if (folder / "test").is_dir():
+        return {folder.resolve().name: folder}
+    below = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = {item.name: item for item in below if (item / "test").is_dir() and item.name != "scores"}
+    if not found:
+        raise DataError(
+            f"{folder}: expected estimates in museval's layout, test/<track>/vocals.wav and "
+            "accompaniment.wav, here or in folders named after methods; found "
+            + (", ".join(item.name for item in below[:5]) or "nothing")
+        )
+    return found
+
+
+def separate(data: Dataset, method: str, project: Project, folder: Path, *, overwrite: bool = False) -> int:
+    """Separate every track of a data set by one method; returns how many tracks this run separated.
+
+    Parameters
+    ----------
+    data : Dataset
+    method : str
+    project : Project
+    folder : Path
+        Gets `test/<track>/{vocals,accompaniment}.wav`, each track as soon as it is done.
+    overwrite : bool
+        Separate again what is already there.
+
+    Raises
+    ------
+    DataError
+        The folder of a track holds something else.
+    SVSError
+        The method can't run here (see `svs.separators.build`).
+    """
+    shared = separation_request(project, method)
+    requests = {track.name: {**shared, "track": track.sha256} for track in data.manifest.split("test")}
+    advice = "choose another --output, or score it with --estimates"
+    waiting = [
+        track
+        for track in data.manifest.split("test")
+        if not is_answered(estimates.place(folder, track), estimates.REQUEST, requests[track.name], overwrite, advice)
+    ]
+    if waiting:
+        build = partial(separators.build, method, project.settings, project.home.absolute())
+        chunk = project.settings.separate.common.chunk
+        estimates.separate_tracks(data, waiting, build(), chunk, folder, build, requests)
+    return len(waiting)
+
+
+def score(
+    data: Dataset,
+    made: Path,
+    method: str,
+    settings: Score,
+    protocol: str,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+) -> int:
+    """Score the estimates of one method; returns how many tracks this run scored.
+
+    Parameters
+    ----------
+    data : Dataset
+    made : Path
+        Holds the estimates, `test/<track>/{vocals,accompaniment}.wav`.
+    method : str
+    settings : Score
+    protocol : {"bsseval", "dissertation"}
+    folder : Path
+        Gets `<protocol>/test/<track>.json`.
+    overwrite : bool
+        Score again what is scored already.
+
+    Raises
+    ------
+    DataError
+        A track has no estimates, or they don't fit it.
+    """
+    tracks = data.manifest.split("test")
+    wavs = {track.name: [estimates.place(made, track) / f"{target}.wav" for target in TARGETS] for track in tracks}
+    missing = [name for name, paths in wavs.items() if not all(path.is_file() for path in paths)]
+    if missing:
+        raise DataError(
+            f"{made}: {len(missing)} of {len(tracks)} tracks lack vocals.wav or accompaniment.wav: "
+            + "; ".join(missing[:5])
+            + "; add them, or choose others with --tracks"
+        )
+    waiting = 0
+    for track in tracks:
+        result = folder / protocol / track.subset / f"{track.name}.json"
+        stamp = folder / protocol / "requests" / f"{track.name}.json"
+        request = {
+            "track": track.sha256,
+            "estimates": sha256(wavs[track.name]),
+            "settings": settings.model_dump(mode="json"),
+        }
+        if result.exists() and stamp.exists() and not overwrite and read_json(stamp) == request:
+            continue
+        waiting += 1
+        # In this order a score always belongs to the request beside it, even if the run is killed between the two.
+        result.unlink(missing_ok=True)
+        write_json(stamp, request)
+    if waiting:
+        evaluation_score.score_method(data, made, settings, folder, f"score {method}", [protocol])
+    return waiting
+
+
+def report(folder: Path, methods: Sequence[str], tracks: Sequence[Track], protocol: str, note: str) -> str:
+    """Write the table and the boxplot of a protocol; returns the medians as text.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `scores/METHOD/PROTOCOL`; gets `scores.csv` and `sdr_boxplot.{png,svg}`.
+    methods : sequence of str
+    tracks : sequence of Track
+        Scores of other tracks are left out.
+    protocol : {"bsseval", "dissertation"}
+    note : str
+        A line below the figure.
+    """
+    from svs.figures import scores, style
+
+    table = tables.gather(folder / "scores", methods, protocol)
+    table = table[table["track"].isin([track.name for track in tracks])].reset_index(drop=True)
+    suffix = f"_{protocol}" if protocol == DISSERTATION else ""  # scores of two protocols never share a table
+    tables.write_table(folder / f"scores{suffix}.csv", table)
+    for kind in ("png", "svg"):
+        style.save(scores.sdr_boxplot(table, note), folder / f"sdr_boxplot{suffix}.{kind}")
+    return tables.ranking(table)

@@ -1,0 +1,62 @@
+"""Boxplots: order, medians, marks, and tracks without a score."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+
+from svs.figures import scores as figure_scores
+from svs.figures import style
+from tests.helpers.figures import MEDIANS, scores, texts
+
+
+def test_boxes_are_sorted_by_the_median_of_the_vocals():
+    figure = figure_scores.sdr_boxplot(scores(), "scored: everything")
+    vocals, accompaniment = figure.axes
+    assert (vocals.get_title(loc="left"), accompaniment.get_title(loc="left")) == ("vocals", "accompaniment")
+    ticks = [label.get_text() for label in vocals.get_yticklabels()]
+    assert ticks == ["oracle_ibm  8.00", "better  5.00", "ours  3.00", "mixture  -5.00"]
+    top, bottom = sorted(vocals.get_ylim(), reverse=True)
+    assert vocals.yaxis_inverted() and (top, bottom) == (3.5, -0.5)  # the best on top
+    for axis in figure.axes:
+        assert "SDR in dB" in axis.get_xlabel()
+    assert "scored: everything" in texts(figure)
+
+
+@pytest.mark.parametrize(("index", "gap"), [(0, 0.0), (1, 6.0)])
+def test_boxes_show_the_medians_of_their_target(index, gap):
+    axis = figure_scores.sdr_boxplot(scores(), "").axes[index]
+    medians = [
+        line.get_xdata()[0]
+        for line in axis.lines
+        if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2 and line.get_linestyle() == "-"
+    ]
+    for method in MEDIANS.values():
+        assert any(value == pytest.approx(method + gap) for value in medians)
+    points = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in axis.collections])
+    assert len(points) == 12  # every track is a point
+
+
+@pytest.mark.parametrize(("index", "gap"), [(0, 0.0), (1, 6.0)])
+def test_floor_and_ceiling_are_marked(index, gap):
+    axis = figure_scores.sdr_boxplot(scores(), "").axes[index]
+    dashed = sorted(line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == "--")
+    assert dashed == [-5.0 + gap, 8.0 + gap]
+    marks = {item.get_text(): item.xy[0] for item in axis.texts}
+    assert marks == {"floor": -5.0 + gap, "ceiling": 8.0 + gap}
+    grey = matplotlib.colors.to_rgb(style.LIMIT)
+    colours = [box.get_facecolor()[:3] for box in axis.patches]
+    assert [np.allclose(colour, grey, atol=0.15) for colour in colours] == [True, False, False, True]
+
+
+def test_no_marks_without_floor_and_ceiling():
+    axis = figure_scores.sdr_boxplot(scores({"ours": 1.0, "theirs": 2.0}), "").axes[0]
+    assert not axis.texts and all(line.get_linestyle() != "--" for line in axis.lines)
+
+
+def test_a_track_without_a_score_is_left_out_of_the_box():
+    table = scores()
+    table.loc[(table["method"] == "ours") & (table["track"] == "t0"), "SDR"] = np.nan
+    ticks = [label.get_text() for label in figure_scores.sdr_boxplot(table, "").axes[0].get_yticklabels()]
+    assert "ours  3.50" in ticks

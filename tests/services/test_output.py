@@ -1,0 +1,84 @@
+"""Output folders: requests and their results, names of folders, one run at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from svs.errors import DataError
+from svs.runtime.files import write_json
+from svs.services import output
+from svs.services.output import is_answered
+
+
+def test_a_result_answers_the_same_request(tmp_path):
+    folder, wanted = tmp_path / "song", {"start": 0.0, "model": None}
+    assert not is_answered(folder, "request.json", wanted, False)
+    write_json(folder / "request.json", {**wanted, "notes": []})
+    assert is_answered(folder, "request.json", wanted, False)
+    assert not is_answered(folder, "request.json", wanted, True)
+    with pytest.raises(DataError, match=r"another request \(its start differs\); use --overwrite"):
+        is_answered(folder, "request.json", {**wanted, "start": 1.0}, False)
+    with pytest.raises(DataError, match=r"\(its start, model differ\)"):
+        is_answered(folder, "request.json", {"start": 1.0, "model": "a"}, False)
+    assert not is_answered(folder, "request.json", {**wanted, "start": 1.0}, True)
+    (folder / "request.json").unlink()
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match="found something else; go away"):
+            is_answered(folder, "request.json", wanted, overwrite, "go away")
+
+
+# -- names of folders
+
+
+@pytest.mark.parametrize(
+    "paths, names",
+    [
+        (["a.mp3", "b/c d.wav"], ["a", "c d"]),
+        (["a.mp3", "a.wav"], ["a.mp3", "a.wav"]),
+        (["x/a.mp3", "y/a.mp3", "b.mp3"], ["x - a.mp3", "y - a.mp3", "b"]),
+        (["z/x/a.mp3", "w/x/a.mp3"], ["z - x - a.mp3", "w - x - a.mp3"]),
+        (["x/a.mp3", "x/a.wav", "y/a.wav"], ["a.mp3", "x - a.wav", "y - a.wav"]),
+        ([".hidden", "...wav", "..wav", "no suffix"], [".hidden", "...wav", "..wav", "no suffix"]),
+    ],
+)
+def test_names_of_songs(paths, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert output.song_names([Path(path) for path in paths]) == names
+    assert output.song_names([tmp_path / path for path in paths]) == names
+
+
+def test_long_names_stay_apart_and_fit(tmp_path):
+    ends = ["a" * 250, "a" * 249 + "b", "歌" * 83, "歌" * 82 + "é"]
+    names = output.song_names([tmp_path / f"{end}.wav" for end in ends])
+    assert len(set(names)) == 4 and all(len(name.encode()) <= 200 for name in names)
+    for name in names:
+        (tmp_path / name).mkdir()
+
+
+# -- one run at a time
+
+
+def test_only_one_run_at_a_time(tmp_path):
+    folder = tmp_path / "deep" / "out"
+    with output.only_one(folder):
+        assert folder.is_dir() and os.listdir(folder) == []
+        with pytest.raises(DataError, match="another run of svs is writing there"), output.only_one(folder):
+            pass
+        with output.only_one(tmp_path / "other"):
+            pass
+        (folder / "result").touch()
+    with output.only_one(folder):
+        pass
+    assert os.listdir(folder) == ["result"]
+
+
+def test_an_output_in_which_nothing_came_goes_away_again(tmp_path):
+    with pytest.raises(ZeroDivisionError), output.only_one(tmp_path / "new"):
+        1 / 0  # noqa: B018
+    (tmp_path / "old").mkdir()
+    with output.only_one(tmp_path / "old"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
