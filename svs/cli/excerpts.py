@@ -60,14 +60,16 @@ def require_free(out: Path, overwrite: bool, mark: str, what: str) -> None:
 
 
 @contextmanager
-def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Iterator[Scratch]:
+def scratch_beside(
+    out: Path, *parts: Any, inputs: Sequence[Path] = (), code: Sequence[str] = ("svs",)
+) -> Iterator[Scratch]:
     """Where an interrupted run goes on from, hidden beside its output; gone when the run is done."""
     from svs.runtime import files
     from svs.services import recordings
 
     work = f".{out.name}.partial"
     with recordings.only_one(out.parent / work):
-        scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs))
+        scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs, code=code))
         try:
             yield scratch
             scratch.done()

@@ -137,7 +137,10 @@ def train(
     out = output if output is not None else here.path(paths.MODELS) / name
     require_free(out, overwrite, "model.keras", "a trained model")
     inputs = [group, *([] if init is None else [init])]
-    with options.resumable(), scratch_beside(out, network, mode, training, settings.seed, inputs=inputs) as scratch:
+    trainer = "svs.training.on_mixtures" if mode == "MIX" else "svs.training.on_excerpts"
+    code = [trainer, networks.find_network(network).build.__module__]
+    parts = network, mode, training, settings.seed
+    with options.resumable(), scratch_beside(out, *parts, inputs=inputs, code=code) as scratch:
         logs = here.path(paths.LOGS) / name if os.access(here.home, os.W_OK) else None
         metrics = _train(network, group, mode, training, settings.seed, scratch, init, out, logs)
     if not quiet:
@@ -208,9 +211,11 @@ def _train(
 ) -> dict[str, Any]:
     import shutil
 
+    from svs import networks
     from svs.runtime import files
     from svs.runtime.process import quietly
 
+    networks.choose_backend(network)
     with quietly():  # TensorFlow's greeting
         from svs.networks import archive
         from svs.training import loop, on_excerpts, on_mixtures

@@ -199,6 +199,7 @@ class MixtureTraining(Group):
     keep: Literal["best", "last"]
     precision: Precision = "float32"
     representation: Representation
+    network: Group
     other_song: Share
 
     @model_validator(mode="after")

@@ -18,6 +18,8 @@ from typing import Any
 from svs.config.paths import PACKAGE
 from svs.errors import DataError
 
+_ROOT = "svs"
+_NO_RESULT = ("svs.config.", "svs.runtime.", "svs.errors", "svs.stems")  # code that does not change what is computed
 _HOST = re.sub(r"[^\w-]", "-", platform.node())[:40]
 
 
@@ -145,7 +147,7 @@ def files_below(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
 
 
-def fingerprint(*parts: Any, inputs: Iterable[Path] = ()) -> str:
+def fingerprint(*parts: Any, inputs: Iterable[Path] = (), code: Iterable[str] = (_ROOT,)) -> str:
     """A short name for "these parameters, these inputs, this code".
 
     Parameters
@@ -154,17 +156,30 @@ def fingerprint(*parts: Any, inputs: Iterable[Path] = ()) -> str:
         Anything with a stable `repr` (settings, names).
     inputs : paths
         Files and folders whose contents count.
+    code : names of modules
+        Code that counts: these modules and all that they import, directly or not.  Configuration, runtime and errors
+        do not count, because they do not change what is computed.  The default is all code of svs.
     """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part).encode())
-    for root in (PACKAGE, *map(Path, inputs)):
-        for file in files_below(root):
-            if root == PACKAGE and file.suffix != ".py":
-                continue
-            digest.update(str(file.relative_to(root)).encode())
-            digest.update(file.read_bytes())
+    roots = [(PACKAGE.parent, file) for file in _files_of(code)]
+    roots += [(Path(root), file) for root in inputs for file in files_below(root)]
+    for root, file in roots:
+        digest.update(str(file.relative_to(root)).encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _files_of(code: Iterable[str]) -> list[Path]:
+    """Files of modules and of all that they import."""
+    import grimp
+
+    graph = grimp.build_graph(_ROOT, exclude_type_checking_imports=True, cache_dir=None)
+    found = {module for name in code for module in {name} | graph.find_upstream_modules(name)}
+    found = graph.modules if _ROOT in found else {module for module in found if not module.startswith(_NO_RESULT)}
+    paths = (PACKAGE.parent.joinpath(*module.split(".")) for module in sorted(found))
+    return [path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in paths]
 
 
 def publish(source: Path, target: Path) -> None:

@@ -1,62 +1,62 @@
-"""Training the networks: resumable, reproducible, one atomic state file.
+"""Training: one loop for all networks, reproducible, and resumable from one file.
 
-Keras's own ModelCheckpoint, EarlyStopping and BackupAndRestore forget the best
-value of a run that was killed and write in several steps; `Checkpoint` does the
-work of the three from one file.
+Keras's own ModelCheckpoint, EarlyStopping and BackupAndRestore lose the best value of a run that was killed, and they
+write in several steps.  `Checkpoint` replaces all three with one file that appears whole.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 
-from svs.config.schema import Precision
+from svs.config.schema import ExcerptTraining, MixtureTraining, Precision
 from svs.errors import ModelError
 from svs.networks import find_network
 from svs.runtime import devices
-from svs.runtime.files import write_text, written
-from svs.runtime.process import quietly
+from svs.runtime.files import Scratch, write_text, written
+from svs.runtime.process import log, quietly
 from svs.runtime.progress import progress_bar
 
 with quietly():
     import keras
 
 if TYPE_CHECKING:
-    from svs.training.excerpts import Batches
-    from svs.training.mixtures import Mixes
+    import tensorflow
 
-log = logging.getLogger("svs")
+    from svs.training.excerpts import Batches
+    from svs.training.mixtures import Mixes, Passages
 
 
 def make_reproducible(seed: int) -> None:
-    """Seed every generator and ask TensorFlow for deterministic kernels.
+    """Seed every generator and ask for deterministic kernels.
 
-    On the CPU the same machine (same number of cores) then gives the same bytes.
+    On a CPU, the same machine (same number of cores) then gives the same bytes.
     """
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
+    if keras.config.backend() == "tensorflow":
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
+    elif keras.config.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @contextmanager
 def computing_in(precision: Precision) -> Iterator[None]:
-    """Networks that are built inside compute with these numbers; their variables are float32 in any case.
+    """Networks built inside compute with these numbers; their variables are float32 in any case.
 
-    Keras scales the loss by itself where numbers are float16 (its optimiser's
-    `LossScaleOptimizer`, whose state is among the optimiser's variables), and
-    takes every loss in float32.
+    With float16, Keras scales the loss by itself (its `LossScaleOptimizer`, whose state is among the optimiser's
+    variables).  It takes every loss in float32.
     """
     if precision == "mixed_bfloat16" and devices.emulates_bfloat16():
         log.warning("this processor has no instructions for bfloat16: precision: float32 would train faster")
@@ -89,14 +89,9 @@ class History:
         return min(self.val_loss, default=float("inf"))
 
     def csv(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["epoch", "loss", "val_loss"])
-        writer.writerows(
-            [epoch + 1, f"{loss:.6f}", f"{val:.6f}"]
-            for epoch, (loss, val) in enumerate(zip(self.loss, self.val_loss, strict=True))
-        )
-        return text.getvalue()
+        """A table of epoch, loss and validation loss."""
+        table = pd.DataFrame(asdict(self), index=pd.RangeIndex(1, self.epochs + 1, name="epoch"))
+        return table.to_csv(float_format="%.6f", lineterminator="\n")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -105,19 +100,21 @@ class Checkpoint(keras.callbacks.Callback):
     Parameters
     ----------
     path : Path
-        The state file: weights, optimiser, random state, best weights and
-        losses in one file, written beside and renamed.
+        The state file: weights, optimiser, random state, best weights and losses.
     patience : int
         Epochs without a lower validation loss after which training stops.
     curve : Path or None
-        A CSV of the losses, written anew after every epoch.
-    batches : Batches
-        Told the number of each epoch.
+        A CSV of the losses, rewritten after every epoch.
+    batches : Batches or Mixes
+        Gets the number of each epoch.
+    seed : int
+        With the number of the epoch, it seeds torch's own dropout.
     """
 
-    def __init__(self, path: Path, patience: int, curve: Path | None, batches: Batches | Mixes):
+    def __init__(self, path: Path, patience: int, curve: Path | None, batches: Batches | Mixes, seed: int = 0):
         super().__init__()
-        self._path, self._patience, self._curve, self._batches = path, patience, curve, batches
+        self._path, self._patience, self._curve = path, patience, curve
+        self._batches, self._seed = batches, seed
         self.history = History()
         self.best_weights: list[np.ndarray] = []
 
@@ -140,12 +137,18 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def exhausted(self) -> bool:
+        """Whether the patience is used up."""
         return self.history.epochs - self.history.best_epoch >= self._patience
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._batches.epoch = epoch
+        if keras.config.backend() == "torch":  # its generator is not among the variables that are restored
+            import torch
+
+            torch.manual_seed(self._seed * 100_003 + epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        assert logs is not None  # Keras always gives the losses
         loss, val_loss = float(logs["loss"]), float(logs["val_loss"])
         if not np.isfinite(loss) or not np.isfinite(val_loss):
             raise ModelError(
@@ -155,79 +158,119 @@ class Checkpoint(keras.callbacks.Callback):
         weights = self.model.get_weights()
         if not all(np.isfinite(weight).all() for weight in weights):  # ReLU hides it from the loss
             raise ModelError(
-                f"epoch {epoch + 1}: there are weights that are not finite (NaN); start again, which "
-                f"goes on after epoch {epoch}, and where that doesn't help lower the learning rate"
+                f"epoch {epoch + 1}: weights that are not finite (NaN); run again to resume after epoch {epoch}, "
+                "or lower the learning rate"
             )
         better = val_loss < self.history.best
         self.history.loss.append(loss)
         self.history.val_loss.append(val_loss)
         if better:
             self.best_weights = [np.array(weight) for weight in weights]
-        state = {
-            f"now{index}": np.asarray(keras.ops.convert_to_numpy(variable.value))
-            for index, variable in enumerate(self._variables(self.model))
-        }
-        state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
-        with written(self._path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, history=json.dumps({"loss": self.history.loss, "val_loss": self.history.val_loss}), **state)
-        if self._curve is not None:
-            write_text(self._curve, self.history.csv())
+        self._save()
         log.info("epoch %d: loss %.4f, validation loss %.4f%s", epoch + 1, loss, val_loss, " (best)" if better else "")
         if self.exhausted:
             self.model.stop_training = True
 
+    def _save(self) -> None:
+        state = {
+            f"now{index}": keras.ops.convert_to_numpy(variable.value)
+            for index, variable in enumerate(self._variables(self.model))
+        }
+        state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
+        state["history"] = np.array(json.dumps(asdict(self.history)))
+        with written(self._path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **state)
+        self.write_curve()
 
-class ProgressBar(keras.callbacks.Callback):
-    """Batches of all epochs in one bar, with rate and time left."""
-
-    def __init__(self, batches: int, epochs: int, done: int, desc: str):
-        super().__init__()
-        self._bar = progress_bar(unit="batch", desc=desc, total=batches * epochs)
-        self._bar.update(batches * done)
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._bar.update(1)
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self._bar.close()
-
-
-def trained_in(precision: Precision) -> dict[str, str]:
-    """What a card says of a precision: nothing of float32."""
-    return {} if precision == "float32" else {"precision": precision}
+    def write_curve(self) -> None:
+        """Write the losses so far into the CSV."""
+        if self._curve is not None:
+            write_text(self._curve, self.history.csv())
 
 
-def fit(
-    model: keras.Model,
-    batches: keras.utils.PyDataset,
-    validation: keras.utils.PyDataset,
-    epochs: int,
-    checkpoint: Checkpoint,
-    logs: Path | None,
-    strategy: object | None = None,
-) -> None:
-    """Train a compiled model from where its checkpoint is, until the epochs are done or the patience is out."""
-    done = checkpoint.restore(model)
-    if done:
+def train(
+    build: Callable[[], keras.Model],
+    prepare: Callable[[keras.Model], None],
+    batches: Batches | Mixes,
+    validation: Batches | Passages,
+    settings: ExcerptTraining | MixtureTraining,
+    seed: int,
+    scratch: Scratch,
+    *,
+    strategy: tensorflow.distribute.Strategy | None = None,
+    keep: Literal["best", "last"] = "best",
+    curve: Path | None = None,
+    logs: Path | None = None,
+) -> tuple[keras.Model, dict]:
+    """Train a network until its epochs are done or its patience is used up; an interrupted training resumes.
+
+    Parameters
+    ----------
+    build : callable
+        Gives the untrained network.
+    prepare : callable
+        Compiles it, and may set its initial weights.
+    strategy : optional
+        From `svs.runtime.devices.strategy`.
+    keep : {"best", "last"}
+        Which weights to return: those of the epoch with the lowest validation loss, or those of the last epoch.
+    others
+        As of `svs.training.on_excerpts.train`.
+
+    Returns
+    -------
+    model : keras.Model
+        In float32.
+    card : dict
+        Number of parameters, losses and epochs.
+
+    Raises
+    ------
+    ModelError
+        The loss or a weight is not finite.
+    """
+    with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
+        model = build()
+        prepare(model)
+        model.optimizer.build(model.trainable_variables)
+    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches, seed)
+    if done := checkpoint.restore(model):
         log.info("continuing after epoch %d", done)
-    if done < epochs and not checkpoint.exhausted:
-        callbacks = [checkpoint, ProgressBar(len(batches), epochs, done, model.name)]
-        if logs is not None and keras.backend.backend() == "tensorflow":
-            callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
-        with devices.synchronised(model) if strategy else nullcontext():
-            model.fit(
-                batches,
-                validation_data=validation,
-                epochs=epochs,
-                initial_epoch=done,
-                callbacks=callbacks,
-                verbose=0,
-                shuffle=False,
-            )
+    if done < settings.epochs and not checkpoint.exhausted:
+        with (
+            devices.synchronised(model) if strategy else nullcontext(),
+            progress_bar(unit="batch", desc=model.name, total=len(batches) * settings.epochs) as bar,
+        ):
+            bar.update(len(batches) * done)
+            callbacks = [checkpoint, keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: bar.update(1))]
+            if logs is not None and keras.config.backend() == "tensorflow":
+                callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
+            given = {"validation_data": validation, "epochs": settings.epochs, "initial_epoch": done}
+            model.fit(batches, **given, callbacks=callbacks, verbose=0, shuffle=False)
+    return _finished(model, checkpoint, build, settings.precision, keep)
+
+
+def _finished(
+    model: keras.Model, checkpoint: Checkpoint, build: Callable[[], keras.Model], precision: Precision, keep: str
+) -> tuple[keras.Model, dict]:
+    """The network with the weights to keep, and its card."""
+    if keep == "best":
+        model.set_weights(checkpoint.best_weights)
+    else:
+        checkpoint.restore(model)
+    if precision != "float32":
+        weights, model = model.get_weights(), build()  # so that the saved model does not depend on the precision
+        model.set_weights(weights)
+    checkpoint.write_curve()
+    history = checkpoint.history
+    epoch = history.best_epoch if keep == "best" else history.epochs
+    losses = {"loss": history.loss[epoch - 1], "val_loss": history.val_loss[epoch - 1]}
+    counts = {"parameters": model.count_params(), "best_epoch": epoch, "epochs": history.epochs}
+    return model, losses | counts | ({} if precision == "float32" else {"precision": precision})
 
 
 def metrics(card: dict) -> dict:
-    """What a training is judged by, with the dissertation's own figure where there is one."""
+    """The results of a training, with the dissertation's own figure if it reports one."""
     wanted = ("val_loss", "loss", "best_epoch", "epochs", "val_loss_floor")
     values = {key: card[key] for key in wanted if card[key] is not None}
     published = find_network(card["model"]).dissertation_val_loss

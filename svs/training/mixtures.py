@@ -1,9 +1,8 @@
-"""Training mixtures, made while training runs: vocals of a song over another accompaniment.
+"""Training mixtures, made while training runs: vocals of one song over the accompaniment of another.
 
-Random mixing is what makes little data go far (Uhlich et al. 2017): passages
-are cut anywhere, and the accompaniment is that of another song.  Levels stay as
-they were recorded: they tell the voice from the rest.  Every mixture depends on
-the seed, the epoch and its place in the epoch alone.
+Random mixing makes more of little data (Uhlich et al. 2017).  Passages are cut anywhere.  Levels stay as they were
+recorded, because they help to tell the voice from the rest.  Every mixture depends on the seed, the epoch and its place
+in the epoch alone.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ class Mixes(keras.utils.PyDataset):
     Parameters
     ----------
     stems : Stems
-    split : str or tuple of str
-        Whose songs are mixed.
+    splits : tuple of str
+        Their songs are mixed.
     settings : MixtureTraining
     seed : int
 
@@ -79,10 +78,10 @@ class Mixes(keras.utils.PyDataset):
 
 
 class Passages(keras.utils.PyDataset):
-    """All of the songs of a split as they are, cut into passages one after the other: for validation.
+    """All songs of some splits, cut into passages one after the other: for validation.
 
-    Parameters, batches: as of `Mixes`.  What is left at the end of a song is
-    left out; of a song that is shorter than a passage there is none.
+    Parameters, batches: as of `Mixes`.  A remainder at the end of a song is left out, and so is a song that is shorter
+    than a passage.
     """
 
     def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixtureTraining):
@@ -116,14 +115,14 @@ class Passages(keras.utils.PyDataset):
 
 
 def spectra(audio: np.ndarray, settings: MixtureTraining) -> np.ndarray:
-    """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the kept bins."""
+    """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the lowest bins."""
     representation: Representation = settings.representation
     spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., : settings.bins, :]
     return np.moveaxis(spectrum, -3, -1).swapaxes(-3, -2) * np.float32(1 / window_sum(representation))
 
 
 def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixtureTraining) -> tuple[np.ndarray, np.ndarray]:
-    """What the network sees of mixtures, and what its loss needs to know.
+    """Inputs of the network and targets of its loss (`svs.training.on_mixtures.ErrorToMixture`).
 
     Parameters
     ----------
@@ -132,10 +131,9 @@ def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixtureTraining) 
     Returns
     -------
     x : float32 (n, frames, bins, 2)
-        Logarithm of |X|, X being the mixture's scaled spectrogram.
+        Logarithm of |X|; X is the mixture's scaled spectrogram.
     y : float32 (n, frames, bins, 2, 3)
-        |X|^2, Re(X V*) and |V|^2: the error of a real mask m is
-        |V - m X|^2 = |V|^2 - 2 m Re(X V*) + m^2 |X|^2.
+        |X|^2, Re(X V*) and |V|^2.  The error of a real mask m is |V - m X|^2 = |V|^2 - 2 m Re(X V*) + m^2 |X|^2.
     """
     x, v = spectra(mixture, settings), spectra(vocals, settings)
     level = np.abs(x)
