@@ -158,7 +158,7 @@ class Trainings:
             },
         )
         laid = merge(laid, variant.train)
-        return MixtureTraining.model_validate(
+        return type(self.base).model_validate(
             laid | {"mixes": self.batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
         )
 

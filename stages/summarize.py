@@ -34,7 +34,8 @@ def run() -> None:
         log.info("beside the systems of SiSEC18 on the same seconds, medians over tracks in dB\n%s", standing)
         outcome = paired.outcome(comparison, OUTPERFORMED, "vocals")
         log.info("vocals SDR of ours less that of systems in the dissertation, dB (* 95 %% interval)\n%s", outcome)
-    for name, folder in {"published systems": paths.PUBLISHED} | {one: paths.SCORES / one for one in methods}.items():
+    folders = {"published systems": paths.PUBLISHED} | {method: paths.SCORES / method for method in methods}
+    for name, folder in folders.items():
         if reason := unavailable.reason(folder):
             log.warning("absent: %s (%s)", name, reason)
 

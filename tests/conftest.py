@@ -57,7 +57,7 @@ def small(settings: schema.Settings) -> schema.Settings:
     representation = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
     extract = settings.extract.model_copy(
         update={
-            "svs": settings.extract.masks.model_copy(update=representation),
+            "masks": settings.extract.masks.model_copy(update=representation),
             "vad": settings.extract.vad.model_copy(update=representation),
         }
     )

@@ -16,9 +16,14 @@ DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in DAG.items()}
 WIRING = yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())
 
-# Code that changes how a stage runs, not what it computes: parameters (DVC tracks their values), processes, files, errors
-# and names.  `svs.runtime.files.fingerprint` leaves out the same.
+# Code that changes how a stage runs, not what it computes: parameters (DVC tracks their values), processes, files,
+# errors and names.  `svs.runtime.files.fingerprint` leaves out the same.
 EXEMPT = ("svs/config/", "svs/runtime/", "svs/errors.py", "svs/stems.py")
+
+
+def imports() -> grimp.ImportGraph:
+    """The import graph; what is imported for types alone does not run."""
+    return grimp.build_graph("svs", "stages", exclude_type_checking_imports=True, cache_dir=None)
 
 
 def path_of(module: str) -> str:
@@ -33,7 +38,7 @@ def module_of(path: str) -> str:
 
 def closure(*paths: str, without: str = "") -> set[str]:
     """Everything that files import, directly or not, but for what is exempt."""
-    graph = grimp.build_graph("svs", "stages", exclude_type_checking_imports=True, cache_dir=None)
+    graph = imports()
     if without:
         graph.remove_module(module_of(without))
     modules = {module_of(path) for path in paths}
@@ -96,7 +101,7 @@ def test_wiring_names_what_there_is():
 
 
 def test_an_exemption_is_used():
-    graph = grimp.build_graph("svs", "stages", exclude_type_checking_imports=True, cache_dir=None)
+    graph = imports()
     every = {path_of(found) for name in STAGES for found in graph.find_upstream_modules(f"stages.{name}")}
     for exempt in EXEMPT:
         assert any(path.startswith(exempt) for path in every), exempt

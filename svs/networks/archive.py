@@ -140,7 +140,7 @@ class TorchModel:
         import torch
 
         self._module = _module(network, arguments)
-        state = weights["layers/torch_network"]
+        state = weights["layers/torch_network/vars"]
         self._module.load_state_dict({name: torch.from_numpy(np.asarray(state[name])) for name in state})
         self._module.eval()
         self.input_shape = (None, arguments["bins"], arguments["width"], 1)

@@ -62,9 +62,9 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
         random = np.random.default_rng([seed, zlib.crc32(f"{mode}/{split}/{track}".encode())])
         picks = np.sort(random.choice(end[-1], min(count, end[-1]), replace=False))
         # A pick counts along the runs: a list of all frames of thousands of tracks would fill the memory.
-        run = np.searchsorted(end, picks, side="right")
-        frames = first[run] + picks - (end - length)[run]
-        chosen += [(track, *pair) for pair in zip(frames.tolist(), label[run].tolist(), strict=True)]
+        place = np.searchsorted(end, picks, side="right")
+        frames = first[place] + picks - (end - length)[place]
+        chosen += [(track, *pair) for pair in zip(frames.tolist(), label[place].tolist(), strict=True)]
     if not chosen:
         raise DataError(
             f"mode {mode}: no excerpt of split {split} between {settings.start_point} s and "
@@ -112,9 +112,8 @@ class Cuts:
         for (track, _), chosen in groupby(excerpts, lambda excerpt: (excerpt[0], excerpt[1] // _SLAB)):
             centres = [centre for _, centre, _ in chosen]
             first = max(0, centres[0] - half)
-            slabs = {
-                name: self._spectrograms.array(track, name)[first : centres[-1] + half + 1].T for name in self._widths
-            }
+            frames = slice(first, centres[-1] + half + 1)
+            slabs = {name: np.asarray(self._spectrograms.array(track, name)[frames]).T for name in self._widths}
             for centre in centres:
                 record = np.empty((), self._record)
                 for name, width in self._widths.items():

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -68,32 +67,6 @@ def computing_in(precision: Precision) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-@dataclass
-class History:
-    """Losses of the epochs so far."""
-
-    loss: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-
-    @property
-    def epochs(self) -> int:
-        return len(self.val_loss)
-
-    @property
-    def best_epoch(self) -> int:
-        """Number (from 1) of the epoch with the lowest validation loss; 0 before the first."""
-        return int(np.argmin(self.val_loss)) + 1 if self.val_loss else 0
-
-    @property
-    def best(self) -> float:
-        return min(self.val_loss, default=float("inf"))
-
-    def csv(self) -> str:
-        """A table of epoch, loss and validation loss."""
-        table = pd.DataFrame(asdict(self), index=pd.RangeIndex(1, self.epochs + 1, name="epoch"))
-        return table.to_csv(float_format="%.6f", lineterminator="\n")
-
-
 class Checkpoint(keras.callbacks.Callback):
     """Keeps the best weights, stops early, and saves all state after every epoch.
 
@@ -115,20 +88,25 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self._path, self._patience, self._curve = path, patience, curve
         self._batches, self._seed = batches, seed
-        self.history = History()
+        self.history = pd.DataFrame({"loss": [], "val_loss": []}, index=pd.Index([], dtype=int, name="epoch"))
         self.best_weights: list[np.ndarray] = []
+
+    @property
+    def best_epoch(self) -> int:
+        """Number (from 1) of the epoch with the lowest validation loss; 0 before the first."""
+        return int(self.history["val_loss"].idxmin()) if len(self.history) else 0
 
     def restore(self, model: keras.Model) -> int:
         """Load the state of an interrupted training; returns the number of epochs done."""
         if not self._path.exists():
             return 0
         with np.load(self._path) as state:
-            content = json.loads(str(state["history"]))
             for index, variable in enumerate(self._variables(model)):
                 variable.assign(state[f"now{index}"])
             self.best_weights = [state[f"best{index}"] for index in range(len(model.weights))]
-        self.history = History(**content)
-        return self.history.epochs
+            for epoch, losses in enumerate(zip(*json.loads(str(state["history"])).values(), strict=True), start=1):
+                self.history.loc[epoch] = losses
+        return len(self.history)
 
     @staticmethod
     def _variables(model: keras.Model) -> list:
@@ -138,7 +116,7 @@ class Checkpoint(keras.callbacks.Callback):
     @property
     def exhausted(self) -> bool:
         """Whether the patience is used up."""
-        return self.history.epochs - self.history.best_epoch >= self._patience
+        return len(self.history) - self.best_epoch >= self._patience
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._batches.epoch = epoch
@@ -161,9 +139,8 @@ class Checkpoint(keras.callbacks.Callback):
                 f"epoch {epoch + 1}: weights that are not finite (NaN); run again to resume after epoch {epoch}, "
                 "or lower the learning rate"
             )
-        better = val_loss < self.history.best
-        self.history.loss.append(loss)
-        self.history.val_loss.append(val_loss)
+        self.history.loc[epoch + 1] = loss, val_loss
+        better = self.best_epoch == epoch + 1
         if better:
             self.best_weights = [np.array(weight) for weight in weights]
         self._save()
@@ -177,7 +154,7 @@ class Checkpoint(keras.callbacks.Callback):
             for index, variable in enumerate(self._variables(self.model))
         }
         state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
-        state["history"] = np.array(json.dumps(asdict(self.history)))
+        state["history"] = np.array(json.dumps(self.history.to_dict("list")))
         with written(self._path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **state)
         self.write_curve()
@@ -185,7 +162,7 @@ class Checkpoint(keras.callbacks.Callback):
     def write_curve(self) -> None:
         """Write the losses so far into the CSV."""
         if self._curve is not None:
-            write_text(self._curve, self.history.csv())
+            write_text(self._curve, self.history.to_csv(float_format="%.6f", lineterminator="\n"))
 
 
 def train(
@@ -242,7 +219,10 @@ def train(
             progress_bar(unit="batch", desc=model.name, total=len(batches) * settings.epochs) as bar,
         ):
             bar.update(len(batches) * done)
-            callbacks = [checkpoint, keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: bar.update(1))]
+            callbacks = [
+                checkpoint,
+                keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1)),
+            ]
             if logs is not None and keras.config.backend() == "tensorflow":
                 callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
             given = {"validation_data": validation, "epochs": settings.epochs, "initial_epoch": done}
@@ -263,9 +243,9 @@ def _finished(
         model.set_weights(weights)
     checkpoint.write_curve()
     history = checkpoint.history
-    epoch = history.best_epoch if keep == "best" else history.epochs
-    losses = {"loss": history.loss[epoch - 1], "val_loss": history.val_loss[epoch - 1]}
-    counts = {"parameters": model.count_params(), "best_epoch": epoch, "epochs": history.epochs}
+    epoch = checkpoint.best_epoch if keep == "best" else len(history)
+    losses = {name: float(loss) for name, loss in history.loc[epoch].items()}
+    counts = {"parameters": model.count_params(), "best_epoch": epoch, "epochs": len(history)}
     return model, losses | counts | ({} if precision == "float32" else {"precision": precision})
 
 

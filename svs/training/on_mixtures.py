@@ -16,6 +16,7 @@ from svs.features.store import Stems
 from svs.runtime import devices
 from svs.runtime.files import Scratch
 from svs.runtime.process import log, quietly
+from svs.stems import ACCOMPANIMENT, VOCALS
 from svs.training import loop
 from svs.training.mixtures import Mixes, Passages, spectra
 
@@ -72,16 +73,17 @@ class ErrorToMixture(keras.losses.Loss):
 
 def standardisation(stems: Stems, tracks: list[str], settings: MixtureTraining) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of the songs' log magnitudes: float32 (bins,) each."""
-    total, squares, count = 0.0, 0.0, 0
+    total, squares, count = np.zeros(settings.bins), np.zeros(settings.bins), 0
     longest = round(60 * stems.rate)  # the first minute of each song is enough
     for track in tracks:
         stop = min(stems.samples(track), longest)
-        mixture = sum(stems.read(track, stem, 0, stop) for stem in ("vocals", "drums", "bass", "other"))
+        mixture = np.add.reduce([stems.read(track, stem, 0, stop) for stem in (VOCALS, *ACCOMPANIMENT)])
         level = log_magnitude(np.abs(spectra(mixture, settings))).astype(np.float64)
         total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
         count += level.shape[0] * level.shape[2]
     mean = total / count
-    return mean.astype(np.float32), (np.sqrt(np.maximum(squares / count - mean**2, 0)) + _LEAST).astype(np.float32)
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0)) + _LEAST
+    return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def optimizer(

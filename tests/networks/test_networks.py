@@ -360,10 +360,10 @@ import sys
 from pathlib import Path
 import numpy as np
 import keras
-from svs.models import archive
-from svs.training import train
-from svs.files import Scratch
-from svs.settings import Draw, Training
+from svs.networks import archive
+from svs.training.on_excerpts import train
+from svs.runtime.files import Scratch
+from svs.config.schema import Draw, ExcerptTraining as Training
 net, store, root = map(Path, sys.argv[1:])
 assert keras.backend.backend() == "torch" and "tensorflow" not in sys.modules
 model, card = archive.load(net)
