@@ -263,6 +263,13 @@ def test_an_unknown_network_is_refused():
         networks.build("unet", 257, 9, 1)
 
 
+def test_a_process_has_one_backend(monkeypatch):
+    """This process runs Keras on its default backend, so it can't train a network of torch."""
+    monkeypatch.setattr(networks, "networks", lambda: {"net": networks.Network(print, backend="torch")})
+    with pytest.raises(ModelError, match="net: expected Keras on the backend torch.* in a process of its own"):
+        networks.choose_backend("net")
+
+
 # The archive
 
 
