@@ -36,11 +36,11 @@ def module_of(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def closure(*paths: str, without: str = "") -> set[str]:
+def closure(*paths: str, without: tuple[str, ...] = ()) -> set[str]:
     """Everything that files import, directly or not, but for what is exempt."""
     graph = imports()
-    if without:
-        graph.remove_module(module_of(without))
+    for path in without:
+        graph.remove_module(module_of(path))
     modules = {module_of(path) for path in paths}
     found = {path_of(module) for start in modules for module in {start} | graph.find_upstream_modules(start)}
     return {path for path in found if not path.startswith(EXEMPT)}
@@ -82,7 +82,7 @@ def test_a_training_depends_on_the_code_that_it_runs(model):
     wiring = WIRING["models"][model]
     # A training on excerpts runs nothing of one on mixtures.
     other = {True: "svs/training/on_excerpts.py", False: "svs/training/on_mixtures.py"}[networks()[model].on_mixtures]
-    code = closure("stages/train.py", f"svs/networks/{wiring['code']}.py", without=other)
+    code = closure("stages/train.py", f"svs/networks/{wiring['code']}.py", without=(other,))
     assert not undeclared(code, declared("train", **wiring))
     assert not declared("train", **wiring) - code
 

@@ -78,12 +78,12 @@ class Cuts:
 
     Parameters
     ----------
-    spectrograms : Spectrograms
-    excerpts : list of (track, centre frame, label)
+    spectrograms, excerpts
+        As `draw` takes and gives them.
     widths : dict of str to int
         Frames around the centre of each part: `mixture`, `vocals`, `mask`.
     path : Path, optional
-        A file of all excerpts.  It is written if it does not exist; an interrupted training reads it again.
+        A file of all excerpts, written if it does not exist, so that an interrupted training does not cut them again.
     """
 
     def __init__(

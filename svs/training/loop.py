@@ -52,10 +52,9 @@ def make_reproducible(seed: int) -> None:
 
 @contextmanager
 def computing_in(precision: Precision) -> Iterator[None]:
-    """Networks built inside compute with these numbers; their variables are float32 in any case.
+    """Networks built inside compute with these numbers; their variables and losses are always float32.
 
-    With float16, Keras scales the loss by itself (its `LossScaleOptimizer`, whose state is among the optimiser's
-    variables).  It takes every loss in float32.
+    With float16, Keras scales the loss by itself, and keeps the scale among the optimiser's variables.
     """
     if precision == "mixed_bfloat16" and devices.emulates_bfloat16():
         log.warning("this processor has no instructions for bfloat16: precision: float32 would train faster")
@@ -192,19 +191,8 @@ def train(
     keep : {"best", "last"}
         Which weights to return: those of the epoch with the lowest validation loss, or those of the last epoch.
     others
-        As of `svs.training.on_excerpts.train`.
-
-    Returns
-    -------
-    model : keras.Model
-        In float32.
-    card : dict
-        Number of parameters, losses and epochs.
-
-    Raises
-    ------
-    ModelError
-        The loss or a weight is not finite.
+        As of `svs.training.on_excerpts.train`, and so are the returned model, in float32, and what is raised.  The card
+        has the number of parameters, losses and epochs.
     """
     with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
         model = build()
