@@ -66,10 +66,10 @@ def test_the_method_separates(workspace, tmp_path):
     mixture = music(3.0)
     song = wav(tmp_path / "song.wav", mixture)
     svs(workspace, "separate", song, "-m", "centre", "-o", tmp_path / "plain")
-    vocals = whole(tmp_path / "plain" / "song", mixture, 44100)
+    vocals = whole(tmp_path / "plain" / "song" / "centre", mixture, 44100)
     assert np.abs(vocals).max() > 0 and np.abs(vocals - mixture).max() > 1e-3
     svs(workspace, "separate", song, "-m", "centre", "-o", tmp_path / "sharp", "-S", "separate.centre.sharpness=64")
-    assert np.square(whole(tmp_path / "sharp" / "song", mixture, 44100)).sum() < np.square(vocals).sum()
+    assert np.square(whole(tmp_path / "sharp" / "song" / "centre", mixture, 44100)).sum() < np.square(vocals).sum()
 
 
 def test_dvc_knows_their_stages(workspace):
@@ -119,4 +119,4 @@ def test_the_network_trains_and_separates(extracted, name, tmp_path):
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == first
     mixture = music(2.0)
     svs(extracted, "separate", wav(tmp_path / "song.wav", mixture), "-m", name, "-o", tmp_path)
-    assert np.abs(whole(tmp_path / "song", mixture, 44100)).max() > 0
+    assert np.abs(whole(tmp_path / "song" / name, mixture, 44100)).max() > 0
