@@ -63,7 +63,7 @@ def train(
     model : keras.Model
         With the weights of the epoch with the lowest validation loss.
     card : dict
-        Losses, epochs, representation, for `svs.networks.archive.save`.
+        For `svs.networks.archive.save`.
 
     Raises
     ------
@@ -72,29 +72,25 @@ def train(
     """
     loop.make_reproducible(seed)
     strategy = devices.strategy(settings.batch_size)
-    folder, share = scratch.path / "excerpts", strategy.num_replicas_in_sync if strategy else 1
-    batches, validation = (_batches(store, mode, split, settings, seed, folder, share) for split in (TRAIN, VALID))
+    share = strategy.num_replicas_in_sync if strategy else 1
+    batches, validation = (_batches(store, mode, split, settings, seed, scratch, share) for split in (TRAIN, VALID))
     counts = {"train": batches.excerpts, "valid": validation.excerpts}
     log.info("%s: %d training, %d validation excerpts, %d batches an epoch", model_name, *counts.values(), len(batches))
     shape = {"bins": batches.bins, "width": batches.width, "label_width": batches.label_width}
-    build = partial(untrained, model_name, **shape, input_gain=settings.input_gain, seed=seed)
     prepare = partial(_prepare, settings=settings, initial=initial)
+    build = partial(untrained, model_name, **shape, input_gain=settings.input_gain, seed=seed)
     kept: dict[str, Any] = {"strategy": strategy, "curve": curve, "logs": logs}
     model, card = loop.train(build, prepare, batches, validation, settings, seed, scratch, **kept)
-    floor = entropy_floor(settings.label_smoothing) if mode == "SVS" else None
     card |= {"model": model_name, "mode": mode, "representation": batches.representation, "excerpts": counts}
-    return model, card | {
-        "label_width": batches.label_width,
-        "input_gain": settings.input_gain,
-        "val_loss_floor": floor,
-    }
+    card |= {"label_width": batches.label_width, "input_gain": settings.input_gain}
+    return model, card | {"val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None}
 
 
 def _batches(
-    store: Path, mode: str, split: str, settings: ExcerptTraining, seed: int, folder: Path, share: int
+    store: Path, mode: str, split: str, settings: ExcerptTraining, seed: int, scratch: Scratch, share: int
 ) -> Batches:
     size, label = settings.batch_size, settings.label_width
-    return Batches(store, mode, split, settings.excerpts, size, label, seed, folder, share)
+    return Batches(store, mode, split, settings.excerpts, size, label, seed, scratch.path / "excerpts", share)
 
 
 def _prepare(model: keras.Model, settings: ExcerptTraining, initial: Path | None) -> None:
