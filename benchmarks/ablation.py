@@ -158,7 +158,7 @@ class Trainings:
             },
         )
         laid = merge(laid, variant.train)
-        return MixtureTraining.model_validate(
+        return type(self.base).model_validate(
             laid | {"mixes": self.batches // _EPOCHS * laid["batch_size"], "epochs": _EPOCHS}
         )
 
@@ -169,7 +169,8 @@ class Trainings:
         options, store = self.options(variant), paths.STORE / "stems"
         if variant.parts > 1:
             store = dealt(store, variant.parts, part, self.work)
-        mark = files.fingerprint(options, seed, inputs=[store])
+        code = ["svs.training.on_mixtures", "svs.networks.unet_separator"]
+        mark = files.fingerprint(options, seed, inputs=[store], code=code)
         done = folder / "done.json"
         if not done.is_file() or files.read_json(done)["of"] != mark:
             scratch = files.Scratch(self.work, f".{folder.name}", mark)

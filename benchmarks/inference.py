@@ -31,8 +31,8 @@ import numpy as np
 from svs import networks, separators
 from svs.config import schema
 from svs.networks import archive
-from svs.networks.archive import predictions
 from svs.networks.streaming import Evaluation
+from svs.networks.windows import predictions
 from svs.runtime.files import write_json
 from svs.runtime.parallel import cores
 from svs.runtime.process import log, main

@@ -6,6 +6,7 @@ from svs.runtime.process import log, log_parameters, main
 
 
 def run() -> None:
+    from svs import networks
     from svs.networks import archive
     from svs.training import loop, on_excerpts
 
@@ -13,17 +14,12 @@ def run() -> None:
     options = parameters.pretrain
     log_parameters(pretrain=options, seed=parameters.seed)
     group = paths.STORE / "masks"
-    scratch = files.Scratch(paths.SCRATCH, "pretrain", files.fingerprint(options, parameters.seed, inputs=[group]))
-    model, card = on_excerpts.train(
-        "cnn_deep_separator",
-        group,
-        "DAE",
-        options,
-        parameters.seed,
-        scratch,
-        curve=paths.CURVES / "autoencoder.csv",
-        logs=paths.LOGS / "autoencoder",
-    )
+    name = "cnn_deep_separator"
+    code = [on_excerpts.__name__, networks.find_network(name).build.__module__]
+    mark = files.fingerprint(options, parameters.seed, inputs=[group], code=code)
+    scratch = files.Scratch(paths.SCRATCH, "pretrain", mark)
+    curve, logs = paths.CURVES / "autoencoder.csv", paths.LOGS / "autoencoder"
+    model, card = on_excerpts.train(name, group, "DAE", options, parameters.seed, scratch, curve=curve, logs=logs)
     archive.save(paths.AUTOENCODER, model, card)
     files.write_json(paths.METRICS / "training" / "autoencoder.json", loop.metrics(card))
     scratch.done()

@@ -20,13 +20,14 @@ def run(method: str) -> None:
     options = separators.options(method, parameters)
     log_parameters(separate={method: options}, common=parameters.separate.common)
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
-    scratch = files.Scratch(
-        paths.SCRATCH,
-        f"separate-{method}",
-        files.fingerprint(
-            method, options, parameters.separate.common, inputs=[paths.MANIFEST, parameters.methods[method].needs]
-        ),
+    mark = files.fingerprint(
+        method,
+        options,
+        parameters.separate.common,
+        inputs=[paths.MANIFEST, parameters.methods[method].needs],
+        code=[separators.find_method(method).build.__module__, estimates.__name__],
     )
+    scratch = files.Scratch(paths.SCRATCH, f"separate-{method}", mark)
     try:
         separator = separators.build(method, parameters)
     except UnavailableError as error:
@@ -34,14 +35,8 @@ def run(method: str) -> None:
         log.warning("%s is left out: %s", method, error)
         unavailable.record(paths.ESTIMATES / method, method, str(error))
         return
-    seconds = estimates.separate_all(
-        data,
-        separator,
-        parameters.separate.common.chunk,
-        paths.ESTIMATES / method,
-        scratch,
-        partial(separators.build, method, parameters, Path().absolute()),
-    )
+    chunk, again = parameters.separate.common.chunk, partial(separators.build, method, parameters, Path().absolute())
+    seconds = estimates.separate_all(data, separator, chunk, paths.ESTIMATES / method, scratch, again)
     scratch.done()
     log.info("%s: %.0f s of music separated", method, seconds)
 

@@ -2,8 +2,8 @@
 
 from svs import separators
 from svs.config import paths, schema
-from svs.evaluation import museval_json, paired
-from svs.evaluation import tables as evaluation_tables
+from svs.evaluation import paired, tables
+from svs.evaluation.museval_json import BSSEVAL, DISSERTATION
 from svs.evaluation.published import OUTPERFORMED
 from svs.runtime import unavailable
 from svs.runtime.process import log, main
@@ -12,49 +12,32 @@ from svs.runtime.process import log, main
 def run() -> None:
     parameters = schema.load()
     methods = list(parameters.methods)  # the list, not the folder: an old method's scores may still lie there
-    bleeds = {method: evaluation_tables.bleed_metrics(paths.SCORES / method)["level"] for method in methods}
-    tables = {}
-    for protocol, name in (
-        (museval_json.BSSEVAL, "scores.csv"),
-        (museval_json.DISSERTATION, "scores_dissertation.csv"),
-    ):
-        table = tables[protocol] = evaluation_tables.gather(paths.SCORES, methods, protocol)
-        evaluation_tables.write_table(paths.METRICS / name, table)
-        log.info(
-            "protocol %s, median over %d tracks in dB (bleed: the vocal estimate where nobody sings, beside the "
-            "mixture)\n%s",
-            protocol,
-            table["track"].nunique(),
-            evaluation_tables.ranking(table, bleeds),
-        )
-    evaluation_tables.write_table(
-        paths.METRICS / "frames.csv", evaluation_tables.second_table(paths.SCORES, methods, parameters.score)
-    )
-    absent = unavailable.reason(paths.PUBLISHED)
-    systems = evaluation_tables.systems(paths.PUBLISHED)
-    published = evaluation_tables.published_table(paths.PUBLISHED, systems)
-    evaluation_tables.write_table(paths.METRICS / "published.csv", published)
+    bleeds = {method: tables.bleed_metrics(paths.SCORES / method)["level"] for method in methods}
+    scores = {protocol: tables.gather(paths.SCORES, methods, protocol) for protocol in (BSSEVAL, DISSERTATION)}
+    heading = "protocol %s, median over %d tracks in dB (bleed: vocals while nobody sings, relative to the mixture)\n%s"
+    for protocol, table in scores.items():
+        log.info(heading, protocol, table["track"].nunique(), tables.ranking(table, bleeds))
+    systems = tables.systems(paths.PUBLISHED)
+    published = tables.published_table(paths.PUBLISHED, systems)
     comparison = paired.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
-    evaluation_tables.write_table(paths.METRICS / "paired.csv", comparison)
+    for name, table in {
+        "scores": scores[BSSEVAL],
+        "scores_dissertation": scores[DISSERTATION],
+        "frames": tables.second_table(paths.SCORES, methods, parameters.score),
+        "published": published,
+        "paired": comparison,
+    }.items():
+        tables.write_table(paths.METRICS / f"{name}.csv", table)
     if systems:
-        ours = tables[museval_json.BSSEVAL]
-        best = evaluation_tables.best(
-            [method for method in methods if method not in separators.of_kind(separators.Kind.ORACLE)], ours
-        )
-        log.info(
-            "beside the systems of SiSEC18 on the same seconds, medians over tracks in dB\n%s",
-            paired.standing(ours, published, comparison, best),
-        )
-        log.info(
-            "the systems that the dissertation names: vocals SDR of ours less theirs, median over tracks in dB "
-            "(* the 95 %% interval excludes zero)\n%s",
-            paired.outcome(comparison, OUTPERFORMED, "vocals"),
-        )
-    if absent:
-        log.warning("published systems: left out (%s)", absent)
-    for method in methods:
-        if reason := unavailable.reason(paths.SCORES / method):
-            log.warning("absent: %s (%s)", method, reason)
+        scored = [method for method in methods if method not in separators.of_kind(separators.Kind.ORACLE)]
+        standing = paired.standing(scores[BSSEVAL], published, comparison, tables.best(scored, scores[BSSEVAL]))
+        log.info("beside the systems of SiSEC18 on the same seconds, medians over tracks in dB\n%s", standing)
+        outcome = paired.outcome(comparison, OUTPERFORMED, "vocals")
+        log.info("vocals SDR of ours less that of systems in the dissertation, dB (* 95 %% interval)\n%s", outcome)
+    folders = {"published systems": paths.PUBLISHED} | {method: paths.SCORES / method for method in methods}
+    for name, folder in folders.items():
+        if reason := unavailable.reason(folder):
+            log.warning("absent: %s (%s)", name, reason)
 
 
 if __name__ == "__main__":

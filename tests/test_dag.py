@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+import grimp
 import pytest
 import yaml
 
@@ -15,50 +16,34 @@ DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in DAG.items()}
 WIRING = yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())
 
-# Code that changes how a stage runs, not what it computes: parameters (their values are tracked), processes, files and
-# errors, and names.  The look of a figure is tracked by the figures' stages alone.
-EXEMPT = ("svs/__init__.py", "svs/config/", "svs/runtime/", "svs/errors.py", "svs/stems.py")
+# Code that changes how a stage runs, not what it computes: parameters (DVC tracks their values), processes, files,
+# errors and names.  `svs.runtime.files.fingerprint` leaves out the same.
+EXEMPT = ("svs/config/", "svs/runtime/", "svs/errors.py", "svs/stems.py")
 
 
-def path_of(module: str) -> str | None:
+def imports() -> grimp.ImportGraph:
+    """The import graph; what is imported for types alone does not run."""
+    return grimp.build_graph("svs", "stages", exclude_type_checking_imports=True, cache_dir=None)
+
+
+def path_of(module: str) -> str:
     """The file of a module, relative to the repository."""
-    for path in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py"):
-        if (REPOSITORY / path).is_file():
-            return path
-    return None
+    path = module.replace(".", "/")
+    return f"{path}/__init__.py" if (REPOSITORY / path).is_dir() else f"{path}.py"
 
 
-def imported(path: str) -> set[str]:
-    """Files below svs/ that a file imports by name, wherever in it."""
-    tree = ast.parse((REPOSITORY / path).read_text())
-    # What is imported for the types alone does not run.
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
-    ]
-    modules = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    found = {path_of(module) for module in modules if module.split(".")[0] == "svs"} - {None}
-    return {file for file in found if not empty(file)}
-
-
-def empty(path: str) -> bool:
-    """Whether a package's `__init__.py` holds nothing but its docstring."""
-    return path.endswith("__init__.py") and len(ast.parse((REPOSITORY / path).read_text()).body) <= 1
+def module_of(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def closure(*paths: str, without: tuple[str, ...] = ()) -> set[str]:
-    """Everything that files import, and what that imports, but for what is exempt."""
-    seen, waiting = set(paths), list(paths)
-    while waiting:
-        for found in imported(waiting.pop()) - seen - set(without):
-            if not found.startswith(EXEMPT):
-                seen.add(found)
-                waiting.append(found)
-    return seen
+    """Everything that files import, directly or not, but for what is exempt."""
+    graph = imports()
+    for path in without:
+        graph.remove_module(module_of(path))
+    modules = {module_of(path) for path in paths}
+    found = {path_of(module) for start in modules for module in {start} | graph.find_upstream_modules(start)}
+    return {path for path in found if not path.startswith(EXEMPT)}
 
 
 def declared(stage: str, **item: str) -> set[str]:
@@ -72,6 +57,7 @@ def declared(stage: str, **item: str) -> set[str]:
 
 
 def undeclared(code: set[str], deps: set[str]) -> set[str]:
+    """Code that no dependency names, as a file or as a folder above it."""
     return {path for path in code if path not in deps and not any(path.startswith(f"{dep}/") for dep in deps)}
 
 
@@ -84,9 +70,8 @@ def test_every_stage_is_the_script_of_its_name():
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name not in ("train", "separate")])
 def test_a_stage_depends_on_the_code_that_it_runs(name):
-    # What a registry imports by name.
+    # A registry imports these by name.
     named = {"pretrain": ["svs/networks/cnn_deep_separator.py"], "train_vad": ["svs/networks/vad.py"]}
-    # A training on excerpts runs nothing of one on mixtures.
     code = closure(f"stages/{name}.py", *named.get(name, []))
     assert not undeclared(code, declared(name)), "a change of these would not run the stage again"
     assert not declared(name) - code, "the stage runs nothing of these"
@@ -95,6 +80,7 @@ def test_a_stage_depends_on_the_code_that_it_runs(name):
 @pytest.mark.parametrize("model", WIRING["models"])
 def test_a_training_depends_on_the_code_that_it_runs(model):
     wiring = WIRING["models"][model]
+    # A training on excerpts runs nothing of one on mixtures.
     other = {True: "svs/training/on_excerpts.py", False: "svs/training/on_mixtures.py"}[networks()[model].on_mixtures]
     code = closure("stages/train.py", f"svs/networks/{wiring['code']}.py", without=(other,))
     assert not undeclared(code, declared("train", **wiring))
@@ -115,8 +101,9 @@ def test_wiring_names_what_there_is():
 
 
 def test_an_exemption_is_used():
-    every = {found for name in STAGES for found in imported(f"stages/{name}.py")}
-    for exempt in EXEMPT[1:3]:
+    graph = imports()
+    every = {path_of(found) for name in STAGES for found in graph.find_upstream_modules(f"stages.{name}")}
+    for exempt in EXEMPT:
         assert any(path.startswith(exempt) for path in every), exempt
 
 

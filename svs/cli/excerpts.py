@@ -60,7 +60,9 @@ def require_free(out: Path, overwrite: bool, mark: str, what: str) -> None:
 
 
 @contextmanager
-def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Iterator[Scratch]:
+def scratch_beside(
+    out: Path, *parts: Any, inputs: Sequence[Path] = (), code: Sequence[str] = ("svs",)
+) -> Iterator[Scratch]:
     """The scratch folder of an output, hidden beside it: an interrupted run goes on from it, a finished run removes it.
 
     Parameters
@@ -70,13 +72,15 @@ def scratch_beside(out: Path, *parts: Any, inputs: Sequence[Path] = ()) -> Itera
         Parameters; a run with others starts anew.
     inputs : sequence of Path
         Files and folders; if their content changes, a run starts anew.
+    code : sequence of str
+        Modules that the run uses; if they or what they import changes, a run starts anew.
     """
     from svs.runtime import files
     from svs.services.output import only_one
 
     work = f".{out.name}.partial"
     with only_one(out.parent / work):
-        scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs))
+        scratch = files.Scratch(out.parent, work, files.fingerprint(*parts, inputs=inputs, code=code))
         try:
             yield scratch
             scratch.done()

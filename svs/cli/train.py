@@ -60,6 +60,7 @@ def train(given: Training) -> None:
     store was made with, then --set, then the options here.
     """
     from svs.config import paths
+    from svs.networks import find_network
 
     mode = checked_mode(given.mode)
     if given.name in ("", ".", "..") or "/" in given.name or "\\" in given.name:
@@ -74,7 +75,9 @@ def train(given: Training) -> None:
     out = given.output if given.output is not None else here.path(paths.MODELS) / given.name
     require_free(out, given.overwrite, "model.keras", "a trained model")
     inputs, seed = [group, *([] if init is None else [init])], here.settings.seed
-    with scratch_beside(out, network, mode, training, seed, inputs=inputs) as scratch:
+    trainer = "svs.training.on_mixtures" if mode == "MIX" else "svs.training.on_excerpts"
+    code = [trainer, find_network(network).build.__module__]
+    with scratch_beside(out, network, mode, training, seed, inputs=inputs, code=code) as scratch:
         logs = here.path(paths.LOGS) / given.name if os.access(here.home, os.W_OK) else None
         metrics = _train(network, group, mode, training, seed, scratch, init, out, logs)
     given.say(

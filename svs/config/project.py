@@ -1,4 +1,4 @@
-"""Where the parameters and the trained models of a command lie."""
+"""The project of a command: the folder of its parameters and trained models."""
 
 from __future__ import annotations
 
@@ -18,35 +18,32 @@ from svs.errors import SettingsError
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with `params.yaml` (and `models/`), and what its parameters say.
-
-    Paths in the parameters are relative to `home`.
-    """
+    """A folder with `params.yaml` (and `models/`), and its settings.  Paths in the settings are relative to `home`."""
 
     home: Path
     settings: Settings
 
     def path(self, relative: Path) -> Path:
+        """A path of the settings, below `home`."""
         return self.home / relative
 
 
 def find_project(given: Path | None = None, overrides: Sequence[str] = ()) -> Project:
     """The project of a command.
 
-    It is the folder given, or $SVS_PROJECT, or the working directory or the
-    nearest folder above it that holds `params.yaml` beside `dvc.yaml`, or the
-    checkout that svs is installed from.
+    The first of these: the folder given; $SVS_PROJECT; the working directory or the nearest folder above it that holds
+    `params.yaml` beside `dvc.yaml`; the checkout that svs is installed from.
 
     Parameters
     ----------
     given : Path, optional
     overrides : sequence of str
-        `KEY=VALUE`, laid over the parameters and the profile: `separate.cnn_separator.gate=0.3`.
+        `KEY=VALUE` (`separate.cnn_separator.gate=0.3`), laid over the parameters and the profile.
 
     Raises
     ------
     SettingsError
-        There is none, or a parameter is unknown or impossible.
+        No project is found, or a parameter is unknown or impossible.
     """
     home = _home(given)
     laid: dict[str, Any] = {}

@@ -1,8 +1,8 @@
 """Typed settings: `params.yaml`, parsed and validated once.
 
-`load` merges the section of the chosen profile over the shared groups and
-returns `Settings`.  An unknown key or an impossible value raises
-`svs.errors.SettingsError` with one line for each, naming the key.
+`load` merges the section of the chosen profile over the shared groups and returns `Settings`.  An unknown key or an
+impossible value raises `svs.errors.SettingsError`, which names each key.  params.yaml has a comment with the meaning of
+every parameter.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from svs.errors import SettingsError
 
-Positive = Annotated[int, Field(gt=0, strict=True)]  # strict: `true` and "3" are no numbers
+Positive = Annotated[int, Field(gt=0, strict=True)]  # strict: `true` and "3" are not numbers
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-# Numbers that a training computes with; weights, their updates and losses are float32 in all of them.
+Rate = Annotated[int, Field(ge=8000, le=192000)]  # Hz
+FrameSize = Annotated[int, Field(ge=64, le=65536)]  # samples
+Url = Annotated[str, Field(pattern=r"^https?://")]
+# The numbers that a training computes with.  Weights, their updates and losses are always float32.
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
-
-WIRING = "wiring.yaml"  # beside params.yaml: what the stages are wired to
+WIRING = "wiring.yaml"  # beside params.yaml: the methods and models of the pipeline
 
 
 class Group(BaseModel):
+    """A group of parameters: unknown keys are errors, values cannot be changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -38,12 +42,12 @@ AnyGroup = TypeVar("AnyGroup", bound=Group)
 class Archive(Group):
     """An archive to download, and the checksum that its publisher gives."""
 
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Url
     checksum: Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
 
 
 class Tiny(Group):
-    """The generated data set: number of tracks of each split, and seconds of a track."""
+    """The generated data set: number of tracks of each split, and length of a track (s)."""
 
     train: Positive
     valid: Positive
@@ -54,7 +58,7 @@ class Tiny(Group):
 
 
 class Download(Group):
-    """Which data set, where from, and what to do with tracks that are not as they should be."""
+    """The data set, its source, its sample rate (Hz), and what to do with tracks that have defects."""
 
     dataset: Literal["tiny", "sample", "full"]
     path: Path | None = None
@@ -76,11 +80,11 @@ class Download(Group):
 
 
 class Representation(Group):
-    """A short-time Fourier transform: rate in Hz, the rest in samples."""
+    """A short-time Fourier transform: sample rate (Hz); FFT, window and hop (samples)."""
 
-    sample_rate: Annotated[int, Field(ge=8000, le=192000)]
-    frame_size: Annotated[int, Field(ge=64, le=65536)]
-    win_length: Annotated[int, Field(ge=64, le=65536)]
+    sample_rate: Rate
+    frame_size: FrameSize
+    win_length: FrameSize
     hop_length: Positive
 
     @model_validator(mode="after")
@@ -96,11 +100,12 @@ class Representation(Group):
 
     @property
     def bins(self) -> int:
+        """Frequencies of a spectrum, 0 Hz and half the sample rate among them."""
         return self.frame_size // 2 + 1
 
 
 class Excerpts(Representation):
-    """What excerpts are cut from: a spectrogram, and how many of its frames an excerpt has."""
+    """The spectrogram that excerpts are cut from, and the width of an excerpt (frames)."""
 
     width: Annotated[int, Field(ge=1, le=999, strict=True)]
 
@@ -112,13 +117,13 @@ class Excerpts(Representation):
 
 
 class MaskExcerpts(Excerpts):
-    """Spectrograms and masks of the modes SVS and DAE."""
+    """Spectrograms and masks of the modes SVS and DAE; level of a vocal excerpt (dB)."""
 
     voiced_above: Annotated[float, Field(le=0)]
 
 
 class VADExcerpts(Excerpts):
-    """Spectrograms and voice activity labels of the mode VAD."""
+    """Spectrograms and voice activity labels of the mode VAD: times in s, levels in dB, a percentile in %."""
 
     level_window: PositiveSeconds
     level_floor: Annotated[float, Field(le=0)]
@@ -129,7 +134,7 @@ class VADExcerpts(Excerpts):
 
 
 class Store(Group):
-    """How spectrograms are kept on disk."""
+    """The store on disk: number type, frames of a chunk, level of zstd."""
 
     dtype: Literal["float16", "float32"]
     chunk_frames: Annotated[int, Field(ge=16)]
@@ -137,13 +142,13 @@ class Store(Group):
 
 
 class StemsKept(Group):
-    """Audio of the stems, of which training mixtures are made: Hz."""
+    """Audio of the stems for training mixtures: sample rate (Hz)."""
 
-    sample_rate: Annotated[int, Field(ge=8000, le=192000)]
+    sample_rate: Rate
 
 
 class Extract(Group):
-    """The dissertation's preprocess_data_tool, and the stems themselves for nets that are trained on mixes."""
+    """The dissertation's preprocess_data_tool, and the stems for networks that are trained on mixtures."""
 
     modes: tuple[Literal["SVS", "DAE", "VAD", "MIX"], ...]
     store: Store
@@ -153,7 +158,7 @@ class Extract(Group):
 
 
 class Draw(Group):
-    """How many excerpts of each track a training draws, and from where."""
+    """The excerpts that a training draws: their number for each track, and the passage of their centres (s)."""
 
     per_track: Positive
     valid_per_track: Positive
@@ -168,7 +173,7 @@ class Draw(Group):
 
 
 class ExcerptTraining(Group):
-    """One training on excerpts: Adam's learning rate, epochs, excerpts in a batch."""
+    """One training on excerpts: batches in excerpts, `patience` in epochs, the label in frames."""
 
     epochs: Positive
     batch_size: Positive
@@ -182,9 +187,10 @@ class ExcerptTraining(Group):
 
 
 class MixtureTraining(Group):
-    """One training on mixtures that are made while it runs.
+    """One training on mixtures that are made while it runs: batches in mixtures, `loss_floor` in dB.
 
-    A network of mixtures extends it by its own size (`network`), and gives `bins`, `frames_multiple` and `context`.
+    A network of mixtures extends it: it says the type of its size (`network`), and gives `bins`, `frames_multiple` and
+    `context`.
     """
 
     epochs: Positive
@@ -199,6 +205,7 @@ class MixtureTraining(Group):
     keep: Literal["best", "last"]
     precision: Precision = "float32"
     representation: Representation
+    network: Group
     other_song: Share
 
     @model_validator(mode="after")
@@ -206,19 +213,19 @@ class MixtureTraining(Group):
         if self.mixes % self.batch_size:
             raise ValueError(f"mixes {self.mixes}: expected a multiple of the batch_size, {self.batch_size}")
         if "train" not in self.songs or len(set(self.songs)) != len(self.songs):
-            raise ValueError(f"songs {list(self.songs)}: expected train, and unused or valid where they take part too")
+            raise ValueError(f"songs {list(self.songs)}: expected train, and optionally unused and valid, each once")
         if "valid" in self.songs and self.keep == "best":
-            raise ValueError("keep best: validation songs that are trained on can't choose the epoch; keep the last")
+            raise ValueError("keep best: songs that are trained on can't choose the epoch; keep the last")
         return self
 
     @property
     def bins(self) -> int:
-        """Bins from 0 Hz up that the network takes and masks."""
+        """Bins that the network takes and masks, from 0 Hz up."""
         raise NotImplementedError
 
     @property
     def frames_multiple(self) -> int:
-        """The number of frames of a passage is a multiple of this."""
+        """A passage has a multiple of so many frames."""
         raise NotImplementedError
 
     @property
@@ -228,7 +235,7 @@ class MixtureTraining(Group):
 
 
 class MethodWiring(Group):
-    """What a method's stage waits for: a trained network, weights, the store, or code."""
+    """A line of wiring.yaml: what the method reads (a trained model, weights, the store), or its code."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -236,7 +243,7 @@ class MethodWiring(Group):
 
 
 class ModelWiring(Group):
-    """What a training reads (a group of the store), and what it starts from: a trained model, or code."""
+    """A line of wiring.yaml: the group of the store that a training reads, and its start (a trained model, or code)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -245,11 +252,13 @@ class ModelWiring(Group):
 
 
 class SeparateCommon(Group):
+    """Options of all methods: the chunk that is separated at a time (s)."""
+
     chunk: Annotated[float, Field(ge=2)]
 
 
 class Separate(Group):
-    """What all methods share, and the options of each by its name (`svs.separators.options` parses them)."""
+    """Options of all methods, and those of each method under its name (`svs.separators.options` parses them)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -261,16 +270,20 @@ class Separate(Group):
 
 
 class Passage(Group):
+    """A part of each track: start and duration (s); no duration means to the end."""
+
     start: Seconds
     duration: PositiveSeconds | None
 
 
 class DissertationProtocol(Representation):
+    """How the dissertation scored: references rebuilt through an STFT, and the passage that is scored."""
+
     passage: Passage
 
 
 class Score(Group):
-    """BSS Eval v4: seconds of a frame and between frames, and what is scored."""
+    """BSS Eval v4: window and hop of its frames (s), and the passage that is scored."""
 
     engine: Literal["fast", "museval"]
     window: PositiveSeconds
@@ -280,30 +293,32 @@ class Score(Group):
 
 
 class Reference(Group):
-    """Published scores to stand beside ours: where from, and how closely a track must agree with the published one."""
+    """Published scores: their source, and the largest difference between our MIX and theirs on a track (dB)."""
 
     source: Literal["none", "sisec18"]
     path: Path | None = None
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Url
     checksum: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     tolerance: Annotated[float, Field(gt=0)]
 
 
 class Gate(Group):
-    """When scores count as worse: dB."""
+    """When scores count as worse: tolerance (dB)."""
 
     tolerance: Annotated[float, Field(ge=0)]
 
 
 class Plots(Group):
+    """Pictures of tracks: length (s), highest frequency (Hz), STFT frame (samples), dynamic range (dB)."""
+
     picture_seconds: PositiveSeconds
     picture_max_frequency: Annotated[float, Field(gt=0)]
-    picture_frame_size: Annotated[int, Field(ge=64, le=65536)]
+    picture_frame_size: FrameSize
     dynamic_range: Annotated[float, Field(gt=0)]
 
 
 class Report(Group):
-    """The report: seconds of a passage, kbit/s of its audio, and which tracks can be heard."""
+    """The report: length of a passage (s), bit rate of its audio (kbit/s), and whose audio it includes."""
 
     passage: Annotated[float, Field(ge=1, le=600)]
     bitrate: Literal[96, 128, 160, 192, 256, 320]
@@ -331,12 +346,9 @@ class Settings(Group):
 
 
 def merge(base: Any, over: Any) -> Any:
-    """`over` laid over `base`: mappings are merged key by key, anything else replaces."""
+    """`over` laid over `base`: mappings are merged key by key, other values are replaced."""
     if isinstance(base, dict) and isinstance(over, dict):
-        merged = dict(base)
-        for key, value in over.items():
-            merged[key] = merge(base[key], value) if key in base else value
-        return merged
+        return base | {key: merge(base[key], value) if key in base else value for key, value in over.items()}
     return over
 
 
@@ -347,12 +359,12 @@ def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Setti
     ----------
     raw : dict
     over : mapping, optional
-        Laid over the groups after the profile was, so that it wins.
+        Laid over the groups and the profile.
 
     Raises
     ------
     SettingsError
-        A profile that is not there, an unknown key, an impossible value.
+        The profile does not exist, a key is unknown, or a value is impossible.
     """
     if not isinstance(raw, dict):
         raise SettingsError("params.yaml: expected a mapping of groups; see the file in the repository")
@@ -372,7 +384,7 @@ def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Setti
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(f"params.yaml, profile {name}: " + _told(error)) from None
+        raise SettingsError(f"params.yaml, profile {name}: {_described(error)}") from None
 
 
 def parsed(group: type[AnyGroup], name: str, given: Any) -> AnyGroup:
@@ -383,57 +395,41 @@ def parsed(group: type[AnyGroup], name: str, given: Any) -> AnyGroup:
     group : a subclass of `Group`
     name : str
         The key of the part, for messages: `separate.hpss`.
-    given : mapping, or a group that is parsed already
+    given : mapping, or a group that has been parsed
 
     Raises
     ------
     SettingsError
-        An unknown key, or an impossible value.
+        A key is unknown, or a value is impossible.
     """
     if isinstance(given, group):
         return given
     try:
         return group.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(_told(error, name)) from None
+        raise SettingsError(_described(error, name)) from None
 
 
 def changed(group: AnyGroup, name: str, **values: Any) -> AnyGroup:
-    """A group with other values, validated anew; `None` leaves a value as it is.
-
-    Parameters
-    ----------
-    group : a group of `Settings`
-    name : str
-        What the group is called in messages.
-    **values
-
-    Raises
-    ------
-    SettingsError
-        A value is impossible.
-    """
+    """A group with other values, validated; `None` leaves a value as it is.  Name and errors: as of `parsed`."""
     given = {key: value for key, value in values.items() if value is not None}
-    try:
-        return type(group).model_validate({**group.model_dump(), **given})
-    except ValidationError as error:
-        raise SettingsError(_told(error, name)) from None
+    return parsed(type(group), name, group.model_dump() | given)
 
 
-def _told(error: ValidationError, name: str = "") -> str:
-    """Every problem in a few words, with the key that it is about; `name` is the key of the whole."""
+def _described(error: ValidationError, name: str = "") -> str:
+    """Every problem in a few words, with its key; `name` is the key of the whole."""
     lines = []
     for problem in error.errors():
         key = ".".join([*([name] if name else []), *map(str, problem["loc"])])
         message = problem["msg"].removeprefix("Value error, ")
-        came = problem.get("input")
-        came = "" if problem["type"] in ("missing", "value_error") or isinstance(came, dict) else f" (got {came!r})"
+        shown = problem["type"] not in ("missing", "value_error") and not isinstance(problem["input"], dict)
+        came = f" (got {problem['input']!r})" if shown else ""
         lines.append(f"{key}: {message}{came}" if key else f"{message}{came}")
     return "; ".join(lines)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of `params.yaml`, profiles and all, with the methods and models of `wiring.yaml` where there is one.
+    """The content of `params.yaml`, with the methods and models of a `wiring.yaml` beside it.
 
     Raises
     ------
@@ -465,6 +461,6 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     Raises
     ------
     SettingsError
-        The file is missing, is not YAML, or `resolve` refuses its content.
+        As `read` and `resolve`.
     """
     return resolve(read(path))

@@ -1,26 +1,27 @@
 """Networks by name.
 
-A network is one file in this folder: what its training takes (its size and its defaults), `build`, and `NETWORKS`,
-which names what it offers.  Every such file is found by itself.  A line in `wiring.yaml` gives it a training in the
-pipeline.
+A network is one file in this folder.  It holds `build`, the options of its training (its size and defaults), and
+`NETWORKS`, which names the networks of the file.  The registry finds every such file by itself.  A line in
+`wiring.yaml` adds a training to the pipeline (docs/adding.md).
 """
 
 from __future__ import annotations
 
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from svs.config.schema import ExcerptTraining, MixtureTraining, Settings, merge, parsed
 from svs.errors import ModelError, SettingsError
 
-if TYPE_CHECKING:
-    import keras
+MODEL, CARD = "model.keras", "model.json"  # the files of a trained network (`svs.networks.archive`)
 
-# Not networks, but what is done with them; they import Keras or torch.
+# Not networks, but modules that networks are built, kept and evaluated with.  They import Keras or torch.
 _TOOLS = ("archive", "layers", "streaming", "windows")
 
 
@@ -31,26 +32,30 @@ class Network:
     Parameters
     ----------
     build : callable
-        Of a network of excerpts: `build` below.  Of one of mixtures: from its bins, its size, mean and deviation of the
-        log magnitudes (`svs.networks.unet_separator.build`).
+        A network of excerpts: `build` below.  A network of mixtures: `svs.networks.unet_separator.build`.
     about : str
-        What the method that separates by it is, in a few words; empty for a network that predicts no mask.
+        The separation method that uses the network, in a few words.  Empty: the network predicts no mask.
     training : a subclass of `ExcerptTraining` or `MixtureTraining`
-        What its training takes.
+        The options of its training.
     defaults : mapping
-        Of its training on excerpts: laid over the group `train.excerpts` of params.yaml, below `train.NAME`.
+        Options of a training on excerpts, laid over the group `train.excerpts` of params.yaml; `train.NAME` is laid
+        over both.
     recommended : int
-        As of `svs.separators.base.Method`.
+        As of `svs.separators.method.Method`.
     dissertation_val_loss : float, optional
         Validation loss in nats that the dissertation reports, on another split (excerpts of the same songs).
+    backend : {"", "torch"}
+        "torch": `build` gives a `torch.nn.Module` of excerpts, and Keras trains it on its torch backend.  Empty:
+        `build` gives a `keras.Model`, which any backend trains.
     """
 
-    build: Callable[..., keras.Model]
+    build: Callable[..., Any]
     about: str = ""
     training: type[ExcerptTraining] | type[MixtureTraining] = ExcerptTraining
     defaults: Mapping[str, Any] = field(default_factory=dict)
     dissertation_val_loss: float | None = None
     recommended: int = 0
+    backend: str = ""
 
     @property
     def on_mixtures(self) -> bool:
@@ -81,8 +86,26 @@ def find_network(name: str) -> Network:
     return networks()[name]
 
 
+def choose_backend(name: str) -> None:
+    """Choose the Keras backend that trains a network.  A process has one backend, so call this before it imports Keras.
+
+    Raises
+    ------
+    ModelError
+        There is no network of that name, or Keras already runs on another backend.
+    """
+    wanted = find_network(name).backend
+    if wanted and "keras" in sys.modules and sys.modules["keras"].config.backend() != wanted:
+        raise ModelError(
+            f"{name}: expected Keras on the backend {wanted}, this process runs it on "
+            f"{sys.modules['keras'].config.backend()}; train it in a process of its own"
+        )
+    if wanted:
+        os.environ["KERAS_BACKEND"] = wanted
+
+
 def training(name: str, settings: Settings) -> Any:
-    """What the training of a network takes, validated.
+    """The options of a network's training, validated.
 
     Raises
     ------
@@ -105,12 +128,12 @@ def training(name: str, settings: Settings) -> Any:
 
 
 def validate(settings: Settings) -> None:
-    """Check what all trainings take, so that a mistake is told before anything runs.
+    """Check the options of all trainings, so that a mistake shows before anything runs.
 
     Raises
     ------
     ModelError, SettingsError
-        As `training`.
+        As `training`; a group of `train` that names no network is a ModelError.
     """
     for name in settings.train:
         if name != "excerpts":
@@ -126,7 +149,7 @@ def dissertation_val_losses() -> dict[str, float]:
     }
 
 
-def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> keras.Model:
+def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> Any:
     """An untrained network of excerpts.
 
     Parameters
@@ -140,12 +163,12 @@ def build(name: str, bins: int, width: int, label_width: int, *, input_gain: flo
     input_gain : float
         Factor on the magnitudes before the first layer.
     seed : int
-        Of initial weights and dropout.
+        Seeds the initial weights and dropout.
 
     Returns
     -------
-    keras.Model
-        Its output are logits: (n, bins, label_width), or (n, 1) for `vad`.
+    keras.Model or torch.nn.Module
+        Its outputs are logits: (n, bins, label_width), or (n, 1) for `vad`.
 
     Raises
     ------

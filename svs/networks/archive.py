@@ -1,44 +1,40 @@
-"""Trained networks: a folder with `model.keras` and `model.json`, and windows of a spectrogram through one."""
+"""Trained networks on disk: a folder with `model.keras` and `model.json`."""
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
-from scipy.special import expit
 
+from svs import networks
 from svs.errors import ModelError
-from svs.runtime.files import read_json, write_json, written
+from svs.networks import CARD, MODEL
+from svs.runtime.files import fingerprint, read_json, write_json, written
 from svs.runtime.process import quietly
 
-if TYPE_CHECKING:
+with quietly():
     import keras
 
-MODEL, CARD = "model.keras", "model.json"
-_DATE = (1980, 1, 1, 0, 0, 0)  # of every member of the archive: the earliest that zip knows
+if TYPE_CHECKING:
+    import torch
 
-
-def _keras() -> ModuleType:
-    with quietly():  # it takes seconds to import, which a separation without it need not wait for
-        import keras
-    return keras
+_DATE = (1980, 1, 1, 0, 0, 0)  # of every member of the archive: the earliest date of the zip format
 
 
 def save(folder: Path, model: keras.Model, card: dict) -> None:
     """Write `model.keras` and `model.json` into a folder that appears whole.
 
-    The archive is packed anew without dates, so that the same weights are the
-    same bytes.
+    The archive is packed again without dates, so that equal weights give equal bytes.
     """
     with written(folder) as temporary:
         temporary.mkdir()
         raw = temporary / "raw.keras"
-        # The optimiser and its state are not part of what a trained network is.
+        # Without the optimiser and its state.
         bare = type(model).from_config(model.get_config())  # clone_model would compile it again
         bare.set_weights(model.get_weights())
         bare.save(raw)
@@ -46,27 +42,37 @@ def save(folder: Path, model: keras.Model, card: dict) -> None:
             for name in sorted(old.namelist()):
                 content = old.read(name)
                 if name == "metadata.json":
-                    content = json.dumps({"keras_version": _keras().__version__, "date_saved": ""}).encode()
+                    content = json.dumps({"keras_version": keras.__version__, "date_saved": ""}).encode()
                 new.writestr(zipfile.ZipInfo(name, _DATE), content)
         raw.unlink()
         write_json(temporary / CARD, card)
 
 
-def load(folder: Path) -> tuple[keras.Model, dict]:
+def load(folder: Path) -> tuple[Any, dict]:
     """The network and card that `save` wrote.
+
+    Returns
+    -------
+    model : keras.Model or TorchModel
+    card : dict
 
     Raises
     ------
     ModelError
-        Something is missing or damaged.
+        A file is missing or damaged, or belongs to a network of torch that no longer exists.
     """
     path = Path(folder) / MODEL
     if not path.is_file():
         raise ModelError(f"{path}: no such model; train it with `dvc repro`")
-    keras = _keras()
     try:
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"].get("layers", [])
+            made = [layer["config"] for layer in layers if layer["class_name"] == TorchNetwork.__name__]
+            if made:
+                weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
+                return TorchModel(made[0]["network"], made[0]["arguments"], weights), read_json(Path(folder) / CARD)
         model = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path}: not a model that Keras {keras.__version__} can load "
             f"({' '.join(str(error).split())[:200]}); train it again"
@@ -74,64 +80,76 @@ def load(folder: Path) -> tuple[keras.Model, dict]:
     return model, read_json(Path(folder) / CARD)
 
 
-def predictions(
-    model: keras.Model, spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Probabilities that a network gives for windows around chosen frames.
+def untrained(name: str, **arguments: Any) -> keras.Model:
+    """An untrained network of excerpts as a model of Keras; see `svs.networks.build` for the arguments."""
+    if networks.find_network(name).backend != "torch":
+        return networks.build(name, **arguments)
+    magnitude = keras.Input((arguments["bins"], arguments["width"], 1), name="magnitude")
+    return keras.Model(magnitude, TorchNetwork(name, arguments)(magnitude), name=name)
+
+
+def _module(name: str, arguments: dict) -> torch.nn.Module:
+    """A network of torch, its initial weights drawn from the seed among the arguments."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(arguments["seed"])
+        return networks.build(name, **arguments)
+
+
+@keras.saving.register_keras_serializable("svs")
+class TorchNetwork(keras.layers.TorchModuleWrapper):
+    """A network of torch as the layer that Keras trains and saves, on the torch backend.
+
+    The file keeps its name and the arguments of its `build`, so no pickle is loaded.  It also keeps a fingerprint of
+    its code, so that DVC separates again after the code has changed.
+    """
+
+    def __init__(self, network: str, arguments: dict, code: str = "", name: str = "module"):
+        shape = (None, arguments["bins"], arguments["label_width"])
+        super().__init__(_module(network, arguments), name=name, output_shape=shape, dtype="float32")
+        self._network, self._arguments = network, arguments
+
+    def _track_module_parameters(self) -> None:
+        super()._track_module_parameters()
+        for buffer in self.module.buffers():  # Keras leaves out the running means of batch normalisation
+            dtype = str(buffer.dtype).removeprefix("torch.")
+            self._track_variable(keras.Variable(buffer, trainable=False, dtype=dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        code = fingerprint(code=[networks.find_network(self._network).build.__module__])
+        return {"network": self._network, "arguments": dict(self._arguments), "code": code, "name": self.name}
+
+
+class TorchModel:
+    """A trained network of torch for inference on the CPU, whatever backend Keras has.
 
     Parameters
     ----------
-    model : keras.Model
-        From (n, bins, width, 1) magnitudes to logits.
-    spectrum : float32 (bins, frames)
-        Either end is padded with silence.
-    width : int
-        Frames of a window, odd.
-    centres : int (windows,)
-        Centre frames.
-    batch_size : int
-        Windows predicted at a time.
-
-    Yields
-    ------
-    centres : int (n,)
-    probabilities : float32 (n, ...)
-        The model's output through the sigmoid.
+    network : str
+        The name of the network.
+    arguments : dict
+        Of its `build`.
+    weights : h5py.File
+        Of a `.keras` file: the arrays of the module's `state_dict`.
     """
-    padded = np.pad(spectrum, ((0, 0), (width // 2, width // 2)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)  # bins, frames, width
-    for first in range(0, len(centres), batch_size):
-        chosen = centres[first : first + batch_size]
-        # Batches of one size: another would be compiled anew.
-        batch = np.zeros((batch_size, *windows.shape[::2], 1), dtype=np.float32)
-        batch[: len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
-        yield chosen, expit(np.asarray(model.predict_on_batch(batch))[: len(chosen)])
 
+    def __init__(self, network: str, arguments: dict, weights: h5py.File):
+        import torch
 
-def averaged(
-    predicted: Iterable[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int], label_width: int
-) -> np.ndarray:
-    """The mean of all that windows predict of each frame.
+        self._module = _module(network, arguments)
+        state = weights["layers/torch_network/vars"]
+        self._module.load_state_dict({name: torch.from_numpy(np.asarray(state[name])) for name in state})
+        self._module.eval()
+        self.input_shape = (None, arguments["bins"], arguments["width"], 1)
 
-    Parameters
-    ----------
-    predicted : iterable of int (n,), float32 (n, bins, label_width)
-        Centre frames and predictions of windows, as from `predictions`.
-    shape : int, int
-        Bins and frames of the result.  Predictions may reach over either end.
-    label_width : int
-        Frames that a window predicts, odd; at least as many as the hop.
+    def get_weights(self) -> list[np.ndarray]:
+        """The arrays in the order of `TorchNetwork`: parameters, then buffers."""
+        return [value.detach().numpy() for value in (*self._module.parameters(), *self._module.buffers())]
 
-    Returns
-    -------
-    float32 (bins, frames)
-    """
-    bins, frames = shape
-    total = np.zeros((frames + 2 * label_width, bins), dtype=np.float32)
-    count = np.zeros((len(total), 1), dtype=np.float32)
-    for centres, probability in predicted:
-        for column in range(label_width):
-            total[centres + column] += probability[..., column]  # row r is frame r - label_width // 2
-            count[centres + column] += 1
-    kept = slice(label_width // 2, label_width // 2 + frames)
-    return (total[kept] / count[kept]).T
+    def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
+        """Logits of a batch, as `keras.Model.predict_on_batch`."""
+        import torch
+
+        with torch.inference_mode():
+            return self._module(torch.from_numpy(batch)).numpy()

@@ -1,7 +1,7 @@
 """CNN_deep_separator: the dissertation's larger net, which predicts the mask of all frames of the excerpt.
 
-14,733,961 parameters for excerpts of 2049 x 9.  It is first trained as an
-autoencoder of vocals; all of those weights start the training on masks.
+14,733,961 parameters for excerpts of 2049 x 9.  It is first trained as an autoencoder of vocals.  The training on masks
+starts from all of those weights.
 """
 
 from __future__ import annotations

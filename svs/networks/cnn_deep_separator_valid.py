@@ -1,8 +1,7 @@
 """CNN_deep_separator with convolutions that are VALID in time, predicting the mask of the centre frame.
 
-2,654,849 parameters for excerpts of 2049 x 9 and a label of one frame.  It
-starts from random weights: the autoencoder's are of other shapes.  Over a whole
-spectrogram each of its layers is computed once for each frame, which takes a
+2,654,849 parameters for excerpts of 2049 x 9 and a label of one frame.  It starts from random weights, because those of
+the autoencoder have other shapes.  Over a whole spectrogram, each layer is computed once for each frame, which takes a
 ninth of the arithmetic of windows.
 """
 

@@ -1,8 +1,7 @@
-"""CNN_separator with convolutions that are VALID in time: nine frames become one column, and no padding enters.
+"""CNN_separator with convolutions that are VALID in time: nine frames become one column, without padding.
 
-1,411,345 parameters for excerpts of 2049 x 9 and a label of one frame.  Over a
-whole spectrogram each of its layers is computed once for each frame, which
-takes a ninth of the arithmetic of windows.
+1,411,345 parameters for excerpts of 2049 x 9 and a label of one frame.  Over a whole spectrogram, each layer is
+computed once for each frame, which takes a ninth of the arithmetic of windows.
 """
 
 from __future__ import annotations

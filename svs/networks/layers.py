@@ -1,17 +1,18 @@
-"""What the dissertation's networks are made of (`facts`: Lin et al. 2018 and the dissertation).
+"""The layers of the dissertation's networks (Lin et al. 2018 and the dissertation).
 
-Kernels are (frequency x time), stride 1, SAME padding; pooling is over
-frequency only.  Initialisation is Glorot (Xavier) normal, said explicitly.
-Ours, not the dissertation's: a stack that is VALID in time loses frames - 1 columns at
-each convolution instead of padding them, so that what a column holds depends on
-its frames alone, and overlapping windows share everything (`svs.networks.streaming`).
+Kernels are (frequency x time), with stride 1 and SAME padding.  Pooling is over frequency only.  Initial weights are
+Glorot (Xavier) normal.  Ours, not the dissertation's: a stack that is VALID in time does not pad the time axis, so each
+convolution loses columns.  Then a column depends on its own frames alone, and overlapping windows share everything
+(`svs.networks.streaming`).
 """
 
 from __future__ import annotations
 
+from math import prod
+
 import keras
 
-SLOPE = 0.3  # of LeakyReLU: Keras 2's default, which the dissertation used
+SLOPE = 0.3  # of LeakyReLU: the default of Keras 2, as in the dissertation
 _NAMED = ("gain", "logits", "mask_logits")
 
 
@@ -21,7 +22,7 @@ class Stack:
     Parameters
     ----------
     bins, width : int
-        Of an excerpt.
+        Shape of an excerpt.
     input_gain : float
         Factor on the magnitudes before the first layer.
     seed : int
@@ -40,7 +41,7 @@ class Stack:
 
     def _add(self, layer: keras.Layer) -> Stack:
         if layer.name not in _NAMED:
-            # Keras numbers the layers of a process: the same net, built second, would have other names and bytes.
+            # Keras numbers the layers of a process, so a second net would have other names and other bytes.
             self._layers += 1
             layer.name = f"{type(layer).__name__.lower()}_{self._layers}"
         self._tensor = layer(self._tensor)
@@ -48,7 +49,7 @@ class Stack:
 
     def conv(self, filters: int, kernel: tuple[int, int], *, normalised: bool = False) -> Stack:
         if self._valid:
-            # Over frequency as SAME pads it.
+            # Pads the frequency axis as SAME does.
             self._add(keras.layers.ZeroPadding2D((((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0))))
         self._add(
             keras.layers.Conv2D(
@@ -82,10 +83,7 @@ class Stack:
 
     def output(self, shape: tuple[int, ...], name: str) -> keras.Model:
         """The model, with logits of `shape` as its output."""
-        units = 1
-        for size in shape:
-            units *= size
-        self._logits(units, name="logits")
+        self._logits(prod(shape), name="logits")
         if len(shape) > 1:
             self._add(keras.layers.Reshape(shape, name="mask_logits"))
         return keras.Model(self.input, self._tensor, name=name)

@@ -30,7 +30,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from svs.networks.archive import CARD, MODEL, averaged
+from svs.networks import CARD, MODEL
+from svs.networks.windows import averaged
 from svs.runtime.files import read_json
 from svs.runtime.parallel import cores
 
@@ -43,7 +44,7 @@ _CHAIN = re.compile(
 
 
 class Unshareable(Exception):
-    """The network is not a chain of the layers known here.  `svs.networks.archive.predictions` takes any network."""
+    """The network is not a chain of the layers known here.  `svs.networks.windows.predictions` takes any network."""
 
 
 @dataclass(eq=False)

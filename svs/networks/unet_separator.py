@@ -1,26 +1,22 @@
 """The U-Net separator: a stereo mask over whole passages, from frequency bands folded into channels.
 
-The dissertation's nets see nine frames in mono; this one sees all of a passage in
-stereo.  What it is made of, and where from:
+The dissertation's networks see nine frames in mono; this one sees a whole passage in stereo.  Its parts and their
+sources:
 
 - log magnitudes, each bin standardised (open-unmix, Stöter et al. 2019);
-- neighbouring bins folded into channels, so that convolutions run over a short
-  frequency axis with many channels, which is what a CPU multiplies fast, and
-  the resolution stays (subband nets: Liu et al. 2020);
-- blocks of convolutions over time and frequency, each followed by two dense
-  layers along the frequency axis, shared by all frames and channels (TFC-TDF,
-  Choi et al. 2020), as residuals whose last layer starts small, which spares
-  batch normalisation (Zhang et al. 2019, "Fixup");
-- a U-Net over time and frequency, whose skips are added;
-- beside it, where wanted, nets of another kind: all bins at once in a few hundred
-  channels, then dilated convolutions over time in residual blocks (temporal
-  convolutions, Lea et al. 2017, as in Conv-TasNet, Luo & Mesgarani 2019).  They
-  know a bin by its place, the U-Net by its surroundings, so they err elsewhere,
-  and the mean of their masks errs less.
+- neighbouring bins folded into channels: convolutions run over a short frequency axis with many channels, which a CPU
+  multiplies fast, and the resolution stays (subband networks: Liu et al. 2020);
+- blocks of convolutions over time and frequency, each followed by two dense layers along the frequency axis, shared by
+  all frames and channels (TFC-TDF, Choi et al. 2020); they are residuals whose last layer starts small, which
+  replaces batch normalisation (Zhang et al. 2019, "Fixup");
+- a U-Net over time and frequency, with skips that are added;
+- optionally, networks of another kind in the same ensemble: all bins at once in a few hundred channels, then dilated
+  convolutions over time in residual blocks (temporal convolutions, Lea et al. 2017, as in Conv-TasNet, Luo & Mesgarani
+  2019).  They know a bin by its place, the U-Net knows it by its surroundings.  So their errors differ, and the mean of
+  the masks has a smaller error.
 
-It is convolutional along time: passages may have any number of frames that is a
-multiple of `Options.frames_multiple`, and a frame's mask depends on `Options.context` frames on
-either side.
+It is convolutional along time: a passage may have any multiple of `Options.frames_multiple` frames, and the mask of a
+frame depends on `Options.context` frames on either side.
 """
 
 from __future__ import annotations
@@ -41,7 +37,7 @@ _SMALL = 0.08  # variance of a residual's last layer: a fifth of He's deviation
 
 
 class FullBand(Group):
-    """Size of the nets that see all bins at once: nets, channels, layers."""
+    """Size of the networks that see all bins at once: number of networks, channels, blocks."""
 
     ensemble: Annotated[int, Field(ge=0, le=8)]
     channels: Positive
@@ -50,7 +46,7 @@ class FullBand(Group):
 
 
 class Size(Group):
-    """Size of the U-Nets, and of the full-band nets beside them: nets, Hz, bins, layers."""
+    """Size of the U-Nets and the full-band nets: number of networks, highest frequency (Hz), bins, channels, layers."""
 
     ensemble: Annotated[int, Field(ge=0, le=8)]
     max_frequency: Annotated[float, Field(gt=0)]
@@ -126,7 +122,7 @@ def build(bins: int, settings: Size, mean: np.ndarray, deviation: np.ndarray, *,
         A multiple of `settings.fold` times 2 to the number of levels (`Options.bins`).
     settings : Size
     mean, deviation : float (bins,)
-        Of the training songs' log magnitudes (`svs.dsp.stft.log_magnitude`).
+        Of the log magnitudes of the training songs (`svs.dsp.stft.log_magnitude`).
     seed : int
 
     Returns
@@ -139,7 +135,7 @@ def build(bins: int, settings: Size, mean: np.ndarray, deviation: np.ndarray, *,
 
     net = _Builder(seed)
     level = keras.Input((None, bins, 2), name="log_magnitude")
-    # In float32 whatever the rest computes with: levels reach over 90 dB.
+    # Always in float32, because levels span more than 90 dB.
     heard = keras.layers.Normalization(
         axis=2, mean=mean, variance=np.square(deviation), name="standardised", dtype="float32"
     )(level)
@@ -155,9 +151,9 @@ def build(bins: int, settings: Size, mean: np.ndarray, deviation: np.ndarray, *,
 
 
 class _Builder:
-    """Layers by their order: each initialised from its own seed, and named so that a second net has the same names.
+    """Builds layers, each with its own seed and a name by its order, so that a second net has the same names.
 
-    A name begins with that of the member: `unet1`, `unet2`, ..., `fullband1`, ...
+    A name begins with the member of the ensemble: `unet1`, `unet2`, ..., `fullband1`, ...
     """
 
     def __init__(self, seed: int):
@@ -259,7 +255,7 @@ class _Builder:
         return self.convolution(x, 2 * settings.fold, 1, activation=None)
 
     def block(self, x: keras.KerasTensor, channels: int, settings: Size) -> keras.KerasTensor:
-        """Convolutions over time and frequency, then dense layers over frequency; both added to what came in."""
+        """Convolutions over time and frequency, then dense layers over frequency; both are added to their input."""
         for _ in range(settings.blocks):
             y = x
             for number in range(1, settings.convolutions + 1):

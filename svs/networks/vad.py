@@ -1,4 +1,4 @@
-"""The dissertation's voice activity net: does somebody sing in the centre frame of 0.29 s?"""
+"""The dissertation's voice activity net: it says whether somebody sings in the centre frame of 0.29 s."""
 
 from __future__ import annotations
 

@@ -18,16 +18,17 @@ from typing import Any
 from svs.config.paths import PACKAGE
 from svs.errors import DataError
 
+_ROOT = "svs"
+_NO_RESULT = ("svs.config.", "svs.runtime.", "svs.errors", "svs.stems")  # code that does not change what is computed
 _HOST = re.sub(r"[^\w-]", "-", platform.node())[:40]
 
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; renamed onto it when the block succeeds.
+    """A temporary name beside `path`, renamed to `path` when the block succeeds.
 
-    Works for files and folders (a folder replaces an existing one).  When the
-    block raises, the temporary file or folder is removed and `path` is left as
-    it was.
+    It may become a file or a folder; a folder replaces an existing one.  If the block raises, the temporary file or
+    folder is removed and `path` stays as it was.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def written(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir() and path.is_dir():
-            # A folder can't be renamed onto a full one: the old one goes aside first.
+            # A folder can't be renamed to one that has content, so the old one moves aside first.
             os.replace(path, holder / "replaced")
         os.replace(temporary, path)
     except OSError as error:
@@ -56,13 +57,13 @@ def written(path: Path) -> Iterator[Path]:
 
 
 def _short(name: str) -> str:
-    """As much of a name as leaves room for more in the 255 bytes of a file's name."""
+    """The beginning of a name, short enough for a file name of 255 bytes with more around it."""
     return name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what a killed process of this machine left of an earlier try to write `path`."""
-    # Whether a process of another machine that shares the disk still lives can't be known here.
+    """Remove what killed processes of this machine left when they wrote `path`."""
+    # Other machines may share the disk, and whether their processes live is unknown here.
     ours = re.compile(rf"\.{re.escape(_short(path.name))}\.(\d+)@{re.escape(_HOST)}\.unfinished")
     for holder in path.parent.glob(f".{glob.escape(_short(path.name))}.*.unfinished"):
         match = ours.fullmatch(holder.name)
@@ -75,13 +76,13 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's, so it lives
+    except PermissionError:  # it lives, and belongs to somebody else
         return True
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):  # no such file system, or it ended just now
+    except (OSError, IndexError):  # not Linux, or it ended just now
         return True
-    return state not in ("Z", "X")  # killed, and not yet collected by its parent
+    return state not in ("Z", "X")  # ended, and not yet collected by its parent
 
 
 def write_text(path: Path, text: str) -> None:
@@ -101,7 +102,7 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     DataError
-        The file is missing or is no JSON.
+        The file is missing or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -137,7 +138,7 @@ def files_below(path: Path) -> list[Path]:
     Raises
     ------
     DataError
-        There is nothing of that name.
+        No file or folder has that name.
     """
     path = Path(path)
     if not path.exists():
@@ -145,7 +146,7 @@ def files_below(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
 
 
-def fingerprint(*parts: Any, inputs: Iterable[Path] = ()) -> str:
+def fingerprint(*parts: Any, inputs: Iterable[Path] = (), code: Iterable[str] = (_ROOT,)) -> str:
     """A short name for "these parameters, these inputs, this code".
 
     Parameters
@@ -154,29 +155,42 @@ def fingerprint(*parts: Any, inputs: Iterable[Path] = ()) -> str:
         Anything with a stable `repr` (settings, names).
     inputs : paths
         Files and folders whose contents count.
+    code : names of modules
+        Code that counts: these modules and all that they import, directly or not.  Configuration, runtime and errors
+        do not count, because they do not change what is computed.  The default is all code of svs.
     """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part).encode())
-    for root in (PACKAGE, *map(Path, inputs)):
-        for file in files_below(root):
-            if root == PACKAGE and file.suffix != ".py":
-                continue
-            digest.update(str(file.relative_to(root)).encode())
-            digest.update(file.read_bytes())
+    roots = [(PACKAGE.parent, file) for file in _files_of(code)]
+    roots += [(Path(root), file) for root in inputs for file in files_below(root)]
+    for root, file in roots:
+        digest.update(str(file.relative_to(root)).encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
+def _files_of(code: Iterable[str]) -> list[Path]:
+    """Files of modules and of all that they import."""
+    import grimp
+
+    graph = grimp.build_graph(_ROOT, exclude_type_checking_imports=True, cache_dir=None)
+    found = {module for name in code for module in {name} | graph.find_upstream_modules(name)}
+    found = graph.modules if _ROOT in found else {module for module in found if not module.startswith(_NO_RESULT)}
+    paths = (PACKAGE.parent.joinpath(*module.split(".")) for module in sorted(found))
+    return [path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in paths]
+
+
 def publish(source: Path, target: Path) -> None:
-    """Copy a finished folder to its final name, where it appears whole, replacing an older one."""
+    """Copy a finished folder to its final name.  It appears whole, and replaces an older one."""
     with written(target) as temporary:
         link_tree(source, temporary)
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Copy a folder by hard links where the disk has them, into one that may be there already.
+    """Copy a folder into a new or an existing one, by hard links if the disk has them.
 
-    What a killed process has left half-written (`written`) stays behind.
+    Half-written files of killed processes (`written`) are not copied.
     """
     shutil.copytree(
         source, target, copy_function=_link_or_copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*.unfinished")
@@ -191,18 +205,17 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 class Scratch:
-    """A folder that an interrupted run leaves and the next one continues from.
+    """A folder from which the next run resumes an interrupted one.
 
-    It is named by a fingerprint, so a run with other parameters, inputs or code
-    never finds it.  `done` removes it, and with it what other fingerprints of
-    the same work left behind.
+    Its name is a fingerprint, so a run with other parameters, inputs or code does not find it.  `done` removes it, and
+    the folders of other fingerprints of the same work too.
 
     Parameters
     ----------
     root : Path
         Folder of all scratch.
     work : str
-        What is being done; one run of one work at a time.
+        The work, for instance `train-vad`; only one run of a work at a time.
     name : str
         The fingerprint.
     """
@@ -213,4 +226,5 @@ class Scratch:
         self.path.mkdir(parents=True, exist_ok=True)
 
     def done(self) -> None:
+        """Remove all scratch of this work."""
         shutil.rmtree(self._siblings, ignore_errors=True)

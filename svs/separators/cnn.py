@@ -139,7 +139,7 @@ def _window_by_window(
     model: keras.Model, label_width: int, hop: int, spectrum: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """The mask (bins, frames) of magnitudes, by a network that `svs.networks.streaming` can't evaluate."""
-    from svs.networks.archive import averaged, predictions
+    from svs.networks.windows import averaged, predictions
 
     bins, frames = spectrum.shape
     # Silence after the end, so that the last window is a hop after the one before it.

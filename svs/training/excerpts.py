@@ -1,14 +1,13 @@
 """Excerpts: drawn from the index of a store, cut from it, batched for Keras.
 
-An excerpt is nine frames of a chunk of hundreds, which is decompressed whole.
-So a training cuts its excerpts once, in the order of the store, into a file
-(*gathered*) from which any order of them is read as fast as files are.
+An excerpt is nine frames, but the store decompresses a chunk of hundreds to give them.  So a training cuts its excerpts
+once, in the order of the store, into a file (*gathered*).  From the file it reads them fast in any order.
 """
 
 from __future__ import annotations
 
 import zlib
-from functools import cached_property
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -25,7 +24,7 @@ _SLAB = 1024  # frames of a track that are in memory while its excerpts are cut
 
 
 def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed: int) -> list[tuple[str, int, int]]:
-    """Choose excerpts of a split at random, without replacement, the same number of each track.
+    """Draw excerpts of a split without replacement, the same number from each track.
 
     Parameters
     ----------
@@ -33,19 +32,18 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     mode : {"SVS", "DAE", "VAD"}
     split : {"train", "valid"}
     settings : Draw
-        `per_track` (training) or `valid_per_track`, and the passage in seconds
-        that centre frames come from.
+        The number for each track, and the passage (s) that centre frames come from.
     seed : int
 
     Returns
     -------
     list of (track, centre frame, label)
-        Sorted by track and frame.  A track with too few frames gives all it has.
+        Sorted by track and frame.  A track with too few frames gives all of them.
 
     Raises
     ------
     DataError
-        Not one excerpt can be drawn.
+        The passage holds no excerpt.
     """
     count = settings.per_track if split == TRAIN else settings.valid_per_track
     rate = spectrograms.representation["sample_rate"] / spectrograms.representation["hop_length"]
@@ -60,13 +58,13 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     for track, runs in available.items():
         first, length, label = np.array(runs, dtype=np.int64).T
         end = np.cumsum(length)
-        # Drawn track by track, so that one more track leaves the others' excerpts alone.
+        # Each track has its own generator, so that one more track does not change the others' excerpts.
         random = np.random.default_rng([seed, zlib.crc32(f"{mode}/{split}/{track}".encode())])
         picks = np.sort(random.choice(end[-1], min(count, end[-1]), replace=False))
-        # A list of all frames of thousands of tracks would fill the memory: a pick counts along the runs.
-        run = np.searchsorted(end, picks, side="right")
-        frames = first[run] + picks - (end - length)[run]
-        chosen += [(track, *pair) for pair in zip(frames.tolist(), label[run].tolist(), strict=True)]
+        # A pick counts along the runs: a list of all frames of thousands of tracks would fill the memory.
+        place = np.searchsorted(end, picks, side="right")
+        frames = first[place] + picks - (end - length)[place]
+        chosen += [(track, *pair) for pair in zip(frames.tolist(), label[place].tolist(), strict=True)]
     if not chosen:
         raise DataError(
             f"mode {mode}: no excerpt of split {split} between {settings.start_point} s and "
@@ -75,37 +73,88 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     return chosen
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of excerpts, read from the store, or from what was gathered of it, as they are needed.
+class Cuts:
+    """Excerpts of a store by their number, each a record with one array (bins, frames) for each part.
 
-    Every epoch has its own order, which depends on the seed and the number of
-    the epoch alone (`epoch`, set from outside), so that a resumed training
-    sees the batches that an uninterrupted one would have seen.
+    Parameters
+    ----------
+    spectrograms, excerpts
+        As `draw` takes and gives them.
+    widths : dict of str to int
+        Frames around the centre of each part: `mixture`, `vocals`, `mask`.
+    path : Path, optional
+        A file of all excerpts, written if it does not exist, so that an interrupted training does not cut them again.
+    """
+
+    def __init__(
+        self,
+        spectrograms: Spectrograms,
+        excerpts: list[tuple[str, int, int]],
+        widths: dict[str, int],
+        path: Path | None,
+    ):
+        self._spectrograms, self._excerpts, self._widths, self._path = spectrograms, excerpts, widths, path
+        arrays = {name: spectrograms.array(excerpts[0][0], name) for name in widths}
+        self._record = np.dtype([(name, arrays[name].dtype, (arrays[name].shape[1], widths[name])) for name in widths])
+        if path is not None and not path.exists():
+            with written(path) as temporary, open(temporary, "wb") as file:
+                for record in self._cut(excerpts):
+                    file.write(record.tobytes())
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        if self._path is None:
+            return next(self._cut([self._excerpts[number]]))
+        return np.fromfile(self._path, self._record, 1, offset=int(number) * self._record.itemsize)[0]
+
+    def _cut(self, excerpts: Iterable[tuple[str, int, int]]) -> Iterator[np.ndarray]:
+        """Records of excerpts in the order of the store; a few MB of a track are in memory at a time."""
+        half = max(self._widths.values()) // 2
+        for (track, _), chosen in groupby(excerpts, lambda excerpt: (excerpt[0], excerpt[1] // _SLAB)):
+            centres = [centre for _, centre, _ in chosen]
+            first = max(0, centres[0] - half)
+            frames = slice(first, centres[-1] + half + 1)
+            slabs = {name: np.asarray(self._spectrograms.array(track, name)[frames]).T for name in self._widths}
+            for centre in centres:
+                record = np.empty((), self._record)
+                for name, width in self._widths.items():
+                    start = centre - width // 2 - first
+                    record[name] = slabs[name][:, start : start + width]
+                yield record
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of excerpts.
+
+    Every epoch has its own order.  It depends on the seed and the number of the epoch alone (`epoch`, set from
+    outside), so a resumed training sees the batches of an uninterrupted one.
 
     Parameters
     ----------
     path : Path
         Group of a store (`<store>/masks` or `<store>/vad`).
     mode : {"SVS", "DAE", "VAD"}
-        SVS: mixture excerpt to mask.  DAE: vocals excerpt to itself, clipped to
-        1.  VAD: mixture excerpt to the label of its centre frame.
+        SVS: mixture excerpt to mask.  DAE: vocals excerpt to itself, clipped to 1.  VAD: mixture excerpt to the label
+        of its centre frame.
     split : {"train", "valid"}
         `train` is shuffled, `valid` is not.
     settings : Draw
     batch_size : int
-    label_width : int
-        Frames of the target (SVS), around the centre.
+    label_width : int or None
+        Frames of the target (SVS), around the centre.  None: all of the excerpt.
     seed : int
     gathered : Path, optional
-        A folder for the excerpts, cut out: about 55 kB each.  What an
-        interrupted training of the same excerpts left there is used again.
+        A folder for the excerpts, cut out: about 55 kB each.
     share : int
-        Every batch has a multiple of so many excerpts (devices); what is over is left out of an epoch.
+        Every batch has a multiple of so many excerpts (devices).  An epoch leaves out the remaining ones.
 
     Notes
     -----
-    A batch is x float32 (n, bins, width, 1) and y float32 (n, bins, label_width),
-    or (n, 1) for VAD.
+    A batch is x float32 (n, bins, width, 1) and y float32 (n, bins, label_width), or (n, 1) for VAD.
+
+    Raises
+    ------
+    DataError
+        The label does not fit, or there are fewer excerpts than devices.
     """
 
     def __init__(
@@ -123,33 +172,28 @@ class Batches(keras.utils.PyDataset):
         # Two threads that read ahead, in order.  With one, Keras reads inside tf.data, whose thread
         # takes a core from the training step on a machine with two (measured: 14 to 19 s an epoch instead of 10.5).
         super().__init__(workers=2, max_queue_size=4)
-        self._spectrograms = Spectrograms(path)
-        self._mode, self._seed, self._batch_size = mode, seed, batch_size
-        self._excerpts = draw(self._spectrograms, mode, split, settings, seed)
+        spectrograms = Spectrograms(path)
+        self._mode, self._seed, self._batch_size, self._share = mode, seed, batch_size, share
+        self._excerpts = draw(spectrograms, mode, split, settings, seed)
         self._shuffled = split == TRAIN
         self.representation = {
-            key: self._spectrograms.representation[key]
+            key: spectrograms.representation[key]
             for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")
         }
         self.width = self.representation["width"]
-        self.bins = self.representation["frame_size"] // 2 + 1
+        self.bins = spectrograms.stft.bins
         self.label_width = label_width or self.width
         if self.label_width > self.width or self.label_width % 2 == 0:
             raise DataError(f"label_width {self.label_width}: expected an odd number up to the width {self.width}")
-        self._share = share
         if len(self._excerpts) < share:
             raise DataError(
                 f"mode {mode}: {len(self._excerpts)} excerpts of split {split} can't be shared by {share} "
                 "devices; use fewer"
             )
-        self._name = "vocals" if mode == "DAE" else "mixture"
-        # What is cut for an excerpt: the array, and its frames around the centre.
-        self._parts = [(self._name, self.width)] + [("mask", self.label_width)] * (mode == "SVS")
-        self._file = None
-        if gathered is not None:
-            self._file = gathered / f"{mode}-{split}-{self.label_width}.bin"
-            if not self._file.exists():
-                self._gather(self._file)
+        self._input = "vocals" if mode == "DAE" else "mixture"
+        widths = {self._input: self.width} | ({"mask": self.label_width} if mode == "SVS" else {})
+        file = None if gathered is None else gathered / f"{mode}-{split}-{self.label_width}.bin"
+        self._cuts = Cuts(spectrograms, self._excerpts, widths, file)
         self.epoch = 0
 
     @property
@@ -172,70 +216,21 @@ class Batches(keras.utils.PyDataset):
         """Number of excerpts of an epoch."""
         return len(self._excerpts)
 
-    def labels(self) -> np.ndarray:
-        """Class of every excerpt in the order of an unshuffled epoch (mode VAD)."""
-        return np.array([label for _, _, label in self._excerpts])
-
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         x = np.empty((len(chosen), self.bins, self.width, 1), dtype=np.float32)
-        y = np.empty(
-            (len(chosen), 1) if self._mode == "VAD" else (len(chosen), self.bins, self.label_width), dtype=np.float32
-        )
-        # In the order of the store, so that a chunk is read once for neighbours.
+        shape = (1,) if self._mode == "VAD" else (self.bins, self.label_width)
+        y = np.empty((len(chosen), *shape), dtype=np.float32)
+        aside = (self.width - self.label_width) // 2
+        # In the order of the store, so that neighbours read a chunk once.
         for place in np.argsort(chosen):
             number = chosen[place]
-            heard, *mask = self._read(number) if self._file else self._cut(number)
-            x[place, ..., 0] = heard
+            cut = self._cuts[number]
+            x[place, ..., 0] = cut[self._input]
             if self._mode == "VAD":
                 y[place] = self._excerpts[number][2]
             elif self._mode == "DAE":
-                aside = (self.width - self.label_width) // 2
                 y[place] = np.minimum(x[place, :, aside : self.width - aside, 0], 1)
             else:
-                y[place] = mask[0]
+                y[place] = cut["mask"]
         return x, y
-
-    def _cut(self, number: int) -> list[np.ndarray]:
-        """Parts of an excerpt, each (bins, frames), from the store."""
-        track, centre, _ = self._excerpts[number]
-        return [
-            self._spectrograms.array(track, name)[centre - width // 2 : centre + width // 2 + 1].T
-            for name, width in self._parts
-        ]
-
-    def _read(self, number: int) -> list[np.ndarray]:
-        """The same from the file."""
-        content = np.fromfile(self._file, np.uint8, self._bytes, offset=int(number) * self._bytes)
-        parts, start = [], 0
-        for dtype, width in self._layout:
-            stop = start + dtype.itemsize * self.bins * width
-            parts.append(content[start:stop].view(dtype).reshape(self.bins, width))
-            start = stop
-        return parts
-
-    @cached_property
-    def _layout(self) -> list[tuple[np.dtype, int]]:
-        """Type and frames of each part of an excerpt in the file."""
-        first = self._excerpts[0][0]
-        return [(self._spectrograms.array(first, name).dtype, width) for name, width in self._parts]
-
-    @cached_property
-    def _bytes(self) -> int:
-        return sum(dtype.itemsize * self.bins * width for dtype, width in self._layout)
-
-    def _gather(self, path: Path) -> None:
-        """Cut all excerpts into a file, one after the other; a few MB of a track are in memory at a time."""
-        half = self.width // 2
-        with written(path) as temporary, open(temporary, "wb") as file:
-            for (track, _), chosen in groupby(self._excerpts, lambda excerpt: (excerpt[0], excerpt[1] // _SLAB)):
-                centres = [centre for _, centre, _ in chosen]
-                first = max(0, centres[0] - half)
-                slabs = [
-                    (self._spectrograms.array(track, name)[first : centres[-1] + half + 1].T, width)
-                    for name, width in self._parts
-                ]
-                for centre in centres:
-                    for slab, width in slabs:
-                        start = centre - width // 2 - first
-                        file.write(np.ascontiguousarray(slab[:, start : start + width]).tobytes())

@@ -1,62 +1,60 @@
-"""Training the networks: resumable, reproducible, one atomic state file.
+"""Training: one loop for all networks, reproducible, and resumable from one file.
 
-Keras's own ModelCheckpoint, EarlyStopping and BackupAndRestore forget the best
-value of a run that was killed and write in several steps; `Checkpoint` does the
-work of the three from one file.
+Keras's own ModelCheckpoint, EarlyStopping and BackupAndRestore lose the best value of a run that was killed, and they
+write in several steps.  `Checkpoint` replaces all three with one file that appears whole.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 
-from svs.config.schema import Precision
+from svs.config.schema import ExcerptTraining, MixtureTraining, Precision
 from svs.errors import ModelError
 from svs.networks import find_network
 from svs.runtime import devices
-from svs.runtime.files import write_text, written
-from svs.runtime.process import quietly
+from svs.runtime.files import Scratch, write_text, written
+from svs.runtime.process import log, quietly
 from svs.runtime.progress import progress_bar
 
 with quietly():
     import keras
 
 if TYPE_CHECKING:
-    from svs.training.excerpts import Batches
-    from svs.training.mixtures import Mixes
+    import tensorflow
 
-log = logging.getLogger("svs")
+    from svs.training.excerpts import Batches
+    from svs.training.mixtures import Mixes, Passages
 
 
 def make_reproducible(seed: int) -> None:
-    """Seed every generator and ask TensorFlow for deterministic kernels.
+    """Seed every generator and ask for deterministic kernels.
 
-    On the CPU the same machine (same number of cores) then gives the same bytes.
+    On a CPU, the same machine (same number of cores) then gives the same bytes.
     """
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
+    if keras.config.backend() == "tensorflow":
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
+    elif keras.config.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @contextmanager
 def computing_in(precision: Precision) -> Iterator[None]:
-    """Networks that are built inside compute with these numbers; their variables are float32 in any case.
+    """Networks built inside compute with these numbers; their variables and losses are always float32.
 
-    Keras scales the loss by itself where numbers are float16 (its optimiser's
-    `LossScaleOptimizer`, whose state is among the optimiser's variables), and
-    takes every loss in float32.
+    With float16, Keras scales the loss by itself, and keeps the scale among the optimiser's variables.
     """
     if precision == "mixed_bfloat16" and devices.emulates_bfloat16():
         log.warning("this processor has no instructions for bfloat16: precision: float32 would train faster")
@@ -68,70 +66,46 @@ def computing_in(precision: Precision) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-@dataclass
-class History:
-    """Losses of the epochs so far."""
-
-    loss: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-
-    @property
-    def epochs(self) -> int:
-        return len(self.val_loss)
-
-    @property
-    def best_epoch(self) -> int:
-        """Number (from 1) of the epoch with the lowest validation loss; 0 before the first."""
-        return int(np.argmin(self.val_loss)) + 1 if self.val_loss else 0
-
-    @property
-    def best(self) -> float:
-        return min(self.val_loss, default=float("inf"))
-
-    def csv(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["epoch", "loss", "val_loss"])
-        writer.writerows(
-            [epoch + 1, f"{loss:.6f}", f"{val:.6f}"]
-            for epoch, (loss, val) in enumerate(zip(self.loss, self.val_loss, strict=True))
-        )
-        return text.getvalue()
-
-
 class Checkpoint(keras.callbacks.Callback):
     """Keeps the best weights, stops early, and saves all state after every epoch.
 
     Parameters
     ----------
     path : Path
-        The state file: weights, optimiser, random state, best weights and
-        losses in one file, written beside and renamed.
+        The state file: weights, optimiser, random state, best weights and losses.
     patience : int
         Epochs without a lower validation loss after which training stops.
     curve : Path or None
-        A CSV of the losses, written anew after every epoch.
-    batches : Batches
-        Told the number of each epoch.
+        A CSV of the losses, rewritten after every epoch.
+    batches : Batches or Mixes
+        Gets the number of each epoch.
+    seed : int
+        With the number of the epoch, it seeds torch's own dropout.
     """
 
-    def __init__(self, path: Path, patience: int, curve: Path | None, batches: Batches | Mixes):
+    def __init__(self, path: Path, patience: int, curve: Path | None, batches: Batches | Mixes, seed: int = 0):
         super().__init__()
-        self._path, self._patience, self._curve, self._batches = path, patience, curve, batches
-        self.history = History()
+        self._path, self._patience, self._curve = path, patience, curve
+        self._batches, self._seed = batches, seed
+        self.history = pd.DataFrame({"loss": [], "val_loss": []}, index=pd.Index([], dtype=int, name="epoch"))
         self.best_weights: list[np.ndarray] = []
+
+    @property
+    def best_epoch(self) -> int:
+        """Number (from 1) of the epoch with the lowest validation loss; 0 before the first."""
+        return int(self.history["val_loss"].idxmin()) if len(self.history) else 0
 
     def restore(self, model: keras.Model) -> int:
         """Load the state of an interrupted training; returns the number of epochs done."""
         if not self._path.exists():
             return 0
         with np.load(self._path) as state:
-            content = json.loads(str(state["history"]))
             for index, variable in enumerate(self._variables(model)):
                 variable.assign(state[f"now{index}"])
             self.best_weights = [state[f"best{index}"] for index in range(len(model.weights))]
-        self.history = History(**content)
-        return self.history.epochs
+            for epoch, losses in enumerate(zip(*json.loads(str(state["history"])).values(), strict=True), start=1):
+                self.history.loc[epoch] = losses
+        return len(self.history)
 
     @staticmethod
     def _variables(model: keras.Model) -> list:
@@ -140,12 +114,18 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def exhausted(self) -> bool:
-        return self.history.epochs - self.history.best_epoch >= self._patience
+        """Whether the patience is used up."""
+        return len(self.history) - self.best_epoch >= self._patience
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._batches.epoch = epoch
+        if keras.config.backend() == "torch":  # its generator is not among the variables that are restored
+            import torch
+
+            torch.manual_seed(self._seed * 100_003 + epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        assert logs is not None  # Keras always gives the losses
         loss, val_loss = float(logs["loss"]), float(logs["val_loss"])
         if not np.isfinite(loss) or not np.isfinite(val_loss):
             raise ModelError(
@@ -155,79 +135,110 @@ class Checkpoint(keras.callbacks.Callback):
         weights = self.model.get_weights()
         if not all(np.isfinite(weight).all() for weight in weights):  # ReLU hides it from the loss
             raise ModelError(
-                f"epoch {epoch + 1}: there are weights that are not finite (NaN); start again, which "
-                f"goes on after epoch {epoch}, and where that doesn't help lower the learning rate"
+                f"epoch {epoch + 1}: weights that are not finite (NaN); run again to resume after epoch {epoch}, "
+                "or lower the learning rate"
             )
-        better = val_loss < self.history.best
-        self.history.loss.append(loss)
-        self.history.val_loss.append(val_loss)
+        self.history.loc[epoch + 1] = loss, val_loss
+        better = self.best_epoch == epoch + 1
         if better:
             self.best_weights = [np.array(weight) for weight in weights]
-        state = {
-            f"now{index}": np.asarray(keras.ops.convert_to_numpy(variable.value))
-            for index, variable in enumerate(self._variables(self.model))
-        }
-        state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
-        with written(self._path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, history=json.dumps({"loss": self.history.loss, "val_loss": self.history.val_loss}), **state)
-        if self._curve is not None:
-            write_text(self._curve, self.history.csv())
+        self._save()
         log.info("epoch %d: loss %.4f, validation loss %.4f%s", epoch + 1, loss, val_loss, " (best)" if better else "")
         if self.exhausted:
             self.model.stop_training = True
 
+    def _save(self) -> None:
+        state = {
+            f"now{index}": keras.ops.convert_to_numpy(variable.value)
+            for index, variable in enumerate(self._variables(self.model))
+        }
+        state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
+        state["history"] = np.array(json.dumps(self.history.to_dict("list")))
+        with written(self._path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **state)
+        self.write_curve()
 
-class ProgressBar(keras.callbacks.Callback):
-    """Batches of all epochs in one bar, with rate and time left."""
-
-    def __init__(self, batches: int, epochs: int, done: int, desc: str):
-        super().__init__()
-        self._bar = progress_bar(unit="batch", desc=desc, total=batches * epochs)
-        self._bar.update(batches * done)
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._bar.update(1)
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self._bar.close()
-
-
-def trained_in(precision: Precision) -> dict[str, str]:
-    """What a card says of a precision: nothing of float32."""
-    return {} if precision == "float32" else {"precision": precision}
+    def write_curve(self) -> None:
+        """Write the losses so far into the CSV."""
+        if self._curve is not None:
+            write_text(self._curve, self.history.to_csv(float_format="%.6f", lineterminator="\n"))
 
 
-def fit(
-    model: keras.Model,
-    batches: keras.utils.PyDataset,
-    validation: keras.utils.PyDataset,
-    epochs: int,
-    checkpoint: Checkpoint,
-    logs: Path | None,
-    strategy: object | None = None,
-) -> None:
-    """Train a compiled model from where its checkpoint is, until the epochs are done or the patience is out."""
-    done = checkpoint.restore(model)
-    if done:
+def train(
+    build: Callable[[], keras.Model],
+    prepare: Callable[[keras.Model], None],
+    batches: Batches | Mixes,
+    validation: Batches | Passages,
+    settings: ExcerptTraining | MixtureTraining,
+    seed: int,
+    scratch: Scratch,
+    *,
+    strategy: tensorflow.distribute.Strategy | None = None,
+    keep: Literal["best", "last"] = "best",
+    curve: Path | None = None,
+    logs: Path | None = None,
+) -> tuple[keras.Model, dict]:
+    """Train a network until its epochs are done or its patience is used up; an interrupted training resumes.
+
+    Parameters
+    ----------
+    build : callable
+        Gives the untrained network.
+    prepare : callable
+        Compiles it, and may set its initial weights.
+    strategy : optional
+        From `svs.runtime.devices.strategy`.
+    keep : {"best", "last"}
+        Which weights to return: those of the epoch with the lowest validation loss, or those of the last epoch.
+    others
+        As of `svs.training.on_excerpts.train`, and so are the returned model, in float32, and what is raised.  The card
+        has the number of parameters, losses and epochs.
+    """
+    with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
+        model = build()
+        prepare(model)
+        model.optimizer.build(model.trainable_variables)
+    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches, seed)
+    if done := checkpoint.restore(model):
         log.info("continuing after epoch %d", done)
-    if done < epochs and not checkpoint.exhausted:
-        callbacks = [checkpoint, ProgressBar(len(batches), epochs, done, model.name)]
-        if logs is not None and keras.backend.backend() == "tensorflow":
-            callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
-        with devices.synchronised(model) if strategy else nullcontext():
-            model.fit(
-                batches,
-                validation_data=validation,
-                epochs=epochs,
-                initial_epoch=done,
-                callbacks=callbacks,
-                verbose=0,
-                shuffle=False,
-            )
+    if done < settings.epochs and not checkpoint.exhausted:
+        with (
+            devices.synchronised(model) if strategy else nullcontext(),
+            progress_bar(unit="batch", desc=model.name, total=len(batches) * settings.epochs) as bar,
+        ):
+            bar.update(len(batches) * done)
+            callbacks = [
+                checkpoint,
+                keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1)),
+            ]
+            if logs is not None and keras.config.backend() == "tensorflow":
+                callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
+            given = {"validation_data": validation, "epochs": settings.epochs, "initial_epoch": done}
+            model.fit(batches, **given, callbacks=callbacks, verbose=0, shuffle=False)
+    return _finished(model, checkpoint, build, settings.precision, keep)
+
+
+def _finished(
+    model: keras.Model, checkpoint: Checkpoint, build: Callable[[], keras.Model], precision: Precision, keep: str
+) -> tuple[keras.Model, dict]:
+    """The network with the weights to keep, and its card."""
+    if keep == "best":
+        model.set_weights(checkpoint.best_weights)
+    else:
+        checkpoint.restore(model)
+    if precision != "float32":
+        weights, model = model.get_weights(), build()  # so that the saved model does not depend on the precision
+        model.set_weights(weights)
+    checkpoint.write_curve()
+    history = checkpoint.history
+    epoch = checkpoint.best_epoch if keep == "best" else len(history)
+    losses = {name: float(loss) for name, loss in history.loc[epoch].items()}
+    counts = {"parameters": model.count_params(), "best_epoch": epoch, "epochs": len(history)}
+    return model, losses | counts | ({} if precision == "float32" else {"precision": precision})
 
 
 def metrics(card: dict) -> dict:
-    """What a training is judged by, with the dissertation's own figure where there is one."""
+    """The results of a training, with the dissertation's own figure if it reports one."""
     wanted = ("val_loss", "loss", "best_epoch", "epochs", "val_loss_floor")
     values = {key: card[key] for key in wanted if card[key] is not None}
     published = find_network(card["model"]).dissertation_val_loss

@@ -1,14 +1,13 @@
-"""Training mixtures, made while training runs: vocals of a song over another accompaniment.
+"""Training mixtures, made while training runs: vocals of one song over the accompaniment of another.
 
-Random mixing is what makes little data go far (Uhlich et al. 2017): passages
-are cut anywhere, and the accompaniment is that of another song.  Levels stay as
-they were recorded: they tell the voice from the rest.  Every mixture depends on
-the seed, the epoch and its place in the epoch alone.
+Random mixing makes more of little data (Uhlich et al. 2017).  Passages are cut anywhere.  Levels stay as they were
+recorded, because they help to tell the voice from the rest.  Every mixture depends on the seed, the epoch and its place
+in the epoch alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
@@ -20,82 +19,91 @@ from svs.features.store import Stems
 from svs.stems import ACCOMPANIMENT, VOCALS
 
 
-class Mixes(keras.utils.PyDataset):
+class _OfStems(keras.utils.PyDataset):
+    """Batches of passages of the songs of some splits."""
+
+    def __init__(self, stems: Stems, splits: Sequence[str], settings: MixtureTraining):
+        # As in `svs.training.excerpts.Batches`: two threads that read ahead, in order.
+        super().__init__(workers=2, max_queue_size=4)
+        self._stems, self._settings = stems, settings
+        self._samples = (settings.frames - 1) * settings.representation.hop_length
+        self._tracks = [track for track in stems.tracks(*splits) if stems.samples(track) >= self._samples]
+        if not self._tracks:
+            raise DataError(
+                f"no track of {', '.join(splits)} is as long as a passage of {self._samples / stems.rate:.2f} s; "
+                "choose fewer frames"
+            )
+
+    def sound(self, place: tuple[str, int], stems: Iterable[str]) -> np.ndarray:
+        """The sum of stems at a place (track, first sample): float32 (samples, 2)."""
+        track, start = place
+        return np.add.reduce([self._stems.read(track, stem, start, start + self._samples) for stem in stems])
+
+    def batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets from vocals and accompaniment."""
+        vocals, accompaniment = (np.stack(part) for part in zip(*pairs, strict=True))
+        return targets(vocals + accompaniment, vocals, self._settings)
+
+
+class Mixes(_OfStems):
     """Batches of training mixtures.
 
     Parameters
     ----------
     stems : Stems
-    split : str or tuple of str
-        Whose songs are mixed.
+    splits : sequence of str
+        Their songs are mixed.
     settings : MixtureTraining
     seed : int
 
+    Raises
+    ------
+    DataError
+        No song is as long as a passage.
+
     Notes
     -----
-    A batch is x float32 (n, frames, bins, 2), log magnitudes of the
-    mixtures, and y float32 (n, frames, bins, 2, 3): see `targets`.
+    A batch is x float32 (n, frames, bins, 2), log magnitudes of the mixtures, and y float32 (n, frames, bins, 2, 3):
+    see `targets`.
     """
 
-    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixtureTraining, seed: int):
-        # As in `svs.training.excerpts.Batches`: two threads that read ahead, in order.
-        super().__init__(workers=2, max_queue_size=4)
-        self._stems, self._settings, self._seed = stems, settings, seed
-        self._samples = (settings.frames - 1) * settings.representation.hop_length
-        self._tracks = [track for track in stems.tracks(*splits) if stems.samples(track) >= self._samples]
-        if not self._tracks:
-            raise DataError(
-                f"no training track is as long as a passage of {self._samples / stems.rate:.2f} s; choose fewer frames"
-            )
-        self.epoch = 0
+    def __init__(self, stems: Stems, splits: Sequence[str], settings: MixtureTraining, seed: int):
+        super().__init__(stems, splits, settings)
+        self._seed, self.epoch = seed, 0
 
     def __len__(self) -> int:
         return self._settings.mixes // self._settings.batch_size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         size = self._settings.batch_size
-        pairs = [self.mix(self.epoch, number) for number in range(index * size, (index + 1) * size)]
-        vocals, accompaniment = (np.stack([pair[part] for pair in pairs]) for part in range(2))
-        return targets(vocals + accompaniment, vocals, self._settings)
+        return self.batch([self.mix(self.epoch, number) for number in range(index * size, (index + 1) * size)])
 
     def mix(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Vocals and accompaniment of one mixture, float32 (samples, 2) each."""
         random = np.random.default_rng([self._seed, 3, epoch, number])
         place = self._place(random)
-        vocals = self._sound(place, [VOCALS])
+        vocals = self.sound(place, [VOCALS])
         if random.random() < self._settings.other_song:
             place = self._place(random)
-        return vocals, self._sound(place, ACCOMPANIMENT)
+        return vocals, self.sound(place, ACCOMPANIMENT)
 
     def _place(self, random: np.random.Generator) -> tuple[str, int]:
         """A passage of any song: its name and first sample."""
         track = self._tracks[random.integers(len(self._tracks))]
         return track, int(random.integers(self._stems.samples(track) - self._samples + 1))
 
-    def _sound(self, place: tuple[str, int], stems: Iterable[str]) -> np.ndarray:
-        """The sum of stems at a place: float32 (samples, 2)."""
-        track, start = place
-        return sum(self._stems.read(track, stem, start, start + self._samples) for stem in stems)
 
+class Passages(_OfStems):
+    """All songs of some splits, cut into passages one after the other: for validation.
 
-class Passages(keras.utils.PyDataset):
-    """All of the songs of a split as they are, cut into passages one after the other: for validation.
-
-    Parameters, batches: as of `Mixes`.  What is left at the end of a song is
-    left out; of a song that is shorter than a passage there is none.
+    Parameters, batches: as of `Mixes`.  A remainder at the end of a song is left out, and so is a song that is shorter
+    than a passage.
     """
 
-    def __init__(self, stems: Stems, splits: tuple[str, ...], settings: MixtureTraining):
-        super().__init__(workers=2, max_queue_size=4)
-        self._stems, self._settings = stems, settings
-        self._samples = (settings.frames - 1) * settings.representation.hop_length
-        self._places = [
-            (track, start)
-            for track in stems.tracks(*splits)
-            for start in range(0, stems.samples(track) - self._samples + 1, self._samples)
-        ]
-        if not self._places:
-            raise DataError("no validation track is as long as a passage; choose fewer frames")
+    def __init__(self, stems: Stems, splits: Sequence[str], settings: MixtureTraining):
+        super().__init__(stems, splits, settings)
+        last = {track: stems.samples(track) - self._samples for track in self._tracks}
+        self._places = [(track, start) for track in last for start in range(0, last[track] + 1, self._samples)]
 
     def __len__(self) -> int:
         return -(-len(self._places) // self._settings.batch_size)
@@ -107,23 +115,18 @@ class Passages(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         size = self._settings.batch_size
         chosen = self._places[index * size : (index + 1) * size]
-
-        def stacked(stem: str) -> np.ndarray:
-            return np.stack([self._stems.read(track, stem, start, start + self._samples) for track, start in chosen])
-
-        vocals = stacked(VOCALS)
-        return targets(vocals + sum(stacked(stem) for stem in ACCOMPANIMENT), vocals, self._settings)
+        return self.batch([(self.sound(place, [VOCALS]), self.sound(place, ACCOMPANIMENT)) for place in chosen])
 
 
 def spectra(audio: np.ndarray, settings: MixtureTraining) -> np.ndarray:
-    """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the kept bins."""
+    """Scaled complex spectrograms (..., frames, bins, channels) of audio (..., samples, channels), the lowest bins."""
     representation: Representation = settings.representation
     spectrum = stft(np.ascontiguousarray(np.moveaxis(audio, -1, -2)), representation)[..., : settings.bins, :]
     return np.moveaxis(spectrum, -3, -1).swapaxes(-3, -2) * np.float32(1 / window_sum(representation))
 
 
 def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixtureTraining) -> tuple[np.ndarray, np.ndarray]:
-    """What the network sees of mixtures, and what its loss needs to know.
+    """Inputs of the network and targets of its loss (`svs.training.on_mixtures.ErrorToMixture`).
 
     Parameters
     ----------
@@ -132,10 +135,9 @@ def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixtureTraining) 
     Returns
     -------
     x : float32 (n, frames, bins, 2)
-        Logarithm of |X|, X being the mixture's scaled spectrogram.
+        Logarithm of |X|; X is the mixture's scaled spectrogram.
     y : float32 (n, frames, bins, 2, 3)
-        |X|^2, Re(X V*) and |V|^2: the error of a real mask m is
-        |V - m X|^2 = |V|^2 - 2 m Re(X V*) + m^2 |X|^2.
+        |X|^2, Re(X V*) and |V|^2.  The error of a real mask m is |V - m X|^2 = |V|^2 - 2 m Re(X V*) + m^2 |X|^2.
     """
     x, v = spectra(mixture, settings), spectra(vocals, settings)
     level = np.abs(x)

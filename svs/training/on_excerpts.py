@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from svs import networks
 from svs.config.schema import ExcerptTraining
 from svs.errors import ModelError
-from svs.networks.archive import load
+from svs.networks.archive import load, untrained
 from svs.runtime import devices
-from svs.runtime.files import Scratch, write_text
-from svs.runtime.process import quietly
+from svs.runtime.files import Scratch
+from svs.runtime.process import log, quietly
+from svs.training import loop
 from svs.training.excerpts import TRAIN, VALID, Batches
-from svs.training.loop import Checkpoint, computing_in, fit, make_reproducible, trained_in
 
 with quietly():
     import keras
 
-log = logging.getLogger("svs")
-
 
 def entropy_floor(label_smoothing: float) -> float:
-    """Lowest binary cross entropy (nats) that smoothed labels allow: the entropy of the label."""
+    """Lowest binary cross entropy (nats) that is possible with smoothed labels: the entropy of the label."""
     p = label_smoothing
     return 0.0 if p == 0 else float(-p * np.log(p) - (1 - p) * np.log(1 - p))
 
@@ -42,7 +39,7 @@ def train(
     curve: Path | None = None,
     logs: Path | None = None,
 ) -> tuple[keras.Model, dict]:
-    """Train a network on the excerpts of a store, and return it with its best weights.
+    """Train a network on the excerpts of a store.
 
     Parameters
     ----------
@@ -53,96 +50,62 @@ def train(
     mode : {"SVS", "DAE", "VAD"}
     settings : ExcerptTraining
     seed : int
-        Of initial weights, dropout, the draw of excerpts and their order.
+        Seeds initial weights, dropout, the draw of excerpts and their order.
     scratch : Scratch
-        Where the state of an interrupted training is found and kept.
+        Holds the state of an interrupted training.
     initial : Path, optional
-        Folder of a trained model whose weights, all of them, are the start.
-    curve : Path, optional
-        CSV of the losses, rewritten after every epoch.
-    logs : Path, optional
-        Folder of TensorBoard logs.
+        Folder of a trained model; all of its weights are the initial weights.
+    curve, logs : Path, optional
+        CSV of the losses, rewritten after every epoch; folder of TensorBoard logs.
 
     Returns
     -------
     model : keras.Model
-        With the weights of the epoch that had the lowest validation loss.
+        With the weights of the epoch with the lowest validation loss.
     card : dict
-        Losses, epochs, representation: what `save` writes beside the model.
+        For `svs.networks.archive.save`.
 
     Raises
     ------
     ModelError
-        The loss is not finite, or `initial` is of another shape.
+        The loss or a weight is not finite, or `initial` has other shapes.
     """
-    make_reproducible(seed)
+    loop.make_reproducible(seed)
     strategy = devices.strategy(settings.batch_size)
-    batches, validation = (
-        Batches(
-            store,
-            mode,
-            split,
-            settings.excerpts,
-            settings.batch_size,
-            settings.label_width,
-            seed,
-            scratch.path / "excerpts",
-            strategy.num_replicas_in_sync if strategy else 1,
-        )
-        for split in (TRAIN, VALID)
-    )
+    share = strategy.num_replicas_in_sync if strategy else 1
+    batches, validation = (_batches(store, mode, split, settings, seed, scratch, share) for split in (TRAIN, VALID))
+    counts = {"train": batches.excerpts, "valid": validation.excerpts}
+    log.info("%s: %d training, %d validation excerpts, %d batches an epoch", model_name, *counts.values(), len(batches))
+    shape = {"bins": batches.bins, "width": batches.width, "label_width": batches.label_width}
+    prepare = partial(_prepare, settings=settings, initial=initial)
+    build = partial(untrained, model_name, **shape, input_gain=settings.input_gain, seed=seed)
+    kept: dict[str, Any] = {"strategy": strategy, "curve": curve, "logs": logs}
+    model, card = loop.train(build, prepare, batches, validation, settings, seed, scratch, **kept)
+    card |= {"model": model_name, "mode": mode, "representation": batches.representation, "excerpts": counts}
+    card |= {"label_width": batches.label_width, "input_gain": settings.input_gain}
+    return model, card | {"val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None}
 
-    def built() -> keras.Model:
-        return networks.build(
-            model_name, batches.bins, batches.width, batches.label_width, input_gain=settings.input_gain, seed=seed
-        )
 
-    with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
-        model = built()
-        if initial is not None:
-            _start_from(model, initial)
-        # Keras smooths towards 0.5: twice our smoothing, which is the label's distance from 0 and 1.
-        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
-        model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
-        model.optimizer.build(model.trainable_variables)
-    log.info(
-        "%s: %d training and %d validation excerpts, %d batches an epoch",
-        model_name,
-        batches.excerpts,
-        validation.excerpts,
-        len(batches),
-    )
-    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
-    fit(model, batches, validation, settings.epochs, checkpoint, logs, strategy)
-    if settings.precision != "float32":
-        model = built()  # what is saved says nothing of how it was trained
-    model.set_weights(checkpoint.best_weights)
-    history = checkpoint.history
-    if curve is not None:
-        write_text(curve, history.csv())
-    card = {
-        "model": model_name,
-        "mode": mode,
-        "parameters": model.count_params(),
-        "representation": batches.representation,
-        "label_width": batches.label_width,
-        "input_gain": settings.input_gain,
-        "val_loss": history.best,
-        "loss": history.loss[history.best_epoch - 1],
-        "best_epoch": history.best_epoch,
-        "epochs": history.epochs,
-        "val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None,
-        "excerpts": {"train": batches.excerpts, "valid": validation.excerpts},
-    }
-    return model, card | trained_in(settings.precision)
+def _batches(
+    store: Path, mode: str, split: str, settings: ExcerptTraining, seed: int, scratch: Scratch, share: int
+) -> Batches:
+    size, label = settings.batch_size, settings.label_width
+    return Batches(store, mode, split, settings.excerpts, size, label, seed, scratch.path / "excerpts", share)
+
+
+def _prepare(model: keras.Model, settings: ExcerptTraining, initial: Path | None) -> None:
+    if initial is not None:
+        _start_from(model, initial)
+    # Keras smooths towards 0.5, so its number is twice ours, the label's distance from 0 and 1.
+    loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
+    model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
 
 
 def _start_from(model: keras.Model, folder: Path) -> None:
-    source, _ = load(folder)
-    ours, theirs = ([tuple(weight.shape) for weight in net.weights] for net in (model, source))
-    if ours != theirs:
+    weights = load(folder)[0].get_weights()
+    if [weight.shape for weight in weights] != [tuple(weight.shape) for weight in model.weights]:
         raise ModelError(
             f"{folder}: its weights have other shapes than {model.name}'s; "
             "pretrain with the same width, frame size and label width"
         )
-    model.set_weights(source.get_weights())
+    model.set_weights(weights)

@@ -1,9 +1,10 @@
-"""Train on mixtures (`svs.training.mixtures`): networks that see passages, judged by the audio that comes out."""
+"""Train networks of passages on mixtures (`svs.training.mixtures`); the loss is the error of the audio."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,27 +14,27 @@ from svs.dsp.stft import log_magnitude
 from svs.errors import DataError
 from svs.features.store import Stems
 from svs.runtime import devices
-from svs.runtime.files import Scratch, write_text
+from svs.runtime.files import Scratch
 from svs.runtime.process import log, quietly
-from svs.training.loop import Checkpoint, computing_in, fit, make_reproducible, trained_in
+from svs.stems import ACCOMPANIMENT, VOCALS
+from svs.training import loop
 from svs.training.mixtures import Mixes, Passages, spectra
 
 with quietly():
     import keras
 
-_QUIET = 1e-9  # beside energies: a passage of digital silence
-_LEAST = 0.1  # deviation of log magnitudes below which a bin is not amplified
+_QUIET = 1e-9  # added to energies, for passages of digital silence
+_LEAST = 0.1  # added to the deviation of log magnitudes, so that no bin is amplified more than tenfold
 _CLIP = 5.0  # norm of a weight's gradient
 _RATE_LEFT = 0.02  # of the learning rate, at the end
 _NEVER = 2**30  # steps
 
 
 class ErrorToMixture(keras.losses.Loss):
-    """Energy of the error beside that of the mixture, in dB: the mean over stretches of about a second.
+    """Energy of the error relative to the mixture, in dB: the mean over stretches of about a second.
 
-    As the vocals' error is the accompaniment's as well, less of it by 1 dB is
-    1 dB more SDR for both (BSS Eval v4: the energy of the true source over that
-    of the error, second by second).  The logarithm gives a quiet second the
+    The vocals' error is the accompaniment's error too.  So 1 dB less of it gives 1 dB more SDR for both (BSS Eval v4:
+    the energy of the true source over that of the error, second by second).  The logarithm gives a quiet second the
     weight of a loud one, as the median over seconds does.
 
     Parameters
@@ -41,8 +42,8 @@ class ErrorToMixture(keras.losses.Loss):
     stretch : int
         Frames of a stretch.
     floor : float
-        dB beside the mixture below which an error is as good as none; where
-        nobody sings it limits what silence is worth.
+        dB relative to the mixture.  A lower error counts as this one, which limits the reward for silence where nobody
+        sings.
     """
 
     def __init__(self, stretch: int, floor: float):
@@ -53,22 +54,16 @@ class ErrorToMixture(keras.losses.Loss):
         """From `svs.training.mixtures.targets` and logits (n, frames, bins, 2 x members), the mean over members."""
         members = y_pred.shape[-1] // 2
         if members > 1:
-            return (
-                sum(self.call(y_true, y_pred[..., 2 * member : 2 * member + 2]) for member in range(members)) / members
-            )
-        ops = keras.ops
-        mask = ops.sigmoid(y_pred)
+            return sum(self.call(y_true, y_pred[..., 2 * one : 2 * one + 2]) for one in range(members)) / members
+        ops, mask = keras.ops, keras.ops.sigmoid(y_pred)
         mixture, shared, vocals = (y_true[..., part] for part in range(3))
         error = self._stretches(ops.maximum(vocals - 2 * mask * shared + mask * mask * mixture, 0.0))
         mixture = self._stretches(mixture)
-        return (
-            10
-            / np.log(10)
-            * ops.mean(ops.log(error + self._floor * mixture + _QUIET) - ops.log(mixture + _QUIET), axis=-1)
-        )
+        level = ops.log(error + self._floor * mixture + _QUIET) - ops.log(mixture + _QUIET)
+        return 10 / np.log(10) * ops.mean(level, axis=-1)
 
     def _stretches(self, energy):
-        """Sums over bins, channels and the frames of each stretch; frames that are left over are left out."""
+        """Sums over bins, channels and the frames of each stretch; remaining frames are left out."""
         ops = keras.ops
         sums = ops.sum(energy, axis=(2, 3))
         count = max(1, sums.shape[1] // self._stretch)
@@ -77,17 +72,18 @@ class ErrorToMixture(keras.losses.Loss):
 
 
 def standardisation(stems: Stems, tracks: list[str], settings: MixtureTraining) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the log magnitudes of the songs as they are: float32 (bins,) each."""
-    total, squares, count = 0.0, 0.0, 0
-    longest = round(60 * stems.rate)  # of each song its first minute will do
+    """Mean and deviation of the songs' log magnitudes: float32 (bins,) each."""
+    total, squares, count = np.zeros(settings.bins), np.zeros(settings.bins), 0
+    longest = round(60 * stems.rate)  # the first minute of each song is enough
     for track in tracks:
         stop = min(stems.samples(track), longest)
-        mixture = sum(stems.read(track, stem, 0, stop) for stem in ("vocals", "drums", "bass", "other"))
+        mixture = np.add.reduce([stems.read(track, stem, 0, stop) for stem in (VOCALS, *ACCOMPANIMENT)])
         level = log_magnitude(np.abs(spectra(mixture, settings))).astype(np.float64)
         total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
         count += level.shape[0] * level.shape[2]
     mean = total / count
-    return mean.astype(np.float32), (np.sqrt(np.maximum(squares / count - mean**2, 0)) + _LEAST).astype(np.float32)
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0)) + _LEAST
+    return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def optimizer(
@@ -95,14 +91,25 @@ def optimizer(
 ) -> keras.optimizers.Optimizer:
     """Adam that leaves out a step whose gradient is not finite.
 
-    One such step would make every weight NaN, which ReLU turns into 0 and no
-    loss tells; bfloat16 kernels on a CPU have been seen to give one in some
-    hundred steps.  It is Keras's loss scaling that leaves it out, here by a factor of 1.
+    One such step would make every weight NaN; ReLU turns NaN into 0, so no loss would show it.  bfloat16 kernels on a
+    CPU give such a step once in some hundred.  Keras's loss scaling, here by a factor of 1, leaves it out.
     """
     adam = keras.optimizers.Adam(rate, clipnorm=_CLIP)
-    if precision == "mixed_float16":  # for which Keras adds it by itself, with the factor that it needs
+    if precision == "mixed_float16":  # Keras adds loss scaling by itself, with the factor that it needs
         return adam
     return keras.optimizers.LossScaleOptimizer(adam, initial_scale=1.0, dynamic_growth_steps=_NEVER)
+
+
+def learning_rate(steps: int, settings: MixtureTraining) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate of each of `steps` batches: a linear warm-up, then a cosine."""
+    warm_up = min(settings.warm_up, steps - 1)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warm_up else settings.learning_rate,
+        steps - warm_up,
+        alpha=_RATE_LEFT,
+        warmup_target=settings.learning_rate if warm_up else None,
+        warmup_steps=warm_up,
+    )
 
 
 def train_on_mixes(
@@ -122,80 +129,57 @@ def train_on_mixes(
     Raises
     ------
     DataError
-        The store holds a test track, its stems have another rate than the
-        network's spectrogram, or no song is as long as a passage.
+        The store holds a test track, its stems have another rate than the network's spectrogram, or no song is as
+        long as a passage.
     ModelError
-        The loss is not finite.
+        The loss or a weight is not finite.
     """
-    make_reproducible(seed)
-    stems = Stems(store)
-    if strangers := stems.tracks("test"):
-        raise DataError(f"{store}: holds test tracks ({', '.join(strangers[:3])}); nothing may be trained on them")
-    representation = settings.representation
-    if stems.rate != representation.sample_rate:
-        raise DataError(
-            f"{store}: its stems have {stems.rate} Hz, the network's spectrogram "
-            f"{representation.sample_rate} Hz; make extract.stems.sample_rate the same"
-        )
+    loop.make_reproducible(seed)
+    stems, ours = _opened(store, settings), settings.representation
     strategy = devices.strategy(settings.batch_size)
     batches = Mixes(stems, settings.songs, settings, seed)
     validation = Passages(stems, ("valid",), settings)
-    network = networks.find_network(model_name)
     mean, deviation = standardisation(stems, stems.tracks(*settings.songs), settings)
-    steps = len(batches) * settings.epochs
-    warm_up = min(settings.warm_up, steps - 1)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if warm_up else settings.learning_rate,
-        steps - warm_up,
-        alpha=_RATE_LEFT,
-        warmup_target=settings.learning_rate if warm_up else None,
-        warmup_steps=warm_up,
-    )
-    stretch = max(1, round(representation.sample_rate / representation.hop_length))
-    stretch = settings.frames // max(1, round(settings.frames / stretch))  # a passage holds a whole number
-
-    def built() -> keras.Model:
-        return network.build(settings.bins, settings.network, mean, deviation, seed=seed)
-
-    with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
-        model = built()
-        model.compile(optimizer(rate, settings.precision), ErrorToMixture(stretch, settings.loss_floor))
-        model.optimizer.build(model.trainable_variables)
     log.info(
-        "%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages; %d parameters",
+        "%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages",
         model_name,
         settings.mixes,
-        settings.frames * representation.hop_length / representation.sample_rate,
+        settings.frames * ours.hop_length / ours.sample_rate,
         len(stems.tracks(*settings.songs)),
         validation.passages,
-        model.count_params(),
     )
-    checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches)
-    fit(model, batches, validation, settings.epochs, checkpoint, logs, strategy)
-    history = checkpoint.history
-    epoch = history.best_epoch if settings.keep == "best" else history.epochs
-    if settings.keep == "best":
-        model.set_weights(checkpoint.best_weights)
-    else:
-        checkpoint.restore(model)
-    if settings.precision != "float32":
-        weights, model = model.get_weights(), built()  # as in `svs.training.on_excerpts.train`
-        model.set_weights(weights)
-    if curve is not None:
-        write_text(curve, history.csv())
-    card = {
+    build = partial(
+        networks.find_network(model_name).build, settings.bins, settings.network, mean, deviation, seed=seed
+    )
+    stretch = max(1, round(ours.sample_rate / ours.hop_length))
+    stretch = settings.frames // max(1, round(settings.frames / stretch))  # a passage holds a whole number
+
+    def prepare(model: keras.Model) -> None:
+        rate = learning_rate(len(batches) * settings.epochs, settings)
+        model.compile(optimizer(rate, settings.precision), ErrorToMixture(stretch, settings.loss_floor))
+
+    kept: dict[str, Any] = {"strategy": strategy, "keep": settings.keep, "curve": curve, "logs": logs}
+    model, card = loop.train(build, prepare, batches, validation, settings, seed, scratch, **kept)
+    return model, card | {
         "model": model_name,
         "mode": "MIX",
-        "parameters": model.count_params(),
-        "representation": representation.model_dump(),
+        "representation": ours.model_dump(),
         "bins": settings.bins,
         "frames_multiple": settings.frames_multiple,
         "context": settings.context,
-        "val_loss": history.val_loss[epoch - 1],
-        "loss": history.loss[epoch - 1],
-        "best_epoch": epoch,
-        "epochs": history.epochs,
         "val_loss_floor": None,
         "songs": {split: len(stems.tracks(split)) for split in settings.songs},
     }
-    return model, card | trained_in(settings.precision)
+
+
+def _opened(store: Path, settings: MixtureTraining) -> Stems:
+    """The stems of a store, after checks that a network may be trained on them."""
+    stems, rate = Stems(store), settings.representation.sample_rate
+    if strangers := stems.tracks("test"):
+        raise DataError(f"{store}: holds test tracks ({', '.join(strangers[:3])}); nothing may be trained on them")
+    if stems.rate != rate:
+        raise DataError(
+            f"{store}: its stems have {stems.rate} Hz, the network's spectrogram {rate} Hz; "
+            "make extract.stems.sample_rate the same"
+        )
+    return stems

@@ -124,7 +124,7 @@ def probabilities(model: keras.Model, recording: Source, settings: VADExcerpts) 
     The mean of the channels is taken, with silence before and after it.  The
     settings are those of `load_net`.
     """
-    from svs.networks.archive import predictions
+    from svs.networks.windows import predictions
 
     audio = _at(recording, settings.sample_rate)
     total, half = frames(len(audio), settings), settings.width // 2

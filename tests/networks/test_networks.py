@@ -263,6 +263,13 @@ def test_an_unknown_network_is_refused():
         networks.build("unet", 257, 9, 1)
 
 
+def test_a_process_has_one_backend(monkeypatch):
+    """This process runs Keras on its default backend, so it can't train a network of torch."""
+    monkeypatch.setattr(networks, "networks", lambda: {"net": networks.Network(print, backend="torch")})
+    with pytest.raises(ModelError, match="net: expected Keras on the backend torch.* in a process of its own"):
+        networks.choose_backend("net")
+
+
 # The archive
 
 
@@ -360,10 +367,10 @@ import sys
 from pathlib import Path
 import numpy as np
 import keras
-from svs.models import archive
-from svs.training import train
-from svs.files import Scratch
-from svs.settings import Draw, Training
+from svs.networks import archive
+from svs.training.on_excerpts import train
+from svs.runtime.files import Scratch
+from svs.config.schema import Draw, ExcerptTraining as Training
 net, store, root = map(Path, sys.argv[1:])
 assert keras.backend.backend() == "torch" and "tensorflow" not in sys.modules
 model, card = archive.load(net)

@@ -15,7 +15,7 @@ from svs import networks
 from svs.config.schema import Representation
 from svs.dsp.stft import magnitude, stft
 from svs.networks import archive, streaming
-from svs.networks.archive import predictions
+from svs.networks.windows import predictions
 from svs.separators.cnn import CNNSeparator
 from svs.separators.cnn import Options as CNNOptions
 

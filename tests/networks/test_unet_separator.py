@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
-from svs import separators
+from svs import networks, separators
 from svs.audio.sources import ArraySource, WavSource
 from svs.config import project
 from svs.config.schema import MethodWiring
@@ -116,7 +116,7 @@ def test_of_a_song_left_out_of_training_the_stems_alone_are_kept(tiny_set, small
         Dataset(folder, Manifest("tiny", tracks)), extract, tmp_path / "store", Scratch(tmp_path, "extract", "a")
     )
     assert Stems(tmp_path / "store" / "stems").tracks("unused") == unused
-    assert not [name for name in unused if (tmp_path / "store" / "svs" / name).exists()]
+    assert not [name for name in unused if (tmp_path / "store" / "masks" / name).exists()]
 
 
 def test_a_store_of_every_second_song(store, stems, tmp_path):
@@ -279,7 +279,7 @@ def test_context_is_what_the_mask_of_a_frame_depends_on(u_nets, full_band):
     rng = np.random.default_rng(1)
     settings = sizes(u_nets, full_band)
     network = open_net(settings)
-    reach, multiple = unet_separator.context(settings), unet_separator.frames_multiple(settings)
+    reach, multiple = settings.context, options(network=settings).frames_multiple
     frames = -(-(2 * reach + 40) // multiple) * multiple
     heard = rng.uniform(-10, -2, (1, frames, *network.input_shape[2:])).astype(np.float32)
     before = np.asarray(network(heard))
@@ -377,8 +377,8 @@ def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monke
         if epoch == 1:
             raise KeyboardInterrupt
 
-    kept = on_mixtures.Checkpoint.on_epoch_end
-    monkeypatch.setattr(on_mixtures.Checkpoint, "on_epoch_end", stop)
+    kept = on_mixtures.loop.Checkpoint.on_epoch_end
+    monkeypatch.setattr(on_mixtures.loop.Checkpoint, "on_epoch_end", stop)
     with pytest.raises(KeyboardInterrupt):
         train(store, tmp_path / "killed", epochs=3)
     monkeypatch.undo()
@@ -427,7 +427,11 @@ def test_all_songs_keep_the_last_epoch(store, tmp_path):
 )
 def test_impossible_settings_are_named(laid, told):
     with pytest.raises(SettingsError, match=f"unet_separator.*{told}"):
-        project.find_project(REPOSITORY, ["train.unet_separator.network.levels=3", f"train.unet_separator.{laid}"])
+        networks.validate(
+            project.find_project(
+                REPOSITORY, ["train.unet_separator.network.levels=3", f"train.unet_separator.{laid}"]
+            ).settings
+        )
 
 
 def test_stems_at_another_rate_are_refused(store, tmp_path):

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -232,7 +233,7 @@ def test_a_fingerprint_does_not_know_where_or_when(tmp_path):
 
 def test_a_fingerprint_is_the_same_in_every_process(tmp_path):
     script = (
-        "from svs import settings, files; s = settings.load(); "
+        "from svs.config import schema; from svs.runtime import files; s = schema.load(); "
         "print(files.fingerprint('x', s, s.train, {'b': 1, 'a': 2}))"
     )
     found = {
@@ -247,6 +248,39 @@ def test_a_fingerprint_is_the_same_in_every_process(tmp_path):
         for seed in ("1", "2")
     }
     assert len(found) == 1 and len(found.pop().strip()) == 16
+
+
+EDIT = """
+from svs.runtime.files import fingerprint
+training = ["svs.training.on_excerpts", "svs.networks.cnn_separator"]
+print(fingerprint("x", code=training), fingerprint("x", code=["svs.separators.hpss"]), fingerprint("x"))
+"""
+
+
+def test_a_fingerprint_knows_the_code_that_is_used_and_no_other(tmp_path):
+    """Of a training, of a method, and of everything, in a copy of svs whose files are edited one after the other."""
+    shutil.copytree(REPOSITORY / "svs", tmp_path / "svs", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def edited(path: str) -> list[bool]:
+        """Which of the three fingerprints an edit of a file changes."""
+        before = prints()
+        with open(tmp_path / path, "a") as file:
+            file.write("# edited\n")
+        return [old != new for old, new in zip(before, prints(), strict=True)]
+
+    def prints() -> list[str]:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        run = subprocess.run(
+            [sys.executable, "-c", EDIT], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout.split()
+
+    assert edited("svs/training/loop.py") == [True, False, True]  # imported by the training
+    assert edited("svs/networks/layers.py") == [True, False, True]  # imported inside a function of the network
+    assert edited("svs/dsp/stft.py") == [False, True, True]
+    assert edited("svs/networks/unet_separator.py") == [False, False, True]  # another network
+    assert edited("svs/config/schema.py") == [False, False, True]  # its values count, not its code
 
 
 def test_publish_replaces_and_keeps_the_source(tmp_path):

@@ -35,7 +35,7 @@ def drawing(per_track=30, valid=20, start=0.0, stop=None) -> Draw:
 
 
 def batches(path, mode="SVS", split=TRAIN, settings=None, batch_size=16, label_width=9, seed=5) -> Batches:
-    group = path / ("vad" if mode == "VAD" else "svs")
+    group = path / ("vad" if mode == "VAD" else "masks")
     return Batches(group, mode, split, settings or drawing(), batch_size, label_width, seed)
 
 
@@ -80,7 +80,7 @@ def test_autoencoder_excerpts_are_their_own_target(path):
 
 
 def test_autoencoder_targets_are_clipped_and_inputs_are_not(tmp_path):
-    root = zarr.open_group(tmp_path / "svs", mode="w")
+    root = zarr.open_group(tmp_path / "masks", mode="w")
     loud = np.linspace(0, 3, 20 * 33, dtype=np.float32).reshape(20, 33)
     root.require_group("a").create_array("vocals", data=loud)
     root.attrs.put(
@@ -89,7 +89,7 @@ def test_autoencoder_targets_are_clipped_and_inputs_are_not(tmp_path):
             "index": {"DAE": [["a", "valid", 4, 15, 1]]},
         }
     )
-    x, y = epoch(Batches(tmp_path / "svs", "DAE", VALID, drawing(), 4, None, 0))
+    x, y = epoch(Batches(tmp_path / "masks", "DAE", VALID, drawing(), 4, None, 0))
     assert x.max() > 2 and y.max() == 1
     np.testing.assert_array_equal(y, np.minimum(x[..., 0], 1))
 
@@ -105,7 +105,6 @@ def test_voice_activity_excerpts_carry_the_label_of_their_centre(path):
         assert target[0] == label == spectrograms.array(track, "label")[centre]
         expected = spectrograms.array(track, "mixture")[centre - 12 : centre + 13].astype(np.float32).T
         np.testing.assert_array_equal(came[..., 0], expected)
-    np.testing.assert_array_equal(y[:, 0], made.labels())
     assert set(y[:, 0]) == {0.0, 1.0}
 
 
@@ -118,7 +117,7 @@ def test_an_impossible_label_is_refused(path, label_width):
 # Which excerpts are drawn
 
 
-@pytest.mark.parametrize("mode, group", [("SVS", "svs"), ("DAE", "svs"), ("VAD", "vad")])
+@pytest.mark.parametrize("mode, group", [("SVS", "masks"), ("DAE", "masks"), ("VAD", "vad")])
 def test_drawing_has_no_duplicates_and_honours_the_number(tiny_set, path, mode, group):
     spectrograms = Spectrograms(path / group)
     for split, count in ((TRAIN, 30), (VALID, 20)):
@@ -200,7 +199,7 @@ def test_epochs_hold_the_same_excerpts_in_another_order(path):
 @pytest.mark.parametrize("from_file", [False, True])
 def test_the_reader_shuffles_as_one_does_in_memory(path, tmp_path, mode, from_file):
     """All excerpts loaded, and permuted as a whole by the epoch's generator: the same batches, bit for bit."""
-    group, seed = path / ("vad" if mode == "VAD" else "svs"), 5
+    group, seed = path / ("vad" if mode == "VAD" else "masks"), 5
     made = Batches(
         group, mode, TRAIN, drawing(), 16, 9 if mode == "SVS" else None, seed, tmp_path if from_file else None
     )
@@ -237,7 +236,7 @@ def test_an_epoch_does_not_load_the_store(tmp_path, settings, small):
             soundfile.write(folder / f"{stream}.wav", noise.uniform(-0.5, 0.5, (samples, 2)), rate, "PCM_16")
     manifest = inspect(settings.download, 1, tmp_path / "music", ["v"])
     extract = small.extract.model_copy(
-        update={"modes": ("SVS",), "svs": small.extract.masks.model_copy(update={"hop_length": 64})}
+        update={"modes": ("SVS",), "masks": small.extract.masks.model_copy(update={"hop_length": 64})}
     )
     extraction.extract(
         Dataset(tmp_path / "music", manifest), extract, tmp_path / "store", Scratch(tmp_path, "extract", "a")
@@ -263,7 +262,7 @@ def test_an_epoch_does_not_load_the_store(tmp_path, settings, small):
 @pytest.mark.parametrize("slab", [1024, 7])
 def test_what_was_gathered_is_what_the_store_gives(path, mode, label_width, slab, tmp_path, monkeypatch):
     monkeypatch.setattr(excerpts, "_SLAB", slab)
-    group = path / ("vad" if mode == "VAD" else "svs")
+    group = path / ("vad" if mode == "VAD" else "masks")
     for split in (TRAIN, VALID):
         plain = batches(path, mode, split, label_width=label_width)
         gathered = Batches(group, mode, split, drawing(), 16, label_width, 5, tmp_path)
@@ -276,9 +275,10 @@ def test_what_was_gathered_is_what_the_store_gives(path, mode, label_width, slab
 
 def test_an_interrupted_training_does_not_gather_again(path, tmp_path, monkeypatch):
     Batches(path / "masks", "SVS", TRAIN, drawing(), 16, 9, 5, tmp_path)
-    monkeypatch.setattr(Batches, "_gather", None)
+    plain, _ = epoch(batches(path))
+    monkeypatch.setattr(excerpts.Cuts, "_cut", None)
     again = Batches(path / "masks", "SVS", TRAIN, drawing(), 16, 9, 5, tmp_path)
-    np.testing.assert_array_equal(epoch(again)[0], epoch(batches(path))[0])
+    np.testing.assert_array_equal(epoch(again)[0], plain)
 
 
 def test_gathering_does_not_load_the_store(tmp_path):

@@ -52,7 +52,7 @@ def options(**changes) -> ExcerptTraining:
 
 
 def train(store: Path, root: Path, changes: dict | None = None, *, name="cnn_separator", mode="SVS", seed=1, **more):
-    group = store / ("vad" if mode == "VAD" else "svs")
+    group = store / ("vad" if mode == "VAD" else "masks")
     return on_excerpts.train(name, group, mode, options(**(changes or {})), seed, Scratch(root, name, "a"), **more)
 
 
@@ -103,7 +103,7 @@ def test_entropy_floor():
 )
 def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expected):
     """A net that says one number everywhere, against a mask that is vocals everywhere."""
-    root = zarr.open_group(tmp_path / "svs", mode="w")
+    root = zarr.open_group(tmp_path / "masks", mode="w")
     for track in "ab":
         root.require_group(track).create_array("mixture", data=np.full((40, 257), 0.01, np.float32))
         root.require_group(track).create_array("mask", data=np.ones((40, 257), bool))
@@ -346,13 +346,13 @@ def test_metrics_of_a_card():
 RUN = """
 import json, sys
 from pathlib import Path
-from svs import training
-from svs.files import Scratch
-from svs.models import archive, shared
-from svs.settings import ExcerptTraining
+from svs.training import on_excerpts
+from svs.runtime.files import Scratch
+from svs.networks import archive
+from svs.config.schema import ExcerptTraining
 name, mode, store, root, options, seed, initial = sys.argv[1:]
 root = Path(root)
-model, card = training.train(name, Path(store), mode, ExcerptTraining.model_validate_json(options), int(seed),
+model, card = on_excerpts.train(name, Path(store), mode, ExcerptTraining.model_validate_json(options), int(seed),
                              Scratch(root, "scratch", "a"), curve=root / "curve.csv", logs=root / "logs",
                              initial=Path(initial) if initial else None)
 archive.save(root / "model", model, card)

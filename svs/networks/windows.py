@@ -1,0 +1,77 @@
+"""Windows of a spectrogram through a network, in batches.  This module does not import Keras, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit
+
+if TYPE_CHECKING:
+    import keras
+
+    from svs.networks.archive import TorchModel
+
+
+def predictions(
+    model: keras.Model | TorchModel, spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Probabilities that a network gives for windows around chosen frames.
+
+    Parameters
+    ----------
+    model : keras.Model or TorchModel
+        From (n, bins, width, 1) magnitudes to logits.
+    spectrum : float32 (bins, frames)
+        Both ends are padded with silence.
+    width : int
+        Frames of a window, odd.
+    centres : int (windows,)
+        Centre frames.
+    batch_size : int
+        Windows predicted at a time.
+
+    Yields
+    ------
+    centres : int (n,)
+    probabilities : float32 (n, ...)
+        The model's output through the sigmoid.
+    """
+    padded = np.pad(spectrum, ((0, 0), (width // 2, width // 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)  # bins, frames, width
+    for first in range(0, len(centres), batch_size):
+        chosen = centres[first : first + batch_size]
+        # All batches have one size, because Keras compiles again for another size.
+        batch = np.zeros((batch_size, *windows.shape[::2], 1), dtype=np.float32)
+        batch[: len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
+        yield chosen, expit(np.asarray(model.predict_on_batch(batch))[: len(chosen)])
+
+
+def averaged(
+    predicted: Iterable[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int], label_width: int
+) -> np.ndarray:
+    """The mean of all that windows predict of each frame.
+
+    Parameters
+    ----------
+    predicted : iterable of int (n,), float32 (n, bins, label_width)
+        Centre frames and predictions of windows, as from `predictions`.
+    shape : int, int
+        Bins and frames of the result.  Predictions may reach over either end.
+    label_width : int
+        Frames that a window predicts, odd; at least as many as the hop.
+
+    Returns
+    -------
+    float32 (bins, frames)
+    """
+    bins, frames = shape
+    total = np.zeros((frames + 2 * label_width, bins), dtype=np.float32)
+    count = np.zeros((len(total), 1), dtype=np.float32)
+    for centres, probability in predicted:
+        for column in range(label_width):
+            total[centres + column] += probability[..., column]  # row r is frame r - label_width // 2
+            count[centres + column] += 1
+    kept = slice(label_width // 2, label_width // 2 + frames)
+    return (total[kept] / count[kept]).T
