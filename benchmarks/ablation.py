@@ -258,7 +258,8 @@ def _print(name: str, figures: dict[str, dict]) -> None:
     )
     vocals, accompaniment, bleed = np.nanmedian(scores, axis=0)
     print(
-        f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}{bleed:>8.1f}   {told}", flush=True
+        f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}{bleed:>8.1f}   {told}",
+        flush=True,
     )
 
 
