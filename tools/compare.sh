@@ -1,10 +1,10 @@
 #!/bin/sh
-# What changed between a revision and the workspace: tools/compare.sh [REV] [FOLDER] (build/compare where nothing
-# else is said).  DVC's own diffs of metrics, parameters and plots; of ours what DVC does not have, the change track by
-# track with its interval and the boxplots of both revisions in one figure (`svs compare`).  Leaves in FOLDER
+# Show what changed between a revision and the workspace: tools/compare.sh [REV] [FOLDER]
+# REV is by default the first that exists of origin/main, main and HEAD; FOLDER is build/compare.
+# DVC compares metrics, parameters and plots.  `svs compare` adds the change track by track, with its interval, and
+# the boxplots of both revisions in one figure.  Writes into FOLDER
 #   comment.md    all of it, as GitHub's Markdown
 #   compare.md, compare.png, plots/index.html
-# Without REV: origin/main, main or HEAD, whichever is there first.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
@@ -27,7 +27,7 @@ fi
 
 rm -rf "$folder"
 mkdir -p "$folder"
-# First, because it knows best what is wrong with a revision.  3: there is nothing to pair; DVC's diffs still say why.
+# First, because it has the best messages about a wrong revision.  Exit code 3: no common scores; DVC's diffs say why.
 python -m svs.cli compare --against "$revision" --output "$folder" --quiet 2>"$folder/compare.log" || {
     code=$?
     cat "$folder/compare.log" >&2
@@ -36,11 +36,11 @@ python -m svs.cli compare --against "$revision" --output "$folder" --quiet 2>"$f
 }
 rm "$folder/compare.log"
 
-# A table of DVC's, folded; what is beyond GitHub's 65,536 characters for a comment is left to the command itself.
+# A table of DVC's, folded and cut: a comment on GitHub holds 65,536 characters.
 folded() {
     printf '\n<details><summary><code>%s</code></summary>\n\n' "$*"
     "$@" > "$folder/table.md"
-    # Without a difference it is a head of two lines, or nothing.
+    # Without a difference it is empty, or only a head of two lines.
     if [ "$(grep -c '^|' "$folder/table.md")" -gt 2 ]; then head -n 350 "$folder/table.md"; else echo 'no difference'; fi
     [ "$(wc -l < "$folder/table.md")" -le 350 ] || printf '\n…and more: run the command.\n'
     rm "$folder/table.md"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make spleeter's own environment from requirements-spleeter.txt: tools/spleeter.sh [--check] [FOLDER]
-# (.venv-spleeter where nothing else is said).  Run again at any time; does nothing when all is there, and starts
-# anew where it was interrupted or where the lock has changed.  --check only says, by its exit status, whether it is.
+# FOLDER is .venv-spleeter by default.  You can run it at any time: it does nothing if the environment is complete, and
+# starts again if it was interrupted or the lock has changed.  With --check, the exit status says whether it is complete.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 lock=$root/requirements-spleeter.txt
@@ -10,7 +10,7 @@ check=
 if [ "${1:-}" = --check ]; then check=1; shift; fi
 venv=${1:-$root/.venv-spleeter}
 stamp=$venv/.svs-complete
-mark=$venv/.svs-spleeter      # this folder is ours, however little of it is there
+mark=$venv/.svs-spleeter      # marks a folder that this script made, even if incomplete
 
 say() { printf '%s\n' "svs setup: $*" >&2; }
 stop() { say "$*"; exit 1; }
@@ -22,7 +22,7 @@ ready && exit 0
 
 # One setup at a time: a second one waits for the first.
 if command -v flock >/dev/null 2>&1 && [ -z "${SVS_SPLEETER_LOCKED:-}" ]; then
-    mkdir -p "$(dirname "$venv")" || stop "$(dirname "$venv") can't be written to"
+    mkdir -p "$(dirname "$venv")" || stop "can't write to $(dirname "$venv")"
     export SVS_SPLEETER_LOCKED=1
     exec flock "$venv.lock" "$0" "$venv"
 fi
@@ -39,12 +39,12 @@ find_python() {
 }
 
 if [ -e "$venv" ] && [ ! -e "$mark" ] && [ -n "$(ls -A "$venv")" ]; then
-    stop "$venv is there and was not made by tools/spleeter.sh; name another folder"
+    stop "$venv exists, but was not made by tools/spleeter.sh; name another folder"
 fi
 python=$(find_python) ||
     stop "Python 3.11 is missing; install it (Debian, Ubuntu: apt-get install python3.11 python3.11-venv) or name it: make spleeter PYTHON=/path/to/python3.11"
 rm -rf "$venv"
-{ mkdir -p "$venv" && : > "$mark"; } 2>/dev/null || stop "$venv can't be written to"
+{ mkdir -p "$venv" && : > "$mark"; } 2>/dev/null || stop "can't write to $venv"
 "$python" -m venv "$venv" >/dev/null 2>&1 ||
     stop "Python's venv module is missing; install it (Debian, Ubuntu: apt-get install python3.11-venv)"
 
