@@ -738,13 +738,14 @@ def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
 
 @pytest.mark.slow
 def test_two_processes_at_once(place, home):
-    wav(place / "a.wav", music(20))
+    song = music(200)  # the first run must still work when the second has started
+    wav(place / "a.wav", song)
     words = ["separate", "-q", "a.wav", "-m", "repet_sim", "-o", "out", "--no-picture", "--project", home, *NEAR]
     first = started(*words)
     until(lambda: list((place / "out").glob("a/.repet_sim.*/estimate.f32")), first)
     assert_refused(really(*words), "another run of svs is writing there")
     assert first.wait(120) == 0 and first.communicate()[1] == ""
-    whole(place / "out/a/repet_sim", music(20), RATE)
+    whole(place / "out/a/repet_sim", song, RATE)
 
 
 def test_progress_tells_the_time_left(place, home):
