@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from svs.config import paths, schema
 from svs.data.dataset import Dataset, open_dataset
 from svs.data.inspection import inspect
 from svs.data.locate import locate
 from svs.errors import DataError
+from tests.helpers import REPOSITORY
 from tests.helpers.datasets import RATE, write_track
+from tests.helpers.pipeline import changed_parameters
 
 
 def test_a_generated_set_and_its_splits(tiny_set):
@@ -23,25 +26,29 @@ def test_a_generated_set_and_its_splits(tiny_set):
         assert soundfile.info(folder / track.subset / track.name / "mixture.wav").frames == track.samples
 
 
-def test_a_generated_set_is_made_once_and_again_when_it_is_gone(settings, tmp_path, here):
-    tiny = settings.download.tiny.model_copy(
-        update={"train": 1, "valid": 1, "test": 1, "train_seconds": 2.0, "test_seconds": 2.0, "real_song": False}
-    )
-    download = settings.download.model_copy(update={"tiny": tiny})
-    changed = settings.model_copy(update={"download": download})
-    folder, validation = locate(download, settings.seed, tmp_path / "musdb")
+def test_a_generated_set_is_made_once_and_again_when_it_is_gone(tmp_path, here, monkeypatch):
+    for name in ("params.yaml", "wiring.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    tiny = {"train": 1, "valid": 1, "test": 1, "train_seconds": 2.0, "test_seconds": 2.0, "real_song": False}
+    changed_parameters(tmp_path, {"profiles": {"tiny": {"download": {"tiny": tiny}}}})
+    # Another process generates the set again: by the parameters in the working directory.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    settings = schema.load()
+    download = settings.download
+    folder, validation = locate(download, settings.seed, paths.DATASETS)
     assert len(validation) == 1
     inspect(download, settings.seed, folder, validation).save(tmp_path / "manifest.json")
     mixture = next(folder.glob("test/*/mixture.wav"))
     stamp = mixture.stat().st_mtime_ns
-    assert locate(download, settings.seed, tmp_path / "musdb") == (folder, validation)
+    assert locate(download, settings.seed, paths.DATASETS) == (folder, validation)
     assert mixture.stat().st_mtime_ns == stamp
     shutil.rmtree(folder)
-    data = open_dataset(changed, tmp_path / "manifest.json", tmp_path / "musdb")
+    data = open_dataset(settings, tmp_path / "manifest.json", paths.DATASETS)
     for track in data.manifest.tracks:  # the checksums still hold: generated again, to the same bytes
         with data.open(track, ["vocals"]) as sources:
             assert sources["vocals"].samples == track.samples
-    other, _ = locate(download, settings.seed + 1, tmp_path / "musdb")
+    other, _ = locate(download, settings.seed + 1, paths.DATASETS)
     with (
         pytest.raises(DataError, match="changed since|files are missing"),
         Dataset(other, data.manifest).open(data.manifest.split("test")[0]),

@@ -299,7 +299,7 @@ def test_magnitudes_are_rounded_as_numpy_rounds_them():
     ):
         with np.errstate(over="ignore"):
             expected = values.astype(np.float16)
-        came = extraction._rounded(values, "float16")
+            came = extraction._rounded(values, "float16")
         assert came.dtype == np.float16
         np.testing.assert_array_equal(came.view(np.uint16), expected.view(np.uint16))
     assert extraction._rounded(ties, "float32").dtype == np.float32
