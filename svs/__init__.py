@@ -1,14 +1,15 @@
 """svs: a reproducible pipeline for singing voice separation.
 
-`svs.separate(audio, rate, method=...)` separates an array; `svs.services.recordings` has
-the rest of what the command `svs` does.
+`svs.separate(audio, rate, method=...)` separates an array.  `svs.services` has what the command `svs` does.
 """
+
+from typing import Any
 
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str):
-    # Not at import: the methods bring in half of the scientific stack.
+def __getattr__(name: str) -> Any:
+    # Imported on first use: the methods import half of the scientific stack.
     if name == "separate":
         from svs.api import separate
 
