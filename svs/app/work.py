@@ -162,6 +162,7 @@ class Job:
         self.seconds = 0.0
         self._began = self._ended = math.nan
         self._desk, self._stop, self._removed = desk, Event(), False
+        self._known = (wish.recording, wish.reference, self.folder / self.song)  # paths that the page does not show
         # A daemon: Ctrl-C ends the server without waiting for a piece of audio.
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -215,7 +216,7 @@ class Job:
             pass
         except Exception as error:
             if not self.cancelled:  # otherwise nobody is waiting for it, and its folder may be gone
-                self.error = self._explained(error)
+                self.error = _explained(error, *self._known)
         finally:
             if self._removed:
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -265,7 +266,7 @@ class Job:
                 raise result.error
         except Exception as error:
             self._go_on()  # whatever it is, of a cancelled job nobody asks
-            return Result(song.name, method, self.folder, error=SVSError(self._explained(error)))
+            return Result(song.name, method, self.folder, error=SVSError(_explained(error, *self._known)))
         self.share = (index + 1) / count
         return result
 
@@ -273,12 +274,13 @@ class Job:
         if self.cancelled:
             raise Cancelled
 
-    def _explained(self, error: Exception) -> str:
-        """An error in words for the page; a defect goes to the log with its traceback."""
-        if isinstance(error, SVSError):
-            return plain(error, self.wish.recording, self.wish.reference, self.folder / self.song)
-        log.error("the web page: a defect", exc_info=error)
-        return f"Something went wrong inside svs ({type(error).__name__}); the terminal of `svs app` shows what."
+
+def _explained(error: Exception, *known: Path | None) -> str:
+    """An error in words for the page, without the paths that are known; a defect goes to the log with its traceback."""
+    if isinstance(error, SVSError):
+        return plain(error, *known)
+    log.error("the web page: a defect", exc_info=error)
+    return f"Something went wrong inside svs ({type(error).__name__}); the terminal of `svs app` shows what."
 
 
 class Desk:

@@ -66,7 +66,7 @@ def download(url: str, known_hash: str | None, folder: Path, filename: str | Non
     filename : str, optional
         Name in the folder; by default the last part of the URL's path.
     hint : str, optional
-        Appended to every error message, for example how to supply the data by hand.
+        Appended to error messages, for example how to supply the data by hand.
 
     Returns
     -------
@@ -80,32 +80,30 @@ def download(url: str, known_hash: str | None, folder: Path, filename: str | Non
     """
     folder = Path(folder).expanduser().resolve()
     destination = folder / (filename or PurePosixPath(unquote(urlsplit(url).path)).name)
-    part = destination.with_name(f"{destination.name}.part")
-    digits = (known_hash or "").removeprefix("sha256:")
+    part, digits = destination.with_name(f"{destination.name}.part"), (known_hash or "").removeprefix("sha256:")
     abbreviated = 8 <= len(digits) < 64 and ":" not in digits
 
     def downloader(url: str, output: str, _: object) -> None:
         if known_hash is None:
             part.unlink(missing_ok=True)
+        os.unlink(output)  # pooch created it empty
         _transfer(url, part)
         log.info("%s: computing its checksum", destination.name)
         if abbreviated and not (came := pooch.file_hash(part)).startswith(digits):
             raise ValueError(f"SHA256 hash of {destination.name} does not match: expected {digits}, got {came}.")
-        # pooch deletes `output` when it is interrupted while it computes the checksum.  A hard link keeps the part.
-        os.unlink(output)
-        try:
+        try:  # pooch deletes `output` if it is interrupted during its own check; a hard link keeps the part
             os.link(part, output)
         except OSError:  # a file system without hard links
             os.replace(part, output)
 
-    pooch.get_logger().setLevel("WARNING")  # below that, it prints the URL with everything secret in it
+    pooch.get_logger().setLevel("WARNING")  # below that, it prints the URL with its secrets
     rejected = " (the file that is there has another checksum)" if destination.is_file() else ""
     with _alone(folder, f"cannot download {_shown(url)} to {destination}{rejected}", hint):
         try:
             pooch.retrieve(url, None if abbreviated else known_hash, destination.name, folder, downloader=downloader)
-        except ValueError as error:
+        except ValueError as error:  # pooch's message goes on with guesses
             part.unlink(missing_ok=True)
-            reason = str(error).partition(" Deleted")[0]  # pooch goes on with guesses
+            reason = str(error).partition(" Deleted")[0]
             raise FetchError(f"{reason} The download was thrown away: run again to start anew") from error
         part.unlink(missing_ok=True)
     return destination

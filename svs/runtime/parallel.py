@@ -79,8 +79,8 @@ def over_tracks(
 ) -> list:
     """`function(item)` for every item, in parallel, each with one numeric thread.
 
-    On one machine, threads do small work, because they start at once.  Spawned
-    processes do large work, and work whose `seconds` are not given.
+    Threads do small work, because they start at once.  Spawned processes do
+    large work, and work whose `seconds` are not given.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def over_tracks(
     seconds : sequence of float, optional
         Seconds of audio in each item.
     folder : Path, optional
-        Where `function` writes.  Without it the work stays on this machine even if a cluster is configured.
+        Where `function` writes.  Without it the work stays on this machine, even if a cluster is configured.
 
     Returns
     -------
@@ -117,8 +117,7 @@ def over_tracks(
         outcomes = ((index, call()) for index, call in enumerate(calls))
     elif seconds is not None and sum(seconds) < _LARGE:
         outcomes = _in_pool(partial(ThreadPoolExecutor, workers, "svs", threadpool_limits, (1,)), calls, desc)
-    else:
-        # TensorFlow and numba don't survive a fork.
+    else:  # spawned: TensorFlow and numba don't survive a fork
         pool = partial(ProcessPoolExecutor, workers, multiprocessing.get_context("spawn"), _start_process)
         outcomes = _in_pool(pool, [partial(_in_process, call) for call in calls], desc)
     results: list = [None] * len(calls)
