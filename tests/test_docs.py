@@ -32,20 +32,27 @@ PAGES = [
 ]
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(REPOSITORY)) for page in PAGES])
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ADDED = re.compile(r"^  (\w+): \{<<", re.MULTILINE)
 NOT_OURS = {".", ".ci/run", "cat", "cd", "echo", "git", "ruff"}  # programs of shell blocks that are not looked into
 FOLDERS = r"\.ci|\.dvc|\.github|benchmarks|data|docs|metrics|models|plots|stages|svs|tests|tools"
 PATH = re.compile(rf"({FOLDERS})/[\w.@{{}},*/-]*|[\w-]+\.(md|yaml|toml|lock|txt)")
-PARAMETERS = {
-    **yaml.safe_load((REPOSITORY / "params.yaml").read_text()),
-    **yaml.safe_load((REPOSITORY / "wiring.yaml").read_text()),
+WIRING = yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())
+PARAMETERS = yaml.safe_load((REPOSITORY / "params.yaml").read_text()) | {
+    key: WIRING[key] for key in ("methods", "models")
 }
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 
 
 def read(page: Path) -> str:
-    """The text of a page; of CHANGELOG's tables without the first column, which has the old names."""
+    """The text of a page, without the old names in the first column of CHANGELOG's tables.
+
+    A name that the page tells its reader to add to wiring.yaml becomes NAME.
+    """
     text = page.read_text(encoding="utf-8")
-    return re.sub(r"^\|[^|]*\|", "|", text, flags=re.MULTILINE) if page.name == "CHANGELOG.md" else text
+    if page.name == "CHANGELOG.md":
+        text = re.sub(r"^\|[^|]*\|", "|", text, flags=re.MULTILINE)
+    added = {key for language, block in FENCED.findall(text) if language == "yaml" for key in ADDED.findall(block)}
+    return re.sub(rf"\b({'|'.join(added)})\b", "NAME", text) if added else text
 
 
 def spans(text: str) -> list[str]:
