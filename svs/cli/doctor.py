@@ -15,7 +15,7 @@ def doctor(
     full: Annotated[bool, Option("--full", help="Load Keras and torch, and name their devices (10 s).")] = False,
     json: Annotated[bool, Option("--json", help="For machines.")] = False,
 ) -> None:
-    """What is installed and what is missing; exit code 1 if a method of params.yaml can't run."""
+    """What is installed and what is missing; exit code 1 if a method of wiring.yaml can't run."""
     from svs.services import doctor as service
 
     found = service.checks(common.project, full=full)

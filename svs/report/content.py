@@ -28,7 +28,7 @@ from svs.stems import TARGETS
 OURS, PUBLISHED, BOTTOM, TOP = "ours", "published", "floor", "ceiling"  # kinds of methods
 PROTOCOLS = {BSSEVAL: "BSS Eval v4", DISSERTATION: "the dissertation's protocol"}
 _TABLES = {BSSEVAL: "scores.csv", DISSERTATION: "scores_dissertation.csv"}
-_DETERMINING = ("params.yaml", "dvc.yaml", "stages", "svs")  # in the repository: what determines the results
+_DETERMINING = ("params.yaml", "wiring.yaml", "dvc.yaml", "stages", "svs")  # what determines the results
 _TEXTS = ("method", "system", "track", "target")  # columns that stay text, whatever they look like
 _SCORES = ("method", "track", "target", *MEASURES, "frames", "silent")
 _PAIRED = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")

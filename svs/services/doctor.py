@@ -47,7 +47,7 @@ class Check:
     advice : str
         What to do about a problem; empty where there is no problem.
     needed : bool
-        Whether the methods of params.yaml need it.
+        Whether the methods of wiring.yaml need it.
     """
 
     group: str
@@ -118,7 +118,7 @@ def as_text(found: list[Check]) -> str:
             lines.append(f"  {'':<{width}}           -> {check.advice}")
     fatal = ", ".join(check.name for check in found if check.fatal)
     return "\n".join(
-        [*lines, "", f"missing: {fatal}" if fatal else "everything that the methods of params.yaml need is there"]
+        [*lines, "", f"missing: {fatal}" if fatal else "everything that the methods of wiring.yaml need is there"]
     )
 
 
