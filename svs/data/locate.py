@@ -11,7 +11,7 @@ from svs.data.musdb import with_subsets
 from svs.errors import DataError
 from svs.runtime import process
 from svs.runtime.download import download, unpack
-from svs.runtime.files import read_json, write_json, written
+from svs.runtime.files import fingerprint, read_json, write_json, written
 from svs.runtime.progress import progress_bar
 
 
@@ -57,7 +57,7 @@ def _generated(settings: Download, seed: int, folder: Path) -> tuple[Path, list[
     stamp = folder / "generated.json"
     assert settings.tiny  # as Download checks
     tiny = settings.tiny.model_dump()
-    wanted = {"seed": seed, **tiny}
+    wanted = {"seed": seed, **tiny, "code": fingerprint(code=["svs.data.synthetic"])}
     if stamp.is_file() and (content := read_json(stamp))["settings"] == wanted:
         return folder, content["validation"]
     from svs.data import synthetic  # scipy.signal takes half a second to import, and most stages only read

@@ -83,14 +83,14 @@ def find_weights(method: str, remotes: Sequence[Remote], folder: Path, *, downlo
         elif not kept.is_file():
             try:
                 if offline():
-                    raise FetchError("SVS_OFFLINE is set")
+                    raise FetchError(f"{remote.url}: SVS_OFFLINE is set")
                 if not download:
-                    raise FetchError("downloading is switched off")
+                    raise FetchError(f"{remote.url}: downloading is switched off")
                 fetch(remote.url, f"sha256:{remote.sha256}", cached, remote.name)
             except FetchError as error:
                 raise UnavailableError(
-                    f"{method}: {remote.name} is neither in {folder} nor in {cached}, and could not be downloaded from "
-                    f"{remote.url} ({error}); put it into {folder}, or name a folder with --weights / SVS_WEIGHTS"
+                    f"{method}: {remote.name} is neither in {folder} nor in {cached}, and could not be downloaded "
+                    f"({error}); put it into {folder}, or name a folder with --weights / SVS_WEIGHTS"
                 ) from None
         paths.append(own if own.is_file() else kept)
     return paths

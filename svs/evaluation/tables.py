@@ -212,7 +212,7 @@ def ranking(table: pd.DataFrame, bleeds: Mapping[str, float | None] | None = Non
 
 def text_table(table: pd.DataFrame) -> str:
     """A table for a terminal, the index to the left: numbers with two decimals, "-" for NaN."""
-    header = table.index.names[0]
+    header = " ".join(table.index.names)
     return table.rename_axis(index=[None] * table.index.nlevels, columns=header).to_string(
         na_rep="-", float_format="{:.2f}".format, sparsify=False
     )

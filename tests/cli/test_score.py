@@ -51,7 +51,7 @@ def test_score_skips_what_is_done_and_refuses_another_request(tiny_set, home, tm
     assert call(*words) == 0
     table = (tmp_path / "out" / "scores.csv").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(test_set, "separate_to", None)
+        patch.setattr(test_set.estimates, "separate_tracks", None)
         patch.setattr(test_set.evaluation_score, "score_method", None)
         assert call(*words) == 0
     assert (tmp_path / "out" / "scores.csv").read_bytes() == table
@@ -63,7 +63,7 @@ def test_score_skips_what_is_done_and_refuses_another_request(tiny_set, home, tm
     assert (tmp_path / "out" / "scores.csv").read_bytes() != table
     # Another passage needs other scores, not other estimates.
     with monkeypatch.context() as patch:
-        patch.setattr(test_set, "separate_to", None)
+        patch.setattr(test_set.estimates, "separate_tracks", None)
         assert call(*words, "-S", "separate.mixture.share=0.5", "--duration", 2) == 0
     assert set(pd.read_csv(tmp_path / "out" / "scores.csv")["frames"]) == {2}
 
@@ -94,9 +94,9 @@ def test_estimates_of_others(tiny_set, home, tmp_path, capsys):
     assert call("score", "--estimates", tmp_path / "made" / "mixture", *words, "-o", tmp_path / "two") == 3
     assert "1 of 1 tracks lack vocals.wav or accompaniment.wav" in capsys.readouterr().err
     # What svs did not make is not replaced, not even when asked to.
-    (tmp_path / "made" / "mixture" / "test" / tiny_set[1].split("test")[0].name / test_set.RESULT).unlink()
+    (tmp_path / "made" / "mixture" / "test" / tiny_set[1].split("test")[0].name / test_set.estimates.REQUEST).unlink()
     assert call("score", "mixture", *words, "-o", tmp_path / "made", "--overwrite") == 3
-    assert "expected estimates that svs made" in capsys.readouterr().err
+    assert "expected a folder of svs's results" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -373,7 +373,7 @@ TROUBLE = {
         _file_in_the_way("out/a/mixture/diary.txt"),
         ["a.wav", "--overwrite"],
         3,
-        "out/a/mixture: expected a folder of svs's results or none",
+        "out/a/mixture: expected a folder of svs's results or no folder",
     ),
     "a track that is none": (None, ["--track", "xyz", "--musdb", "."], 3, "expected|no track"),
     "no song": (None, [], 2, "name a song, a folder, or a --track"),

@@ -96,7 +96,7 @@ def test_what_is_there_already(place, home):
     assert ran.code == 0 and "was there already" in ran.err
     assert (place / "vad/a/segments.csv").stat().st_mtime_ns == before
     ran = svs(*words, "-q", "--threshold", 0.9)
-    assert ran.code == 3 and "another result (its threshold differs); use --overwrite" in ran.err
+    assert ran.code == 3 and "another request (its threshold differs); use --overwrite" in ran.err
     assert svs(*words, "--threshold", 0.9, "--overwrite").code == 0
     assert (place / "vad/a/segments.csv").stat().st_mtime_ns > before
 

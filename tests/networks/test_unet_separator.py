@@ -136,7 +136,7 @@ def test_a_test_track_among_the_training_tracks_is_refused(tiny_set, small, tmp_
         type(track)(**{**vars(track), same: getattr(test, same)}) if track.split == "train" else track
         for track in manifest.tracks
     ]
-    with pytest.raises(DataError, match="nothing that is scored may be trained on"):
+    with pytest.raises(DataError, match="in train/ and in test/: .* must not be trained on"):
         extraction.extract(
             Dataset(folder, Manifest("tiny", tracks)),
             small.extract,
