@@ -1,156 +1,235 @@
-"""Synthetic songs in the layout of MUSDB18-HQ, and the real song that comes with stempeg.
+"""Small songs made from nothing, laid out like MUSDB18-HQ.
 
-A synthetic song has four stems.  The voice is a source-filter model: glottal
-pulses with vibrato and glides pass through the formants of changing vowels,
-with bursts of noise for consonants and rests between phrases.  The band
-(drums, bass, pad, plucked chords) repeats a bar of drums and a chord
-progression in the key of the melody.  All draws come from one seeded generator.
+A song is four stems.  The voice is a glottal pulse train shaped by moving
+formants, so it glides, has vibrato, changes vowels and falls silent between
+phrases; the accompaniment is drums, bass and chords that share its key and
+tempo.  Every song comes from its seed alone: the same seed gives the same
+samples.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import librosa
 import numpy as np
 import soundfile
 from scipy import signal
 
 from svs.errors import DataError, SettingsError
-from svs.runtime.files import written
 
 RATE = 44100
 STEMS = ("drums", "bass", "other", "vocals")
-ARTIST = "Synthetic Singers"
-REAL_SONG = "The Easton Ellises - Falcon 69"  # the excerpt that comes with stempeg
+ARTIST = "Synthetic Singers"  # of every song that is generated
 
 SHORTEST_SECONDS = 2.0
 LOWEST_RATE = 16000
 
-# Formants 1 to 4 of a man's a, i and u in Hz (after Peterson & Barney 1952), and their bandwidths.
-_FORMANTS = np.array([[730, 1090, 2440, 3200], [290, 2290, 3010, 3400], [320, 870, 2240, 3150]])
-_BANDWIDTHS = np.array([80, 100, 130, 180])
+_MAJOR = (0, 2, 4, 5, 7, 9, 11)
+_MINOR = (0, 2, 3, 5, 7, 8, 10)
+_MAJOR_PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 1, 4))
+_MINOR_PROGRESSIONS = ((0, 5, 2, 6), (0, 3, 5, 4), (0, 6, 5, 6), (0, 2, 6, 3))
+
+# The singer stands in the middle of a small room: one echo on either side, later
+# than BSS Eval's filters reach (512 samples).  Without it both channels would be
+# equal, and the references that scores are fitted to singular.
+_ROOM = 0.15
+_ECHOES = (0.023, 0.031)
+
+_FRAMES_PER_SECOND = 200
+_VOICE_BAND = 6500.0
+_BANDWIDTHS = np.array([70.0, 90.0, 130.0, 180.0, 240.0])
+_FORMANTS = {
+    "male": np.array(
+        [
+            [730, 1090, 2440, 3200, 3700],  # a
+            [530, 1840, 2480, 3250, 3700],  # e
+            [290, 2290, 3010, 3400, 3800],  # i
+            [570, 840, 2410, 3150, 3650],  # o
+            [320, 870, 2240, 3150, 3650],  # u
+        ],
+        dtype=float,
+    ),
+    "female": np.array(
+        [
+            [850, 1220, 2810, 3800, 4700],  # a
+            [610, 2230, 2990, 3850, 4750],  # e
+            [350, 2700, 3310, 3900, 4800],  # i
+            [590, 920, 2710, 3750, 4650],  # o
+            [390, 950, 2670, 3700, 4600],  # u
+        ],
+        dtype=float,
+    ),
+}
+_NASAL = np.array([260.0, 1300.0, 2300.0, 3200.0, 3800.0])
+_SUNG_MIDI = {"male": (48, 65), "female": (57, 74)}
+
+
+class _Hiss(NamedTuple):
+    """An unvoiced consonant: silence, then noise in a band."""
+
+    closure: float  # seconds
+    length: float  # seconds
+    band: tuple[float, float]  # Hz
+    level: float  # against the voice's RMS
+    decays: bool
+
+
+_HISSES = {
+    "s": _Hiss(0.0, 0.11, (4800.0, 9500.0), 0.30, decays=False),
+    "sh": _Hiss(0.0, 0.12, (2200.0, 6500.0), 0.32, decays=False),
+    "t": _Hiss(0.04, 0.04, (3000.0, 8500.0), 0.60, decays=True),
+    "k": _Hiss(0.04, 0.04, (1400.0, 3800.0), 0.60, decays=True),
+}
+_ONSETS = ("s", "sh", "t", "k", "nasal", "nasal", "vowel", "vowel")
 
 
 class _Score(NamedTuple):
-    """What the players of one song share.  A pitch is a MIDI note number; a pitch class is a pitch modulo 12."""
+    """What the stems of one song agree on."""
 
-    rng: np.random.Generator
-    rate: int  # Hz
+    beat: float  # seconds
+    tonic: int  # MIDI number, 36 to 47
+    scale: tuple[int, ...]  # semitones above the tonic
+    progression: tuple[int, ...]  # scale degrees of the chord roots
+    chord_beats: int
     seconds: float
-    eighth: float  # seconds of an eighth note
-    scale: np.ndarray  # pitch classes, (7,), from the tonic on
-    roots: Sequence[int]  # scale degrees of the chords
-    chord_eighths: int  # eighth notes of a chord
 
-    def starts(self, eighths: float) -> np.ndarray:
-        """Return the times in seconds of notes that last so many eighths."""
-        return np.arange(0, self.seconds, eighths * self.eighth)
+    def pitch(self, degree: int) -> int:
+        """Return the MIDI number of a scale degree, octaves included."""
+        octave, step = divmod(degree, len(self.scale))
+        return self.tonic + 12 * octave + self.scale[step]
 
-    def chord(self, seconds: float, lowest: int) -> np.ndarray:
-        """Return the triad that sounds at a time, its pitches in the octave from `lowest` on."""
-        index = math.floor(seconds / self.eighth / self.chord_eighths + 1e-6)
-        classes = self.scale[(self.roots[index % len(self.roots)] + np.array([0, 2, 4])) % 7]
-        return lowest + (classes - lowest) % 12
-
-    def time(self, seconds: float) -> np.ndarray:
-        """Return the time of each sample of so many seconds."""
-        return np.arange(round(seconds * self.rate)) / self.rate
+    def chord(self, beat: int) -> int:
+        """Return the scale degree of the chord that sounds in a beat."""
+        return self.progression[beat // self.chord_beats % len(self.progression)]
 
 
-def song(seed: int | Sequence[int], seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
-    """Compose and synthesise a song.
+class _Note(NamedTuple):
+    start: float  # seconds from the phrase's start
+    length: float  # seconds
+    midi: int
+
+
+def iter_identity(items: Iterable) -> Iterable:
+    """Return the iterable as it came: the progress display that shows none."""
+    return items
+
+
+def song(seed: int, seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
+    """Compose, play and sing a song.
 
     Parameters
     ----------
-    seed : int or sequence of int
-        Not negative.  Equal arguments give equal samples.
+    seed : int
+        Not negative.  The song depends on nothing but these three arguments.
     seconds : float
         Length of the song, at least `SHORTEST_SECONDS`.
     rate : int
-        Sample rate in Hz, at least `LOWEST_RATE`.
+        Samples a second, at least `LOWEST_RATE`.
 
     Returns
     -------
     dict of str to ndarray, int16, shape (round(seconds * rate), 2)
-        The stems, by the names in `STEMS`.  Their sum, the mixture, fits into
-        int16.  Vocals are zero between phrases; a song of eight seconds or
-        more rests for at least one second.
+        The stems, by the names in `STEMS`.  Their sum never leaves int16, so
+        it is the mixture.  Vocals are zero between phrases; a song of eight
+        seconds or more rests for at least one second.
 
     Raises
     ------
     SettingsError
-        The song would be too short, or its sample rate too low.
+        The song would be too short or its rate too low.
     """
-    if not seconds >= SHORTEST_SECONDS or rate < LOWEST_RATE:
-        least = f"{SHORTEST_SECONDS} s at {LOWEST_RATE} Hz"
-        raise SettingsError(f"a song takes at least {least}, not {seconds} s at {rate} Hz; ask for more")
+    if not seconds >= SHORTEST_SECONDS:
+        raise SettingsError(
+            f"a song takes at least {SHORTEST_SECONDS:g} seconds, not {seconds:g}: ask for a longer one"
+        )
+    if rate < LOWEST_RATE:
+        raise SettingsError(f"a song takes at least {LOWEST_RATE} samples a second, not {rate}: ask for a higher rate")
     rng = np.random.default_rng(seed)
-    eighth = 30 / rng.uniform(84, 132)
-    scale = librosa.key_to_degrees(f"{rng.choice(list('CDEFGAB'))}:{rng.choice(['maj', 'min'])}")
-    roots = [0, *rng.choice([2, 3, 4, 5], 3, replace=False)]
-    score = _Score(rng, rate, seconds, eighth, scale, roots, int(rng.choice([4, 8])))
-    stems = {name: np.zeros((round(seconds * rate), 2)) for name in STEMS}
-    for name, play in zip(STEMS, (_drums, _bass, _other, _vocals), strict=True):
-        for start, sound in play(score):
-            part = stems[name][round(start * rate) :][: len(sound)]
-            part += sound[: len(part)]
-    return _master(score, stems)
+    samples = round(seconds * rate)
+    score = _compose(rng, seconds)
+    stems = {
+        "drums": _drums(rng, score, samples, rate),
+        "bass": _bass(rng, score, samples, rate),
+        "other": _other(rng, score, samples, rate),
+        "vocals": _vocals(rng, score, samples, rate),
+    }
+    return _master(rng, stems, rate)
 
 
 def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None:
-    """Write a track as MUSDB18-HQ does: a folder of five 16-bit wav files, which appears whole.
+    """Write a track as MUSDB18-HQ does: five 16-bit WAV files in a folder.
+
+    The files are written in a folder beside the final one, which takes its
+    place, replacing an older track, only when all five are complete.
 
     Parameters
     ----------
     folder : Path
-        The track's folder, which is replaced; its name is the track's name.
+        The track's folder; its name is the track's name.
     stems : mapping of str to ndarray, int16, shape (samples, 2)
-        As `song` returns them.  A "mixture" among them is written instead of
-        their sum.
+        One array for each name in `STEMS`; the mixture is their sum.
     rate : int
-        Sample rate in Hz.
-    """
-    with written(folder) as temporary:
-        temporary.mkdir()
-        for name, track in {"mixture": sum(stems[stem] for stem in STEMS), **stems}.items():
-            soundfile.write(temporary / f"{name}.wav", track, rate, subtype="PCM_16")
-
-
-def write_stempeg_song(folder: Path) -> str:
-    """Write the excerpt of a real song that comes with stempeg, as `write_song` does.
-
-    Its mixture is a stream of its own and, by lossy coding, not the sum of the stems.
-
-    Parameters
-    ----------
-    folder : Path
-        The track's folder, which is replaced.
-
-    Returns
-    -------
-    str
-        The song's name, `REAL_SONG`.
+        Samples a second.
 
     Raises
     ------
     DataError
-        ffmpeg is missing.
+        A stem is missing, or is not a stereo int16 array as long as the
+        others, or the sum of the stems does not fit int16.
     """
-    # stempeg looks for both programs when it is imported, and raises where one is missing.
-    for program in ("ffmpeg", "ffprobe"):
-        if shutil.which(program) is None:
-            raise DataError(f"{program} is needed to decode the real song; install ffmpeg, or set real_song to false")
-    import stempeg
+    tracks = {"mixture": _mix(folder.name, stems)}
+    tracks.update((name, stems[name]) for name in STEMS)
+    with _taking_place(folder) as unfinished:
+        for name, track in tracks.items():
+            soundfile.write(unfinished / f"{name}.wav", track, rate, subtype="PCM_16")
 
-    streams, rate = stempeg.read_stems(stempeg.example_stem_path())
-    samples = np.clip(np.rint(streams * 32768), -32768, 32767).astype(np.int16)
-    write_song(folder, dict(zip(("mixture", *STEMS), samples, strict=True)), rate)
-    return REAL_SONG
+
+def write_stempeg_song(folder: Path) -> str:
+    """Write the excerpt of a real song that comes with stempeg.
+
+    Its mixture is a stream of its own, coded with loss as the stems are, and
+    not equal to their sum.
+
+    Parameters
+    ----------
+    folder : Path
+        The track's folder, replaced when complete as by `write_song`.
+
+    Returns
+    -------
+    str
+        The song's name, "artist - title".
+
+    Raises
+    ------
+    DataError
+        ffmpeg is missing or fails, or the streams differ in length.
+    """
+    source = _stempeg_source()
+    names = ("mixture", *STEMS)
+    with _taking_place(folder) as unfinished:
+        files = [unfinished / f"{name}.wav" for name in names]
+        command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(source)]
+        for stream, file in enumerate(files):
+            # Without these a WAV file carries ffmpeg's version and the
+            # source's dates, and its checksum changes from machine to machine.
+            exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-bitexact"]
+            command += ["-map", f"0:a:{stream}", "-c:a", "pcm_s16le", *exact, str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["nothing on stderr"]
+            raise DataError(f"ffmpeg could not decode {source.name}: {said[-1]}")
+        lengths = {name: soundfile.info(file).frames for name, file in zip(names, files, strict=True)}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"the streams of {source.name} should be equally long, not {lengths}")
+    return _track_name(source)
 
 
 def write_dataset(
@@ -163,28 +242,27 @@ def write_dataset(
     train_seconds: float,
     test_seconds: float,
     real_song: bool = True,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable[[Iterable], Iterable] = iter_identity,
 ) -> dict[str, list[str]]:
-    """Write a data set in the layout of MUSDB18-HQ.
+    """Write a whole data set in MUSDB18-HQ's layout.
 
-    A track depends on the seed, its split, its number in the split and its
-    length.  It stays the same when a split grows or shrinks.
+    The samples of a track depend on the seed, its split, its number in the split and its length.  Existing tracks are
+    written again; folders under other names stay.
 
     Parameters
     ----------
     root : Path
-        Gets `train/<track>/*.wav` (the tracks of train and valid) and
-        `test/<track>/*.wav`.  Tracks that exist are replaced.
+        Gets ``train/<track>/*.wav`` (of train and valid) and ``test/<track>/*.wav``.
     seed : int
         Not negative.
     train, valid, test : int
         Numbers of synthetic tracks.
     train_seconds, test_seconds : float
-        Length of a training or validation track, and of a test track.
+        Length of a training track; of a validation or test track.
     real_song : bool
-        Whether the song of `write_stempeg_song` joins the test tracks.
+        Whether the excerpt that comes with stempeg joins the test tracks.
     progress : callable
-        Gets the list of synthetic tracks and iterates over it, as `tqdm.tqdm` does.
+        Gets the list of tracks to write and returns an iterable of the same tracks, as `tqdm.tqdm` does.
 
     Returns
     -------
@@ -196,185 +274,566 @@ def write_dataset(
     SettingsError
         A length is below `SHORTEST_SECONDS`.
     DataError
-        The real song is wanted, and ffmpeg is missing.
+        As raised by `write_stempeg_song`.
     """
-    names, jobs = {}, []
-    splits = ("train", train, train_seconds), ("valid", valid, train_seconds), ("test", test, test_seconds)
-    for key, (split, count, seconds) in enumerate(splits):
-        subset = root / ("test" if split == "test" else "train")
+    plans = (
+        ("train", "train", train, train_seconds),
+        ("valid", "train", valid, train_seconds),
+        ("test", "test", test, test_seconds),
+    )
+    names: dict[str, list[str]] = {}
+    jobs: list[tuple[Path, int | None, float]] = []
+    for key, (split, subset, count, seconds) in enumerate(plans):
         names[split] = [f"{ARTIST} - {split.title()} {number + 1:02d}" for number in range(count)]
-        jobs += [(subset / name, (seed, key, number), seconds) for number, name in enumerate(names[split])]
-    for folder, address, seconds in progress(jobs):
-        write_song(folder, song(address, seconds), RATE)
+        jobs += [
+            (root / subset / name, _track_seed(seed, key, number), seconds) for number, name in enumerate(names[split])
+        ]
     if real_song:
-        names["test"].append(write_stempeg_song(root / "test" / REAL_SONG))
+        names["test"].append(_track_name(_stempeg_source()))
+        jobs.append((root / "test" / names["test"][-1], None, 0.0))
+    for subset in ("train", "test"):
+        (root / subset).mkdir(parents=True, exist_ok=True)
+    for folder, track_seed, seconds in progress(jobs):
+        if track_seed is None:
+            write_stempeg_song(folder)
+        else:
+            write_song(folder, song(track_seed, seconds), RATE)
     return names
 
 
 def is_generated(track: str) -> bool:
-    """Tell from its name whether a track of `write_dataset`'s data set was generated, not recorded."""
+    """Was a track of this name in `write_dataset`'s data set generated, not recorded?"""
     return track.startswith(f"{ARTIST} - ")
 
 
-def _master(score: _Score, stems: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Balance the stems, scale their sum below full scale, round to int16."""
-    rng, mixed, fade = score.rng, {}, np.clip((score.seconds - score.time(score.seconds)) / 0.02, 0, 1)[:, None]
-    highpass = signal.butter(2, 25, "highpass", fs=score.rate, output="sos")
-    for name, decibels in {"drums": 0.0, "bass": -2.0, "other": -1.0}.items():
+def _track_seed(seed: int, split: int, number: int) -> int:
+    # A spawn key is a track's address, so no track's seed depends on how many
+    # tracks stand before it.
+    address = np.random.SeedSequence(seed, spawn_key=(split, number))
+    return int(address.generate_state(1, np.uint64)[0])
+
+
+def _stempeg_source() -> Path:
+    # stempeg raises at import where ffmpeg is missing, so it is imported only
+    # here and only once ffmpeg is known to be there.
+    for tool in ("ffmpeg", "ffprobe"):
+        if shutil.which(tool) is None:
+            raise DataError(
+                f"{tool} is needed to decode the real song and is not on PATH: "
+                "install ffmpeg or leave the real song out"
+            )
+    import stempeg
+
+    return Path(stempeg.example_stem_path())
+
+
+def _track_name(source: Path) -> str:
+    return source.name.removesuffix(".stem.mp4")
+
+
+@contextmanager
+def _taking_place(folder: Path) -> Iterator[Path]:
+    """Give a new folder that takes the place of `folder` if nothing fails."""
+    # The names are fixed, so that a run that was killed is cleared by the next
+    # one instead of leaving stray tracks in the data set.
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    for stray in (unfinished, replaced):
+        if stray.exists():
+            shutil.rmtree(stray)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        if folder.exists():
+            os.rename(folder, replaced)
+        os.rename(unfinished, folder)
+    finally:
+        for stray in (unfinished, replaced):
+            shutil.rmtree(stray, ignore_errors=True)
+
+
+def _mix(track: str, stems: Mapping[str, np.ndarray]) -> np.ndarray:
+    missing = [name for name in STEMS if name not in stems]
+    if missing:
+        raise DataError(f"{track}: no stem {', '.join(missing)} among {list(stems)}")
+    shape = (len(stems[STEMS[0]]), 2)
+    for name in STEMS:
+        stem = stems[name]
+        if stem.dtype != np.int16 or stem.shape != shape:
+            raise DataError(f"{track}: {name} should be int16 of shape {shape}, not {stem.dtype} of shape {stem.shape}")
+    total = np.stack([stems[name].astype(np.int32) for name in STEMS]).sum(axis=0, dtype=np.int32)
+    limits = np.iinfo(np.int16)
+    if total.size and (total.min() < limits.min or total.max() > limits.max):
+        raise DataError(f"{track}: the sum of the stems clips: scale them down")
+    return total.astype(np.int16)
+
+
+def _compose(rng: np.random.Generator, seconds: float) -> _Score:
+    minor = rng.random() < 0.5
+    progressions = _MINOR_PROGRESSIONS if minor else _MAJOR_PROGRESSIONS
+    return _Score(
+        beat=60 / rng.uniform(84, 132),
+        tonic=int(rng.integers(36, 48)),
+        scale=_MINOR if minor else _MAJOR,
+        progression=progressions[rng.integers(len(progressions))],
+        chord_beats=int(rng.choice([2, 4])),
+        seconds=seconds,
+    )
+
+
+def _master(rng: np.random.Generator, stems: Mapping[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
+    """Balance float stems, scale their sum below full scale and quantise."""
+    balance = {"drums": 0.0, "bass": -2.0, "other": -1.0}  # dB
+    highpass = signal.butter(2, 25, "highpass", fs=rate, output="sos")
+    fade = _edges(len(stems["drums"]), 0.0, 0.02, rate)[:, None]
+    mixed = {}
+    for name, level in balance.items():
         stem = signal.sosfilt(highpass, stems[name], axis=0) * fade
-        mixed[name] = stem / _rms(stem) * librosa.db_to_amplitude(decibels + rng.uniform(-2, 2))
-    # While it sings, the voice is about as loud as the band.
-    level = _rms(sum(mixed.values())) * librosa.db_to_amplitude(rng.uniform(-1.5, 3))
-    mixed["vocals"] = stems["vocals"] / _rms(stems["vocals"][stems["vocals"].any(axis=1)]) * level
-    peak = max(np.abs(track).max() for track in (*mixed.values(), sum(mixed.values())))
-    scale = 32767 * librosa.db_to_amplitude(rng.uniform(-3.5, -1)) / peak
-    return {name: np.rint(stem * scale).astype(np.int16) for name, stem in mixed.items()}
+        mixed[name] = stem * _decibels(level + rng.uniform(-2, 2)) / _rms(stem)
+    accompaniment = sum(mixed.values())
+    vocals = stems["vocals"] * fade
+    sung = vocals[vocals.any(axis=1)]
+    gain = _decibels(rng.uniform(-2.5, 2.5)) * _rms(accompaniment) / _rms(sung)
+    mixed["vocals"] = vocals * gain
+
+    # Stems may cancel each other, so each of them has to fit as well.
+    tracks = [*mixed.values(), sum(mixed.values())]
+    peak = max(np.abs(track).max() for track in tracks)
+    scale = 32767 * _decibels(rng.uniform(-3.5, -1.0)) / peak
+    return {name: np.rint(mixed[name] * scale).astype(np.int16) for name in STEMS}
 
 
-def _drums(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
-    """Repeat a bar of sixteen steps of kick, snare and hi-hat."""
-    rng, time = score.rng, score.time(0.3)
-    kick = signal.chirp(time, rng.uniform(120, 200), 0.3, 45, "logarithmic") * np.exp(-time / 0.1)
-    rattle = _noise(score, (len(time), 2), 900) * np.exp(-time / rng.uniform(0.05, 0.09))[:, None]
-    body = np.sin(2 * np.pi * rng.uniform(170, 230) * time) * np.exp(-time / 0.05)
-    hat = _noise(score, len(time), 6500) * np.exp(-time / rng.uniform(0.02, 0.05))
-    bar = np.zeros((16, 3))
-    bar[[0, 8, *rng.choice([3, 6, 7, 10, 11, 14], 2, replace=False)], 0] = 1.0
-    bar[[4, 12], 1] = 0.7
-    bar[:: rng.integers(1, 3), 2] = 0.25
-    sounds = [_pan(kick, 0), 0.7 * rattle + _pan(body, 0), _pan(hat, rng.uniform(-0.6, 0.6))]
-    for step, start in enumerate(score.starts(0.5)):
-        for sound, level in zip(sounds, bar[step % 16], strict=True):
-            yield start, sound * level * rng.uniform(0.85, 1)
+# ---------------------------------------------------------------- accompaniment
 
 
-def _bass(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
-    """Play a pattern of four notes of the chord."""
-    rng = score.rng
-    eighths, cutoff, decay = int(rng.integers(1, 3)), rng.uniform(150, 400), rng.uniform(0.3, 0.8)
-    pattern = rng.choice([0, 0, 0, 1, 2], 4)
-    for index, start in enumerate(score.starts(eighths)):
-        pitch = score.chord(start, 30)[pattern[index % 4]]
-        yield start, _pan(_tone(score, pitch, 0.95 * eighths * score.eighth, cutoff, 0.006, decay), 0)
+def _drums(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
+    kick = _pan(_kick(rng, rate), 0.0)
+    snare = _snare(rng, rate)
+    closed = _pan(_hat(rng, rng.uniform(0.02, 0.04), rate), rng.uniform(0.2, 0.6))
+    opened = _pan(_hat(rng, rng.uniform(0.1, 0.2), rate), rng.uniform(-0.6, -0.2))
+    hat_every = int(rng.choice([1, 2, 2]))
+    kicks = {0, 8} | set(rng.choice([3, 6, 7, 10, 11, 14], 2, replace=False).tolist())
+    opens_at = int(rng.choice([6, 14, 16]))
+    track = np.zeros((samples, 2))
+    sixteenth = score.beat / 4
+    for step in range(math.ceil(score.seconds / sixteenth)):
+        at = round(step * sixteenth * rate)
+        place = step % 16
+        if place in kicks:
+            _place(track, kick * rng.uniform(0.85, 1.0), at)
+        if place in (4, 12):
+            _place(track, snare * rng.uniform(0.6, 0.75), at)
+        if place == opens_at:
+            _place(track, opened * 0.3, at)
+        elif place % hat_every == 0:
+            accent = 1.0 if place % 4 == 0 else 0.6
+            _place(track, closed * (0.3 * accent * rng.uniform(0.7, 1.0)), at)
+    return track
 
 
-def _other(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
-    """Play pad chords, wide by detuning, and plucked broken chords that alternate between the sides."""
-    rng = score.rng
-    cutoff, detune, length = rng.uniform(400, 1200), rng.uniform(0.02, 0.06), score.chord_eighths * score.eighth
-    for start in score.starts(score.chord_eighths):
-        for pitch in score.chord(start, 52):
-            sides = [_tone(score, pitch + apart, length, cutoff, 0.1) for apart in (-detune, detune)]
-            yield start, np.column_stack(sides)
-    cutoff, decay, level = rng.uniform(1500, 4000), rng.uniform(0.15, 0.4), rng.uniform(0.5, 2)
-    order, side = rng.permutation([0, 1, 2, 1]), rng.choice([-0.8, 0.8])
-    for index, start in enumerate(score.starts(rng.choice([0.5, 1]))):
-        pitch = score.chord(start, 64)[order[index % 4]]
-        sound = _tone(score, pitch, 2 * decay, cutoff, 0.003, decay) * level * rng.uniform(0.6, 1)
-        yield start, _pan(sound, side * (-1) ** index)
+def _kick(rng: np.random.Generator, rate: int) -> np.ndarray:
+    time = np.arange(round(0.32 * rate)) / rate
+    low, drop = rng.uniform(44, 58), rng.uniform(90, 160)
+    pitch = low + drop * np.exp(-time / 0.03)
+    body = np.sin(2 * np.pi * np.cumsum(pitch) / rate) * np.exp(-time / 0.11)
+    click = rng.standard_normal(len(time)) * np.exp(-time / 0.002)
+    return (body + 0.15 * click) * _edges(len(time), 0.001, 0.02, rate)
 
 
-def _vocals(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
-    """Sing a phrase of about two thirds of every six seconds, and rest before or after it."""
-    singer, rests_first = _Singer(score), score.rng.random() < 0.5
-    cycles, length = np.linspace(0, score.seconds, max(1, round(score.seconds / 6)), endpoint=False, retstep=True)
-    for cycle in cycles:
-        sung = length * score.rng.uniform(0.66, 0.77)
-        begin = cycle + rests_first * (length - sung)
-        first = math.ceil(begin / score.eighth)
-        start, voice = first * score.eighth, singer.sing(first, math.floor((begin + sung) / score.eighth) - first)
-        yield start, _pan(voice, 0)
-        # With two equal channels, BSS Eval's problem would be singular: an echo, later than its 512 taps, on one side.
-        yield start + 0.023, _pan(0.2 * voice, -1)
+def _snare(rng: np.random.Generator, rate: int) -> np.ndarray:
+    time = np.arange(round(0.25 * rate)) / rate
+    tone = np.sin(2 * np.pi * rng.uniform(170, 230) * time) * np.exp(-time / 0.05)
+    rattle = _band_noise(rng, (len(time), 2), (900.0, 9000.0), rate)
+    rattle *= np.exp(-time / rng.uniform(0.05, 0.09))[:, None]
+    envelope = _edges(len(time), 0.001, 0.02, rate)
+    return (0.5 * tone[:, None] + 0.7 * rattle) * envelope[:, None]
 
 
-class _Singer:
-    """A source-filter model of a voice.  What is drawn here stays the same through one song."""
-
-    def __init__(self, score: _Score):
-        rng = score.rng
-        female = rng.random() < 0.5
-        self.score = score
-        self.lowest = 57 if female else 48  # MIDI number
-        self.formants = _FORMANTS * rng.uniform(0.95, 1.06) * (1.17 if female else 1)
-        self.opening = rng.uniform(0.6, 0.85)  # part of the period in which the glottis opens
-        self.vibrato = rng.uniform(5.0, 6.5), rng.uniform(0.3, 0.7)  # Hz, semitones
-
-    def sing(self, first: int, eighths: int) -> np.ndarray:
-        """Return a phrase that starts at an eighth note of the song, (samples,), silent at its end."""
-        rng, time = self.score.rng, self.score.time(eighths * self.score.eighth)
-        starts, pitches = self._melody(first, eighths)
-        source, vowels = self._source(time, starts, pitches), rng.integers(len(self.formants), size=len(starts))
-        voice = np.zeros(len(time))
-        for vowel in np.unique(vowels):
-            weight = _glide(time, starts, vowels == vowel, 0.08, vowels[0] == vowel)
-            for centre, width in zip(self.formants[vowel], _BANDWIDTHS, strict=True):
-                voice += weight * signal.lfilter(*signal.iirpeak(centre, centre / width, self.score.rate), source)
-        loudness = np.append(rng.uniform(0.6, 1, len(starts)), 0)
-        voice *= _glide(time, np.append(starts, time[-1] - 0.08), loudness, 0.06, 0) / _rms(voice)
-        for start in starts[rng.random(len(starts)) < 0.6]:
-            consonant = self._consonant()
-            part = voice[round(start * self.score.rate) :][: len(consonant)]
-            part[:] = part * (1 - signal.windows.tukey(len(part), 0.3)) + consonant
-        return voice
-
-    def _melody(self, first: int, eighths: int) -> tuple[np.ndarray, np.ndarray]:
-        """Walk randomly on the scale: the starts of the notes in seconds, and their pitches."""
-        score, rng = self.score, self.score.rng
-        lengths = rng.choice([1, 1, 2, 2, 2, 3, 4], eighths)
-        starts = np.cumsum(lengths) - lengths
-        ladder = [pitch for pitch in range(self.lowest, self.lowest + 18) if pitch % 12 in score.scale]
-        walk = len(ladder) // 2 + np.cumsum(rng.choice([-2, -1, -1, 0, 1, 1, 2], eighths))
-        pitches = np.array(ladder + ladder[::-1])[walk % (2 * len(ladder))]
-        for note in np.flatnonzero(lengths > 1):  # long notes belong to the chord
-            tones = score.chord((first + starts[note]) * score.eighth, pitches[note] - 6)
-            pitches[note] = tones[np.argmin(np.abs(tones - pitches[note]))]
-        return starts[starts < eighths] * score.eighth, pitches[starts < eighths]
-
-    def _source(self, time: np.ndarray, starts: np.ndarray, pitches: np.ndarray) -> np.ndarray:
-        """Return triangular pulses of glottal flow, with vibrato, drift and breath, as the lips radiate them."""
-        rate, depth = self.vibrato
-        held = np.diff(starts, append=time[-1]) > 1.5 * self.score.eighth
-        vibrato = _glide(time, starts + 0.15, depth * held, 0.15, 0) * np.sin(2 * np.pi * rate * time)
-        drift = 0.05 * np.interp(time, time[::10000], self.score.rng.standard_normal(len(time[::10000])))
-        midi = _glide(time, starts, pitches, 0.1, pitches[0] - 1.5) + vibrato + drift
-        flow = signal.sawtooth(2 * np.pi * np.cumsum(librosa.midi_to_hz(midi)) / self.score.rate, self.opening)
-        return np.gradient(flow) + 0.02 * _rms(np.gradient(flow)) * self.score.rng.standard_normal(len(time))
-
-    def _consonant(self) -> np.ndarray:
-        """Return a hiss (s, sh) or, after a closure of 40 ms, a burst (t, k)."""
-        time, rng = self.score.time(0.12), self.score.rng
-        burst = np.where(time > 0.04, np.exp((0.04 - time) / 0.01), 0)
-        envelope = 0.3 * signal.windows.hann(len(time)) if rng.random() < 0.5 else 0.6 * burst
-        return _noise(self.score, len(time), rng.choice([1500, 2500, 4500])) * envelope
+def _hat(rng: np.random.Generator, decay: float, rate: int) -> np.ndarray:
+    length = round(5 * decay * rate)
+    noise = _band_noise(rng, length, (6500.0, 15000.0), rate)
+    ring = np.exp(-np.arange(length) / (decay * rate))
+    return noise * ring * _edges(length, 0.0005, decay, rate)
 
 
-def _glide(time: np.ndarray, starts: np.ndarray, values: np.ndarray, seconds: float, before: float) -> np.ndarray:
-    """Hold each value from its start to the next one, and move to it linearly in the given seconds."""
-    knots = np.column_stack([starts, starts + seconds]).ravel()
-    return np.interp(time, knots, np.repeat([before, *values], 2)[1:-1])
+def _bass(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
+    pattern = ((0, 0, 0, 0), (0, 0, 4, 0), (0, 7, 0, 4))[rng.integers(3)]
+    per_beat = int(rng.choice([1, 2]))
+    harmonics = np.arange(1, 8.0) ** -rng.uniform(1.3, 1.9)
+    ring = rng.uniform(0.35, 0.8)
+    track = np.zeros((samples, 2))
+    length = score.beat / per_beat
+    for note in range(math.ceil(score.seconds / length)):
+        degree = score.chord(note // per_beat) + pattern[note % len(pattern)]
+        midi = score.pitch(degree)
+        midi -= 12 * ((midi - 30) // 12)  # between 30 and 41: 46 to 87 Hz
+        time = np.arange(round(0.95 * length * rate)) / rate
+        # The upper harmonics of a plucked string die first.
+        levels = [level * np.exp(-time / (ring / (1 + 0.4 * k))) for k, level in enumerate(harmonics)]
+        sound = _tone(2 * np.pi * _hertz(midi) * time, levels)
+        sound *= _edges(len(time), 0.006, 0.03, rate)
+        _place(track, _pan(sound, 0.0), round(note * length * rate))
+    return track
 
 
-def _tone(score: _Score, pitch: float, seconds: float, cutoff: float, fade: float, decay: float = np.inf) -> np.ndarray:
-    """Return a sawtooth through a lowpass filter, faded at both ends."""
-    time = score.time(seconds)
-    wave = signal.sawtooth(2 * np.pi * librosa.midi_to_hz(pitch) * time)
-    wave = signal.lfilter(*signal.butter(2, cutoff, fs=score.rate), wave)
-    return wave * np.exp(-time / decay) * signal.windows.tukey(len(time), 2 * fade / seconds)
+def _other(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
+    pad_share = rng.uniform(0.25, 0.75)
+    pad = _pad(rng, score, samples, rate)
+    plucks = _plucks(rng, score, samples, rate)
+    return pad_share * pad / _rms(pad) + (1 - pad_share) * plucks / _rms(plucks)
 
 
-def _noise(score: _Score, shape: int | tuple[int, int], above: float) -> np.ndarray:
-    """Return noise of RMS 1 above a frequency in Hz."""
-    highpass = signal.butter(4, above, "highpass", fs=score.rate, output="sos")
-    noise = signal.sosfilt(highpass, score.rng.standard_normal(shape), axis=0)
+def _pad(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
+    tilt = rng.uniform(1.0, 1.6)
+    skip = int(rng.choice([1, 2]))  # 2 leaves odd harmonics: a hollow sound
+    detune = rng.uniform(2, 6) / 100  # semitones
+    levels = np.zeros(9)
+    levels[::skip] = np.arange(1, 10.0)[::skip] ** -tilt
+    track = np.zeros((samples, 2))
+    length = score.chord_beats * score.beat
+    for index in range(math.ceil(score.seconds / length)):
+        start = round(index * length * rate)
+        count = min(round(length * rate), samples - start)
+        if count <= 0:
+            break
+        time = np.arange(count) / rate
+        envelope = _edges(count, 0.12, 0.1, rate)
+        for midi in _chord_notes(score, index * score.chord_beats):
+            # The two sides play slightly apart in pitch, which is wide.
+            for side, apart in enumerate((-detune, detune)):
+                start_phase = rng.uniform(0, 2 * np.pi)
+                phase = 2 * np.pi * _hertz(midi + apart) * time + start_phase
+                track[start : start + count, side] += _tone(phase, levels) * envelope
+    return track
+
+
+def _plucks(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
+    per_beat = int(rng.choice([2, 2, 4]))
+    ring = rng.uniform(0.15, 0.4)
+    tilt = rng.uniform(0.8, 1.5)
+    order = rng.permutation(4)
+    side = rng.choice([-1.0, 1.0])
+    track = np.zeros((samples, 2))
+    length = score.beat / per_beat
+    time = np.arange(round(min(2.5 * ring, 1.0) * rate)) / rate
+    envelope = _edges(len(time), 0.003, 0.05, rate)
+    levels = [(k + 1.0) ** -tilt * np.exp(-time * (1 + 0.6 * k) / ring) for k in range(7)]
+    sounds: dict[int, np.ndarray] = {}
+    for note in range(math.ceil(score.seconds / length)):
+        chord = _chord_notes(score, note // per_beat)
+        place = int(order[note % 4])
+        midi = (*chord, chord[0] + 12)[place] + 12
+        if midi not in sounds:
+            phase = 2 * np.pi * _hertz(midi) * time
+            sounds[midi] = _tone(phase, levels) * envelope
+        pan = side * (0.85, -0.6, 0.5, -0.85)[place]
+        _place(
+            track,
+            _pan(sounds[midi] * rng.uniform(0.6, 1.0), pan),
+            round(note * length * rate),
+        )
+    return track
+
+
+def _chord_notes(score: _Score, beat: int) -> tuple[int, int, int]:
+    """Return a triad as MIDI numbers, each folded into one octave above 52."""
+    root = score.chord(beat)
+    folded = ((score.pitch(root + third) - 52) % 12 + 52 for third in (0, 2, 4))
+    low, middle, high = sorted(folded)
+    return low, middle, high
+
+
+# ------------------------------------------------------------------------ voice
+
+
+def _vocals(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
+    singer = _Singer.draw(rng)
+    track = np.zeros((samples, 2))
+    for start, steps in _phrases(rng, score):
+        notes = _melody(rng, score, start, steps, singer.sex)
+        sound = singer.sing(rng, notes, rate)
+        _place(track, np.repeat(sound[:, None], 2, axis=1), round(start * rate))
+    return track + _ROOM * np.stack(
+        [_delayed(track[:, side], delay, rate) for side, delay in enumerate(_ECHOES)],
+        axis=1,
+    )
+
+
+def _delayed(sound: np.ndarray, seconds: float, rate: int) -> np.ndarray:
+    late = round(seconds * rate)
+    return np.concatenate([np.zeros(late), sound[:-late]])
+
+
+def _phrases(rng: np.random.Generator, score: _Score) -> list[tuple[float, int]]:
+    """Return each phrase's start in seconds and its length in eighth notes."""
+    eighth = score.beat / 2
+    count = max(1, round(score.seconds / 6))
+    cycle = score.seconds / count
+    rests_first = rng.random() < 0.5
+    phrases = []
+    for index in range(count):
+        # From eight seconds on a cycle lasts 4.5 seconds or more.  The share
+        # that is never sung is then longer than a second, and the first cycle,
+        # which starts on the grid, rests for all of it.
+        sung = cycle * rng.uniform(0.66, 0.77)
+        begin, end = index * cycle, (index + 1) * cycle
+        if rests_first:
+            begin = end - sung
+        first = math.ceil(begin / eighth - 1e-9)
+        steps = min(math.floor(end / eighth) - first, math.floor(sung / eighth))
+        phrases.append((first * eighth, steps))
+    return phrases
+
+
+def _melody(rng: np.random.Generator, score: _Score, start: float, steps: int, sex: str) -> list[_Note]:
+    eighth = score.beat / 2
+    low, high = _SUNG_MIDI[sex]
+    in_scale = {(score.tonic + step) % 12 for step in score.scale}
+    ladder = [midi for midi in range(low, high + 1) if midi % 12 in in_scale]
+    rung = int(rng.integers(len(ladder) // 3, 2 * len(ladder) // 3 + 1))
+    notes = []
+    at = 0
+    while at < steps:
+        left = steps - at
+        length = int(rng.choice([1, 1, 2, 2, 2, 3, 4]))
+        if left - length < 3:  # a phrase ends on a long note
+            length = left if left <= 4 else left - 3
+        move = int(rng.choice([-2, -1, -1, 0, 1, 1, 2]))
+        middle = (len(ladder) - 1) / 2
+        if abs(rung + move - middle) > rng.uniform(0.5, 1.0) * middle:
+            move = -move
+        rung = min(max(rung + move, 0), len(ladder) - 1)
+        if length > 1:
+            chord = _chord_notes(score, round((start / eighth + at) / 2))
+            classes = {midi % 12 for midi in chord}
+            consonant = [i for i, midi in enumerate(ladder) if midi % 12 in classes]
+            rung = min(consonant, key=lambda i: abs(i - rung))
+        notes.append(_Note(at * eighth, length * eighth, ladder[rung]))
+        at += length
+    return notes
+
+
+class _Singer(NamedTuple):
+    """A voice: what stays the same through one song."""
+
+    sex: str
+    formants: np.ndarray  # Hz, (vowels, formants)
+    tilt: float  # how the glottal source falls, as a power of the harmonic
+    vibrato_rate: float  # Hz
+    vibrato_depth: float  # semitones
+    vibrato_delay: float  # seconds
+    glide: float  # seconds
+    breath: float  # against the voice's RMS
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> _Singer:
+        sex = ("male", "female")[rng.integers(2)]
+        return cls(
+            sex=sex,
+            formants=_FORMANTS[sex] * rng.uniform(0.95, 1.06),
+            tilt=rng.uniform(1.45, 1.95),  # 9 to 12 dB an octave
+            vibrato_rate=rng.uniform(5.0, 6.5),
+            vibrato_depth=rng.uniform(0.3, 0.65),
+            vibrato_delay=rng.uniform(0.12, 0.25),
+            glide=rng.uniform(0.07, 0.13),
+            breath=rng.uniform(0.015, 0.045),
+        )
+
+    def sing(self, rng: np.random.Generator, notes: Sequence[_Note], rate: int) -> np.ndarray:
+        """Return a phrase, mono, shape (samples,), silent at both ends."""
+        seconds = notes[-1].start + notes[-1].length
+        frames = np.arange(math.ceil(seconds * _FRAMES_PER_SECOND) + 1) / _FRAMES_PER_SECOND
+        time = np.arange(round(seconds * rate)) / rate
+        onsets = [str(onset) for onset in rng.choice(_ONSETS, len(notes))]
+
+        pitch = np.asarray(_hertz(self._pitch(rng, notes, frames)))
+        loudness = self._loudness(rng, notes, onsets, frames)
+        formants = self._articulation(rng, notes, onsets, frames, pitch)
+        voicing = np.interp(time, frames, loudness)
+        phase = 2 * np.pi * np.cumsum(np.interp(time, frames, pitch)) / rate
+
+        spectrum = self._spectrum(pitch, formants, rate)
+        voice = _tone(phase, (np.interp(time, frames, row) for row in spectrum))
+        voice *= voicing
+        level = _rms(voice[voicing > 0.5])
+        # Air passes while the glottis is open, so breath beats with the pitch.
+        noise = _band_noise(rng, len(time), (900.0, 8000.0), rate)
+        air = noise * voicing * (0.6 + 0.4 * np.cos(phase))
+        sound = voice + self.breath * level * air
+        for note, onset in zip(notes, onsets, strict=True):
+            if onset in _HISSES:
+                hiss = _hiss(rng, _HISSES[onset], note.length, rate)
+                _place(sound, hiss * level, round(note.start * rate))
+        return sound * _edges(len(sound), 0.005, 0.1, rate)
+
+    def _pitch(self, rng: np.random.Generator, notes: Sequence[_Note], frames: np.ndarray) -> np.ndarray:
+        """Return the pitch of each frame as a MIDI number."""
+        target = _held(notes, frames, [note.midi for note in notes])
+        midi = _smooth(target, self.glide)
+        midi -= rng.uniform(0.5, 1.8) * np.exp(-frames / 0.05)  # scoops into it
+        drift = _smooth(rng.standard_normal(len(frames)), 0.3)
+        midi += 0.08 * drift / max(np.abs(drift).max(), 1e-9)
+        depth = np.zeros(len(frames))
+        for note in notes:
+            since = frames - note.start
+            inside = (since >= 0) & (since < note.length)
+            swell = np.clip((since - self.vibrato_delay) / 0.2, 0, 1)
+            depth[inside] = swell[inside]
+        wander = 1 + 0.05 * _smooth(rng.standard_normal(len(frames)), 0.2)
+        cycles = np.cumsum(self.vibrato_rate * wander) / _FRAMES_PER_SECOND
+        vibrato = np.sin(2 * np.pi * (cycles + rng.random()))
+        return midi + self.vibrato_depth * _smooth(depth, 0.05) * vibrato
+
+    def _loudness(
+        self,
+        rng: np.random.Generator,
+        notes: Sequence[_Note],
+        onsets: Sequence[str],
+        frames: np.ndarray,
+    ) -> np.ndarray:
+        """Return how strongly the voice sounds in each frame, 0 to about 1."""
+        loudness = _held(notes, frames, rng.uniform(0.7, 1.0, len(notes)))
+        for note, onset in zip(notes, onsets, strict=True):
+            since = frames - note.start
+            if onset in _HISSES:
+                hiss = _HISSES[onset]
+                unvoiced = min(hiss.closure + hiss.length, 0.5 * note.length)
+                loudness[(since >= 0) & (since < unvoiced)] = 0.0
+            elif onset == "nasal":
+                loudness[(since >= 0) & (since < 0.07)] *= 0.35
+            else:
+                loudness[(since >= 0) & (since < 0.03)] *= 0.6
+            late = (since >= 0.7 * note.length) & (since < note.length)
+            loudness[late] *= 1 - 0.4 * (since[late] / note.length - 0.7) / 0.3
+        return _smooth(loudness, 0.05)
+
+    def _articulation(
+        self,
+        rng: np.random.Generator,
+        notes: Sequence[_Note],
+        onsets: Sequence[str],
+        frames: np.ndarray,
+        pitch: np.ndarray,
+    ) -> np.ndarray:
+        """Return the formants in Hz, shape (formants, frames)."""
+        vowels = rng.integers(len(self.formants), size=len(notes))
+        rows = []
+        for formant in range(self.formants.shape[1]):
+            row = _held(notes, frames, self.formants[vowels, formant])
+            for note, onset in zip(notes, onsets, strict=True):
+                since = frames - note.start
+                if onset == "nasal":
+                    row[(since >= 0) & (since < 0.07)] = _NASAL[formant]
+            rows.append(np.exp(_smooth(np.log(row), 0.08)))
+        formants = np.array(rows)
+        # Singers open the mouth on high notes: below the pitch, the first
+        # formant would have nothing to sound.
+        formants[0] = np.maximum(formants[0], 1.05 * pitch)
+        formants[1] = np.maximum(formants[1], 1.25 * formants[0])
+        return formants
+
+    def _spectrum(self, pitch: np.ndarray, formants: np.ndarray, rate: int) -> np.ndarray:
+        """Return complex amplitudes, shape (harmonics, frames)."""
+        limit = min(_VOICE_BAND, 0.45 * rate)
+        harmonics = np.arange(1, math.ceil(limit / pitch.min()) + 1)[:, None]
+        hertz = harmonics * pitch
+        # The lips radiate a rising spectrum, 6 dB an octave.
+        tract = harmonics ** (1 - self.tilt) * np.ones_like(hertz, dtype=complex)
+        for centre, width in zip(formants, _BANDWIDTHS, strict=True):
+            tract *= centre**2 / (centre**2 - hertz**2 + 1j * width * hertz)
+        # Four times as loud does not sound natural for one vowel of a line.
+        power = np.sqrt(np.sum(np.abs(tract) ** 2, axis=0))
+        tract *= np.clip((limit - hertz) / 500, 0, 1) / power**0.7
+        return tract
+
+
+def _hiss(rng: np.random.Generator, consonant: _Hiss, longest: float, rate: int) -> np.ndarray:
+    """Return an unvoiced consonant, relative to a voice of RMS 1."""
+    closure = round(consonant.closure * rate)
+    length = round(min(consonant.length, 0.5 * longest - consonant.closure) * rate)
+    noise = consonant.level * _band_noise(rng, length, consonant.band, rate)
+    if consonant.decays:
+        noise *= np.exp(-np.arange(length) / (0.25 * length))
+        noise *= _edges(length, 0.001, 0.01, rate)
+    else:
+        noise *= _edges(length, 0.03, 0.03, rate)
+    return np.concatenate([np.zeros(closure), noise])
+
+
+def _held(notes: Sequence[_Note], frames: np.ndarray, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return each note's value at the frames it spans."""
+    starts = np.array([note.start for note in notes])
+    index = np.searchsorted(starts, frames, side="right") - 1
+    return np.asarray(values, dtype=float)[index]
+
+
+def _smooth(curve: np.ndarray, seconds: float) -> np.ndarray:
+    """Average a curve of frames over a Hann window, ends held."""
+    window = signal.windows.hann(2 * round(seconds * _FRAMES_PER_SECOND / 2) + 3)
+    margin = len(window) // 2
+    padded = np.pad(curve, margin, mode="edge")
+    return np.convolve(padded, window / window.sum(), mode="valid")
+
+
+# ----------------------------------------------------------------------- sounds
+
+
+def _tone(phase: np.ndarray, amplitudes: Iterable[float | complex | np.ndarray]) -> np.ndarray:
+    """Add up harmonics of a phase in radians, the first being the pitch."""
+    # A power of the first harmonic costs a multiplication; a cosine costs ten.
+    turn = np.exp(1j * phase)
+    harmonic = np.ones_like(turn)
+    total = np.zeros(len(phase))
+    for amplitude in amplitudes:
+        harmonic *= turn
+        if np.any(amplitude):
+            total += np.real(amplitude * harmonic)
+    return total
+
+
+def _band_noise(
+    rng: np.random.Generator,
+    shape: int | tuple[int, int],
+    band: tuple[float, float],
+    rate: int,
+) -> np.ndarray:
+    """Return noise of RMS 1 between two frequencies in Hz."""
+    high = min(band[1], 0.48 * rate)
+    low = min(band[0], 0.6 * high)
+    sos = signal.butter(3, (low, high), "bandpass", fs=rate, output="sos")
+    noise = signal.sosfilt(sos, rng.standard_normal(shape), axis=0)
     return noise / _rms(noise)
 
 
+def _edges(samples: int, attack: float, release: float, rate: int) -> np.ndarray:
+    """Return an envelope that rises from and falls to exact zero."""
+    rise = min(round(attack * rate), samples // 2)
+    fall = min(round(release * rate), samples - rise)
+    envelope = np.ones(samples)
+    envelope[:rise] = 0.5 - 0.5 * np.cos(np.pi * np.arange(rise) / rise)
+    envelope[samples - fall :] = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fall + 1) / fall)
+    return envelope
+
+
 def _pan(mono: np.ndarray, side: float) -> np.ndarray:
-    """Place sound between -1, left, and 1, right, at constant power: (samples, 2)."""
+    """Return shape (samples, 2), from -1, left, to 1, right, equally loud."""
     angle = (side + 1) * np.pi / 4
     return mono[:, None] * np.array([np.cos(angle), np.sin(angle)])
 
 
+def _place(track: np.ndarray, sound: np.ndarray, at: int) -> None:
+    """Add a sound to a track from a sample on, as far as the track goes."""
+    room = max(len(track) - at, 0)
+    track[at : at + len(sound)] += sound[:room]
+
+
+def _hertz(midi: float | np.ndarray) -> float | np.ndarray:
+    return 440.0 * 2.0 ** ((midi - 69) / 12)
+
+
+def _decibels(level: float) -> float:
+    return 10.0 ** (level / 20)
+
+
 def _rms(sound: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(sound))))
+    return max(float(np.sqrt(np.mean(np.square(sound)))), 1e-12)
