@@ -271,23 +271,16 @@ def write_dataset(
 
     Raises
     ------
-    SettingsError
-        A length is below `SHORTEST_SECONDS`.
-    DataError
-        As raised by `write_stempeg_song`.
+    SettingsError, DataError
+        As `song` and `write_stempeg_song`.
     """
-    plans = (
-        ("train", "train", train, train_seconds),
-        ("valid", "train", valid, train_seconds),
-        ("test", "test", test, test_seconds),
-    )
+    plans = {"train": (train, train_seconds), "valid": (valid, train_seconds), "test": (test, test_seconds)}
     names: dict[str, list[str]] = {}
     jobs: list[tuple[Path, int | None, float]] = []
-    for key, (split, subset, count, seconds) in enumerate(plans):
+    for key, (split, (count, seconds)) in enumerate(plans.items()):
         names[split] = [f"{ARTIST} - {split.title()} {number + 1:02d}" for number in range(count)]
-        jobs += [
-            (root / subset / name, _track_seed(seed, key, number), seconds) for number, name in enumerate(names[split])
-        ]
+        folder = root / ("test" if split == "test" else "train")
+        jobs += [(folder / name, _track_seed(seed, key, number), seconds) for number, name in enumerate(names[split])]
     if real_song:
         names["test"].append(_track_name(_stempeg_source()))
         jobs.append((root / "test" / names["test"][-1], None, 0.0))
