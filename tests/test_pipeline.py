@@ -157,7 +157,7 @@ READS_TRACKS = {"extract", "score_vad", "reference", "pictures", "report"} | eve
 CODE = [
     ("svs/audio/convert.py", READS_TRACKS),  # the resampler
     ("svs/data/musdb.py", READS_TRACKS | {"download"}),  # the decoder
-    ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report"} | {"train@unet_separator"}),  # `tuned`
+    ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report", "pictures"} | {"train@unet_separator"}),  # `tuned`
     ("svs/evaluation/published.py", {"reference", "summarize", "plots", "report"}),
     ("svs/networks/streaming.py", {"separate@cnn_separator", "separate@cnn_deep_separator"}),
     ("svs/networks/unet_separator.py", {"train@unet_separator"}),
@@ -246,7 +246,7 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
     monkeypatch.setenv("SVS_OFFLINE", "1")
     monkeypatch.setenv("SVS_WEIGHTS", str(pipeline / ".cache" / "weights"))
     before = {name: (pipeline / name).read_text() for name in ("params.yaml", "wiring.yaml")}
-    wired = {"helper": "data/pretrained", "shared": "separate.common"}
+    wired = {"helper": "data/pretrained", "windows": "separators/base", "shared": "separate.common"}
     methods = {
         method: wired
         | {
