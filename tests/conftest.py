@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -73,3 +74,34 @@ def tiny_set(settings: schema.Settings, tmp_path_factory: pytest.TempPathFactory
     download = settings.download.model_copy(update={"tiny": tiny})
     folder, validation = locate.locate(download, 7, tmp_path_factory.mktemp("musdb"))
     return folder, inspection.inspect(download, 7, folder, validation)
+
+
+_SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+def _chromium() -> str | None:
+    named = os.environ.get("SVS_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, headless; without it or without playwright, the test is skipped with that reason."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'svs[test]'")
+    chromium = _chromium()
+    if chromium is None:
+        pytest.skip("no chromium on the PATH; name one with SVS_CHROMIUM")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=list(_SWITCHES))
+        yield browser
+        browser.close()

@@ -454,35 +454,6 @@ def test_an_address_of_others_is_warned_of_and_sigterm_clears_up(tmp_path: Path)
 
 # The page in a browser
 
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
-
-def _chromium() -> str | None:
-    named = os.environ.get("SVS_CHROMIUM")
-    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'svs[test]'")
-    chromium = _chromium()
-    if chromium is None:
-        pytest.skip("no chromium on the PATH; name one with SVS_CHROMIUM")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=list(SWITCHES))
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
 def page(browser, served: _Served):

@@ -33,7 +33,6 @@ from svs.report import page as report_page
 from svs.report.build import build
 from svs.runtime import unavailable
 from svs.stems import TARGETS
-from tests.app.test_page import SWITCHES, _chromium
 from tests.helpers import REPOSITORY
 
 RATE = 44100
@@ -421,18 +420,6 @@ def test_clock(seconds: float, text: str):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'svs[test]'")
-    chromium = _chromium()
-    if chromium is None:
-        pytest.skip("no chromium on the PATH; name one with SVS_CHROMIUM")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=list(SWITCHES))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
