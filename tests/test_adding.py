@@ -116,7 +116,8 @@ def test_the_network_trains_and_separates(extracted, name, tmp_path):
     (extracted / "svs/cli/doctor.py").write_text((extracted / "svs/cli/doctor.py").read_text() + "# edited\n")
     done = stage(extracted, "train", name)
     assert "continuing after epoch 1" in done.stderr, "an edit of code that it does not use discards the training"
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == first
+    again = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert [name for name in first | again if first.get(name) != again.get(name)] == []
     mixture = music(2.0)
     svs(extracted, "separate", wav(tmp_path / "song.wav", mixture), "-m", name, "-o", tmp_path)
     assert np.abs(whole(tmp_path / "song" / name, mixture, 44100)).max() > 0

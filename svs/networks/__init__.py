@@ -102,8 +102,6 @@ def choose_backend(name: str) -> None:
         )
     if wanted:
         os.environ["KERAS_BACKEND"] = wanted
-        # Otherwise the last bits of torch's matrix products depend on where the memory of an array begins.
-        os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
 
 
 def training(name: str, settings: Settings) -> Any:

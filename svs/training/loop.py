@@ -201,6 +201,10 @@ def train(
     checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches, seed)
     if done := checkpoint.restore(model):
         log.info("continuing after epoch %d", done)
+    if strategy or keras.config.backend() != "tensorflow":
+        # There Keras looks at a batch before the first epoch.  What was read ahead with it stays in the queue: batches
+        # in the order of another epoch, as many as the threads happened to read.
+        batches.workers = validation.workers = 1
     if done < settings.epochs and not checkpoint.exhausted:
         with (
             devices.synchronised(model) if strategy else nullcontext(),

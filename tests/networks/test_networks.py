@@ -368,6 +368,7 @@ from pathlib import Path
 import numpy as np
 import keras
 from svs.networks import archive
+from svs.training.excerpts import Batches
 from svs.training.on_excerpts import train
 from svs.runtime.files import Scratch
 from svs.config.schema import Draw, ExcerptTraining as Training
@@ -375,10 +376,20 @@ net, store, root = map(Path, sys.argv[1:])
 assert keras.backend.backend() == "torch" and "tensorflow" not in sys.modules
 model, card = archive.load(net)
 np.save(root / "out.npy", model.predict_on_batch(np.load(root / "in.npy")))
-options = Training(epochs=1, batch_size=4, learning_rate=1e-3, label_smoothing=0.02, input_gain=100.0, patience=2,
+read, batch = [], Batches.__getitem__
+def reading(self, index):
+    if self._shuffled:
+        read.append((self.epoch, index, len(self)))
+    return batch(self, index)
+Batches.__getitem__ = reading
+options = Training(epochs=3, batch_size=4, learning_rate=1e-3, label_smoothing=0.02, input_gain=100.0, patience=9,
                    label_width=9, excerpts=Draw(per_track=8, valid_per_track=4, start_point=0.0, stop_point=None))
 trained, card = train("cnn_deep_separator", store, "SVS", options, 1, Scratch(root, "torch", "a"), initial=net)
-assert np.isfinite(card["val_loss"]) and card["epochs"] == 1
+assert np.isfinite(card["val_loss"]) and card["epochs"] == 3
+# Keras looks at the first batch, and then every epoch has its own batches, each once: none of another epoch's order.
+count = read[0][2]
+every = [(epoch, index, count) for epoch in range(3) for index in range(count)]
+assert count > 2 and read == [(0, 0, count), *every], read
 moved = [np.abs(a - b).max() for a, b in zip(model.get_weights(), trained.get_weights(), strict=True)]
 assert min(moved) > 0, moved
 archive.save(root / "trained", trained, card)
