@@ -3,7 +3,3 @@
 `work` separates and knows nothing of pages; `page` is the form in Gradio, with `static/job.html` for results;
 `server` serves it on this machine.  Gradio is imported only when the page is built.
 """
-
-from svs.app.server import require, serve
-
-__all__ = ["require", "serve"]

@@ -12,9 +12,11 @@ import gradio as gr
 import jinja2
 import numpy as np
 
-from svs.app.work import ARCHIVE, PASSAGE, Desk, Job, Wish, clock, default, describe, methods, plain
+from svs import separators
+from svs.app.work import ARCHIVE, PASSAGE, Desk, Job, Wish, clock, describe, explained, missing
 from svs.errors import SVSError
 from svs.evaluation.museval_json import MEASURES
+from svs.services import doctor
 from svs.services.recordings import PICTURE
 from svs.stems import TARGETS
 
@@ -58,16 +60,12 @@ def theme() -> gr.themes.Base:
 
 
 def build(desk: Desk) -> gr.Blocks:
-    """The page for a desk, which starts the separations.
-
-    Parameters
-    ----------
-    desk : Desk
-    """
-    offered = methods(desk.project)
-    here = [method for method in offered if method.missing is None]
-    best = default(offered)
-    here.sort(key=lambda method: method.name != best)
+    """The page for a desk, which starts the separations."""
+    texts = {name: method.about for name, method in separators.methods().items()}
+    lacking = missing(desk.project)
+    best = doctor.default(desk.project) or "repet_sim"
+    here = [name for name in texts if name not in (*lacking, *separators.of_kind(separators.Kind.ORACLE))]
+    here.sort(key=lambda name: name != best)
     with gr.Blocks(title="Singing voice separation", analytics_enabled=False, delete_cache=(600, 86400)) as page:
         gr.Markdown(_HEADER.format(minutes=desk.seconds / 60))
         with gr.Column(elem_classes="svs-panel"):
@@ -85,12 +83,11 @@ def build(desk: Desk) -> gr.Blocks:
             gr.Markdown("## 2. Methods")
             with gr.Group(elem_id="svs-methods"):
                 ticks = [
-                    gr.Checkbox(method.name == best, label=method.name, info=method.text, elem_classes="svs-method")
-                    for method in here
+                    gr.Checkbox(name == best, label=name, info=texts[name], elem_classes="svs-method") for name in here
                 ]
-            if missing := [method for method in offered if method.missing]:
-                with gr.Accordion(f"Not available here: {len(missing)} methods", open=False):
-                    gr.HTML(_JOB.missing(missing), apply_default_css=False)
+            if lacking:
+                with gr.Accordion(f"Not available here: {len(lacking)} methods", open=False):
+                    gr.HTML(_JOB.missing(lacking, texts), apply_default_css=False)
             advanced = gr.Accordion("Advanced: filters after our networks, scores against a reference", open=False)
             with advanced, gr.Row(equal_height=False):
                 with gr.Column(min_width=280):
@@ -107,7 +104,7 @@ def build(desk: Desk) -> gr.Blocks:
             stop = gr.Button("Cancel", size="lg", min_width=120, interactive=False, elem_id="svs-stop")
         view = gr.HTML(elem_id="svs-view", apply_default_css=False)
 
-        views = _Views(desk, [method.name for method in here])
+        views = _Views(desk, here)
         form = [song, start, duration, codec, wiener, hpss, reference, *ticks]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         song.change(views.look, song, about, queue=False, **private)
@@ -131,7 +128,7 @@ class _Views:
         try:
             return escape(describe(Path(song)))
         except SVSError as error:
-            return _JOB.alert("error", plain(error, Path(song)))
+            return _JOB.alert("error", explained(error, Path(song)))
 
     def separate(
         self,
@@ -149,22 +146,17 @@ class _Views:
         chosen = tuple(name for name, tick in zip(self._names, ticks, strict=True) if tick)
         recording, truth = (Path(path) if path else None for path in (song, reference))
         wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, truth)
-        job = self._desk.start(_session(request), wish)
+        job = self._desk.start(request.session_hash, wish)
         while not job.wait(POLL):
             yield html(job), gr.update(interactive=False), gr.update(interactive=not job.cancelled)
         yield html(job), gr.update(interactive=True), gr.update(interactive=False)
 
     def cancel(self, request: gr.Request) -> dict:
-        self._desk.cancel(_session(request))
+        self._desk.cancel(request.session_hash)
         return gr.update(interactive=False)
 
     def leave(self, request: gr.Request) -> None:
-        self._desk.leave(_session(request))
-
-
-def _session(request: gr.Request) -> str:
-    """The tab that asks."""
-    return request.session_hash or ""
+        self._desk.leave(request.session_hash)
 
 
 def html(job: Job) -> str:

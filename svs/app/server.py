@@ -32,30 +32,15 @@ POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
     " frame-ancestors 'none'"
 )
-_OFFLINE = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_OFFLINE": "1",
-    "SVS_OFFLINE": "1",  # missing weights are not downloaded
-}
+_OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "SVS_OFFLINE": "1"}  # nothing is downloaded
 
 
-def require() -> None:
-    """Raise UnavailableError where Gradio is not installed."""
-    if find_spec("gradio") is None:
-        raise UnavailableError("the web page needs gradio, which is not installed; run pip install 'svs[app]'")
+def application(desk: Desk, host: str) -> FastAPI:
+    """The page as an ASGI application, for the address that the server listens on.
 
-
-def application(desk: Desk, host: str = "127.0.0.1") -> FastAPI:
-    """The page as an ASGI application.
-
-    Parameters
-    ----------
-    desk : Desk
-    host : str
-        Address that the server listens on.  On an address of this machine alone, requests under any other name are
-        refused: a web site can point its own name at 127.0.0.1 (DNS rebinding).
+    On an address of this machine alone, requests under any other name are refused: a web site can point its own name
+    at 127.0.0.1 (DNS rebinding).
     """
-    require()
     import gradio as gr
     from fastapi import FastAPI, Request
     from fastapi.responses import PlainTextResponse, Response
@@ -108,33 +93,17 @@ def listen(host: str, port: int) -> socket.socket:
             return socket.create_server((host, candidate), family=family)
         except (OSError, OverflowError) as error:
             if getattr(error, "errno", None) != errno.EADDRINUSE:
-                raise SettingsError(
-                    f"--host {host} --port {candidate}: expected an address of this machine and a port up to 65535, "
-                    f"can't listen there ({error}); choose others"
-                ) from None
+                expected = "expected an address of this machine and a port up to 65535"
+                raise SettingsError(f"--host {host} --port {candidate}: {expected} ({error}); choose others") from None
     raise SettingsError(f"--port: {port} and the {PORTS - 1} ports after it are taken; choose another")
 
 
-def serve(
-    project: Project, *, host: str = "127.0.0.1", port: int = 7860, minutes: float = 15.0, show: bool = False
-) -> None:
-    """Serve the page until the process is interrupted or terminated.
+def serve(project: Project, host: str, port: int, minutes: float, show: bool) -> None:
+    """Serve the page until the process is interrupted or terminated, and `show` it in a browser.
 
     Uploads and results lie in one temporary folder, which is removed at the end.  The process should end too: its
-    temporary files are directed there.
-
-    Parameters
-    ----------
-    project : Project
-        Its parameters and models are used.
-    host : str
-        Address to listen on; one that others can reach is warned about.
-    port : int
-        The next free one is taken where it is in use; 0: any.
-    minutes : float
-        Length of the longest passage.
-    show : bool
-        Open the page in a browser.
+    temporary files are directed there.  Where the port is in use, the next free one is taken; 0 means any.  `minutes`
+    is the length of the longest passage.
 
     Raises
     ------
@@ -143,13 +112,14 @@ def serve(
     SettingsError
         The host, port or limit is impossible.
     """
-    require()
+    if find_spec("gradio") is None:
+        raise UnavailableError("the web page needs gradio, which is not installed; run pip install 'svs[app]'")
     with (
         listen(host, port) as endpoint,
         tempfile.TemporaryDirectory(prefix="svs-app-", ignore_cleanup_errors=True) as folder,
     ):
         desk = Desk(project, Path(folder) / "results", minutes)
-        # Set before Gradio is imported, which reads them then.
+        # Before Gradio is imported, which reads them then.
         os.environ.update(_OFFLINE, GRADIO_TEMP_DIR=f"{folder}/uploads", TMPDIR=folder)
         tempfile.tempdir = folder
         import uvicorn
@@ -158,9 +128,8 @@ def serve(
             log.warning(
                 "warning: --host %s lets everybody who can reach this machine use the page, without a password", host
             )
-        config = uvicorn.Config(
-            application(desk, host), log_level="critical", access_log=False, timeout_graceful_shutdown=1
-        )
+        app = application(desk, host)
+        config = uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=1)
         url = address(host, endpoint.getsockname()[1])
         print(f"svs is at {url} (Ctrl+C ends it)", flush=True)
         if show:

@@ -8,10 +8,11 @@ import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
+
+from tqdm import tqdm
 
 from svs import separators
 from svs.audio import decode, encode
@@ -27,34 +28,19 @@ log = logging.getLogger("svs")
 PASSAGE = 30.0  # s: the duration that the form offers
 ARCHIVE = "all.zip"
 _ROUNDING = 0.05  # s by which a passage may exceed the limit
+clock = tqdm.format_interval  # seconds as 03:25 or 1:02:03
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method as the page offers it; `missing` says why it cannot run here."""
-
-    name: str
-    text: str
-    missing: str | None = None
-
-
-def methods(project: Project) -> list[Method]:
-    """All methods except the oracles; no network is loaded."""
-    found = []
-    for name, known in separators.methods().items():
-        if known.kind is not separators.Kind.ORACLE:
-            check = doctor.method(name, project)
+def missing(project: Project) -> dict[str, str]:
+    """What the methods lack that can't run here, the oracles apart; no network is loaded."""
+    found = {}
+    for name, method in separators.methods().items():
+        check = doctor.method(name, project)
+        if method.kind is not separators.Kind.ORACLE and not check.ok:
             # The page itself sets SVS_OFFLINE, so the hint to unset it helps nobody.
             advice = check.advice.replace(" (SVS_OFFLINE is set: nothing is downloaded)", "")
-            reason = "; ".join(filter(None, (check.found.removeprefix("no "), advice))).replace(f"{project.home}/", "")
-            found.append(Method(name, known.about, None if check.state == doctor.OK else reason))
+            found[name] = f"{check.found.removeprefix('no ')}; {advice}".replace(f"{project.home}/", "")
     return found
-
-
-def default(offered: Sequence[Method]) -> str:
-    """The method that is ticked first: the best of our trained networks, else one that needs no training."""
-    here = [method.name for method in offered if method.missing is None]
-    return next(name for name in (*separators.recommended(), "repet_sim", *here) if name in here)
 
 
 @dataclass(frozen=True)
@@ -108,15 +94,11 @@ def describe(path: Path) -> str:
     return " · ".join((length, f"{info.rate / 1000:g} kHz", channels, info.codec))
 
 
-def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds: 0:07, 3:25, 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def plain(error: SVSError, *files: Path | None) -> str:
-    """The message of an error without the folders of the server's temporary files."""
+def explained(error: Exception, *files: Path | None) -> str:
+    """An error in words for the page, without the folders of `files`; a defect goes to the log with its traceback."""
+    if not isinstance(error, SVSError):
+        log.error("the web page: a defect", exc_info=error)
+        return f"Something went wrong inside svs ({type(error).__name__}); the terminal of `svs app` shows what."
     message = str(error)
     for path in filter(None, files):
         message = message.replace(f"{path.parent}/", "")
@@ -130,38 +112,19 @@ class Cancelled(Exception):
 class Job:
     """One separation, method by method, in a thread of its own.
 
-    Parameters
-    ----------
-    desk : Desk
-    wish : Wish
-
-    Attributes
-    ----------
-    song : str
-        Name of the folder and the downloads.
-    folder : Path
-        Holds `SONG/mixture.CODEC`, `SONG/METHOD/` and the archive of all.
-    share : float
-        How much is done, 0 to 1.
-    words : str
-        What is being done.
-    results : list of Result
-        Grows while it runs.
-    error : str or None
-        Why there are no results.
-    seconds : float
-        Length of the passage, once it is known.
+    `folder` holds `SONG/mixture.CODEC`, `SONG/METHOD/` and the archive of all.
     """
 
     def __init__(self, desk: Desk, wish: Wish):
         self.wish, self.folder = wish, desk.folder / secrets.token_urlsafe(12)
-        self.song = song_names([wish.recording])[0] if wish.recording else ""
-        self.share, self.words = 0.0, "Waiting for another separation to end"
-        self.results: list[Result] = []
-        self.error: str | None = None
-        self.seconds = 0.0
-        self._began = self._ended = math.nan
-        self._desk, self._stop, self._removed = desk, Event(), False
+        self.song = song_names([wish.recording])[0] if wish.recording else ""  # name of the folder and the downloads
+        self.share, self.words = 0.0, "Waiting for another separation to end"  # 0 to 1, and what is being done
+        self.results: list[Result] = []  # grows while it runs
+        self.error: str | None = None  # why there are no results
+        self.seconds = 0.0  # length of the passage, once it is known
+        self._began = self._ended = 0.0
+        self.cancelled = self._removed = False  # cancelled: stop at the next piece of audio; finished results stay
+        self._desk = desk
         self._known = (wish.recording, wish.reference, self.folder / self.song)  # paths that the page does not show
         # A daemon: Ctrl-C ends the server without waiting for a piece of audio.
         self._thread = Thread(target=self._run, daemon=True)
@@ -172,14 +135,9 @@ class Job:
         return not self._thread.is_alive()
 
     @property
-    def cancelled(self) -> bool:
-        return self._stop.is_set()
-
-    @property
     def elapsed(self) -> float:
         """Seconds of work, without waiting."""
-        now = time.monotonic() if math.isnan(self._ended) else self._ended
-        return 0.0 if math.isnan(self._began) else now - self._began
+        return (self._ended or time.monotonic()) - self._began if self._began else 0.0
 
     @property
     def left(self) -> float | None:
@@ -191,14 +149,9 @@ class Job:
         self._thread.join(seconds)
         return self.ended
 
-    def cancel(self) -> None:
-        """Stop at the next piece of audio; finished results stay."""
-        self._stop.set()
-
     def remove(self) -> None:
         """Stop, and delete all files."""
-        self._removed = True
-        self.cancel()
+        self.cancelled = self._removed = True
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self) -> None:
@@ -216,13 +169,12 @@ class Job:
             pass
         except Exception as error:
             if not self.cancelled:  # otherwise nobody is waiting for it, and its folder may be gone
-                self.error = _explained(error, *self._known)
+                self.error = explained(error, *self._known)
         finally:
             if self._removed:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def _separate(self, order: Order) -> None:
-        self._go_on()
         assert self.wish.recording is not None  # `Wish.order` refuses a wish without one
         self.words = "Reading the recording"
         with open_song(self.wish.recording, self.song, order, self.wish.reference) as song:
@@ -254,8 +206,8 @@ class Job:
             nonlocal done
             self._go_on()
             done += seconds / self.seconds
-            self.share = (index + 0.95 * min(done, 1.0)) / count
             # The rest of the share is for pictures, files and scores.
+            self.share = (index + 0.95 * min(done, 1.0)) / count
             self.words = f"{name}: {'separating' if done < 0.999 else 'writing the files'}"
 
         self._go_on()
@@ -266,7 +218,7 @@ class Job:
                 raise result.error
         except Exception as error:
             self._go_on()  # whatever it is, of a cancelled job nobody asks
-            return Result(song.name, method, self.folder, error=SVSError(_explained(error, *self._known)))
+            return Result(song.name, method, self.folder, error=SVSError(explained(error, *self._known)))
         self.share = (index + 1) / count
         return result
 
@@ -275,24 +227,8 @@ class Job:
             raise Cancelled
 
 
-def _explained(error: Exception, *known: Path | None) -> str:
-    """An error in words for the page, without the paths that are known; a defect goes to the log with its traceback."""
-    if isinstance(error, SVSError):
-        return plain(error, *known)
-    log.error("the web page: a defect", exc_info=error)
-    return f"Something went wrong inside svs ({type(error).__name__}); the terminal of `svs app` shows what."
-
-
 class Desk:
-    """The jobs of all visitors (browser tabs), one for each.
-
-    Parameters
-    ----------
-    project : Project
-    folder : Path
-        Where results are kept.
-    minutes : float
-        Length of the longest passage.
+    """The jobs of all visitors (browser tabs), one for each; `minutes` is the length of the longest passage.
 
     Raises
     ------
@@ -303,31 +239,30 @@ class Desk:
     def __init__(self, project: Project, folder: Path, minutes: float = 15.0):
         if not (math.isfinite(minutes) and minutes > 0):
             raise SettingsError(f"--max-minutes: expected a number above 0, got {minutes}")
-        self.project, self.folder, self.seconds = project, Path(folder), 60 * minutes
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.project, self.folder, self.seconds = project, folder, 60 * minutes
+        folder.mkdir(parents=True)
         self.turn = Lock()  # held by the job that works
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str | None, Job] = {}
 
-    def start(self, visitor: str, wish: Wish) -> Job:
+    def start(self, visitor: str | None, wish: Wish) -> Job:
         """Begin a job; the visitor's earlier one is stopped and its files are deleted."""
         self.leave(visitor)
         job = self._jobs[visitor] = Job(self, wish)
         return job
 
-    def cancel(self, visitor: str) -> None:
+    def cancel(self, visitor: str | None) -> None:
         """Stop a visitor's job."""
         if visitor in self._jobs:
-            self._jobs[visitor].cancel()
+            self._jobs[visitor].cancelled = True
 
-    def leave(self, visitor: str) -> None:
+    def leave(self, visitor: str | None) -> None:
         """Stop a visitor's job and delete its files."""
         if job := self._jobs.pop(visitor, None):
             job.remove()
 
-    def close(self, patience: float = 2.0) -> None:
-        """Stop all jobs, and wait a little for those that work."""
-        jobs = list(self._jobs.values())
-        for job in jobs:
-            job.cancel()
-        for job in jobs:
-            job.wait(patience / len(jobs))
+    def close(self) -> None:
+        """Stop all jobs, and wait a little for the one that works."""
+        for job in self._jobs.values():
+            job.cancelled = True
+        for job in self._jobs.values():
+            job.wait(2.0)

@@ -47,7 +47,9 @@ def _command(arguments: list[str]) -> None:
         command = context.command_path if context is not None else f"svs {arguments[0]}"
         text = " ".join(error.format_message().split()).rstrip(".").replace("Input should be", "expected")
         raise SettingsError(f"{text[:1].lower()}{text[1:]}; see `{command} -h`") from None
-    except Abort:  # Ctrl-D at a question has the exit code of Ctrl-C
+    except Abort:  # Ctrl-D at a question is as Ctrl-C
         code = 130
+    if code == 130:  # what typer makes of Ctrl-C
+        raise KeyboardInterrupt
     if code:
         sys.exit(code)

@@ -58,7 +58,7 @@ def ask(given: Request) -> Request:
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
     duration = questionary.text(
         "Duration in seconds (empty: to the end)",
-        validate=_seconds_or_nothing,
+        validate=lambda text: not text.strip() or _seconds(text),
         default="" if given.duration is None else f"{given.duration:.10g}",
     ).unsafe_ask()
     output = questionary.path("Folder of the results", default=str(given.output), only_directories=True).unsafe_ask()
@@ -97,10 +97,3 @@ def _seconds(text: str) -> bool | str:
         return 0 <= float(text) < float("inf") or "a number of seconds from 0"
     except ValueError:
         return "a number of seconds, for instance 30"
-
-
-def _seconds_or_nothing(text: str) -> bool | str:
-    if not text.strip():
-        return True
-    came = _seconds(text)
-    return came if came is not True else float(text) > 0 or "more than 0 seconds"

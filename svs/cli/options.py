@@ -86,7 +86,13 @@ class Common:
         SettingsError
             There is none, or a parameter is unknown or impossible.
         """
-        return open_project(self.project, [*before, *self.overrides, *after])
+        from svs import networks, separators
+        from svs.config.project import find_project
+
+        project = find_project(self.project, [*before, *self.overrides, *after])
+        separators.validate(project.settings)
+        networks.validate(project.settings)
+        return project
 
     def say(self, text: object) -> None:
         """Print a result, unless --quiet."""
@@ -111,23 +117,6 @@ def assignments(section: str, **values: Any) -> list[str]:
     return [f"{section}.{key}={value!r}" for key, value in values.items() if value is not None]
 
 
-def open_project(given: Path | None, overrides: Sequence[str] = ()) -> Project:
-    """The project of a command (`svs.config.project.find_project`), all of its parameters checked.
-
-    Raises
-    ------
-    SettingsError
-        There is none, or a parameter is unknown or impossible.
-    """
-    from svs import networks, separators
-    from svs.config.project import find_project
-
-    project = find_project(given, overrides)
-    separators.validate(project.settings)
-    networks.validate(project.settings)
-    return project
-
-
 def musdb_folder(here: Project, given: Path | None) -> Path:
     """The folder of MUSDB18 that --musdb names, or the project's data set."""
     from svs.config import paths
@@ -143,10 +132,7 @@ def complain(error: object, *about: str) -> None:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Prepare a function for typer: a parameter that is a dataclass is replaced by the options that it holds.
-
-    Ctrl-C ends the command with exit code 130, and with a line that says what to do.
-    """
+    """Prepare a function for typer: a parameter that is a dataclass is replaced by the options that it holds."""
     own: list[Parameter] = []
     groups: dict[str, tuple[type, list[Parameter]]] = {}
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
@@ -159,11 +145,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         for name, (kind, options) in groups.items():
             given[name] = kind(**{option.name: given.pop(option.name) for option in options})
-        try:
-            function(**given)
-        except KeyboardInterrupt:
-            print("interrupted: run the same command again to continue", file=sys.stderr)
-            raise typer.Exit(130) from None
+        function(**given)
 
     run.__annotations__ = {}
     run.__dict__["__signature__"] = inspect.Signature(
@@ -178,12 +160,6 @@ def parameters(kind: type) -> list[Parameter]:
     An argument or option without a (long) name of its own is called after its field.
     """
     hints, common = get_type_hints(kind, include_extras=True), {each.name for each in dataclasses.fields(Common)}
-
-    def default(field: dataclasses.Field[Any]) -> Any:
-        if field.default_factory is not MISSING:
-            return field.default_factory()
-        return Parameter.empty if field.default is MISSING else field.default
-
     found = []
     for each in sorted(dataclasses.fields(kind), key=lambda field: field.name in common):
         if get_origin(hint := hints[each.name]) is Annotated:
@@ -192,5 +168,8 @@ def parameters(kind: type) -> list[Parameter]:
             elif not str(info.default).startswith("--"):  # typer keeps the first name of an option there
                 info.param_decls = () if info.default is ... else (info.default,)
                 info.default = f"--{each.name.replace('_', '-')}"
-            found.append(Parameter(each.name, Parameter.KEYWORD_ONLY, default=default(each), annotation=hint))
+            default = Parameter.empty if each.default is MISSING else each.default
+            if each.default_factory is not MISSING:
+                default = each.default_factory()
+            found.append(Parameter(each.name, Parameter.KEYWORD_ONLY, default=default, annotation=hint))
     return found

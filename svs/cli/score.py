@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from svs.cli import options
 from svs.cli.request import split_methods, weights_as_parameters
-from svs.errors import DataError, SettingsError, SVSError
+from svs.errors import SettingsError, SVSError
 from svs.runtime.process import log
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def score(given: Scoring) -> None:
     )
     wanted = split_methods(given.methods)
     if given.estimates is not None:
-        folders = _estimates(given.estimates, wanted)
+        folders = test_set.methods_below(given.estimates, wanted)
     else:
         if not wanted:
             raise SettingsError("name one method or more (`svs methods` lists them), or --estimates")
-        if unknown := [method for method in wanted if method not in separators.methods()]:
-            raise SettingsError(f"{unknown[0]}: no such method; expected one of {', '.join(separators.methods())}")
+        for method in wanted:
+            separators.find_method(method)
         folders = {method: given.output / method for method in wanted}
     musdb = options.musdb_folder(here, given.musdb)
     with output_folder.only_one(given.output):
@@ -88,20 +88,6 @@ def score(given: Scoring) -> None:
         options.complain(f"{method} was left out: {error}")
     if failed:
         raise typer.Exit(next(iter(failed.values())).exit_code)
-
-
-def _estimates(folder: Path, wanted: list[str]) -> dict[str, Path]:
-    """Folders of estimates by method; a folder of one method takes the name that is given."""
-    from svs.services import test_set
-
-    found = test_set.methods_below(folder)
-    if (folder / "test").is_dir():
-        if len(wanted) > 1:
-            raise SettingsError(f"{folder} holds the estimates of one method, but {len(wanted)} are named")
-        return {(wanted or list(found))[0]: folder}
-    if missing := [method for method in wanted if method not in found]:
-        raise DataError(f"{folder}: no estimates of {', '.join(missing)}; it holds {', '.join(found)}")
-    return {method: found[method] for method in wanted or found}
 
 
 def _scored(given: Scoring, here: Project, data: Dataset, folders: dict[str, Path]) -> dict[str, SVSError]:

@@ -18,10 +18,8 @@ from svs.runtime.process import log
 from svs.stems import TARGETS
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from svs.config.project import Project
-    from svs.services.recordings import Order, Result, Service, Song
+    from svs.services.recordings import Order, Result, Song
 
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"  # the length of a track of MUSDB18 isn't known in advance
@@ -99,16 +97,19 @@ def _each(here: Project, order: Order, request: Request, songs: dict[Path, str])
     bar = progress_bar(total=total or None, unit="s", desc="separate", bar_format=form)
     with logging_redirect_tqdm(), bar as moving:
         for path, seconds, opened in jobs:
-            begun = moving.n
+            end = moving.n + seconds * len(worker.methods)
             try:
-                results = _separated(worker, opened, path, moving)
+                with opened as song:
+                    if getattr(song.mixture, "silent", False):
+                        log.warning("%s: digitally silent throughout", path)
+                    results = worker.separate(song, moving.update, moving.set_description)
                 for result in results:
                     _report(result)
                 failed += [(path, result.method, result.error) for result in results if result.error is not None]
                 _summarise(order.output, results)
             except SVSError as error:
                 failed.append((path, "", error))
-                moving.update(max(0.0, begun + seconds * len(worker.methods) - moving.n))
+            moving.update(max(0.0, end - moving.n))  # what failed or was there already is done too
     for path, method, why in failed:
         options.complain(why, path, method)
     for name, reason in worker.unavailable.items():
@@ -118,14 +119,6 @@ def _each(here: Project, order: Order, request: Request, songs: dict[Path, str])
     if failed:
         return failed[0][2].exit_code
     return UnavailableError.exit_code if worker.unavailable else 0
-
-
-def _separated(worker: Service, opened: AbstractContextManager[Song], path: str, moving: tqdm) -> list[Result]:
-    """One recording by all methods."""
-    with opened as song:
-        if getattr(song.mixture, "silent", False):
-            log.warning("%s: digitally silent throughout", path)
-        return worker.separate(song, moving.update, lambda method: moving.set_description(f"{song.name}: {method}"))
 
 
 def _seconds(path: Path, order: Order) -> float:

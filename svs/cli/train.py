@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +13,11 @@ from typer import Argument, Option
 from svs.cli import options
 from svs.cli.excerpts import checked_label_width, checked_mode, refuse_excerpt_options, require_free, scratch_beside
 from svs.errors import DataError, ModelError, SettingsError
+from svs.runtime.process import quietly
 
 if TYPE_CHECKING:
     from svs.config.project import Project
     from svs.features.store import DrawDefaults
-    from svs.runtime.files import Scratch
 
 _SECTIONS = {"DAE": "pretrain", "VAD": "vad"}  # of params.yaml, by mode; of the others train.NETWORK
 
@@ -60,7 +61,8 @@ def train(given: Training) -> None:
     store was made with, then --set, then the options here.
     """
     from svs.config import paths
-    from svs.networks import find_network
+    from svs.networks import choose_backend, find_network
+    from svs.runtime import files
 
     mode = checked_mode(given.mode)
     if given.name in ("", ".", "..") or "/" in given.name or "\\" in given.name:
@@ -78,8 +80,22 @@ def train(given: Training) -> None:
     trainer = "svs.training.on_mixtures" if mode == "MIX" else "svs.training.on_excerpts"
     code = [trainer, find_network(network).build.__module__]
     with scratch_beside(out, network, mode, training, seed, inputs=inputs, code=code) as scratch:
-        logs = here.path(paths.LOGS) / given.name if os.access(here.home, os.W_OK) else None
-        metrics = _train(network, group, mode, training, seed, scratch, init, out, logs)
+        choose_backend(network)  # before the next lines import Keras
+        with quietly():  # TensorFlow's greeting
+            from svs.networks import archive
+            from svs.training import loop, on_excerpts, on_mixtures
+
+        curve, logs = scratch.path / "curve.csv", here.path(paths.LOGS) / given.name
+        kept_there = {"curve": curve, "logs": logs if os.access(here.home, os.W_OK) else None}
+        if mode == "MIX":
+            model, card = on_mixtures.train_on_mixes(network, group, training, seed, scratch, **kept_there)
+        else:
+            model, card = on_excerpts.train(network, group, mode, training, seed, scratch, initial=init, **kept_there)
+        metrics = loop.metrics(card)
+        with files.written(out) as temporary:
+            archive.save(temporary, model, card)
+            shutil.copyfile(curve, temporary / curve.name)
+            files.write_json(temporary / "metrics.json", metrics)
     given.say(
         f"{out}: {network}, mode {mode}; validation loss {metrics['val_loss']:.4f} after epoch "
         f"{metrics['best_epoch']} of {metrics['epochs']}\n{_how_to_use(here, out, network, mode)}"
@@ -104,17 +120,13 @@ def _network(given: str | None, name: str, mode: str, label: int | None) -> str:
     """The network of a training: the one given, or the one of the training's name, or the one that suits its mode."""
     from svs.networks import networks
 
-    every = networks()
     if given is None:
         suits = {"DAE": "cnn_deep_separator", "VAD": "vad", "MIX": "unet_separator"}.get(
             mode, "cnn_separator" if label == 1 else "cnn_deep_separator"
         )
-        given = name.casefold() if name.casefold() in every else suits
-    if given not in every:
-        raise SettingsError(f"--network {given}: no such network; expected one of {', '.join(every)}")
-    suit = [
-        one for one, network in every.items() if (one == "vad", network.on_mixtures) == (mode == "VAD", mode == "MIX")
-    ]
+        given = name.casefold() if name.casefold() in networks() else suits
+    kind = (mode == "VAD", mode == "MIX")
+    suit = [one for one, network in networks().items() if (one == "vad", network.on_mixtures) == kind]
     if given not in suit:
         raise SettingsError(
             f"the network {given} can't be trained in mode {mode}, which has {', '.join(suit)}; choose "
@@ -138,8 +150,7 @@ def _parameters(
         stems = store.Stems(group)
         said += options.assignments(f"{section}.representation", sample_rate=stems.rate)
         if kept is not None:
-            settings = options.open_project(given.project).settings
-            batch = given.batch_size or networks.training(network, settings).batch_size
+            batch = given.batch_size or networks.training(network, given.open().settings).batch_size
             mixes = kept.per_track * len(stems.tracks("train", "unused"))
             said += options.assignments(section, mixes=-(-mixes // batch) * batch)  # whole batches
     else:
@@ -161,41 +172,6 @@ def _parameters(
         label = None if mode == "VAD" else checked_label_width(mode, training.label_width, width)
         training = training.model_copy(update={"label_width": label})
     return here, training
-
-
-def _train(
-    network: str,
-    group: Path,
-    mode: str,
-    training: Any,
-    seed: int,
-    scratch: Scratch,
-    init: Path | None,
-    out: Path,
-    logs: Path | None,
-) -> dict[str, Any]:
-    import shutil
-
-    from svs.runtime import files
-    from svs.runtime.process import quietly
-
-    with quietly():  # TensorFlow's greeting
-        from svs.networks import archive
-        from svs.training import loop, on_excerpts, on_mixtures
-
-    curve = scratch.path / "curve.csv"
-    if mode == "MIX":
-        model, card = on_mixtures.train_on_mixes(network, group, training, seed, scratch, curve=curve, logs=logs)
-    else:
-        model, card = on_excerpts.train(
-            network, group, mode, training, seed, scratch, initial=init, curve=curve, logs=logs
-        )
-    metrics = loop.metrics(card)
-    with files.written(out) as temporary:
-        archive.save(temporary, model, card)
-        shutil.copyfile(curve, temporary / curve.name)
-        files.write_json(temporary / "metrics.json", metrics)
-    return metrics
 
 
 def _how_to_use(here: Project, out: Path, network: str, mode: str) -> str:

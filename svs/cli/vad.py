@@ -63,12 +63,14 @@ def _listen(given: Listening, here: Project, detector: Detector, path: Path, nam
     """Write the segments of one song."""
     from svs.audio import decode
     from svs.figures import spectrograms
+    from svs.services import output as output_folder
     from svs.services import vad as results
 
     folder = given.output / name
     decode.probe(path)  # raises the right error for a file that can't be read
     request = results.request(path, given.start, given.duration, detector)
-    if results.finished(folder, request, given.overwrite):
+    done = not given.overwrite and (folder / results.SEGMENTS).exists()
+    if done and output_folder.is_answered(folder, results.REQUEST, request, given.overwrite):
         log.info("%s (was there already)", folder)
         return
     figure = None

@@ -22,5 +22,4 @@ def app(
     """
     from svs.app import server
 
-    server.require()
-    server.serve(common.open(), host=host, port=port, minutes=max_minutes, show=open_)
+    server.serve(common.open(), host, port, max_minutes, open_)

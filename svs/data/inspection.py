@@ -144,16 +144,13 @@ def list_test_tracks(folder: Path) -> list[str]:
     return [candidate.name for candidate in _test_tracks(folder)]
 
 
-@contextmanager
-def open_test_track(
-    folder: Path, name: str, names: Sequence[str] = ("mixture", "vocals", "accompaniment")
-) -> Iterator[tuple[str, dict[str, Source]]]:
-    """Open a test track by its name, or by a part of the name that no other track has: name and sources.
+def find_test_track(folder: Path, name: str) -> Candidate:
+    """A test track by its name, or by a part of the name that no other track has.
 
     Raises
     ------
     DataError
-        No track or several tracks have that name, or the files are broken.
+        No track or several tracks have that name.
     """
     tests = _test_tracks(folder)
     meant = [candidate for candidate in tests if candidate.name == name] or [
@@ -164,8 +161,23 @@ def open_test_track(
             f"{name!r}: expected one of {folder}'s {len(tests)} test tracks, found {len(meant)}: "
             + "; ".join(candidate.name for candidate in (meant or tests)[:5])
         )
-    track = _inspect_track(meant[0], None)
+    return meant[0]
+
+
+@contextmanager
+def open_test_track(
+    folder: Path, name: str, names: Sequence[str] = ("mixture", "vocals", "accompaniment")
+) -> Iterator[tuple[str, dict[str, Source]]]:
+    """Open a test track (see `find_test_track`): name and sources.
+
+    Raises
+    ------
+    DataError
+        No track or several tracks have that name, or the files are broken.
+    """
+    candidate = find_test_track(folder, name)
+    track = _inspect_track(candidate, None)
     if isinstance(track, str):
-        raise DataError(f"track test/{meant[0].name}: {track}")
-    with open_sources(meant[0], names, track.samples) as sources:
-        yield meant[0].name, sources
+        raise DataError(f"track test/{candidate.name}: {track}")
+    with open_sources(candidate, names, track.samples) as sources:
+        yield candidate.name, sources

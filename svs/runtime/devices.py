@@ -13,6 +13,7 @@ some, otherwise (virtual) CPUs.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,20 +30,11 @@ if TYPE_CHECKING:
 
 VARIABLE = "SVS_DEVICES"
 _PROCESSOR = Path("/proc/cpuinfo")  # Linux's, which says what the processor can do
-_BFLOAT16 = {
-    "avx512_bf16",
-    "amx_bf16",  # what it calls bfloat16 arithmetic on x86
-    "bf16",
-}  # and on ARM
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what it calls bfloat16 arithmetic on x86, and on ARM
 
 
 def strategy(batch_size: int) -> tensorflow.distribute.Strategy | None:
-    """How a batch is spread over the devices that the environment asks for; None for one device.
-
-    Parameters
-    ----------
-    batch_size : int
-        Excerpts of a batch, over all devices.
+    """How a batch (of so many excerpts over all devices) is spread as the environment asks; None for one device.
 
     Raises
     ------
@@ -88,12 +80,9 @@ def emulates_bfloat16() -> bool:
         return False
     import tensorflow
 
-    listed = [
-        line.partition(":")[2].split()
-        for line in _PROCESSOR.read_text(encoding="utf-8").splitlines()
-        if line.startswith(("flags", "Features"))
-    ]
-    return bool(listed) and not _BFLOAT16.intersection(listed[0]) and not tensorflow.config.list_physical_devices("GPU")
+    listed = re.search("^(?:flags|Features)[^:]*:(.*)", _PROCESSOR.read_text(encoding="utf-8"), re.MULTILINE)
+    able = listed is None or _BFLOAT16.intersection(listed[1].split())
+    return not able and not tensorflow.config.list_physical_devices("GPU")
 
 
 @contextmanager

@@ -37,8 +37,10 @@ def written(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    holder = path.parent / f".{_short(path.name)}.{os.getpid()}@{_HOST}.unfinished"
+    # The name may be long already, and a file system takes 255 bytes.
+    short = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
+    holder = path.parent / f".{short}.{os.getpid()}@{_HOST}.unfinished"
+    _remove_abandoned(holder, short)
     holder.mkdir()
     temporary = holder / path.name
     try:
@@ -56,33 +58,21 @@ def written(path: Path) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
-def _short(name: str) -> str:
-    """The beginning of a name, short enough for a file name of 255 bytes with more around it."""
-    return name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove what killed processes of this machine left when they wrote `path`."""
+def _remove_abandoned(holder: Path, name: str) -> None:
+    """Remove what killed processes of this machine left when they wrote under `name`."""
     # Other machines may share the disk, and whether their processes live is unknown here.
-    ours = re.compile(rf"\.{re.escape(_short(path.name))}\.(\d+)@{re.escape(_HOST)}\.unfinished")
-    for holder in path.parent.glob(f".{glob.escape(_short(path.name))}.*.unfinished"):
-        match = ours.fullmatch(holder.name)
-        if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
-            shutil.rmtree(holder, ignore_errors=True)
+    for other in holder.parent.glob(f".{glob.escape(name)}.*@{_HOST}.unfinished"):
+        if other == holder or not _alive(int(other.name.split(".")[-2].partition("@")[0])):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+    import psutil
+
+    try:  # a zombie has ended, and is not yet collected by its parent
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # it lives, and belongs to somebody else
-        return True
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):  # not Linux, or it ended just now
-        return True
-    return state not in ("Z", "X")  # ended, and not yet collected by its parent
 
 
 def write_text(path: Path, text: str) -> None:
@@ -127,8 +117,7 @@ def sha256(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

@@ -36,26 +36,14 @@ _State = tuple[str, str, str]  # state, what was found, advice
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked.
-
-    Parameters
-    ----------
-    group, name : str
-    state : {"ok", "differs", "missing"}
-    found : str
-        What was found, in a few words.
-    advice : str
-        What to do about a problem; empty where there is no problem.
-    needed : bool
-        Whether the methods of wiring.yaml need it.
-    """
+    """One thing that was checked."""
 
     group: str
     name: str
-    state: str
-    found: str
-    advice: str = ""
-    needed: bool = False
+    state: str  # OK, DIFFERS or MISSING
+    found: str  # in a few words
+    advice: str = ""  # what to do about a problem
+    needed: bool = False  # by the methods of wiring.yaml
 
     @property
     def ok(self) -> bool:
@@ -67,14 +55,9 @@ class Check:
 
 
 def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
-    """All checks, in the order in which problems should be solved.
+    """All checks of a project (`svs.config.project.find_project`), in the order in which problems should be solved.
 
-    Parameters
-    ----------
-    given : Path, optional
-        The project's folder: see `svs.config.project.find_project`.
-    full : bool
-        Import Keras and torch too, which takes some seconds, and list their devices.
+    If `full`, Keras and torch are imported too, which takes some seconds, and their devices listed.
     """
     found = [_python(), _program("ffmpeg"), _program("ffprobe")]
     project: Project | None = None
@@ -215,13 +198,13 @@ def _devices() -> Iterator[Check]:
         return f"cuda: {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else "cpu (no cuda)"
 
     for name, ask, needed in (("Keras devices", keras, True), ("torch device", torch, False)):
+        ok = True
         try:
             with quietly():
-                state = OK, ask(), ""
+                found = ask()
         except Exception as error:  # a broken build raises anything at import
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-            state = MISSING, said, "`make setup` installs it anew"
-        yield Check("devices", name, *state, needed=needed)
+            ok, found = False, f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        yield _judged("devices", name, ok, found, "`make setup` installs it anew", needed=needed)
 
 
 def data_set(project: Project) -> _State:
@@ -286,11 +269,12 @@ def _openunmix(project: Project, folder: Path) -> _State:
     assert isinstance(options, openunmix.Options)  # the registry knows them only as a Group
     files = list(openunmix.remotes(options.model).values())
     files = files[:1] if options.targets == "vocals" else files
-    try:
-        found = pretrained.find_weights("openunmix", files, folder, download=False)
-    except SVSError:
-        return _fetchable(f"weights of {options.model}", ", ".join(file.name for file in files), folder)
-    return OK, f"{options.model}: {', '.join(map(str, found))}", ""
+    return _weights(
+        f"weights of {options.model}",
+        ", ".join(file.name for file in files),
+        folder,
+        lambda: pretrained.find_weights("openunmix", files, folder, download=False),
+    )
 
 
 def _spleeter(project: Project, folder: Path) -> _State:
@@ -298,26 +282,28 @@ def _spleeter(project: Project, folder: Path) -> _State:
 
     options = separators.options("spleeter", project.settings)
     assert isinstance(options, spleeter.Options)  # as above
-    problems: list[_State] = []
-    found = ""
-    try:
-        found = str(spleeter.find(folder, download=False))
-    except SVSError as error:
-        if " is neither in " in str(error):
-            problems.append(_fetchable("weights of 2stems", spleeter.ARCHIVE.name, folder))
-        else:
-            problems.append((MISSING, "weights", str(error)))
+    state, found, advice = _weights(
+        "weights of 2stems", spleeter.ARCHIVE.name, folder, lambda: [spleeter.find(folder, download=False)]
+    )
     try:
         spleeter.environment(options.model_copy(update={"install": False}))
     except SVSError:
-        problems.append((MISSING, f"its own environment {options.environment}", "`make spleeter` makes it (2.4 GB)"))
-    if problems:
-        return MISSING, " and ".join(found for _, found, _ in problems), "; ".join(text for *_, text in problems)
-    return OK, found, ""
+        lacking = [found, f"its own environment {options.environment}"][state == OK :]
+        advice = "; ".join(filter(None, (advice, "`make spleeter` makes it (2.4 GB)")))
+        return MISSING, " and ".join(lacking), advice
+    return state, found, advice
 
 
-def _fetchable(what: str, names: str, folder: Path) -> _State:
-    if os.environ.get("SVS_OFFLINE", "0") not in ("", "0"):
+def _weights(what: str, names: str, folder: Path, find: Callable[[], list[Path]]) -> _State:
+    """State of pretrained weights, which `find` finds or raises an error."""
+    from svs.runtime.download import offline
+
+    try:
+        return OK, f"{what}: {', '.join(map(str, find()))}", ""
+    except SVSError as error:
+        if " is neither in " not in str(error):
+            return MISSING, what, str(error)
+    if offline():
         return MISSING, what, f"put {names} into {folder} (SVS_OFFLINE is set: nothing is downloaded)"
     return MISSING, what, f"downloaded when the method is first used; or put {names} into {folder}"
 

@@ -38,19 +38,10 @@ def separation_request(project: Project, method: str) -> dict[str, Any]:
 def is_answered(
     folder: Path, name: str, request: Mapping[str, Any], overwrite: bool, advice: str = "choose another --output"
 ) -> bool:
-    """Whether a folder holds the result of a request.
+    """Whether a folder holds the result of a request, which the file `name` in it holds as JSON.
 
-    Parameters
-    ----------
-    folder : Path
-    name : str
-        The file in the folder that holds the request as JSON.
-    request : mapping
-        JSON values.  Other keys of the file don't count.
-    overwrite : bool
-        Whether the result of another request may be replaced.
-    advice : str
-        What to do where the folder holds something else.
+    Other keys of the file don't count.  With `overwrite` the result may be replaced, and is no answer.  The advice says
+    what to do where the folder holds something else.
 
     Raises
     ------

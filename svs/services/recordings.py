@@ -41,33 +41,16 @@ _UNEQUAL = 0.1  # s by which a reference may be longer or shorter (padding of co
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted of every recording.
+    """What is wanted of every recording."""
 
-    Parameters
-    ----------
-    methods : tuple of str
-        Names in `svs.separators.methods`.
-    output : Path
-    start, duration : float
-        Passage in seconds; without a duration, to the end.
-    codec : str
-        One of `svs.audio.encode.FORMATS`.
-    overwrite : bool
-        Separate again what is already there.
-    picture : bool
-        Draw the spectrograms.
-    names : (str, str)
-        Names of the two audio files.
-    """
-
-    methods: tuple[str, ...]
+    methods: tuple[str, ...]  # names in `svs.separators.methods`
     output: Path
-    start: float = 0.0
-    duration: float | None = None
-    codec: str = "wav"
-    overwrite: bool = False
-    picture: bool = True
-    names: tuple[str, str] = TARGETS
+    start: float = 0.0  # s
+    duration: float | None = None  # s; None: to the end
+    codec: str = "wav"  # one of `svs.audio.encode.FORMATS`
+    overwrite: bool = False  # separate again what is already there
+    picture: bool = True  # draw the spectrograms
+    names: tuple[str, str] = TARGETS  # of the two audio files
 
     def __post_init__(self) -> None:
         for method in self.methods:
@@ -85,58 +68,30 @@ class Order:
 
 @dataclass(frozen=True)
 class Song:
-    """An open recording: its audio, and where it comes from.
+    """An open recording: its audio, and where it comes from."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the folder of its results.
-    mixture : Source
-    identity : mapping
-        What distinguishes it from another recording of that name.
-    tags : mapping
-        Written to the results, in formats that have tags.
-    references : mapping of str to Source, optional
-        The true `vocals` and `accompaniment`.
-    """
-
-    name: str
+    name: str  # of the folder of its results
     mixture: Source
-    identity: Mapping[str, Any]
-    tags: Mapping[str, str] = field(default_factory=dict)
-    references: Mapping[str, Source] | None = None
+    identity: Mapping[str, Any]  # what distinguishes it from another recording of that name
+    tags: Mapping[str, str] = field(default_factory=dict)  # written to the results, in formats that have tags
+    references: Mapping[str, Source] | None = None  # the true `vocals` and `accompaniment`
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a method left of a song.
-
-    `skipped`: the result was there already.  `notes`: what the encoder had to
-    change, in short sentences.  `scores`: SDR, ISR, SIR, SAR of (targets, frames)
-    in dB.  `error`: why the method left nothing.
-    """
+    """What a method left of a song."""
 
     song: str
     method: str
     folder: Path
-    skipped: bool = False
-    notes: tuple[str, ...] = ()
-    scores: Mapping[str, np.ndarray] | None = None
-    error: SVSError | None = None
+    skipped: bool = False  # it was there already
+    notes: tuple[str, ...] = ()  # what the encoder had to change, in short sentences
+    scores: Mapping[str, np.ndarray] | None = None  # SDR, ISR, SIR, SAR of (targets, frames) in dB
+    error: SVSError | None = None  # why the method left nothing
 
 
 class Service:
     """Separates recordings by methods that are built once.
-
-    Parameters
-    ----------
-    project : Project
-    order : Order
-
-    Attributes
-    ----------
-    unavailable : dict of str to str
-        Methods of the order that can't run here, and why.
 
     Raises
     ------
@@ -146,7 +101,7 @@ class Service:
 
     def __init__(self, project: Project, order: Order):
         self.project, self.order = project, order
-        self.unavailable: dict[str, str] = {}
+        self.unavailable: dict[str, str] = {}  # methods of the order that can't run here, and why
         self._separators: dict[str, Separator | None] = {}
         problems: list[SVSError] = []
         for method in dict.fromkeys(order.methods):
@@ -168,48 +123,24 @@ class Service:
         self,
         song: Song,
         progress: Callable[[float], None] = lambda seconds: None,
-        begin: Callable[[str], None] = lambda method: None,
+        begin: Callable[[str], None] = lambda title: None,
     ) -> list[Result]:
         """Separate one recording by every method.  A method that fails leaves nothing, and the others go on.
 
-        Parameters
-        ----------
-        song : Song
-        progress : callable
-            Called with the seconds separated since its last call.
-        begin : callable
-            Called with the name of each method that begins.
-
-        Returns
-        -------
-        list of Result
-            In the order of `methods`.
+        `progress` is called with the seconds separated since its last call, `begin` with `SONG: METHOD` when a method
+        begins.
         """
         results = []
         for method in self._separators:
-            begin(method)
-            results.append(self._tried(method, song, progress))
+            begin(f"{song.name}: {method}")
+            try:
+                results.append(self._by(method, song, progress))
+            except SVSError as error:
+                results.append(Result(song.name, method, self.order.output / song.name / method, error=error))
+                if not isinstance(error, DataError):
+                    # The process of this separator may be dead: the next song gets a new one.
+                    self._separators[method] = None
         return results
-
-    def _tried(self, method: str, song: Song, progress: Callable[[float], None]) -> Result:
-        """The result of a method, or its error.  `progress` gets all seconds of the song either way."""
-        left = song.mixture.samples / song.mixture.rate
-
-        def counted(seconds: float) -> None:
-            nonlocal left
-            left -= seconds
-            progress(seconds)
-
-        try:
-            result = self._by(method, song, counted)
-        except SVSError as error:
-            result = Result(song.name, method, self.order.output / song.name / method, error=error)
-            if not isinstance(error, DataError):
-                # The process of this separator may be dead: the next song gets a new one.
-                self._separators[method] = None
-        if left > 0:
-            progress(left)
-        return result
 
     def _by(self, method: str, song: Song, progress: Callable[[float], None]) -> Result:
         order, settings = self.order, self.project.settings
@@ -282,17 +213,9 @@ def _stored_scores(folder: Path) -> dict[str, np.ndarray] | None:
 
 @contextmanager
 def open_song(path: Path, name: str, order: Order, reference: Path | None = None) -> Iterator[Song]:
-    """Open a recording as a `Song`; it stays decoded as long as the block runs.
+    """Open anything that ffmpeg reads as a `Song`; it stays decoded as long as the block runs.
 
-    Parameters
-    ----------
-    path : Path
-        Anything that ffmpeg reads.
-    name : str
-        Name of the folder of its results.
-    order : Order
-    reference : Path, optional
-        The true vocals of the same recording.  The true accompaniment is the recording less these.
+    The reference holds the true vocals of the same recording.  The true accompaniment is the recording less these.
 
     Raises
     ------
@@ -301,7 +224,7 @@ def open_song(path: Path, name: str, order: Order, reference: Path | None = None
     """
     with ExitStack() as stack:
         recording = stack.enter_context(decode.open_recording(path, order.start, order.duration))
-        identity = {"file": readable(Path(path).name), "sha256": sha256([path])}
+        identity = {"file": readable(path.name), "sha256": sha256([path])}
         references: dict[str, Source] | None = None
         if reference is not None:
             decoded = stack.enter_context(decode.open_recording(reference, order.start, order.duration))

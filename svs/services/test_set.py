@@ -17,7 +17,7 @@ from svs.config.project import Project
 from svs.config.schema import Score
 from svs.data import inspection, locate
 from svs.data.dataset import Dataset, Track
-from svs.errors import DataError
+from svs.errors import DataError, SettingsError
 from svs.evaluation import score as evaluation_score
 from svs.evaluation import tables
 from svs.evaluation.museval_json import DISSERTATION
@@ -28,14 +28,10 @@ from svs.stems import TARGETS
 
 
 def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
-    """Test tracks of a data set by number or name.
+    """Test tracks of the data set in a folder, which holds `train` and `test`.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds `train` and `test`.
-    wanted : sequence of str
-        Nothing for all tracks, one number N for the first N, or names, or parts of names that only one track has.
+    `wanted` is nothing for all tracks, one number N for the first N, or names, or parts of names that only one track
+    has.
 
     Raises
     ------
@@ -52,17 +48,7 @@ def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
         if not 1 <= count <= len(names):
             raise DataError(f"{count} tracks: expected 1 to {len(names)}, which {folder} holds")
         return names[:count]
-    chosen = set()
-    for text in wanted:
-        meant = [name for name in names if name == text] or [
-            name for name in names if text.casefold() in name.casefold()
-        ]
-        if len(meant) != 1:
-            raise DataError(
-                f"{text!r}: expected one of {folder}'s {len(names)} test tracks, found {len(meant)}: "
-                + "; ".join((meant or names)[:5])
-            )
-        chosen.add(meant[0])
+    chosen = {inspection.find_test_track(folder, text).name for text in wanted}
     return [name for name in names if name in chosen]
 
 
@@ -80,16 +66,18 @@ def open_test_set(project: Project, folder: Path, wanted: Sequence[str]) -> Data
     return Dataset(place, manifest)
 
 
-def methods_below(folder: Path) -> dict[str, Path]:
-    """Folders of estimates by method: the folder itself, or the folders in it.
+def methods_below(folder: Path, wanted: Sequence[str]) -> dict[str, Path]:
+    """Folders of estimates by method: the folder itself (of the one method wanted), or those in it that are wanted.
 
     Raises
     ------
-    DataError
-        The folder holds no estimates.
+    SettingsError, DataError
+        The folder holds no estimates, or not those of the methods wanted.
     """
     if (folder / "test").is_dir():
-        return {folder.resolve().name: folder}
+        if len(wanted) > 1:
+            raise SettingsError(f"{folder} holds the estimates of one method, but {len(wanted)} are named")
+        return {(wanted or [folder.resolve().name])[0]: folder}
     below = sorted(folder.iterdir()) if folder.is_dir() else []
     found = {item.name: item for item in below if (item / "test").is_dir() and item.name != "scores"}
     if not found:
@@ -98,21 +86,16 @@ def methods_below(folder: Path) -> dict[str, Path]:
             "accompaniment.wav, here or in folders named after methods; found "
             + (", ".join(item.name for item in below[:5]) or "nothing")
         )
-    return found
+    if missing := [method for method in wanted if method not in found]:
+        raise DataError(f"{folder}: no estimates of {', '.join(missing)}; it holds {', '.join(found)}")
+    return {method: found[method] for method in wanted or found}
 
 
 def separate(data: Dataset, method: str, project: Project, folder: Path, *, overwrite: bool = False) -> int:
     """Separate every track of a data set by one method; returns how many tracks this run separated.
 
-    Parameters
-    ----------
-    data : Dataset
-    method : str
-    project : Project
-    folder : Path
-        Gets `test/<track>/{vocals,accompaniment}.wav`, each track as soon as it is done.
-    overwrite : bool
-        Separate again what is already there.
+    The folder gets `test/<track>/{vocals,accompaniment}.wav`, each track as soon as it is done.  What is already there
+    is kept, unless `overwrite`.
 
     Raises
     ------
@@ -148,18 +131,8 @@ def score(
 ) -> int:
     """Score the estimates of one method; returns how many tracks this run scored.
 
-    Parameters
-    ----------
-    data : Dataset
-    made : Path
-        Holds the estimates, `test/<track>/{vocals,accompaniment}.wav`.
-    method : str
-    settings : Score
-    protocol : {"bsseval", "dissertation"}
-    folder : Path
-        Gets `<protocol>/test/<track>.json`.
-    overwrite : bool
-        Score again what is scored already.
+    The estimates are `test/<track>/{vocals,accompaniment}.wav` in `made`.  The folder gets
+    `<protocol>/test/<track>.json`; scores that are there already are kept, unless `overwrite`.
 
     Raises
     ------
@@ -198,16 +171,8 @@ def score(
 def report(folder: Path, methods: Sequence[str], tracks: Sequence[Track], protocol: str, note: str) -> str:
     """Write the table and the boxplot of a protocol; returns the medians as text.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds `scores/METHOD/PROTOCOL`; gets `scores.csv` and `sdr_boxplot.{png,svg}`.
-    methods : sequence of str
-    tracks : sequence of Track
-        Scores of other tracks are left out.
-    protocol : {"bsseval", "dissertation"}
-    note : str
-        A line below the figure.
+    The folder holds `scores/METHOD/PROTOCOL`, and gets `scores.csv` and `sdr_boxplot.{png,svg}`.  Scores of other
+    tracks are left out.  The note is a line below the figure.
     """
     from svs.figures import scores, style
 

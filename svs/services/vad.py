@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svs.runtime.files import sha256, write_json, write_text
-from svs.services.output import is_answered, writing
+from svs.services.output import writing
 from svs.vad.detector import Activity, Detector
 
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ def request(path: Path, start: float, duration: float | None, detector: Detector
         "threshold": detector.threshold,
         "model": detector.fingerprint,
     }
-
-
-def finished(folder: Path, wanted: Mapping[str, Any], overwrite: bool) -> bool:
-    """Whether the folder of a song holds the segments of a request.
-
-    Raises
-    ------
-    DataError
-        It holds the segments of another request, and `overwrite` is False.
-    """
-    return not overwrite and (folder / SEGMENTS).exists() and is_answered(folder, REQUEST, wanted, overwrite)
 
 
 def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure: Figure | None = None) -> None:

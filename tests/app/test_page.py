@@ -24,7 +24,7 @@ import stempeg
 
 from svs import separators
 from svs.app import server, work
-from svs.app.work import Desk, Job, Method, Wish
+from svs.app.work import Desk, Job, Wish
 from svs.config.project import Project, find_project
 from svs.errors import SettingsError, SVSError, UnavailableError
 from svs.services import recordings
@@ -83,25 +83,15 @@ def desk(project: Project, tmp_path: Path, monkeypatch):
 # Methods, limits, wishes
 
 
-def test_methods_are_all_but_the_oracles_and_tell_what_is_missing(project: Project, tmp_path: Path, monkeypatch):
+def test_methods_tell_what_is_missing(project: Project, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("SVS_OFFLINE", "1")
     monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "weights"))
-    bare = work.methods(dataclasses.replace(project, home=tmp_path))  # nothing was trained there
-    assert [method.name for method in bare] == [
-        name for name, known in separators.methods().items() if known.kind is not separators.Kind.ORACLE
-    ]
-    missing = {method.name: method.missing for method in bare}
-    assert missing["mixture"] is None and missing["repet_sim"] is None
+    missing = work.missing(dataclasses.replace(project, home=tmp_path))  # nothing was trained there
+    trained_or_pretrained = separators.of_kind(separators.Kind.NET, separators.Kind.PRETRAINED)
+    assert set(missing) == set(trained_or_pretrained)
     assert "model.keras" in missing["cnn_separator"] and "dvc repro" in missing["cnn_separator"]
     assert str(tmp_path) not in missing["cnn_separator"]
     assert "weights" in missing["openunmix"] and "SVS_OFFLINE" not in missing["openunmix"]
-    assert work.default(bare) == "repet_sim"
-
-
-def test_the_nets_are_chosen_where_they_are_trained():
-    offered = [Method("cnn_separator", ""), Method("cnn_deep_separator", "", "not trained"), Method("repet_sim", "")]
-    assert work.default(offered) == "cnn_separator"
-    assert work.default([*offered, Method("unet_separator", "")]) == "unet_separator"
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
@@ -124,8 +114,8 @@ def test_impossible_limits_are_refused(project: Project, tmp_path: Path, minutes
         ("notes.mp3", {}, "no audio or video file"),
         ("empty.wav", {}, "0 bytes"),
         ("nan.wav", {}, "NaN or infinity at 0.500 s"),
-        ("long.wav", {"duration": 0.0}, "the passage is longer than 0:06"),
-        ("long.wav", {"duration": 7.0}, "the passage is longer than 0:06"),
+        ("long.wav", {"duration": 0.0}, "the passage is longer than 00:06"),
+        ("long.wav", {"duration": 7.0}, "the passage is longer than 00:06"),
     ],
 )
 def test_impossible_wishes_are_refused_in_words(desk: Desk, folder: Path, file, change, says: str):
@@ -150,13 +140,6 @@ def test_filters_are_laid_over_the_nets_alone(project: Project):
     changed = Wish(None, (), wiener=2, hpss=True).project(project).settings.separate
     assert (changed.of("cnn")["wiener"], changed.of("cnn")["hpss"]) == (2, True)
     assert changed.of("repet_sim") == project.settings.separate.of("repet_sim")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (7.4, "0:07"), (205, "3:25"), (3723, "1:02:03"), (59.99, "1:00")]
-)
-def test_clock(seconds: float, text: str):
-    assert work.clock(seconds) == text
 
 
 # Jobs
@@ -311,7 +294,7 @@ def test_progress_tells_share_method_and_time_left(page_module, desk: Desk, fold
     job.share = 0.4
     monkeypatch.setattr(Job, "elapsed", 60)
     html = page_module.html(job)
-    assert "mixture (1 of 2)" in html and 'aria-valuenow="40"' in html and "1:00" in html and "1:30 left" in html
+    assert "mixture (1 of 2)" in html and 'aria-valuenow="40"' in html and "01:00" in html and "01:30 left" in html
 
 
 def test_medians_leave_missing_frames_out(page_module):
@@ -351,10 +334,10 @@ def test_addresses(host: str, url: str):
     assert server.address(host, 1) == url
 
 
-def test_without_gradio_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "gradio", None)
+def test_without_gradio_one_line_says_what_to_install(monkeypatch, project: Project):
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
     with pytest.raises(UnavailableError, match=r"pip install 'svs\[app\]'"):
-        server.require()
+        server.serve(project, "127.0.0.1", 0, 1.0, False)
 
 
 class _Served:
@@ -574,9 +557,9 @@ def test_refused_files_and_wishes_are_explained_in_words(page, folder: Path):
     refused("the file is empty (0 bytes)")
     _drop(page, folder / "nan.wav", says="44.1 kHz")
     refused("found NaN or infinity at 0.500 s")
-    _drop(page, folder / "long.wav", says="0:08 · 8 kHz · mono")
+    _drop(page, folder / "long.wav", says="00:08 · 8 kHz · mono")
     page.get_by_label("Duration").fill("0")
-    refused("long.wav: the passage is longer than 0:06")
+    refused("long.wav: the passage is longer than 00:06")
     page.get_by_label("Start").fill("100")
     refused("choose an earlier start")
     page.get_by_label("Start").fill("0")

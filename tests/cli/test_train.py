@@ -19,7 +19,7 @@ from svs.audio.sources import WavSource, write_wav
 from svs.cli import train as cli_train
 from svs.config import project as config_project
 from svs.data.dataset import Dataset
-from svs.errors import SettingsError
+from svs.errors import DataError, SettingsError
 from svs.networks import archive
 from svs.runtime import files
 from tests.helpers import REPOSITORY
@@ -144,16 +144,15 @@ def test_the_other_modes_have_no_mixtures(extracted, stems, home, tmp_path, caps
 
 def test_an_option_wins_over_set_over_the_store_over_params(extracted, home, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        cli_train,
-        "_train",
-        lambda network, group, mode, training, seed, *rest: (
-            seen.append((network, training, seed)) or {"val_loss": 0.0, "best_epoch": 1, "epochs": 1}
-        ),
-    )
+
+    def begin(out, network, mode, training, seed, **_):
+        seen.append((network, training, seed))
+        raise DataError("all that matters here is known")
+
+    monkeypatch.setattr(cli_train, "scratch_beside", begin)
 
     def train(*words):
-        assert call("train", "mine", extracted[0], "SVS", "-o", tmp_path / "m", "--project", home, "-q", *words) == 0
+        assert call("train", "mine", extracted[0], "SVS", "-o", tmp_path / "m", "--project", home, "-q", *words) == 3
         return seen[-1]
 
     network, training, seed = train()
@@ -194,7 +193,7 @@ def test_overrides_win_over_the_profile(home):
         (["a", "STORE", "VAD"], 3, "svs extract DATA OUT ITERATIONS VAD"),
         (["a", "nowhere", "SVS"], 3, "found none"),
         (["a/b", "STORE", "SVS"], 2, "--output"),
-        (["a", "STORE", "SVS", "-n", "nope"], 2, "no such network"),
+        (["a", "STORE", "SVS", "-n", "nope"], 2, "the network nope can't be trained in mode SVS, which has cnn"),
         (["a", "STORE", "SVS", "-ow", "7"], 2, "--label-width 7"),
         (["a", "STORE", "SVS", "--init", "nowhere"], 5, "model.keras"),
         (["a", "STORE", "SVS", "--learning-rate", "7"], 2, "learning_rate"),
@@ -342,7 +341,7 @@ def test_a_training_that_was_ended_goes_on(how, whole, extracted, home, tmp_path
     assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130), error
     assert not out.exists()
     if how == signal.SIGINT:
-        assert "interrupted: run the same command again to continue" in error
+        assert "interrupted: run again to continue" in error
         assert "Traceback" not in error
     again = subprocess.run(_training(extracted[0], home, out), cwd=REPOSITORY, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

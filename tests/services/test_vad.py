@@ -9,6 +9,7 @@ import pytest
 
 from svs.errors import DataError
 from svs.services import vad
+from svs.services.output import is_answered
 from svs.vad.detector import Activity
 
 
@@ -23,16 +24,15 @@ def test_segments_are_kept_for_the_request_that_they_answer(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"x")
     wanted = vad.request(tmp_path / "a.wav", 10.0, None, detector)
     folder = tmp_path / "out" / "a"
-    assert not vad.finished(folder, wanted, overwrite=False)
     vad.save(folder, activity([1, 0, 0.5, 0.75, 0]), wanted)
     assert (folder / "segments.csv").read_text() == (
         "start,end,probability\n10.000,10.050,1.0000\n10.150,10.350,0.6250\n"
     )
-    assert vad.finished(folder, wanted, overwrite=False) and not vad.finished(folder, wanted, overwrite=True)
+    assert is_answered(folder, vad.REQUEST, wanted, overwrite=False)
     with pytest.raises(DataError, match="its threshold, start differ.*--overwrite|its start, threshold differ"):
-        vad.finished(folder, {**wanted, "start": 0.0, "threshold": 0.1}, overwrite=False)
+        is_answered(folder, vad.REQUEST, {**wanted, "start": 0.0, "threshold": 0.1}, overwrite=False)
     vad.save(folder, activity([0, 0]), wanted)
     assert (folder / "segments.csv").read_text() == "start,end,probability\n"
     (folder / "vad.json").unlink()
     with pytest.raises(DataError, match="found something else"):  # somebody's own file of that name
-        vad.finished(folder, wanted, overwrite=False)
+        is_answered(folder, vad.REQUEST, wanted, overwrite=False)
