@@ -21,6 +21,13 @@ from svs.services.recordings import PICTURE
 from svs.stems import TARGETS
 
 STATIC = Path(__file__).parent / "static"
+# The fonts are the system's: none is loaded.
+THEME = gr.themes.Base(
+    neutral_hue="slate",
+    radius_size="md",
+    font=("system-ui", "sans-serif"),
+    font_mono=("ui-monospace", "monospace"),
+)
 POLL = 0.25  # s between looks at a job
 VISITORS = 16  # jobs that may run or wait at the same time
 WIENER = 3  # iterations at most
@@ -32,31 +39,6 @@ that remains.
 Everything happens on this machine, nothing is sent anywhere else. Results are deleted when this page is closed, uploads
 when the server ends. A passage may be up to {minutes:g} min long.
 """
-
-
-def theme() -> gr.themes.Base:
-    """The colours of the page, with fonts of the system: none is loaded."""
-    return gr.themes.Base(
-        primary_hue="blue",
-        secondary_hue="blue",
-        neutral_hue="slate",
-        radius_size="md",
-        font=("system-ui", "sans-serif"),
-        font_mono=("ui-monospace", "monospace"),
-    ).set(
-        body_background_fill="*neutral_50",
-        body_text_color_subdued="*neutral_600",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_400",
-        block_title_text_weight="600",
-        block_title_text_color="*neutral_800",
-        block_title_text_color_dark="*neutral_100",
-        checkbox_border_color="*neutral_400",
-        checkbox_border_color_dark="*neutral_500",
-        block_shadow="none",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-    )
 
 
 def build(desk: Desk) -> gr.Blocks:
@@ -87,7 +69,7 @@ def build(desk: Desk) -> gr.Blocks:
                 ]
             if lacking:
                 with gr.Accordion(f"Not available here: {len(lacking)} methods", open=False):
-                    gr.HTML(_JOB.missing(lacking, texts), apply_default_css=False)
+                    gr.HTML(HTML.missing(lacking, texts), apply_default_css=False)
             advanced = gr.Accordion("Advanced: filters after our networks, scores against a reference", open=False)
             with advanced, gr.Row(equal_height=False):
                 with gr.Column(min_width=280):
@@ -128,7 +110,7 @@ class _Views:
         try:
             return escape(describe(Path(song)))
         except SVSError as error:
-            return _JOB.alert("error", explained(error, Path(song)))
+            return HTML.alert("error", explained(error, Path(song)))
 
     def separate(
         self,
@@ -148,8 +130,8 @@ class _Views:
         wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, truth)
         job = self._desk.start(request.session_hash, wish)
         while not job.wait(POLL):
-            yield html(job), gr.update(interactive=False), gr.update(interactive=not job.cancelled)
-        yield html(job), gr.update(interactive=True), gr.update(interactive=False)
+            yield HTML.job(job), gr.update(interactive=False), gr.update(interactive=not job.cancelled)
+        yield HTML.job(job), gr.update(interactive=True), gr.update(interactive=False)
 
     def cancel(self, request: gr.Request) -> dict:
         self._desk.cancel(request.session_hash)
@@ -157,11 +139,6 @@ class _Views:
 
     def leave(self, request: gr.Request) -> None:
         self._desk.leave(request.session_hash)
-
-
-def html(job: Job) -> str:
-    """A job as HTML: its progress or outcome, and the results so far."""
-    return _JOB.job(job)
 
 
 def _url(path: Path, job: Job) -> str:
@@ -180,4 +157,4 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters.update(clock=clock, url=_url, median=_median)
 _TEMPLATES.globals.update(archive=ARCHIVE, measures=MEASURES, picture=PICTURE, targets=TARGETS)
-_JOB: Any = _TEMPLATES.get_template("job.html").module  # its macros
+HTML: Any = _TEMPLATES.get_template("job.html").module  # its macros

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 import tempfile
@@ -19,11 +18,10 @@ from urllib.parse import urlsplit
 from svs.app.work import Desk
 from svs.config.project import Project
 from svs.errors import SettingsError, UnavailableError
+from svs.runtime.process import log
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-log = logging.getLogger("svs")
 
 PORTS = 100  # tried one after another
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -68,7 +66,7 @@ def application(desk: Desk, host: str) -> FastAPI:
         app,
         page.build(desk),
         path="/",
-        theme=page.theme(),
+        theme=page.THEME,
         css_paths=[page.STATIC / "page.css"],
         head=f"<script>{(page.STATIC / 'page.js').read_text()}</script>",
         favicon_path=str(page.STATIC / "icon.svg"),
@@ -80,13 +78,7 @@ def application(desk: Desk, host: str) -> FastAPI:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on a port, or on the next free one.
-
-    Raises
-    ------
-    SettingsError
-        No port is free, or there is no such address.
-    """
+    """A socket on a port, or on the next free one; raise SettingsError if none is free, or there is no such address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, port + PORTS):
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import secrets
 import shutil
@@ -19,11 +18,10 @@ from svs.audio import decode, encode
 from svs.config.project import Project
 from svs.errors import DataError, SettingsError, SVSError
 from svs.runtime.files import files_below
+from svs.runtime.process import log
 from svs.services import doctor
 from svs.services.output import song_names
 from svs.services.recordings import Order, Result, Service, Song, open_song
-
-log = logging.getLogger("svs")
 
 PASSAGE = 30.0  # s: the duration that the form offers
 ARCHIVE = "all.zip"
@@ -57,13 +55,7 @@ class Wish:
     reference: Path | None = None
 
     def order(self, output: Path, seconds: float) -> Order:
-        """The order for this form, cut to little more than `seconds`.
-
-        Raises
-        ------
-        SettingsError
-            No song or no method is chosen, or a value is impossible.
-        """
+        """The order for this form, cut to little more than `seconds`; raise SettingsError if a value is impossible."""
         if self.recording is None:
             raise SettingsError("There is no song yet: drop one above, or click to choose a file.")
         if not self.methods:
@@ -81,13 +73,7 @@ class Wish:
 
 
 def describe(path: Path) -> str:
-    """A recording in a few words: length, sampling rate, channels, codec.
-
-    Raises
-    ------
-    DataError
-        ffprobe cannot read it.
-    """
+    """A recording in a few words: length, sampling rate, channels, codec.  Raise DataError if ffprobe can't read it."""
     info = decode.probe(path)
     channels = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
     length = clock(info.seconds) if info.seconds else "length not stated"

@@ -65,15 +65,8 @@ def scratch_beside(
 ) -> Iterator[Scratch]:
     """The scratch folder of an output, hidden beside it: an interrupted run goes on from it, a finished run removes it.
 
-    Parameters
-    ----------
-    out : Path
-    *parts
-        Parameters; a run with others starts anew.
-    inputs : sequence of Path
-        Files and folders; if their content changes, a run starts anew.
-    code : sequence of str
-        Modules that the run uses; if they or what they import changes, a run starts anew.
+    A run with other parameters (`parts`), other contents of its inputs (files and folders), or other code (modules, and
+    what they import) starts anew.
     """
     from svs.runtime import files
     from svs.services.output import only_one

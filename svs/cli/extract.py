@@ -75,8 +75,7 @@ def extract(given: Extraction) -> None:
     manifest.require("train", "valid")
     with scratch_beside(given.out, wanted, [repr(track) for track in manifest.tracks]) as scratch:
         counts = _extract(Dataset(place, manifest), wanted, given.out, draw, scratch)
-    describe = _stems_described if mode == "MIX" else _excerpts_described
-    given.say(f"{given.out}: " + describe(draw, manifest, counts, kept))
+    given.say(f"{given.out}: {_described(draw, manifest, counts, kept)}")
 
 
 def _extract(
@@ -108,24 +107,20 @@ def _extract(
     return counts
 
 
-def _stems_described(draw: DrawDefaults, manifest: Manifest, counts: dict[str, dict[str, int]], stems: Any) -> str:
+def _described(draw: DrawDefaults, manifest: Manifest, counts: dict[str, dict[str, int]], kept: Any) -> str:
+    """What a training will draw, in a few lines."""
     songs, few = len(counts["train"]), len(manifest.split("train"))
-    more = f" ({songs - few} of which the other modes leave out)" if songs > few else ""
-    return (
-        f"the stems of {songs} training songs{more} at {stems.sample_rate} Hz (mode MIX)\n"
-        f"{draw.per_track} sets of {songs} mixtures in every epoch, and "
-        f"{len(counts['valid'])} other songs as they are for validation"
-    )
-
-
-def _excerpts_described(
-    draw: DrawDefaults, manifest: Manifest, counts: dict[str, dict[str, int]], excerpts: Any
-) -> str:
-    songs = len(manifest.split("train"))
-    label = (songs, 1) if draw.mode == "VAD" else (songs, excerpts.bins, draw.label_width)
+    if draw.mode == "MIX":
+        more = f" ({songs - few} of which the other modes leave out)" if songs > few else ""
+        return (
+            f"the stems of {songs} training songs{more} at {kept.sample_rate} Hz (mode MIX)\n"
+            f"{draw.per_track} sets of {songs} mixtures in every epoch, and "
+            f"{len(counts['valid'])} other songs as they are for validation"
+        )
+    label = (few, 1) if draw.mode == "VAD" else (few, kept.bins, draw.label_width)
     lines = [
-        f"{draw.per_track} sets of {songs} excerpts, one of each training song (mode {draw.mode})",
-        f"Input shape for set: {(songs, excerpts.bins, excerpts.width)}",
+        f"{draw.per_track} sets of {few} excerpts, one of each training song (mode {draw.mode})",
+        f"Input shape for set: {(few, kept.bins, kept.width)}",
         f"Output shape for each set: {label}",
         f"{sum(counts['train'].values())} excerpts for training, {sum(counts['valid'].values())} of "
         f"{len(manifest.split('valid'))} other songs for validation",

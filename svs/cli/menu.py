@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import questionary
 
 from svs.cli import options
 from svs.cli.request import Request
 from svs.errors import SVSError
-
-if TYPE_CHECKING:
-    from svs.config.project import Project
 
 _FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
 
@@ -46,14 +42,17 @@ def ask(given: Request) -> Request:
     oracles = separators.of_kind(separators.Kind.ORACLE) if source == _FILE and given.reference is None else ()
     # If none of our nets is trained, a method that needs no training.
     ticked = given.methods or [doctor.default(here) or "repet_sim"]
+    choices = []
+    for name, method in separators.methods().items():
+        # Untrained nets of ours can't be chosen.  (Weights of others are downloaded when needed.)
+        untrained = method.kind is separators.Kind.NET and not doctor.method(name, here).ok
+        disabled, checked = "not trained" if untrained else None, name in ticked and not untrained
+        if name not in oracles:
+            choices.append(questionary.Choice(f"{name}: {method.about}", name, disabled=disabled, checked=checked))
     methods = questionary.checkbox(
         "Methods (space to choose)",
         validate=lambda picked: bool(picked) or "choose at least one",
-        choices=[
-            _choice(name, method.about, here, name in ticked)
-            for name, method in separators.methods().items()
-            if name not in oracles
-        ],
+        choices=choices,
     ).unsafe_ask()
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
     duration = questionary.text(
@@ -74,17 +73,6 @@ def ask(given: Request) -> Request:
         duration=float(duration) if duration.strip() else None,
         output=Path(output).expanduser(),
         wiener=wiener,
-    )
-
-
-def _choice(name: str, text: str, here: Project, ticked: bool) -> questionary.Choice:
-    """A method to choose, unless it is an untrained net of ours.  (Weights of others are downloaded when needed.)"""
-    from svs import separators
-    from svs.services import doctor
-
-    untrained = separators.find_method(name).kind is separators.Kind.NET and not doctor.method(name, here).ok
-    return questionary.Choice(
-        f"{name}: {text}", name, checked=ticked and not untrained, disabled="not trained" if untrained else None
     )
 
 

@@ -1,7 +1,7 @@
 """The application, and the options that several commands share.
 
-`command` makes a typer command of a function.  A parameter that is a dataclass
-stands for several options: one for each field that is `Annotated`.
+`command` makes a typer command of a function whose first parameter is a dataclass.
+It stands for several options: one for each field that is `Annotated`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, is_dataclass
+from dataclasses import MISSING, dataclass, field
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
@@ -132,25 +132,18 @@ def complain(error: object, *about: str) -> None:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Prepare a function for typer: a parameter that is a dataclass is replaced by the options that it holds."""
-    own: list[Parameter] = []
-    groups: dict[str, tuple[type, list[Parameter]]] = {}
-    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-        if isinstance(kind := parameter.annotation, type) and is_dataclass(kind):
-            groups[name] = (kind, parameters(kind))
-        else:
-            own.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
+    """Prepare a function for typer: its first parameter, a dataclass, is replaced by the options that it holds."""
+    group, *own = inspect.signature(function, eval_str=True).parameters.values()
+    options = parameters(group.annotation)
 
     @functools.wraps(function)
     def run(**given: Any) -> None:
-        for name, (kind, options) in groups.items():
-            given[name] = kind(**{option.name: given.pop(option.name) for option in options})
-        function(**given)
+        held = {option.name: given.pop(option.name) for option in options}
+        function(group.annotation(**held), **given)
 
     run.__annotations__ = {}
-    run.__dict__["__signature__"] = inspect.Signature(
-        [*own, *(option for _, options in groups.values() for option in options)]
-    )
+    own = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own]
+    run.__dict__["__signature__"] = inspect.Signature([*own, *options])
     return run
 
 

@@ -194,19 +194,11 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 class Scratch:
-    """A folder from which the next run resumes an interrupted one.
+    """A folder `root/work/name` from which the next run resumes an interrupted one.
 
-    Its name is a fingerprint, so a run with other parameters, inputs or code does not find it.  `done` removes it, and
-    the folders of other fingerprints of the same work too.
-
-    Parameters
-    ----------
-    root : Path
-        Folder of all scratch.
-    work : str
-        The work, for instance `train-vad`; only one run of a work at a time.
-    name : str
-        The fingerprint.
+    The work is for instance `train-vad`; only one run of it at a time.  The name is a fingerprint, so a run with other
+    parameters, inputs or code does not find the folder.  `done` removes it, and those of other fingerprints of the
+    same work too.
     """
 
     def __init__(self, root: Path, work: str, name: str):

@@ -28,19 +28,8 @@ _PATIENCE = 5.0  # s between the end of its answers and the end of the process
 class Worker:
     """The running program, until `close`, garbage collection, or the end of this process.
 
-    Parameters
-    ----------
-    name : str
-        Name of the worker in error messages.
-    command : sequence of str
-    environment : mapping, optional
-        Environment variables, added to those of this process.
-
-    Attributes
-    ----------
-    process : subprocess.Popen
-    greeting : str
-        The worker's first message, which says that it is ready.
+    The name stands in error messages.  The environment is added to the variables of this process.  `greeting` is the
+    worker's first message, which says that it is ready.
 
     Raises
     ------

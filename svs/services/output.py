@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +15,7 @@ from svs import separators
 from svs.config.project import Project
 from svs.errors import DataError
 from svs.runtime.files import files_below, read_json, sha256
-
-log = logging.getLogger("svs")
+from svs.runtime.process import log
 
 
 def separation_request(project: Project, method: str) -> dict[str, Any]:

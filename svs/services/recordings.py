@@ -7,7 +7,6 @@ with a reference `scores.json` in museval's layout.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,13 +25,12 @@ from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES, museval_json, read_scores
 from svs.runtime.files import sha256, write_json, write_text, written
+from svs.runtime.process import log
 from svs.separators.base import Separator
 from svs.separators.chunking import chunks
 from svs.separators.estimates import REQUEST
 from svs.services.output import is_answered, readable, separation_request, writing
 from svs.stems import TARGETS
-
-log = logging.getLogger("svs")
 
 ENHANCED = ("enhanced", "residual")  # names of the two parts of a voice or breath recording
 SCORES, PICTURE = "scores.json", "spectrogram.png"

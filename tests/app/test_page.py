@@ -165,7 +165,7 @@ def test_a_job_leaves_files_that_add_up_to_the_mixture(desk: Desk, folder: Path)
 def test_a_reference_gives_scores(page_module, desk: Desk, folder: Path):
     job = _done(desk, Wish(folder / "song.wav", ("mixture",), reference=folder / "vocals.wav"))
     assert job.error is None and (job.folder / "song" / "mixture" / "scores.json").is_file()
-    html = page_module.html(job)
+    html = page_module.HTML.job(job)
     assert "SDR" in html and html.count("<td>") == 8
 
 
@@ -180,7 +180,7 @@ def test_one_method_that_fails_leaves_the_others_alone(page_module, desk: Desk, 
     job = _done(desk, Wish(folder / "song.wav", ("hpss", "mixture")))
     failed, made = job.results
     assert job.error is None and str(failed.error) == "hpss: it has the hiccups" and made.error is None
-    html = page_module.html(job)
+    html = page_module.HTML.job(job)
     assert "hiccups" in html and html.count("<audio") == 3
 
 
@@ -281,9 +281,9 @@ def test_what_comes_from_outside_is_escaped(page_module, desk: Desk, folder: Pat
     job = _done(desk, Wish(path, ("mixture",), duration=0.2))
     assert job.error is None
     job.results.append(Result(evil, evil, job.folder, error=SVSError(evil)))
-    pages = [page_module.html(job)]
+    pages = [page_module.HTML.job(job)]
     job.error = evil
-    pages.append(page_module.html(job))
+    pages.append(page_module.HTML.job(job))
     for html in pages:
         assert "&lt;img" in html and "<img src=x" not in html and 'onerror="' not in html
 
@@ -293,7 +293,7 @@ def test_progress_tells_share_method_and_time_left(page_module, desk: Desk, fold
     assert slow.reached.wait(30)
     job.share = 0.4
     monkeypatch.setattr(Job, "elapsed", 60)
-    html = page_module.html(job)
+    html = page_module.HTML.job(job)
     assert "mixture (1 of 2)" in html and 'aria-valuenow="40"' in html and "01:00" in html and "01:30 left" in html
 
 
