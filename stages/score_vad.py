@@ -1,12 +1,9 @@
 """Stage `score_vad`: the voice activity net on the test tracks, beside an always-singing baseline."""
 
-from functools import partial
-
 from svs.config import paths, schema
 from svs.data import dataset
 from svs.runtime import files
 from svs.runtime.process import log, log_parameters, main
-from svs.runtime.progress import progress_bar
 
 
 def run() -> None:
@@ -15,9 +12,7 @@ def run() -> None:
     parameters = schema.load()
     log_parameters(vad=parameters.extract.vad)
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
-    metrics = evaluate.evaluate(
-        paths.VAD, data, parameters.extract.vad, partial(progress_bar, unit="track", desc="vad")
-    )
+    metrics = evaluate.evaluate(paths.VAD, data, parameters.extract.vad)
     files.write_json(paths.METRICS / "vad.json", metrics)
     log.info(
         "vad: balanced accuracy %.3f, AUROC %.3f (always singing: 0.500)",

@@ -4,7 +4,6 @@ from svs import separators
 from svs.config import paths, schema
 from svs.evaluation import paired, tables
 from svs.evaluation.museval_json import BSSEVAL, DISSERTATION
-from svs.evaluation.published import OUTPERFORMED
 from svs.runtime import unavailable
 from svs.runtime.process import log, main
 
@@ -30,10 +29,8 @@ def run() -> None:
         tables.write_table(paths.METRICS / f"{name}.csv", table)
     if systems:
         scored = [method for method in methods if method not in separators.of_kind(separators.Kind.ORACLE)]
-        standing = paired.standing(scores[BSSEVAL], published, comparison, tables.best(scored, scores[BSSEVAL]))
+        standing = paired.standing(scores[BSSEVAL], published, comparison, scored)
         log.info("beside the systems of SiSEC18 on the same seconds, medians over tracks in dB\n%s", standing)
-        outcome = paired.outcome(comparison, OUTPERFORMED, "vocals")
-        log.info("vocals SDR of ours less that of systems in the dissertation, dB (* 95 %% interval)\n%s", outcome)
     folders = {"published systems": paths.PUBLISHED} | {method: paths.SCORES / method for method in methods}
     for name, folder in folders.items():
         if reason := unavailable.reason(folder):

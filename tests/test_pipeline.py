@@ -158,7 +158,7 @@ CODE = [
     ("svs/audio/convert.py", READS_TRACKS),  # the resampler
     ("svs/data/musdb.py", READS_TRACKS | {"download"}),  # the decoder
     ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report", "pictures"} | {"train@unet_separator"}),  # `tuned`
-    ("svs/evaluation/published.py", {"reference", "summarize", "plots", "report"}),
+    ("svs/evaluation/published.py", {"reference", "plots", "report"}),
     ("svs/networks/streaming.py", {"separate@cnn_separator", "separate@cnn_deep_separator"}),
     ("svs/networks/unet_separator.py", {"train@unet_separator"}),
     ("svs/separators/unet_separator.py", {"separate@unet_separator"}),

@@ -44,11 +44,9 @@ the channels x_i of the references in a frame, and that is
 so nothing is filtered, and a frame's correlations at lags below 512 suffice.
 (|e - P2 e|^2 = |e|^2 - 2 <e, P2 e> + |P2 e|^2 needs those with the estimates as
 well.)  They are computed by FFTs of short blocks.  The sum over adjacent frames,
-with the few products that reach across a cut, gives the correlations of the
-whole signal, from which the filters are solved.  So all audio is transformed
-once, in blocks that fit a processor's cache, and the correlations need about a
-twentieth of its size (a tenth for four stems).  If frames overlap or leave gaps,
-nothing is kept, and each frame is transformed by itself.
+with the few products that reach across a cut, gives those of the whole signal,
+from which the filters are solved; so all audio is transformed once.  If frames
+overlap or leave gaps, nothing is kept, and each frame is transformed by itself.
 
 Where museval fails
 -------------------
@@ -71,9 +69,8 @@ Where museval fails
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -123,7 +120,10 @@ def evaluate(
     if all(one[1] == two[0] and one[1] - one[0] >= _REACH for one, two in pairwise(parts)):
         kept = [_statistics(references, estimates, *part) for part in parts]
         statistics: Iterable[_Statistics] = kept
-        whole = _Statistics.joined(kept, _across(references, estimates, [stop for _, stop in parts[:-1]]))
+        whole = _joined(kept)
+        whole = whole._replace(
+            products=whole.products + _across(references, estimates, [stop for _, stop in parts[:-1]])
+        )
     else:
         whole = _statistics(references, estimates, 0, samples)
         statistics = (_statistics(references, estimates, *frame) for frame in frames)
@@ -150,32 +150,20 @@ def _frames(samples: int, win: float, hop: float) -> list[tuple[int, int]]:
 # Correlations
 
 
-@dataclass(frozen=True)
-class _Statistics:
-    """Correlations and energies of a part of the audio.
+class _Statistics(NamedTuple):
+    """Correlations and energies of a part of the audio."""
 
-    products : (channels of the references, channels of references then estimates, TAPS)
-        sum_t x(t) y(t + lag).
-    estimate, error : (sources,)
-        Energies of the estimates, and of estimates minus references.
-    sounding : bool (2, sources)
-        Of references and estimates.
-    """
+    products: np.ndarray  # (channels of the references, of references then estimates, TAPS): sum_t x(t) y(t + lag)
+    estimate: np.ndarray  # (sources,): energies of the estimates
+    error: np.ndarray  # (sources,): energies of estimates minus references
+    sounding: np.ndarray  # bool (2, sources): of references and estimates
 
-    products: np.ndarray
-    estimate: np.ndarray
-    error: np.ndarray
-    sounding: np.ndarray
 
-    @classmethod
-    def joined(cls, parts: list[_Statistics], across: np.ndarray | float = 0.0) -> _Statistics:
-        """Those of adjacent parts together; `across` are the products that reach over the cuts."""
-        return cls(
-            reduce(np.add, [part.products for part in parts]) + across,
-            reduce(np.add, [part.estimate for part in parts]),
-            reduce(np.add, [part.error for part in parts]),
-            np.any([part.sounding for part in parts], axis=0),
-        )
+def _joined(parts: list[_Statistics]) -> _Statistics:
+    """Those of adjacent parts together, without the products that reach over the cuts."""
+    products, estimate, error, sounding = zip(*parts, strict=True)
+    zero = np.zeros(())  # to start from, so that the sum of one part is no view of the larger array that it is cut from
+    return _Statistics(sum(products, zero), sum(estimate, zero), sum(error, zero), np.any(sounding, axis=0))
 
 
 def _statistics(references: np.ndarray, estimates: np.ndarray, start: int, stop: int) -> _Statistics:
@@ -196,7 +184,7 @@ def _statistics(references: np.ndarray, estimates: np.ndarray, start: int, stop:
                 inner.sum(axis=2).any(axis=-1),
             )
         )
-    return _Statistics.joined(parts)
+    return _joined(parts)
 
 
 def _planar(references: np.ndarray, estimates: np.ndarray, start: int, stop: int, length: int) -> np.ndarray:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from svs.config.schema import Score
 from svs.errors import DataError
 from svs.stems import TARGETS
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from svs.config.schema import Score
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 BSSEVAL, DISSERTATION = "bsseval", "dissertation"
@@ -39,8 +36,6 @@ def parse_scores(content: str | bytes) -> dict[str, dict[str, np.ndarray]]:
     DataError
         It is not museval's JSON.
     """
-    import numpy as np
-
     try:
         return {
             target["name"]: {

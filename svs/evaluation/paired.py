@@ -15,64 +15,38 @@ import numpy as np
 import pandas as pd
 
 from svs.evaluation.museval_json import BSSEVAL
-from svs.evaluation.tables import frame_scores, medians, present, text_table
+from svs.evaluation.tables import PAIRED_COLUMNS, frame_scores, medians, present, text_table
 from svs.stems import TARGETS
 
 TIE = 0.01  # dB: the resolution of published tables
 CONFIDENCE = 0.95
 RESAMPLES = 9999
-COLUMNS = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
 
 
 @dataclass(frozen=True)
 class Paired:
-    """How one method compares with another, in dB; positive is better.
+    """How one method compares with another, in dB; positive is better."""
 
-    Attributes
-    ----------
-    tracks : int
-        Number of tracks on which both have a score.
-    difference : float
-        Median over tracks of the paired differences; NaN without tracks.
-    low, high : float
-        The bootstrap interval of that median; NaN with fewer than two tracks.
-    wins, ties, losses : int
-        Number of tracks that are better, within `TIE`, and worse.
-    """
-
-    tracks: int
-    difference: float
-    low: float
+    tracks: int  # on which both have a score
+    difference: float  # median over tracks of the paired differences; NaN without tracks
+    low: float  # the bootstrap interval of that median; NaN with fewer than two tracks
     high: float
-    wins: int
+    wins: int  # tracks that are better, within `TIE`, and worse
     ties: int
     losses: int
 
 
 def median_difference(differences: np.ndarray, seed: int) -> Paired:
-    """The median of paired differences with its 95 % percentile bootstrap interval.
+    """The median of paired differences (dB, ours less theirs) with its 95 % percentile bootstrap interval.
 
-    Tracks are drawn with replacement (Efron & Tibshirani 1993, ch. 13).  With
-    fewer than six tracks the interval excludes zero only if all differences have
-    the same sign.
-
-    Parameters
-    ----------
-    differences : float (tracks,)
-        dB, ours less theirs.  NaN (one of the two has no score) is left out.
-    seed : int
-        Of the random draws.
-
-    Returns
-    -------
-    Paired
+    Tracks are drawn with replacement by `seed` (Efron & Tibshirani 1993, ch. 13).
+    With fewer than six tracks the interval excludes zero only if all differences
+    have the same sign.  NaN (one of the two has no score) is left out.
     """
     values = np.asarray(differences, dtype=np.float64)
     values = values[np.isfinite(values)]
     low = high = float("nan")
-    if len(values) > 1 and np.ptp(values) == 0:
-        low = high = float(values[0])  # no resample differs from another
-    elif len(values) > 1:
+    if len(values) > 1:
         from scipy.stats import bootstrap
 
         low, high = bootstrap(
@@ -85,7 +59,7 @@ def median_difference(differences: np.ndarray, seed: int) -> Paired:
         ).confidence_interval
     return Paired(
         len(values),
-        float(np.median(values)) if len(values) else float("nan"),
+        float(pd.Series(values).median()),
         float(low),
         float(high),
         int((values > TIE).sum()),
@@ -120,9 +94,7 @@ def against_published(
     Returns
     -------
     DataFrame
-        Columns method, system, target, tracks, difference (dB, median over
-        tracks; positive if ours is better), low and high (its 95 % interval),
-        wins, ties and losses (tracks).  A system without a target has no row for it.
+        `PAIRED_COLUMNS`: method, system, target, and `Paired`.  A system without a target has no row for it.
     """
     theirs_sdr = {name: frame_scores(theirs / name, BSSEVAL)["SDR"] for name in present(theirs, names)}
     rows = []
@@ -136,34 +108,11 @@ def against_published(
                 if target in differences:
                     found = median_difference(differences[target].to_numpy(), seed)
                     rows.append({"method": method, "system": system, "target": target, **asdict(found)})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
 
 
-def outcome(comparison: pd.DataFrame, names: Sequence[str], target: str) -> str:
-    """Median differences as text: a line for each published system, a column for each method of ours.
-
-    Parameters
-    ----------
-    comparison : DataFrame
-        `against_published`.
-    names : sequence of str
-        The systems to show.
-    target : str
-
-    Returns
-    -------
-    str
-        dB, positive if ours is better; a star if the interval excludes zero.
-    """
-    rows = comparison[comparison["target"] == target]
-    sure = (rows["low"] > 0) | (rows["high"] < 0)
-    cells = rows["difference"].map("{:+.2f}".format) + sure.map({True: "*", False: " "})
-    table = cells.groupby([rows["system"], rows["method"]], sort=False).first().unstack(sort=False)
-    return text_table(table.reindex(list(names)))
-
-
-def standing(ours: pd.DataFrame, published: pd.DataFrame, comparison: pd.DataFrame, method: str) -> str:
-    """A ranking of all methods and all published systems as text, and how one method compares with each system.
+def standing(ours: pd.DataFrame, published: pd.DataFrame, comparison: pd.DataFrame, methods: Sequence[str]) -> str:
+    """A ranking of all methods and published systems as text, and how the best of `methods` compares with each system.
 
     Parameters
     ----------
@@ -171,19 +120,20 @@ def standing(ours: pd.DataFrame, published: pd.DataFrame, comparison: pd.DataFra
         `svs.evaluation.tables.gather` and `svs.evaluation.tables.published_table`, on the same seconds.
     comparison : DataFrame
         `against_published`.
-    method : str
-        One of ours.
+    methods : sequence of str
+        Some of ours.
 
     Returns
     -------
     str
-        Medians over tracks in dB, best vocals first, systems without vocals last; then, for vocals and accompaniment,
-        the median of the paired differences `method` less system, with its interval.
+        Medians over tracks in dB, best vocals first, systems without vocals last; then, for each target, the median of
+        the paired differences of the best method less system, with its interval.
     """
     table = medians(pd.concat([ours, published], ignore_index=True))
-    rows = comparison[comparison["method"] == method].set_index("system")
+    best = next(name for name in table.index if name in methods)
+    rows = comparison[comparison["method"] == best].set_index("system")
     rows["text"] = [f"{row.difference:+.2f} {interval(row.low, row.high)}" for row in rows.itertuples()]
     for target in TARGETS:
         text = rows.loc[rows["target"] == target, "text"]
-        table[f"{method} less that: {target}"] = text.reindex(table.index, fill_value="")
+        table[f"{best} less that: {target}"] = text.reindex(table.index, fill_value="")
     return text_table(table)

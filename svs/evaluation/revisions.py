@@ -11,85 +11,60 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from svs.config import paths
 from svs.errors import DataError, GateError, SettingsError
 from svs.evaluation.paired import Paired, interval, median_difference
-from svs.evaluation.tables import text_table
+from svs.evaluation.tables import read_table, text_table
 from svs.stems import TARGETS
 
 SCORES = paths.METRICS / "scores.csv"
 WORKSPACE = "workspace"
 _KEY = ["method", "track", "target"]
-_NAMED = 5  # tracks that are named before the rest is counted
-_COLUMNS = ("method", "target", "before", "after", "change", "95 % interval", "better / tie / worse", "tracks")
+_NAMED = 12  # methods or tracks that are named before the rest is counted
 
 
-@dataclass(frozen=True)
-class Revision:
-    """Scores of one revision.
+class Revision(NamedTuple):
+    """Scores of one revision."""
 
-    Attributes
-    ----------
-    name : str
-        As the user gave it, with its commit.
-    table : DataFrame
-        Columns method, track, target, SDR (dB) and silent (frames without a score), as
-        `svs.evaluation.tables.track_table` has them.
-    """
-
-    name: str
-    table: pd.DataFrame
+    name: str  # as the user gave it, with its commit
+    table: pd.DataFrame  # at least the columns method, track, target, SDR and silent of a `track_table`
 
 
 @dataclass(frozen=True)
 class Change:
-    """One method and target in both revisions; positive is better.
-
-    Attributes
-    ----------
-    before, after : float
-        Median SDR over all tracks of each revision, dB.
-    paired : Paired
-        The change on the tracks with a score in both.
-    lost : tuple of str
-        Tracks in both data sets that have lost their score.
-    silent : tuple of int
-        Frames without a score, before and after, of the tracks in both.
-    same : bool
-        Whether no track changed.
-    """
+    """One method and target in both revisions; positive is better."""
 
     method: str
     target: str
-    before: float
+    before: float  # median SDR over all tracks of a revision, dB
     after: float
-    paired: Paired
-    lost: tuple[str, ...]
-    silent: tuple[int, int]
-    same: bool
+    paired: Paired  # the change on the tracks with a score in both
+    lost: list[str]  # tracks in both data sets that have lost their score
+    silent: tuple[int, int]  # frames without a score, before and after, of the tracks in both
+    same: bool  # whether no track changed
 
     def __str__(self) -> str:
         paired = self.paired
         change = f"{paired.difference:+.2f} dB {interval(paired.low, paired.high)}"
-        return f"{self.method} {self.target} {change} on {_counted(paired.tracks, 'track')}"
+        return f"{self.method} {self.target} {change} on {paired.tracks} tracks"
 
-    def cells(self) -> tuple[str, ...]:
-        """The row of a table of changes, see `_COLUMNS`."""
+    def cells(self) -> dict[str, str]:
+        """The row of a table of changes."""
         paired = self.paired
-        return (
-            self.method,
-            self.target,
-            _decibels(self.before),
-            _decibels(self.after),
-            _decibels(paired.difference, "+"),
-            interval(paired.low, paired.high),
-            f"{paired.wins} / {paired.ties} / {paired.losses}",
-            str(paired.tracks),
-        )
+        return {
+            "method": self.method,
+            "target": self.target,
+            "before": f"{self.before:.2f}",
+            "after": f"{self.after:.2f}",
+            "change": f"{paired.difference:+.2f}",
+            "95 % interval": interval(paired.low, paired.high),
+            "better / tie / worse": f"{paired.wins} / {paired.ties} / {paired.losses}",
+            "tracks": str(paired.tracks),
+        }
 
 
 @dataclass(frozen=True)
@@ -98,11 +73,11 @@ class Comparison:
 
     before: str
     after: str
-    changes: tuple[Change, ...]
-    appeared: tuple[str, ...]
-    vanished: tuple[str, ...]
-    tracks_before: tuple[str, ...]  # only in the earlier revision
-    tracks_after: tuple[str, ...]
+    changes: list[Change]
+    appeared: list[str]
+    vanished: list[str]
+    tracks_before: list[str]  # only in the earlier revision
+    tracks_after: list[str]
 
     def shown(self) -> list[Change]:
         """Changes of the methods of which at least one target changed."""
@@ -142,7 +117,7 @@ def committed(revision: str, home: Path) -> Revision:
     table = _git(home, "show", f"{commit}:./{SCORES.as_posix()}")
     if table.returncode:
         raise DataError(f"{name}: holds no {SCORES}; name a revision that was committed after `dvc repro`")
-    return Revision(name, _parsed(table.stdout, f"{name}: {SCORES}"))
+    return _revision(name, io.BytesIO(table.stdout))
 
 
 def workspace(home: Path) -> Revision:
@@ -153,21 +128,20 @@ def workspace(home: Path) -> Revision:
     DataError
         There are none.
     """
-    path = home / SCORES
-    try:
-        return Revision(WORKSPACE, _parsed(path.read_bytes(), str(path)))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run `dvc repro` first") from None
+    return _revision(WORKSPACE, home / SCORES)
+
+
+def _revision(name: str, source: Path | io.BytesIO) -> Revision:
+    table = read_table(source, [*_KEY, "SDR", "silent"], f"{name}: {SCORES}")
+    if table.empty or table.duplicated(_KEY).any():
+        raise DataError(f"{name}: {SCORES}: expected one row for each method, track and target; run `dvc repro`")
+    return Revision(name, table)
 
 
 def compare(before: Revision, after: Revision, seed: int) -> Comparison:
     """What changed from one revision to another, track by track.
 
-    Parameters
-    ----------
-    before, after : Revision
-    seed : int
-        Of the random draws of the intervals.
+    `seed` is that of the random draws of the intervals.
 
     Raises
     ------
@@ -180,41 +154,38 @@ def compare(before: Revision, after: Revision, seed: int) -> Comparison:
             f"{before.name} and {after.name} have no track in common; compare revisions of the same data set"
         )
     old_methods, new_methods = (list(revision.table["method"].unique()) for revision in (before, after))
+    pairs = before.table.merge(after.table, "outer", _KEY, suffixes=("_before", "_after")).set_index("track")
     return Comparison(
         before.name,
         after.name,
-        tuple(
-            _change(before, after, method, target, new_tracks, seed)
+        [
+            _change(pairs, method, target, new_tracks, seed)
             for method in new_methods
             if method in old_methods
             for target in TARGETS
-        ),
-        tuple(sorted(set(new_methods).difference(old_methods))),
-        tuple(sorted(set(old_methods).difference(new_methods))),
-        tuple(sorted(old_tracks - new_tracks)),
-        tuple(sorted(new_tracks - old_tracks)),
+        ],
+        sorted(set(new_methods).difference(old_methods)),
+        sorted(set(old_methods).difference(new_methods)),
+        sorted(old_tracks - new_tracks),
+        sorted(new_tracks - old_tracks),
     )
 
 
-def _change(before: Revision, after: Revision, method: str, target: str, tracks: set[str], seed: int) -> Change:
+def _change(pairs: pd.DataFrame, method: str, target: str, tracks: set[str], seed: int) -> Change:
     """The change of one method and target; `tracks` are those of the later data set."""
-    old, new = (
-        table[(table["method"] == method) & (table["target"] == target)].set_index("track")
-        for table in (before.table, after.table)
-    )
-    both = old.index.intersection(new.index)
-    silent = (int(old.loc[both, "silent"].sum()), int(new.loc[both, "silent"].sum()))
-    old, new = old["SDR"].dropna(), new["SDR"].dropna()
-    difference = (new - old).dropna().to_numpy()
+    rows = pairs[(pairs["method"] == method) & (pairs["target"] == target)]
+    old, new = rows["SDR_before"], rows["SDR_after"]
+    both = rows.dropna(subset=["silent_before", "silent_after"])
+    silent = int(both["silent_before"].sum()), int(both["silent_after"].sum())
     return Change(
         method,
         target,
         float(old.median()),
         float(new.median()),
-        median_difference(difference, seed),
-        lost=tuple(track for track in old.index if track in tracks and track not in new.index),
+        median_difference((new - old).to_numpy(), seed),
+        lost=[track for track in rows.index[old.notna() & new.isna()] if track in tracks],
         silent=silent,
-        same=set(old.index) == set(new.index) and not difference.any() and silent[0] == silent[1],
+        same=old.equals(new) and silent[0] == silent[1],
     )
 
 
@@ -249,7 +220,7 @@ def gate(comparison: Comparison, tolerance: float, *, allow_missing: bool = Fals
     ]
     if not allow_missing:
         fell += [f"{method} is missing" for method in comparison.vanished]
-        fell += _lost(comparison, str)
+        fell += [_lost(change, str) for change in comparison.changes if change.lost]
     if fell:
         raise GateError(
             f"worse than {comparison.before}: {'; '.join(fell)} (tolerance {tolerance:g} dB; in brackets "
@@ -258,7 +229,7 @@ def gate(comparison: Comparison, tolerance: float, *, allow_missing: bool = Fals
     judged = [change for change in comparison.changes if change.paired.tracks > 1]
     if not judged:
         return f"nothing to judge against {comparison.before}: no method has two tracks in common with it"
-    methods = _counted(len({change.method for change in judged}), "method")
+    methods = f"methods: {len({change.method for change in judged})}"
     if not comparison.shown():
         return f"no score changed against {comparison.before} ({methods})"
     worst = min(judged, key=lambda change: change.paired.difference)
@@ -269,7 +240,7 @@ def as_text(comparison: Comparison) -> str:
     """A comparison as a table for a terminal."""
     lines = [f"SDR in dB, {comparison.before} -> {comparison.after}"]
     if rows := [change.cells() for change in comparison.shown()]:
-        lines.append(text_table(pd.DataFrame(rows, columns=list(_COLUMNS)).set_index("method")))
+        lines.append(text_table(pd.DataFrame(rows).set_index("method")))
     return "\n".join([*lines, *_remarks(comparison, str)])
 
 
@@ -278,10 +249,9 @@ def as_markdown(comparison: Comparison) -> str:
     lines = [f"**SDR in dB, {_code(comparison.before)} → {_code(comparison.after)}**", ""]
     rows = [change.cells() for change in comparison.shown()]
     if rows:
-        table: list[tuple[str, ...]] = [_COLUMNS, ("---", "---", "---:", "---:", "---:", "---", "---", "---:")]
-        table += [(_code(row[0]), *row[1:4], f"**{row[4]}**", *row[5:]) for row in rows]
-        lines += [f"| {' | '.join(row)} |" for row in table]
-        lines.append("")
+        table = [list(rows[0]), ["---", "---", "---:", "---:", "---:", "---", "---", "---:"]]
+        table += [[*{**row, "method": _code(row["method"]), "change": f"**{row['change']}**"}.values()] for row in rows]
+        lines += [*(f"| {' | '.join(cells)} |" for cells in table), ""]
     lines += [f"- {remark}" for remark in _remarks(comparison, _code)]
     if rows:
         lines += [
@@ -295,65 +265,28 @@ def as_markdown(comparison: Comparison) -> str:
 
 def _remarks(comparison: Comparison, quoted: Callable[[str], str]) -> list[str]:
     changed = {change.method for change in comparison.shown()}
-    same = dict.fromkeys(change.method for change in comparison.changes if change.method not in changed)
-    methods = {
-        "the same on every track": tuple(same),
+    groups = {
+        "the same on every track": list(
+            dict.fromkeys(change.method for change in comparison.changes if change.method not in changed)
+        ),
         "methods that are new": comparison.appeared,
         "methods that are gone": comparison.vanished,
+        "tracks that are new": comparison.tracks_after,
+        "tracks that are gone": comparison.tracks_before,
     }
-    tracks = {"tracks that are new": comparison.tracks_after, "tracks that are gone": comparison.tracks_before}
-    return [
-        *(f"{text}: {', '.join(map(quoted, names))}" for text, names in methods.items() if names),
-        *(f"{text}: {_named(names, quoted)}" for text, names in tracks.items() if names),
-        *_lost(comparison, quoted),
-        *(
-            f"{quoted(change.method)} {change.target}: frames without a score, so left out, "
-            f"{change.silent[0]} -> {change.silent[1]}"
-            for change in comparison.changes
-            if change.silent[0] != change.silent[1]
-        ),
-    ]
+    remarks = [f"{text}: {_named(names, quoted)}" for text, names in groups.items() if names]
+    for change in comparison.changes:
+        old, new = change.silent
+        if change.lost:
+            remarks.append(_lost(change, quoted))
+        if old != new:
+            what = f"{quoted(change.method)} {change.target}"
+            remarks.append(f"{what}: frames without a score, so left out, {old} -> {new}")
+    return remarks
 
 
-def _lost(comparison: Comparison, quoted: Callable[[str], str]) -> list[str]:
-    return [
-        f"{quoted(change.method)} {change.target} has no score any more for {_named(change.lost, quoted)}"
-        for change in comparison.changes
-        if change.lost
-    ]
-
-
-def _parsed(content: bytes, what: str) -> pd.DataFrame:
-    """The columns of `Revision.table` of a CSV file; DataError if they are missing or a row is there twice."""
-    types = {**dict.fromkeys(_KEY, str), "SDR": float, "silent": int}
-    try:
-        # A song may be called NA.
-        table = pd.read_csv(
-            io.BytesIO(content), usecols=list(types), dtype=types, keep_default_na=False, na_values={"SDR": ["", "nan"]}
-        )
-        table.set_index(_KEY, verify_integrity=True)
-        if table.empty:
-            raise ValueError("it has no row")
-    except ValueError as error:  # pandas' own among them
-        raise DataError(
-            f"{what}: expected a table of scores as `dvc repro` writes it ({' '.join(str(error).split())})"
-        ) from None
-    return table
-
-
-def _git(home: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(["git", *words], cwd=home, capture_output=True)
-    except FileNotFoundError:
-        raise DataError("git is not installed; install it, because the scores of revisions are kept in Git") from None
-
-
-def _decibels(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.2f}" if np.isfinite(value) else "-"
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+def _lost(change: Change, quoted: Callable[[str], str]) -> str:
+    return f"{quoted(change.method)} {change.target} has no score any more for {_named(change.lost, quoted)}"
 
 
 def _named(names: Sequence[str], quoted: Callable[[str], str]) -> str:
@@ -364,3 +297,10 @@ def _named(names: Sequence[str], quoted: Callable[[str], str]) -> str:
 def _code(name: str) -> str:
     """A name as Markdown's code, so that it is shown as it is."""
     return "`" + " ".join(name.replace("`", "'").replace("|", "¦").split()) + "`"
+
+
+def _git(home: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", *words], cwd=home, capture_output=True)
+    except FileNotFoundError:
+        raise DataError("git is not installed; install it, because the scores of revisions are kept in Git") from None

@@ -36,7 +36,7 @@ from svs.stems import TARGETS
 def evaluate(
     references: np.ndarray, estimates: np.ndarray, window: int, hop: int, engine: str = "fast"
 ) -> dict[str, np.ndarray]:
-    """BSS Eval v4 of several sources.
+    """BSS Eval v4 of several sources: SDR, ISR, SIR and SAR in dB, float64 (sources, frames).
 
     Parameters
     ----------
@@ -45,11 +45,6 @@ def evaluate(
         Samples of a frame, and between frames.
     engine : {"fast", "museval"}
         Which code computes the scores.  `svs.evaluation.bsseval` says where they differ.
-
-    Returns
-    -------
-    dict of str to float64 (sources, frames)
-        SDR, ISR, SIR and SAR in dB.
 
     Raises
     ------
@@ -116,14 +111,8 @@ def _as_the_dissertation(signal: np.ndarray, rate: int, representation: Represen
 def bleed(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[str, float]:
     """Energy of the vocal estimate in the seconds in which nobody sings, which BSS Eval leaves out as NaN.
 
-    Parameters
-    ----------
-    vocals : Source
-        The true ones.  A second is silent if their peak is below `svs.data.dataset.SILENT`.
-    estimates : dict of str to Source
-        `vocals` and `accompaniment`, which sum to the mixture.
-    settings : Score
-        Its window and passage.
+    A second is silent if the peak of the true `vocals` is below `svs.data.dataset.SILENT`.  The estimates `vocals` and
+    `accompaniment` sum to the mixture.
 
     Returns
     -------
@@ -154,12 +143,11 @@ def score_method(
         Contains `test/<track>/{vocals,accompaniment}.wav`.
     settings : Score
     folder : Path
-        Receives `<protocol>/test/<track>.json`, and with protocol `bsseval`
-        `bleed/test/<track>.json` (`bleed`).  Existing files are kept.
+        Receives `<protocol>/test/<track>.json`, and with protocol `bsseval` `bleed/test/<track>.json` (`bleed`).
+        Existing files are kept.
     desc : str
         For the progress bar.
     protocols : sequence of str
-        Default: both.
     """
     waiting = [
         (track, protocol)

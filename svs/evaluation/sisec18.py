@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 import pooch
+from numpy.lib.stride_tricks import sliding_window_view
 
 from svs.audio.convert import passage
 from svs.config.schema import Reference, Score
@@ -54,36 +55,17 @@ Frames = dict[str, dict[str, np.ndarray]]  # target, measure, float64 (frames,)
 
 @dataclass(frozen=True)
 class Place:
-    """Position of a passage in the published track.
-
-    Attributes
-    ----------
-    track : str
-    first : int
-        Published frame (second) that corresponds to our first frame.
-    frames : int
-        Number of frames that both have from there on.
-    whole : bool
-        Whether these are all frames of the published track.
-    deviation : float
-        dB, mean absolute difference between our MIX and the published one.
-    """
+    """Position of a passage in the published track."""
 
     track: str
-    first: int
-    frames: int
-    whole: bool
-    deviation: float
+    first: int  # published frame (second) that corresponds to our first one
+    frames: int  # that both have from there on
+    whole: bool  # whether these are all frames of the published track
+    deviation: float  # dB, mean absolute difference between our MIX and the published one
 
 
 def located(settings: Reference, cache: Path | None = None) -> Path:
-    """The folder or archive with the published scores, downloaded if none is named.
-
-    Parameters
-    ----------
-    settings : Reference
-    cache : Path, optional
-        Where a download is kept; by default the user's cache folder of svs.
+    """The folder or archive with the published scores, downloaded if none is named into a folder of the user's cache.
 
     Raises
     ------
@@ -117,18 +99,9 @@ def located(settings: Reference, cache: Path | None = None) -> Path:
 
 
 def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]]:
-    """All scores below a folder, or in an archive.
+    """Scores by system and track: files `SYSTEM/test/TRACK.json` at any depth of a folder, or of a zip or tar archive.
 
-    Parameters
-    ----------
-    path : Path
-        A folder, or a zip or tar archive, in which files `SYSTEM/test/TRACK.json` lie at any depth.
-    checksum : str, optional
-        The expected `digest`.
-
-    Returns
-    -------
-    dict of system to dict of track to dict of target to dict of measure to float64 (frames,)
+    `checksum` is the expected `digest`.
 
     Raises
     ------
@@ -157,7 +130,7 @@ def read(path: Path, checksum: str | None = None) -> dict[str, dict[str, Frames]
             f"{path}: expected scores with reference.checksum {checksum}, came {came}; get them again, or set "
             "reference.checksum to null to accept them"
         )
-    return {system: dict(sorted(tracks.items())) for system, tracks in sorted(systems.items())}
+    return systems
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -193,68 +166,52 @@ def digest(systems: Mapping[str, Mapping[str, Frames]]) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def mixture_sdr(stems: Mapping[str, np.ndarray], rate: int, starts: np.ndarray) -> dict[str, np.ndarray]:
-    """SDR of SiSEC18's `MIX` in seconds that begin at given samples.
+def mixture_sdr(stems: Mapping[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
+    """SDR of SiSEC18's `MIX` in every whole second, by target: dB, float64 (frames,); NaN where the target is silent.
 
-    Parameters
-    ----------
-    stems : mapping of str to float (samples, channels)
-        `mixture` and the targets.
-    rate : int
-        Hz.
-    starts : int (frames,)
-
-    Returns
-    -------
-    dict of target to float64 (frames,)
-        dB; NaN where the target is silent.
+    The stems, float (samples, channels), are `mixture` and the targets.
     """
     length = round(FRAME * rate)
+    frames = len(stems["mixture"]) // length
     sdr = {}
     for target, share in SHARES.items():
         true = stems[target].astype(np.float64)
-        energies = [
-            np.concatenate([[0.0], np.cumsum((signal**2).sum(axis=1))])
+        wanted, error = (
+            np.square(signal[: frames * length]).sum(axis=1).reshape(frames, length).sum(axis=1)
             for signal in (true, share * stems["mixture"] - true)
-        ]
-        wanted, error = (total[starts + length] - total[starts] for total in energies)
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             sdr[target] = np.where((wanted > 0) & (error > 0), 10 * np.log10(wanted / error), np.nan)
     return sdr
 
 
-def place(ours: Mapping[str, np.ndarray], theirs: Frames) -> tuple[int, float, float]:
-    """Position of our frames among the published ones.
-
-    Parameters
-    ----------
-    ours : mapping of target to float (frames,)
-        `mixture_sdr`.
-    theirs : Frames
-        Of the published `MIX`.
+def place(mine: Mapping[str, np.ndarray], published: Frames) -> tuple[int, int, float, float]:
+    """Position of our frames (`mixture_sdr`) among the published ones of `MIX`.
 
     Returns
     -------
     first : int
         The published frame that fits our first one best.
+    frames : int
+        Number of frames that both have from there on.
     deviation : float
         dB, the mean absolute difference there; infinite if too few frames are finite in both.
     next : float
         dB, the mean absolute difference at the place that fits second best.
     """
-    length = len(ours["vocals"])
-    deviations = np.full(max(len(theirs["vocals"]["SDR"]) - length + 1, 1), np.inf)
-    for first in range(len(deviations)):
-        pairs = [
-            (ours[target], theirs[target]["SDR"][first : first + length]) for target in TARGETS if target in theirs
-        ]
-        differences = np.concatenate([mine[: len(published)] - published for mine, published in pairs])
-        differences = np.abs(differences[np.isfinite(differences)])
-        # Silence alone would fit everywhere.
-        if len(differences) >= min(length, 3):
-            deviations[first] = differences.mean()
+    ours = np.stack([mine[target] for target in TARGETS])
+    theirs = np.stack([published[target]["SDR"] for target in TARGETS])
+    # Re-encoding may make a track a few samples longer, which may add a frame.
+    length = min(ours.shape[1], theirs.shape[1])
+    if length == 0 or ours.shape[1] > length + 1:
+        return 0, length, np.inf, np.inf
+    differences = sliding_window_view(theirs, length, axis=1) - ours[:, None, :length]
+    differences = np.ma.masked_invalid(np.abs(differences))
+    # Silence alone would fit everywhere.
+    enough = differences.count(axis=(0, 2)) >= min(length, 3)
+    deviations = np.where(enough, differences.mean(axis=(0, 2)).filled(np.inf), np.inf)
     best = int(deviations.argmin())
-    return best, float(deviations[best]), float(np.delete(deviations, best).min(initial=np.inf))
+    return best, length, float(deviations[best]), float(np.delete(deviations, best).min(initial=np.inf))
 
 
 def _align(
@@ -267,25 +224,19 @@ def _align(
         first, last = passage(sources["vocals"], score.passage.start, score.passage.duration)
         stems = {name: source.read(0, source.samples) for name, source in sources.items()}
     theirs, length = published[track.name], round(FRAME * track.rate)
-    total = len(theirs["vocals"]["SDR"])
 
-    def fitted(begin: int, end: int) -> tuple[int, int, float, float]:
-        ours = mixture_sdr(stems, track.rate, np.arange(begin, end - length + 1, length))
-        frames = len(ours["vocals"])
-        # Re-encoding may make a track a few samples longer, which may add a frame.
-        if frames == 0 or frames > total + 1:
-            return 0, frames, float("inf"), float("inf")
-        found, deviation, following = place(ours, theirs)
-        return found, min(frames, total), deviation, following
+    def fitted(begin: int, end: int | None = None) -> tuple[int, int, float, float]:
+        return place(mixture_sdr({name: audio[begin:end] for name, audio in stems.items()}, track.rate), theirs)
 
     found, frames, deviation, following = fitted(first, last)
     if following <= tolerance:
         return f"{track.name}: its MIX fits the published one in more than one place; choose a longer score.passage"
     if deviation <= tolerance:
-        return Place(track.name, found, frames, found == 0 and frames >= total - 1, deviation)
+        whole = found == 0 and frames >= len(theirs["vocals"]["SDR"]) - 1
+        return Place(track.name, found, frames, whole, deviation)
     # If it fits a little later, tell the user where.
     for begin in range(0, min(length, track.samples - 3 * length), round(0.01 * track.rate)):
-        elsewhere, _, close, _ = fitted(begin, begin + (track.samples - begin) // length * length)
+        elsewhere, _, close, _ = fitted(begin)
         if close <= tolerance:
             return (
                 f"{track.name}: scored from {first / track.rate:g} s on, but the published seconds begin "
@@ -301,17 +252,8 @@ def _align(
 def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, folder: Path) -> list[Place]:
     """Write the published scores of our test tracks, on the seconds that ours are scored on, into a folder.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    path : Path
-        `located`.
-    reference : Reference
-    score : Score
-    folder : Path
-        Gets `SYSTEM/bsseval/test/TRACK.json` (museval's JSON; vocals and
-        accompaniment; frame 0 is the first second that ours are scored on) and
-        `alignment.csv`.
+    It gets `SYSTEM/bsseval/test/TRACK.json` (museval's JSON; vocals and accompaniment; frame 0 is the first second that
+    ours are scored on) and `alignment.csv`.
 
     Returns
     -------
@@ -335,11 +277,12 @@ def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, f
         raise DataError(f"{path}: has no {FLOOR}, which aligns the tracks; expected all of SiSEC18's submissions")
     tracks = dataset.manifest.split("test")
     align = partial(_align, dataset, systems[FLOOR], score, reference.tolerance)
-    found = over_tracks(align, tracks, [track.name for track in tracks], desc="alignment")
-    for reason in found:
-        if isinstance(reason, str):
-            log.warning("left out of the comparison with published systems: %s", reason)
-    places = [each for each in found if isinstance(each, Place)]
+    places = []
+    for found in over_tracks(align, tracks, [track.name for track in tracks], desc="alignment"):
+        if isinstance(found, Place):
+            places.append(found)
+        else:
+            log.warning("left out of the comparison with published systems: %s", found)
     if not places:
         raise UnavailableError(f"none of the {len(tracks)} test tracks could be aligned with SiSEC18's scores")
     with written(folder) as temporary:

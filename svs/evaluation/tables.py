@@ -7,6 +7,7 @@ counted.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,17 +22,13 @@ from svs.runtime.files import read_json, write_text
 from svs.stems import TARGETS
 
 NO_METRICS = {"tracks": 0}  # of a method that could not run
+TEXT_COLUMNS = ("method", "system", "track", "target")
 TRACK_COLUMNS = ("method", "track", "target", *MEASURES, "frames", "silent")
+PAIRED_COLUMNS = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
 
 
 def frame_scores(folder: Path, protocol: str) -> pd.DataFrame:
-    """Every frame of every track of one method.
-
-    Parameters
-    ----------
-    folder : Path
-        Contains `<protocol>/test/<track>.json`.
-    protocol : str
+    """Every frame of every track of one method, from `<protocol>/test/<track>.json` in its folder.
 
     Returns
     -------
@@ -55,13 +52,7 @@ def frame_scores(folder: Path, protocol: str) -> pd.DataFrame:
 
 
 def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
-    """Scores of one method: one row for each track and target.
-
-    Parameters
-    ----------
-    folder : Path
-        Contains `<protocol>/test/<track>.json`.
-    method, protocol : str
+    """Scores of one method (`frame_scores`): one row for each track and target.
 
     Returns
     -------
@@ -85,7 +76,7 @@ def method_metrics(table: pd.DataFrame) -> dict:
     metrics: dict = {"tracks": int(table["track"].nunique())}
     for target in TARGETS:
         rows = table[table["target"] == target]
-        metrics[target] = {measure: {"median": _rounded(rows[measure].median())} for measure in MEASURES}
+        metrics[target] = {measure: {"median": round(float(rows[measure].median()), 4)} for measure in MEASURES}
         metrics[target]["frames"] = int(rows["frames"].sum())
         metrics[target]["silent_frames"] = int(rows["silent"].sum())
         metrics[target]["tracks_without_a_score"] = int(rows["SDR"].isna().sum())
@@ -99,11 +90,10 @@ def bleed_metrics(folder: Path) -> dict:
     """
     tracks = [read_json(path) for path in sorted((folder / BLEED / "test").glob("*.json"))]
     vocals, mixture, seconds = (sum(track[part] for track in tracks) for part in ("vocals", "mixture", "seconds"))
-    return {"level": _rounded(10 * np.log10(vocals / mixture)) if vocals and mixture else None, "seconds": seconds}
-
-
-def _rounded(value: float) -> float | None:
-    return None if not np.isfinite(value) else round(float(value), 4)
+    return {
+        "level": round(float(10 * np.log10(vocals / mixture)), 4) if vocals and mixture else None,
+        "seconds": seconds,
+    }
 
 
 def present(folder: Path, methods: Sequence[str]) -> list[str]:
@@ -120,21 +110,14 @@ def gather(folder: Path, methods: Sequence[str], protocol: str) -> pd.DataFrame:
 
 
 def second_table(folder: Path, methods: Sequence[str], settings: Score) -> pd.DataFrame:
-    """SDR of every frame of every track, one column for each method.
-
-    Parameters
-    ----------
-    folder : Path
-        Contains `<method>/bsseval/test/<track>.json`.
-    methods : sequence of str
-        Methods that could not run have no column.
-    settings : Score
+    """SDR of every frame of every track, from `<method>/bsseval/test/<track>.json`.
 
     Returns
     -------
     DataFrame
         Columns track, target, second (at which the frame begins in the track),
-        and SDR in dB by method; NaN where a source is silent.
+        and SDR in dB by method; NaN where a source is silent.  Methods that
+        could not run have no column.
     """
     columns = {method: frame_scores(folder / method, BSSEVAL)["SDR"] for method in present(folder, methods)}
     table = pd.DataFrame(columns).reset_index()
@@ -154,12 +137,6 @@ def published_table(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     return gather(folder, names, BSSEVAL) if names else pd.DataFrame(columns=list(TRACK_COLUMNS))
 
 
-def best(methods: Sequence[str], table: pd.DataFrame) -> str:
-    """The method with the highest median SDR of vocals."""
-    vocals = table[(table["target"] == "vocals") & table["method"].isin(list(methods))]
-    return str(vocals.groupby("method")["SDR"].median().idxmax())
-
-
 def medians(table: pd.DataFrame) -> pd.DataFrame:
     """Median SDR over tracks: a row for each method, best vocals first, a column for each target."""
     found = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
@@ -169,9 +146,7 @@ def medians(table: pd.DataFrame) -> pd.DataFrame:
 def frame_table(scores: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     """Scores of one track by several methods: one row for each method, target and frame.
 
-    Parameters
-    ----------
-    scores : mapping of method to mapping of measure to float (targets, frames)
+    `scores` holds, by method and measure, float (targets, frames).
     """
     tables = {
         (method, target): pd.DataFrame({measure: measures[measure][index] for measure in MEASURES})
@@ -188,20 +163,43 @@ def frame_medians(table: pd.DataFrame) -> str:
     return text_table(found.reindex(pd.MultiIndex.from_product([order, TARGETS], names=found.index.names)))
 
 
+def read_table(source: Path | io.BytesIO, columns: Sequence[str], name: str = "") -> pd.DataFrame:
+    """A table that `write_table` wrote, with at least these columns: texts, and float64.
+
+    Error messages call it `name` instead of its path.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it is no table, or lacks a column.
+    """
+    name = name or str(source)
+    try:
+        # Only an empty cell is a missing value: a track may be called NA.
+        texts = dict.fromkeys(TEXT_COLUMNS, str)
+        table = pd.read_csv(source, dtype=texts, keep_default_na=False, na_values=[""], float_precision="round_trip")
+        table = table.astype(dict.fromkeys(table.columns.difference(TEXT_COLUMNS), float))
+        if missing := [column for column in columns if column not in table]:
+            raise ValueError(f"no {', '.join(missing)}")
+        return table
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such file; run `dvc repro` first") from None
+    except (ValueError, OSError) as error:
+        raise DataError(
+            f"{name}: expected a table with the columns {', '.join(columns)} ({' '.join(str(error).split())}); "
+            "delete it and run `dvc repro`"
+        ) from None
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """CSV with four decimals, whole or not at all."""
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
 def ranking(table: pd.DataFrame, bleeds: Mapping[str, float | None] | None = None) -> str:
-    """Median SDR of every method as text, best vocals first.
+    """Median SDR of every method of a `gather`ed table as text, best vocals first.
 
-    Parameters
-    ----------
-    table : DataFrame
-        `gather`.
-    bleeds : mapping of method to float or None, optional
-        The levels of `bleed_metrics`: one more column, "-" for None.
+    The levels of `bleed_metrics` by method are one more column, "-" for None.
     """
     found = medians(table).add_suffix(" SDR")
     if bleeds is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import zipfile
 from collections import Counter
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 from svs.errors import DataError
 from svs.figures.style import INK, MUTED, styled
@@ -27,14 +27,9 @@ COLOURS = {
 
 
 def network(model: Path) -> plt.Figure:
-    """A trained network as a chain of its layers, or the U of a U-Net, with the shapes between them.
+    """A trained network, a `.keras` file, as a chain of its layers, or the U of a U-Net, with the shapes between them.
 
     Reads the description in the archive, so Keras is not imported.
-
-    Parameters
-    ----------
-    model : Path
-        A `.keras` file.
 
     Raises
     ------
@@ -60,12 +55,12 @@ def _steps(layers: Sequence[dict]) -> list[tuple[str, str, Sequence[int]]]:
         text = ""
         if kind == "Conv2D":
             lost = [size - 1 if config["padding"] == "valid" else 0 for size in config["kernel_size"]]
-            shape = [size - less for size, less in zip(shape[:2], lost, strict=True)] + [config["filters"]]
+            shape = [shape[0] - lost[0], shape[1] - lost[1], config["filters"]]
             text = f"conv\n{_by(config['kernel_size'])}"
         elif kind == "ZeroPadding2D":
-            shape = [size + sum(more) for size, more in zip(shape[:2], config["padding"], strict=True)] + [shape[2]]
+            shape = [shape[0] + sum(config["padding"][0]), shape[1] + sum(config["padding"][1]), shape[2]]
         elif kind == "MaxPooling2D":
-            shape = [size // pool for size, pool in zip(shape[:2], config["pool_size"], strict=True)] + [shape[2]]
+            shape = [shape[0] // config["pool_size"][0], shape[1] // config["pool_size"][1], shape[2]]
             text = f"pool\n{_by(config['pool_size'])}"
         elif kind == "Dense":
             shape, text = [config["units"]], "dense"
@@ -73,8 +68,6 @@ def _steps(layers: Sequence[dict]) -> list[tuple[str, str, Sequence[int]]]:
             text = f"dropout\n{config['rate']:g}"
         elif kind == "BatchNormalization":
             text = "batch\nnorm"
-        elif kind == "Flatten":
-            shape = [int(np.prod(shape))]
         elif kind == "Reshape":
             shape = config["target_shape"]
         if text:
@@ -91,7 +84,7 @@ def _chain(name: str, steps: Sequence[tuple[str, str, Sequence[int]]]) -> plt.Fi
     figure, axis = plt.subplots(figsize=(0.92 * len(steps), 2.9))
     for position, (text, kind, size) in enumerate(steps):
         # The height shows the number of values that a layer returns, on a logarithmic scale.
-        height = 0.25 + 0.12 * np.log10(np.prod(size))
+        height = 0.25 + 0.12 * math.log10(math.prod(size))
         _box(axis, position, 0, (0.72, height), COLOURS.get(kind, "#ffffff"))
         dark = kind in ("Conv2D", "Dense")
         axis.text(position, 0, text, ha="center", va="center", fontsize=7.8, color="white" if dark else INK)
@@ -126,7 +119,7 @@ def _members(layers: Sequence[dict]) -> dict[str, list[dict]]:
     for layer in layers:
         if named := re.fullmatch(r"((?:unet|fullband)\d+)_\w*?_?(\d+)", layer["config"].get("name", "")):
             members.setdefault(named[1], []).append((int(named[2]), layer))
-    return {member: [layer for _, layer in sorted(members[member], key=itemgetter(0))] for member in sorted(members)}
+    return {name: [layer for _, layer in sorted(found, key=itemgetter(0))] for name, found in members.items()}
 
 
 @styled
@@ -140,23 +133,20 @@ def _passage_net(name: str, layers: Sequence[dict], members: Mapping[str, Sequen
     height, width = depth + 1 + 1.25 * bool(blocks), max(len(levels), len(blocks))
     figure, axis = plt.subplots(figsize=(1.75 * width + 0.6, 1.55 * height))
 
-    def box(position: int, at: float, lines: list[str], above: str) -> None:
-        _box(axis, position, at, (0.86, 0.72), COLOURS["Conv2D"])
-        axis.text(position, at, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
-        axis.text(position, at + 0.39, above, ha="center", va="bottom", fontsize=7.2, color=MUTED)
-
-    for position, (level, channels, lines) in enumerate(levels):
-        box(position, -level, lines, f"{folded[1] >> level} bins × {channels}")
-        if position:
-            _arrow(axis, (position - 0.44, -level), (position - 0.57, -levels[position - 1][0]))
+    boxes: list[tuple[int, float, list[str], str]] = [
+        (x, -level, lines, f"{folded[1] >> level} bins × {size}") for x, (level, size, lines) in enumerate(levels)
+    ]
+    boxes += [(x, -depth - 1.25, lines, above) for x, (lines, above) in enumerate(blocks)]
+    for (_, before, _, _), (x, y, lines, above) in zip([boxes[0], *boxes], boxes, strict=False):
+        _box(axis, x, y, (0.86, 0.72), COLOURS["Conv2D"])
+        axis.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=6.4, color="white")
+        axis.text(x, y + 0.39, above, ha="center", va="bottom", fontsize=7.2, color=MUTED)
+        if x:
+            _arrow(axis, (x - 0.44, y), (x - 0.57, before))
     for position in range(len(levels) // 2):
         at = 0.2 - levels[position][0]
         ends = (len(levels) - 1 - position - 0.45, at), (position + 0.45, at)
         _arrow(axis, *ends, color=MUTED, linestyle="--")
-    for position, (lines, above) in enumerate(blocks):
-        box(position, -depth - 1.25, lines, above)
-        if position:
-            _arrow(axis, (position - 0.44, -depth - 1.25), (position - 0.57, -depth - 1.25))
     title = (
         f"{name}   (stereo log magnitudes of {bins} bins, {bins // folded[1]} neighbours folded into "
         "channels; dashed: skips that are added)"
@@ -180,7 +170,7 @@ def _u_net(layers: Sequence[dict]) -> list[tuple[int, int, list[str]]]:
         elif kind == "Conv2D":
             if not places:
                 places.append((0, config["filters"], []))
-            places[-1][2].append(f"conv {config['kernel_size'][0]}×{config['kernel_size'][1]}, {config['filters']}")
+            places[-1][2].append(f"conv {_by(config['kernel_size'])}, {config['filters']}")
         elif kind == "Dense":
             places[-1][2].append(f"dense {config['units']} (frequency)")
     return places

@@ -37,7 +37,7 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     table : DataFrame
         `svs.evaluation.tables.track_table`, one row per track and target.
     note : str
-        A line below the figure that says what was scored.
+        A line below the figure.
     published : DataFrame, optional
         `svs.evaluation.tables.published_table`.
     """
@@ -104,23 +104,15 @@ def published_note(published: pd.DataFrame) -> str:
 
 @style.styled
 def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.DataFrame], note: str) -> plt.Figure:
-    """SDR of every method at two revisions, one box above the other, vocals beside accompaniment.
+    """SDR of every method at two revisions, one box above the other, vocals beside accompaniment; `note` stands below.
 
-    Methods are sorted by the later median of the vocals; methods that are gone come last.  Points are tracks.
-
-    Parameters
-    ----------
-    before, after : tuple of str and DataFrame
-        A name, and `svs.evaluation.tables.track_table`.
-    note : str
-        A line below the figure.
+    Methods are sorted by the later median of the vocals; methods that are gone come last.  Points are tracks.  A
+    revision is its name and `svs.evaluation.tables.track_table`.
     """
     import pandas as pd
     import seaborn as sns
 
-    names = [style.drawable(before[0]), style.drawable(after[0])]
-    if names[0] == names[1]:
-        names = [f"{names[0]} (before)", f"{names[1]} (after)"]
+    names = [f"before: {style.drawable(before[0])}", f"after: {style.drawable(after[0])}"]
     frames = [frame.assign(revision=name) for name, (_, frame) in zip(names, (before, after), strict=True)]
     table = pd.concat(frames, ignore_index=True)
     vocals = table[table["target"] == "vocals"].pivot_table(
@@ -128,8 +120,7 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
     )
     vocals = vocals.reindex(index=table["method"].unique(), columns=names)
     order = list(vocals.sort_values(names[::-1], ascending=False, na_position="last", kind="stable").index)
-    few = len(order) < _FEW
-    size = (11, 1.9 + (0.75 if few else 0.45) * len(order))
+    size = (11, 1.9 + 0.6 * len(order))
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
     for axis, target in zip(axes, TARGETS, strict=True):
         rows = table[table["target"] == target]
@@ -137,7 +128,7 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
         palette = dict(zip(names, (LIMIT, OURS), strict=True))
         sns.boxplot(rows, **shared, **style.BOX, palette=palette, width=0.7, gap=0.12, legend=axis is axes[0])
         palette = dict.fromkeys(names, INK)
-        sns.stripplot(rows, **shared, **style.POINTS, palette=palette, dodge=True, size=3 if few else 2, legend=False)
+        sns.stripplot(rows, **shared, **style.POINTS, palette=palette, dodge=True, size=2.5, legend=False)
         style.finish_boxes(axis, target, _LABEL)
     axes[0].set_yticks(range(len(order)), [f"{method}  {_arrow(vocals.loc[method])}" for method in order])
     style.share_legend(figure, axes[0], "outside upper right")
@@ -151,14 +142,7 @@ def _arrow(values: Sequence[float]) -> str:
 
 @style.styled
 def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
-    """All measures as boxes, over the frames of one track or over tracks: one panel for each measure.
-
-    Parameters
-    ----------
-    table : DataFrame
-        `svs.evaluation.tables.frame_table` of a track, or `svs.evaluation.tables.track_table`.
-    title : str
-    """
+    """All measures as boxes, one panel each: frames of a track (`svs.evaluation.tables.frame_table`), or tracks."""
     import seaborn as sns
 
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()

@@ -50,31 +50,13 @@ def build(home: Path, settings: Settings, folder: Path) -> Path:
         method.name for method in gathered.methods if method.here and not unavailable.reason(estimates / method.name)
     ]
     tracks = data.manifest.split("test")
-    jobs = [
-        listening.Job(number, track, listening.allowed(settings.report.audio, data.manifest.dataset, track.name))
-        for number, track in enumerate(tracks, start=1)
-    ]
     with written(folder) as temporary:
         make = partial(
-            listening.make,
-            data=data,
-            estimates=estimates,
-            methods=here,
-            folder=temporary,
-            report=settings.report,
-            plots=settings.plots,
+            listening.make, data=data, estimates=estimates, methods=here, folder=temporary, settings=settings
         )
         names, seconds = [track.name for track in tracks], [track.seconds for track in tracks]
-        passages = over_tracks(make, jobs, names, desc="report", seconds=seconds)
-        beside = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
-        page = report_page.render(gathered, passages, settings).encode()
-        (temporary / INDEX).write_bytes(page)
-    log.info(
-        "%s: %d tracks, %d of them to be heard; the page has %.0f kB, audio and pictures %.1f MB",
-        folder / INDEX,
-        len(jobs),
-        sum(job.audible for job in jobs),
-        len(page) / 1e3,
-        beside / 1e6,
-    )
+        passages = over_tracks(make, list(enumerate(tracks, start=1)), names, desc="report", seconds=seconds)
+        (temporary / INDEX).write_text(report_page.render(gathered, passages, settings), encoding="utf-8")
+    audible = sum(passage.audible for passage in passages)
+    log.info("%s: %d tracks, %d of them to be heard", folder / INDEX, len(passages), audible)
     return folder / INDEX

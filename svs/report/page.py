@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from svs import networks
-from svs.config.schema import ExcerptTraining, MixtureTraining, Settings
-from svs.evaluation.museval_json import BSSEVAL, MEASURES
+from svs.config.schema import Settings
+from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.published import OUTPERFORMED
+from svs.figures.spectrograms import LOWEST
 from svs.report import content
 from svs.report.content import Content, Method
-from svs.report.listening import LOWEST, Passage
+from svs.report.listening import Passage
 from svs.separators import Kind, find_method, of_kind, options
 from svs.stems import TARGETS
 
@@ -41,15 +40,7 @@ _ICON = (
 
 
 def render(gathered: Content, passages: Sequence[Passage], settings: Settings) -> str:
-    """The page as text.
-
-    Parameters
-    ----------
-    gathered : Content
-    passages : sequence of Passage
-        Of every test track, in the order in which they are shown.
-    settings : Settings
-    """
+    """The page as text, with the passages of every test track in the order in which they are shown."""
     style, script = ((_HERE / "static" / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src 'self' file: "
@@ -63,9 +54,11 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings) -
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"decibels": decibels, "clock": clock}
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     shown = [method for method in gathered.methods if method.here]
     names = [*(method.name for method in shown), *gathered.absent]
-    rows = medians(gathered)
+    table = gathered.table.set_index(["method", "target"])
+    medians = _ranked(gathered.methods, table.groupby(level=[0, 1])[list(MEASURES)].median())
     return environment.get_template("report.html.j2").render(
         policy=policy,
         style=Markup(style),
@@ -79,107 +72,24 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings) -
         protocols=content.PROTOCOLS,
         shown=shown,
         published=[item for item in gathered.methods if not item.here],
-        medians=rows,
+        medians=medians,
         paired=_paired(gathered.paired),
-        trainings=_trainings(gathered, settings),
-        options=[(name, find_method(name).about, list(content.flat(options(name, settings)))) for name in names],
-        songs=[_song(gathered, shown, index) for index, _ in enumerate(gathered.tracks)],
-        summary=_summary(rows),
-        data=_json(_charts(gathered)),
-        tracks=[_json(_track(gathered, passage)) for passage in passages],
+        trainings={
+            "autoencoder": settings.pretrain,
+            **{name: networks.training(name, settings) for name in settings.models},
+            "vad": settings.vad,
+        },
+        options=[
+            (name, find_method(name).about, list(content.flat(options(name, settings).model_dump(mode="json"))))
+            for name in names
+        ],
+        songs=[_ranked(shown, table.loc[table["track"] == track, list(MEASURES)]) for track in gathered.tracks],
+        summary=_summary(medians),
+        data=_charts(gathered),
+        tracks=[
+            {**asdict(passage), "lowest": LOWEST, "frames": gathered.frames.get(passage.name)} for passage in passages
+        ],
     )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _json(value: Any) -> Markup:
-    """JSON that can stand inside a script element, whatever names it holds."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def decibels(value: float | None) -> str:
-    """Two decimals with a real minus sign; a dash for a missing score."""
-    return "–" if value is None or value != value else f"{value:.2f}".replace("-", "−")
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds: 3:25; with tenths below a minute: 0:06.1."""
-    tenths = round(10 * seconds)
-    text = f"{tenths // 600}:{tenths // 10 % 60:02d}"
-    return text + (f".{tenths % 10}" if tenths < 600 and tenths % 10 else "")
-
-
-Row = tuple[Method, dict[str, dict[str, float | None]]]  # a method, and by target and measure its score (dB)
-
-
-def _ranked(
-    gathered: Content, methods: Sequence[Method], pick: Callable[[Sequence[float | None]], float | None]
-) -> list[Row]:
-    """What `pick` makes of the scores of every track, for each method; best vocals first."""
-    rows = []
-    for method in methods:
-        scores = gathered.scores[BSSEVAL].get(method.name, {})
-        values = {
-            target: {measure: pick(scores[target][measure] if target in scores else []) for measure in MEASURES}
-            for target in TARGETS
-        }
-        rows.append((method, values))
-    return sorted(rows, key=lambda row: (row[1]["vocals"]["SDR"] is None, -(row[1]["vocals"]["SDR"] or 0.0)))
-
-
-def medians(gathered: Content) -> list[Row]:
-    """The median over tracks of every measure, for each method; best vocals first."""
-    return _ranked(gathered, gathered.methods, content.median)
-
-
-def _song(gathered: Content, shown: Sequence[Method], index: int) -> list[Row]:
-    """The scores of one track."""
-    return _ranked(gathered, shown, lambda values: values[index] if values else None)
-
-
-def _summary(rows: Sequence[Row]) -> list[tuple[Method, float | None]]:
-    """The best method of ours between the floor and the ceiling (a binary mask), with their median SDR of vocals."""
-    best: dict[str, tuple[Method, float | None]] = {}
-    for method, values in rows:
-        if method.here and (method.kind != content.TOP or method.name == of_kind(Kind.ORACLE)[0]):
-            best.setdefault(method.kind, (method, values["vocals"]["SDR"]))
-    return [best[kind] for kind in (content.BOTTOM, content.OURS, content.TOP) if kind in best]
-
-
-def _paired(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the paired table, and where the interval lies in a picture 100 wide."""
-    ends = table[["low", "high", "difference"]].abs().max(axis=1)
-    shown_together = ends.groupby([table["method"], table["target"]]).transform("max")
-    rows = []
-    for row, reach in zip(table.to_dict("records"), shown_together.tolist(), strict=True):
-        left, middle, right = (
-            None if math.isnan(row[key]) else round(50 + 48 * row[key] / (reach or 1.0), 2)
-            for key in ("low", "difference", "high")
-        )
-        claimed, sign = row["system"] in OUTPERFORMED, bool(row["low"] > 0) - bool(row["high"] < 0)
-        rows.append({**row, "left": left, "middle": middle, "right": right, "claimed": claimed, "sign": sign})
-    return rows
-
-
-def _trainings(gathered: Content, settings: Settings) -> list[dict[str, Any]]:
-    groups: dict[str, ExcerptTraining | MixtureTraining] = {
-        "autoencoder": settings.pretrain,
-        **{name: networks.training(name, settings) for name in settings.models},
-        "vad": settings.vad,
-    }
-    rows = []
-    for name, result in gathered.trainings.items():
-        group = groups[name]
-        row = {"name": name, "epochs": group.epochs, "batch": group.batch_size, "rate": group.learning_rate}
-        if isinstance(group, MixtureTraining):
-            row |= {"smoothing": None, "excerpts": f"{group.mixes} mixtures an epoch", "unit": " dB"}
-        else:
-            row |= {"smoothing": group.label_smoothing, "excerpts": group.excerpts.per_track, "unit": ""}
-        rows.append({**row, "result": result, "seed": gathered.curves[name]["seed"]})
-    return rows
 
 
 def _charts(gathered: Content) -> dict[str, Any]:
@@ -195,14 +105,47 @@ def _charts(gathered: Content) -> dict[str, Any]:
     }
 
 
-def _track(gathered: Content, passage: Passage) -> dict[str, Any]:
-    return {
-        "folder": passage.folder,
-        "seconds": round(passage.seconds, 3),
-        "start": round(passage.start, 3),
-        "length": round(passage.length, 3),
-        "audible": passage.audible,
-        "lowest": LOWEST,
-        "highest": passage.highest,
-        "frames": gathered.frames.get(passage.name),
-    }
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def decibels(value: float) -> str:
+    """Two decimals with a real minus sign; a dash for a missing score."""
+    return "–" if value != value else f"{value:.2f}".replace("-", "−")
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 3:25; with tenths below a minute: 0:06.1."""
+    tenths = round(10 * seconds)
+    text = f"{tenths // 600}:{tenths // 10 % 60:02d}"
+    return text + (f".{tenths % 10}" if tenths < 600 and tenths % 10 else "")
+
+
+Row = tuple[Method, dict[str, dict[str, float]]]  # a method, and by target and measure its score (dB) or NaN
+
+
+def _ranked(methods: Sequence[Method], scores: pd.DataFrame) -> list[Row]:
+    """Methods with their scores (index method and target), best vocals first."""
+    every = scores.reindex(pd.MultiIndex.from_product([[method.name for method in methods], TARGETS]))
+    order = every.xs("vocals", level=1)["SDR"].sort_values(ascending=False, kind="stable").index
+    by_name = {method.name: method for method in methods}
+    return [(by_name[name], every.loc[name].to_dict("index")) for name in order]
+
+
+def _summary(rows: Sequence[Row]) -> list[tuple[Method, float]]:
+    """The best method of ours between the floor and the ceiling (a binary mask), with their median SDR of vocals."""
+    best: dict[str, tuple[Method, float]] = {}
+    for method, values in rows:
+        if method.here and (method.kind != content.TOP or method.name == of_kind(Kind.ORACLE)[0]):
+            best.setdefault(method.kind, (method, values["vocals"]["SDR"]))
+    return [best[kind] for kind in (content.BOTTOM, content.OURS, content.TOP) if kind in best]
+
+
+def _paired(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the paired table, and where the interval lies in a picture 100 wide."""
+    ends = table[["low", "high", "difference"]].abs().max(axis=1)
+    reach = ends.groupby([table["method"], table["target"]]).transform("max").replace(0, 1)
+    places = {"left": "low", "middle": "difference", "right": "high"}
+    places = {place: (50 + 48 * table[column] / reach).round(2) for place, column in places.items()}
+    sign = (table["low"] > 0).astype(int) - (table["high"] < 0)
+    return table.assign(**places, claimed=table["system"].isin(OUTPERFORMED), sign=sign).to_dict("records")

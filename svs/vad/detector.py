@@ -23,30 +23,17 @@ if TYPE_CHECKING:
 _BLOCK = 4096  # frames of a spectrogram: 48 s
 _BATCH = 64  # windows that the net sees together; the layers of 256 windows need 1 GB
 _SAMPLES = 1 << 20  # read at a time
-_UNTUNED = 0.5
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Probability of singing at every frame.
+    """Probability of singing at every frame."""
 
-    Parameters
-    ----------
-    times : float (frames,)
-        Seconds from the beginning of the recording.
-    probability : float32 (frames,)
-    threshold : float
-    smoothing : int
-        Frames of the median filter over the decisions, odd.
-    seconds : float
-        Length of the recording.
-    """
-
-    times: np.ndarray
-    probability: np.ndarray
+    times: np.ndarray  # float (frames,): s from the beginning of the recording
+    probability: np.ndarray  # float32 (frames,)
     threshold: float
-    smoothing: int
-    seconds: float
+    smoothing: int  # frames of the median filter over the decisions, odd
+    seconds: float  # length of the recording
 
     def active(self) -> np.ndarray:
         """Decision at every frame, smoothed: bool (frames,)."""
@@ -74,11 +61,7 @@ class Activity:
 class Detector:
     """The trained voice activity net of a project.
 
-    Parameters
-    ----------
-    project : Project
-    threshold : float, optional
-        Default: the one that `svs.vad.evaluate` tuned on the validation tracks, or 0.5.
+    The default threshold is the one that `svs.vad.evaluate` tuned on the validation tracks, or 0.5.
 
     Raises
     ------
@@ -91,15 +74,14 @@ class Detector:
         self._model, self._settings = load_net(folder, project.settings.extract.vad)
         self.fingerprint = sha256(files_below(folder))
         scored = project.path(paths.METRICS / "vad.json")
-        tuned = read_json(scored)["threshold"] if scored.is_file() else _UNTUNED
+        tuned = read_json(scored)["threshold"] if scored.is_file() else 0.5
         self.threshold = tuned if threshold is None else threshold
 
     def listen(self, recording: Source) -> Activity:
         """Probability of singing at every frame of a recording; needs about 90 kB of memory for each second of it."""
-        settings = self._settings
-        probability = probabilities(self._model, recording, settings)
-        hop = settings.hop_length / settings.sample_rate
-        smoothing = int(settings.smoothing / hop) // 2 * 2 + 1
+        probability = probabilities(self._model, recording, self._settings)
+        hop = self._settings.hop_length / self._settings.sample_rate
+        smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
         times = np.arange(len(probability)) * hop
         return Activity(times, probability, self.threshold, smoothing, recording.samples / recording.rate)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from svs.evaluation.paired import COLUMNS, against_published, median_difference, outcome, standing
-from svs.evaluation.tables import published_table, second_table
+from svs.evaluation.paired import against_published, median_difference, standing
+from svs.evaluation.tables import PAIRED_COLUMNS, published_table, second_table
 from tests.evaluation.test_tables import NAN, write
 
 
@@ -67,7 +67,7 @@ def folders(tmp_path):
 
 def test_tracks_are_paired_on_the_frames_that_are_finite_in_both(folders):
     table = against_published(folders / "ours", ["net"], folders / "theirs", ["SYS1"], 1)
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(PAIRED_COLUMNS)
     vocals, accompaniment = table.to_dict("records")
     # Frames 0 and 3: ours 1 and 4, theirs 0 and 3.
     assert (vocals["tracks"], vocals["difference"], vocals["wins"]) == (1, 1.0, 1)
@@ -97,9 +97,9 @@ def test_all_in_one_ranking():
             ("net", "SYS1", "accompaniment", 5, -9.0, -10.0, 8.0, 5, 0, 0),
             ("old", "SYS1", "vocals", 5, 7.0, 7.0, 7.0, 0, 0, 5),
         ],
-        columns=list(COLUMNS),
+        columns=list(PAIRED_COLUMNS),
     )
-    lines = standing(ours, published, comparison, "net").splitlines()
+    lines = standing(ours, published, comparison, ["old", "net"]).splitlines()
     assert "net less that" in lines[0]
     assert [line.split() for line in lines[1:]] == [
         ["net", "5.00", "8.50"],
@@ -109,23 +109,8 @@ def test_all_in_one_ranking():
     ]
 
 
-def test_the_outcome_as_text():
-    rows = [
-        ("net", "SYS1", "vocals", 5, 1.234, 0.5, 2.0, 5, 0, 0),
-        ("net", "SYS2", "vocals", 5, -0.5, -1.0, 0.1, 1, 0, 4),
-        ("net", "SYS1", "accompaniment", 5, 9.0, 8.0, 10.0, 5, 0, 0),
-        ("old", "SYS1", "vocals", 5, -1.0, -2.0, -0.5, 0, 0, 5),
-    ]
-    text = outcome(pd.DataFrame(rows, columns=list(COLUMNS)), ["SYS2", "SYS1"], "vocals")
-    assert [line.split() for line in text.splitlines()] == [
-        ["system", "net", "old"],
-        ["SYS2", "-0.50", "-"],
-        ["SYS1", "+1.23*", "-1.00*"],
-    ]
-
-
 def test_without_published_systems_the_tables_have_their_columns(folders):
-    assert list(against_published(folders / "ours", ["net"], folders / "theirs", [], 1).columns) == list(COLUMNS)
+    assert list(against_published(folders / "ours", ["net"], folders / "theirs", [], 1).columns) == list(PAIRED_COLUMNS)
     assert published_table(folders / "theirs", []).empty
 
 

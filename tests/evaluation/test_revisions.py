@@ -138,7 +138,7 @@ def test_the_gate_lets_through(branches, branch, said):
     git(branches, "checkout", "-q", branch)
     ran = command.svs("gate", "--against", "main", "--project", branches)
     assert (ran.code, ran.err) == (0, "")
-    assert said in ran.out and "2 methods" in ran.out
+    assert said in ran.out and "methods: 2" in ran.out
     assert command.svs("gate", "--against", "main", "--project", branches, "-q").out == ""
 
 
@@ -284,8 +284,8 @@ def test_tracks_that_differ_are_named_and_not_compared():
 
 
 def test_many_tracks_are_counted():
-    said = revisions.as_text(compared(table(ours=[5.0]), table(ours=[5.0] * 10)))
-    assert "song 1, song 2, song 3, song 4, song 5 and 4 more" in said
+    said = revisions.as_text(compared(table(ours=[5.0]), table(ours=[5.0] * 30)))
+    assert "song 1, song 10, song 11" in said and " and 17 more" in said and said.count("song") == 12
 
 
 def test_markdown_leaves_names_as_they_are():
@@ -313,15 +313,7 @@ def test_the_figure_has_a_box_for_each_revision():
             }
         )
         assert 2.0 in medians and 4.0 in medians
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["main", "branch"]
-    finally:
-        plt.close(figure)
-
-
-def test_the_figure_tells_two_revisions_of_one_name_apart():
-    figure = figure_scores.revisions_boxplot(("x", table(ours=[1.0, 2.0])), ("x", table(ours=[1.0, 2.0])), "")
-    try:
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x (before)", "x (after)"]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["before: main", "after: branch"]
     finally:
         plt.close(figure)
 
@@ -374,18 +366,18 @@ def test_without_git(repository, tmp_path):
     ("content", "said"),
     [
         ("", "No columns"),
-        ("method,track\n", "'SDR'"),
-        ("method,track,target,SDR,silent\n", "no row"),
+        ("method,track\n", "(no target, SDR, silent)"),
+        ("method,track,target,SDR,silent\n", "expected one row"),
         ("method,track,target,SDR,silent\na,b,vocals,loud,0\n", "loud"),
         ("\0\xff\n1,2,3\n", "expected a table"),
-        ("method,track,target,SDR,silent\na,b,vocals,1,0\na,b,vocals,2,0\n", "duplicate"),
+        ("method,track,target,SDR,silent\na,b,vocals,1,0\na,b,vocals,2,0\n", "expected one row"),
     ],
 )
 def test_a_table_that_is_none(repository, content, said):
     committed(repository, table(ours=[1.0, 2.0]))
     (repository / revisions.SCORES).write_text(content)
     ran = command.svs("gate", "--against", "HEAD", "--project", repository)
-    assert ran.code == 3 and said in ran.err and "scores.csv: expected a table of scores" in ran.err
+    assert ran.code == 3 and said in ran.err and "scores.csv: expected " in ran.err
     git(repository, "commit", "-qam", "broken")
     kept(repository, table(ours=[1.0, 2.0]))
     ran = command.svs("gate", "--against", "HEAD", "--project", repository)

@@ -62,7 +62,7 @@ def as_json(targets: dict[str, np.ndarray], measures=("SDR", "ISR", "SIR", "SAR"
 def published(stems, tmp_path_factory) -> Path:
     """MIX, and a system that is 3 dB better, of one track."""
     folder = tmp_path_factory.mktemp("upstream") / "sigsep-mus-2018-master" / "submissions"
-    mix = evaluation_sisec18.mixture_sdr(stems, RATE, np.arange(SECONDS) * RATE)
+    mix = evaluation_sisec18.mixture_sdr(stems, RATE)
     for system, targets in {
         "MIX": {**mix, "drums": mix["vocals"]},
         "NET1": {name: values + 3 for name, values in mix.items()},
@@ -126,7 +126,7 @@ def packed(folder: Path, kind: str, target: Path) -> Path:
 @pytest.mark.parametrize("kind", ["folder", "zip", "gz", "xz"])
 def test_a_folder_and_archives_of_it_hold_the_same(published, tmp_path, kind):
     found = evaluation_sisec18.read(packed(published, kind, tmp_path / "archive"))
-    assert list(found) == ["MIX", "NET1", "VOX1"] and list(found["MIX"]) == ["A - B"]
+    assert set(found) == {"MIX", "NET1", "VOX1"} and list(found["MIX"]) == ["A - B"]
     assert set(found["MIX"]["A - B"]) == {"vocals", "accompaniment", "drums"}
     assert evaluation_sisec18.digest(found) == evaluation_sisec18.digest(evaluation_sisec18.read(published))
     assert not list(tmp_path.glob("**/*.json")), "nothing is unpacked"
@@ -192,7 +192,7 @@ def test_pickles_and_names_that_leave_the_folder_are_not_touched(tmp_path):
 
 
 def test_sdr_of_the_mixture_is_that_of_bsseval(stems):
-    ours = evaluation_sisec18.mixture_sdr(stems, RATE, np.arange(SECONDS) * RATE)
+    ours = evaluation_sisec18.mixture_sdr(stems, RATE)
     estimates = np.stack([share * stems["mixture"] for share in (0.25, 0.75)])
     references = np.stack([stems["vocals"], stems["accompaniment"]])
     sdr = bsseval.evaluate(references, estimates, win=RATE, hop=RATE)[0]
@@ -265,10 +265,10 @@ def test_a_passage_between_the_published_seconds_is_told_where_they_begin(publis
 
 def test_a_place_that_is_not_the_only_one_is_refused():
     theirs = {"vocals": {"SDR": np.tile([1.0, 2.0, 3.0], 4)}, "accompaniment": {"SDR": np.tile([4.0, 5.0, 6.0], 4)}}
-    first, deviation, following = evaluation_sisec18.place(
+    first, frames, deviation, following = evaluation_sisec18.place(
         {"vocals": np.array([2.0, 3.0, 1.0]), "accompaniment": np.array([5.0, 6.0, 4.0])}, theirs
     )
-    assert (first, deviation, following) == (1, 0.0, 0.0)
+    assert (first, frames, deviation, following) == (1, 3, 0.0, 0.0)
 
 
 def test_frames_of_another_length_are_not_comparable(published, tracks, tmp_path):
@@ -309,7 +309,7 @@ def test_a_download_is_kept_and_checked_by_its_content(published, tmp_path, monk
     try:
         choice, _ = options(None, url=f"http://127.0.0.1:{server.server_port}/master.zip")
         path = evaluation_sisec18.located(choice, tmp_path / "cache")
-        assert list(evaluation_sisec18.read(path)) == ["MIX", "NET1", "VOX1"]
+        assert set(evaluation_sisec18.read(path)) == {"MIX", "NET1", "VOX1"}
         before = len(asked)
         assert evaluation_sisec18.located(choice, tmp_path / "cache") == path and len(asked) == before
         assert {file.name for file in (tmp_path / "cache").iterdir()} == {path.name, ".lock"}

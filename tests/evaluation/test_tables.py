@@ -9,7 +9,7 @@ import pytest
 
 from svs.errors import DataError
 from svs.evaluation.museval_json import MEASURES, museval_json, read_scores
-from svs.evaluation.tables import best, gather, method_metrics, ranking, track_table, write_table
+from svs.evaluation.tables import gather, method_metrics, ranking, track_table, write_table
 
 NAN = float("nan")
 
@@ -131,7 +131,7 @@ def test_metrics_are_nested_medians_over_tracks(root):
 def test_metrics_of_nothing_but_silence(tmp_path):
     write(tmp_path, "ours", "a", [NAN], [NAN])
     metrics = method_metrics(track_table(tmp_path / "ours", "ours", "bsseval"))
-    assert metrics["vocals"]["SDR"]["median"] is None
+    assert math.isnan(metrics["vocals"]["SDR"]["median"])  # null in the file
     assert metrics["vocals"]["tracks_without_a_score"] == 1
 
 
@@ -154,9 +154,8 @@ def test_the_ranking_has_the_best_vocals_first(root):
     assert lines[2].split() == ["ours", "4.50", "8.00"]
 
 
-def test_the_ranking_tells_what_leaks_and_who_is_best(root):
+def test_the_ranking_tells_what_leaks(root):
     write(root, "other", "a", [20.0], [1.0])
     table = gather(root, ["mixture", "ours", "other"], "bsseval")
     lines = ranking(table, {"ours": -30.44, "other": None}).splitlines()
     assert [line.split()[-1] for line in lines] == ["bleed", "-", "-30.4", "-"]
-    assert best(["mixture", "ours", "other"], table) == "other" and best(["mixture", "ours"], table) == "ours"

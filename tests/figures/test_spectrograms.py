@@ -31,9 +31,9 @@ def test_a_picture_has_axes_in_seconds_and_hertz(settings):
 
     seconds, hertz, values = image(panels[0][0])
     assert seconds[0] == pytest.approx(1.0, abs=0.03) and seconds[-1] == pytest.approx(3.0, abs=0.06)  # the middle
-    assert hertz[-1] <= 8000.0
+    assert 7900 < hertz[-1] < 8000
     middle = values[:, values.shape[1] // 2]
-    assert hertz[np.argmax(middle)] == pytest.approx(1000, abs=6)
+    assert hertz[np.argmax(middle)] == pytest.approx(1000, rel=0.02)
     assert values.max() == pytest.approx(0, abs=1e-3)  # dB below the maximum
     _, _, mask = image(panels[1][0])
     assert mask.min() >= 0 and mask.max() <= 1

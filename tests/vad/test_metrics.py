@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from svs.vad.metrics import best_threshold, detection_metrics
+from svs.vad.evaluate import best_threshold, detection_metrics
 
 FEW = examples(deadline=None, max_examples=40, database=None, derandomize=True)
 
