@@ -140,15 +140,6 @@ def validate(settings: Settings) -> None:
             training(name, settings)
 
 
-def dissertation_val_losses() -> dict[str, float]:
-    """Validation losses in nats that the dissertation reports, by network."""
-    return {
-        name: network.dissertation_val_loss
-        for name, network in networks().items()
-        if network.dissertation_val_loss is not None
-    }
-
-
 def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> Any:
     """An untrained network of excerpts.
 
