@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from svs.config.schema import Group, Representation, Settings
+from svs.config.schema import Group, Representation
 from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
 from svs.separators.base import MaskSeparator, Stems
 from svs.separators.method import Kind, Method
@@ -58,18 +57,19 @@ def oracle_ibm(representation: Representation, channels: str) -> Oracle:
 
 
 # The spectrogram is that of the store, on which the networks are trained: they have the same ceiling.
-
-
-def _build_ibm(name: str, options: BinaryOptions, needs: Path, settings: Settings) -> Oracle:
-    return oracle_ibm(settings.extract.masks, options.channels)
-
-
-def _build_irm(name: str, options: RatioOptions, needs: Path, settings: Settings) -> Oracle:
-    mask = partial(ideal_ratio_mask, power=options.power)
-    return Oracle(name, settings.extract.masks, mask, options.channels)
-
-
 METHODS = {
-    "oracle_ibm": Method(Kind.ORACLE, "ceiling: the true binary mask", BinaryOptions, _build_ibm),
-    "oracle_irm": Method(Kind.ORACLE, "ceiling: the true ratio mask", RatioOptions, _build_irm),
+    "oracle_ibm": Method(
+        Kind.ORACLE,
+        "ceiling: the true binary mask",
+        BinaryOptions,
+        lambda name, options, needs, settings: oracle_ibm(settings.extract.masks, options.channels),
+    ),
+    "oracle_irm": Method(
+        Kind.ORACLE,
+        "ceiling: the true ratio mask",
+        RatioOptions,
+        lambda name, options, needs, settings: Oracle(
+            name, settings.extract.masks, partial(ideal_ratio_mask, power=options.power), options.channels
+        ),
+    ),
 }
