@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from svs.config.schema import Group, Representation
+from svs.config.schema import Group, Representation, Settings
 from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
 from svs.separators.base import MaskSeparator, Stems
 from svs.separators.method import Kind, Method
@@ -51,25 +52,13 @@ class Oracle(MaskSeparator):
         return mixture * self._mask(vocals, accompaniment)
 
 
-def oracle_ibm(representation: Representation, channels: str) -> Oracle:
-    """The true binary mask."""
-    return Oracle("oracle_ibm", representation, ideal_binary_mask, channels)
+def build(name: str, options: Any, needs: Path, settings: Settings) -> Oracle:
+    mask = ideal_binary_mask if name == "oracle_ibm" else partial(ideal_ratio_mask, power=options.power)
+    # The spectrogram is that of the store, on which the networks are trained: they have the same ceiling.
+    return Oracle(name, settings.extract.masks, mask, options.channels)
 
 
-# The spectrogram is that of the store, on which the networks are trained: they have the same ceiling.
 METHODS = {
-    "oracle_ibm": Method(
-        Kind.ORACLE,
-        "ceiling: the true binary mask",
-        BinaryOptions,
-        lambda name, options, needs, settings: oracle_ibm(settings.extract.masks, options.channels),
-    ),
-    "oracle_irm": Method(
-        Kind.ORACLE,
-        "ceiling: the true ratio mask",
-        RatioOptions,
-        lambda name, options, needs, settings: Oracle(
-            name, settings.extract.masks, partial(ideal_ratio_mask, power=options.power), options.channels
-        ),
-    ),
+    "oracle_ibm": Method(Kind.ORACLE, "ceiling: the true binary mask", BinaryOptions, build),
+    "oracle_irm": Method(Kind.ORACLE, "ceiling: the true ratio mask", RatioOptions, build),
 }

@@ -55,10 +55,6 @@ class UNetSeparator(MaskSeparator):
             self._bins, self._multiple, context = (int(card[key]) for key in ("bins", "frames_multiple", "context"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
-        if tuple(self._model.input_shape) != (None, None, self._bins, 2):
-            raise ModelError(
-                f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; train it again"
-            )
         # As a graph: layer by layer, Keras would keep the output of every layer until the last one is done (3 GB).
         self._model.compile(jit_compile=False)
         self._reach = round_up(context, self._multiple)

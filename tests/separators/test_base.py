@@ -10,13 +10,13 @@ from svs.data import musdb
 from svs.separators.base import in_pairs
 from svs.separators.cnn import CNNSeparator
 from svs.separators.mixture import Mixture
-from svs.separators.oracles import oracle_ibm
 from tests.helpers.separation import (
     BLIND,
     FULL_RATE,
     HALF_RATE,
     METHODS,
     cnn_options,
+    oracle_ibm,
     sdr,
 )
 
