@@ -151,12 +151,14 @@ class OpenUnmix(MaskSeparator):
 
 
 def _package() -> ModuleType:
-    """The package `openunmix`, without torchaudio: it only resamples by it, and the installed one may not fit torch."""
-    real = sys.modules.get("torchaudio")
-    sys.modules["torchaudio"] = real or ModuleType("torchaudio")
+    """The package `openunmix`, even if the installed torchaudio, by which it only resamples, does not fit torch."""
+    try:
+        import torchaudio  # noqa: F401
+    except OSError:
+        sys.modules["torchaudio"] = ModuleType("torchaudio")
     import openunmix
 
-    if real is None:
+    if sys.modules["torchaudio"].__spec__ is None:
         del sys.modules["torchaudio"]  # others may look for the real one
     return openunmix
 
