@@ -45,7 +45,7 @@ from svs.networks import archive
 from svs.runtime import files
 from svs.runtime.process import log, main
 from svs.separators import chunking
-from svs.separators.base import Ensemble, Separator
+from svs.separators.base import Separator
 from svs.separators.unet_separator import UNetSeparator
 from svs.training.on_mixtures import train_on_mixes
 from svs.vad.detector import Detector
@@ -88,8 +88,7 @@ class VoiceGated(UNetSeparator):
 
 def at_three_pitches(folder: Path) -> Separator:
     """The mean of what a net says of a song as it is, one semitone lower and two higher."""
-    net = UNetSeparator("unet_separator", folder)
-    return Ensemble([net.tuned(semitones) for semitones in (0.0, -1.0, 2.0)])
+    return UNetSeparator("unet_separator", folder, (0.0, -1.0, 2.0))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from svs.config import schema
 from svs.config.schema import Representation
 from svs.data import inspection, locate
 from svs.data.dataset import Dataset, Track
+from svs.dsp.masks import ideal_binary_mask
 from svs.runtime.parallel import over_tracks
 from svs.runtime.process import log, main
 from svs.separators import chunking
-from svs.separators.oracles import oracle_ibm
+from svs.separators.oracles import Oracle
 
 REPRESENTATIONS = (
     Representation(sample_rate=44100, frame_size=4096, win_length=2048, hop_length=512),
@@ -49,7 +50,7 @@ def measure(data: Dataset, track: Track) -> list[tuple[float, float]]:
         audio = {name: source.read(0, source.samples).astype(np.float64) for name, source in sources.items()}
         for representation in REPRESENTATIONS:
             for channels in CHANNELS:
-                separator = oracle_ibm(representation, channels)
+                separator = Oracle("oracle_ibm", representation, ideal_binary_mask, channels)
                 pieces = list(chunking.chunks(separator, sources["mixture"], 60.0, sources))
                 vocals = np.concatenate([estimate for _, estimate in pieces]).astype(np.float64)
                 results.append(

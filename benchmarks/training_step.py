@@ -25,6 +25,7 @@ import numpy as np
 from svs import networks
 from svs.config import schema
 from svs.config.schema import Draw
+from svs.features.store import Spectrograms
 from svs.runtime.process import main
 from svs.training.excerpts import TRAIN, Batches
 
@@ -89,10 +90,8 @@ def measured(store: Path, name: str, rounds: int, steps: int) -> dict:
     """Steps in a second of both, excerpts in a second, and the rate beside the matrix product's."""
     options = networks.training(name, schema.load())
     with tempfile.TemporaryDirectory() as temporary:
-        draw = Draw(per_track=100_000, valid_per_track=1, start_point=0.0, stop_point=None)
-        reader = Batches(store / "masks", "SVS", TRAIN, draw, BATCH, LABELS[name], 0)
-        tracks = len({track for track, _, _ in reader._excerpts})
-        draw = draw.model_copy(update={"per_track": -(-steps * BATCH // tracks)})
+        tracks = len({run.track for run in Spectrograms(store / "masks").runs("SVS", TRAIN)})
+        draw = Draw(per_track=-(-steps * BATCH // tracks), valid_per_track=1, start_point=0.0, stop_point=None)
         start = time.perf_counter()
         reader = Batches(store / "masks", "SVS", TRAIN, draw, BATCH, LABELS[name], 0, Path(temporary))
         gathering = time.perf_counter() - start

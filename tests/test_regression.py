@@ -16,9 +16,9 @@ from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.score import score_sources
 from svs.separators.chunking import chunks
 from svs.separators.mixture import Mixture
-from svs.separators.oracles import oracle_ibm
 from svs.stems import TARGETS
 from tests.helpers import REPOSITORY
+from tests.helpers.separation import oracle_ibm
 
 
 @pytest.fixture(scope="module")

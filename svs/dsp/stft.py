@@ -141,9 +141,8 @@ def of_window(seconds: float, overlap: int, rate: int) -> Representation:
 
 
 def padded(audio: np.ndarray, samples: int) -> np.ndarray:
-    """`audio` (samples, ...), padded with zeros to at least `samples`: librosa warns of less than a window."""
-    missing = samples - len(audio)
-    return audio if missing <= 0 else np.pad(audio, [(0, missing)] + [(0, 0)] * (audio.ndim - 1))
+    """`audio` (n,), padded with zeros to at least `samples`."""
+    return np.pad(audio, (0, max(0, samples - len(audio))))
 
 
 def cutoff_bin(cutoff: float, representation: Representation) -> int:

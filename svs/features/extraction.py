@@ -56,7 +56,13 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
         There is no training track, or a training track is also a test track.
     """
     tracks = dataset.manifest.split("train", "valid", *(("unused",) if "MIX" in settings.modes else ()))
-    _refuse_test_tracks(dataset, tracks)
+    tests = dataset.manifest.split("test")
+    names, sums = {track.name for track in tests}, {track.sha256 for track in tests}
+    if shared := [track.name for track in tracks if track.name in names or track.sha256 in sums]:
+        raise DataError(
+            f"in train/ and in test/: {', '.join(shared[:5])}; a test track must not be trained on: "
+            "remove it from train/"
+        )
     if not tracks:
         raise DataError("no training tracks in the manifest; nothing to extract")
     finished = scratch.path.absolute() / "tracks"
@@ -85,17 +91,6 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
             for folder in filter(Path.is_dir, place.iterdir()):
                 link_tree(folder, temporary / folder.name)
     return {mode: sum(last - first + 1 for _, _, first, last, _ in rows) for mode, rows in index.items()}
-
-
-def _refuse_test_tracks(dataset: Dataset, tracks: list[Track]) -> None:
-    """Raise DataError if a training song is also a test song, by its name or by its bytes."""
-    tests = dataset.manifest.split("test")
-    names, sums = {track.name for track in tests}, {track.sha256 for track in tests}
-    if shared := [track.name for track in tracks if track.name in names or track.sha256 in sums]:
-        raise DataError(
-            f"in train/ and in test/: {', '.join(shared[:5])}; a test track must not be trained on: "
-            "remove it from train/"
-        )
 
 
 def _modes(settings: Extract, track: Track) -> list[str]:
@@ -135,17 +130,13 @@ def _mono_at(source: Source, representation: Representation) -> np.ndarray:
     return resample(mono(source.read(0, source.samples)), source.rate, representation.sample_rate)
 
 
-def _magnitudes(
-    audio: dict[str, np.ndarray], representation: Representation
-) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+def _magnitudes(audio: dict[str, np.ndarray], representation: Representation) -> Iterator[tuple[slice, dict]]:
     """Frames of a block, and the unscaled magnitudes (frames, bins) of each signal in it, block by block."""
     total = frames(len(audio["mixture"]), representation)
     for first in range(0, total, _FRAMES_PER_BLOCK):
         last = min(first + _FRAMES_PER_BLOCK, total)
-        yield (
-            slice(first, last),
-            {name: np.abs(stft_of_frames(signal, representation, first, last).T) for name, signal in audio.items()},
-        )
+        sizes = {name: np.abs(stft_of_frames(signal, representation, first, last).T) for name, signal in audio.items()}
+        yield slice(first, last), sizes
 
 
 def _write_masks(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> dict[str, np.ndarray]:
@@ -196,16 +187,13 @@ def _write_stems(group: zarr.Group, sources: dict[str, Source], settings: Extrac
 
 
 def _rounded(magnitudes: np.ndarray, dtype: str) -> np.ndarray:
-    """The bits of `magnitudes.astype(dtype)`, for float16 in a fifth of the time (not negative, any shape)."""
-    if dtype != "float16":
-        return magnitudes
-    # numpy takes 40 ns for a value below 2^-14, as most magnitudes of music are.  There a half float is a multiple
-    # of 2^-24, and its bits are the factor.
-    smallest = np.float32(2.0**-14)
-    halves = np.maximum(magnitudes, smallest).astype(np.float16)
-    factors = np.rint(magnitudes * np.float32(2.0**24))
-    np.copyto(halves.view(np.uint16), factors, where=magnitudes < smallest, casting="unsafe")
-    return halves
+    """The bits of `magnitudes.astype(dtype)`, for float16 in a tenth of the time (not negative, any shape)."""
+    if dtype == "float16":
+        # numpy is slow below 2^-14, as most magnitudes of music are, unless they are multiples of 2^-24, as there every
+        # half float is, and every sum with 0.5 in float32.
+        half = np.float32(0.5)
+        magnitudes = np.where(magnitudes < 2.0**-14, (magnitudes + half) - half, magnitudes)
+    return magnitudes.astype(dtype, copy=False)
 
 
 def write_array(group: zarr.Group, name: str, array: np.ndarray, settings: Store, chunk: int | None = None) -> None:

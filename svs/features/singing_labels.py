@@ -10,6 +10,7 @@ from svs.config.schema import VADExcerpts
 from svs.dsp.stft import frames
 
 SINGING, SILENT, UNSURE = 1, 0, -1
+_BLOCK = 4096  # frames
 
 
 def levels(vocals: Source, settings: VADExcerpts) -> np.ndarray:
@@ -30,15 +31,12 @@ def levels(vocals: Source, settings: VADExcerpts) -> np.ndarray:
     half = settings.level_window * vocals.rate / 2
     total = frames(round(vocals.samples * settings.sample_rate / vocals.rate), settings)
     level = np.empty(total, dtype=np.float32)
-    step = 4096
-    for first in range(0, total, step):
-        centres = np.arange(first, min(first + step, total)) * hop
+    for first in range(0, total, _BLOCK):
+        centres = np.arange(first, min(first + _BLOCK, total)) * hop
         start = max(0, int(centres[0] - half))
         stop = min(vocals.samples, int(np.ceil(centres[-1] + half)))
         squares = np.square(vocals.read(start, stop), dtype=np.float64)
-        # The same bits as the mean of two channels, in a fraction of the time.
-        power = (squares[:, 0] + squares[:, 1]) / 2 if squares.shape[1] == 2 else squares.mean(axis=1)
-        energy = np.concatenate([[0.0], np.cumsum(power)])
+        energy = np.concatenate([[0.0], np.cumsum(squares.mean(axis=1))])
         left = np.clip(np.round(centres - half).astype(int), start, stop) - start
         right = np.clip(np.round(centres + half).astype(int), start, stop) - start
         mean = (energy[right] - energy[left]) / np.maximum(right - left, 1)

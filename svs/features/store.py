@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import zarr
@@ -30,8 +30,7 @@ MODES = tuple(GROUP_OF_MODE)
 _DRAW = "draw"  # attribute of a group
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Frames [first, last] of a track on which excerpts may be centred, all of one class."""
 
     track: str
@@ -47,16 +46,29 @@ def track_key(name: str) -> str:
 
 
 class _Group:
-    """A group of a store, opened for reading: its representation, its index, and its arrays by track and name."""
+    """A group of a store, opened for reading: its representation, its index, and its arrays by track and name.
 
-    def __init__(self, path: Path, hint: str):
+    Parameters
+    ----------
+    path : Path
+        `<store>/masks`, `<store>/vad` or `<store>/stems`.
+
+    Raises
+    ------
+    DataError
+        There is no such group.
+    """
+
+    _hint = "run `dvc repro extract`"
+
+    def __init__(self, path: Path):
         try:
             self._group = zarr.open_group(path, mode="r")
             attributes: dict[str, Any] = self._group.attrs.asdict()
             self.representation: dict = attributes["representation"]
             self._index: dict = attributes["index"]
         except (FileNotFoundError, KeyError):
-            raise DataError(f"{path}: expected a group of a store of training data; {hint}") from None
+            raise DataError(f"{path}: expected a group of a store of training data; {self._hint}") from None
         self._arrays: dict[tuple[str, str], zarr.Array] = {}
 
     def array(self, track: str, name: str) -> zarr.Array:
@@ -67,21 +79,7 @@ class _Group:
 
 
 class Spectrograms(_Group):
-    """The group `masks` or `vad` of a store, opened for reading.
-
-    Parameters
-    ----------
-    path : Path
-        `<store>/masks` or `<store>/vad`.
-
-    Raises
-    ------
-    DataError
-        There is no such group.
-    """
-
-    def __init__(self, path: Path):
-        super().__init__(path, "run `dvc repro extract`")
+    """The group `masks` or `vad`."""
 
     @property
     def stft(self) -> Representation:
@@ -104,21 +102,12 @@ class Spectrograms(_Group):
 
 
 class Stems(_Group):
-    """The group `stems` of a store, opened for reading: audio of the training tracks' stems.
+    """The group `stems`: audio of the training tracks' stems."""
 
-    Parameters
-    ----------
-    path : Path
-        `<store>/stems`.
-
-    Raises
-    ------
-    DataError
-        There is no such group.
-    """
+    _hint = "add MIX to extract.modes and run `dvc repro extract`"
 
     def __init__(self, path: Path):
-        super().__init__(path, "add MIX to extract.modes and run `dvc repro extract`")
+        super().__init__(path)
         self.rate: int = self.representation["sample_rate"]
         self._splits = {track: split for track, split, *_ in self._index["MIX"]}
 

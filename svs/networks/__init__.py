@@ -74,13 +74,7 @@ def networks() -> dict[str, Network]:
 
 
 def find_network(name: str) -> Network:
-    """The network of a name.
-
-    Raises
-    ------
-    ModelError
-        There is none.
-    """
+    """The network of a name; raises ModelError if there is none."""
     if name not in networks():
         raise ModelError(f"{name}: no such network; expected one of {', '.join(networks())}")
     return networks()[name]
@@ -128,25 +122,10 @@ def training(name: str, settings: Settings) -> Any:
 
 
 def validate(settings: Settings) -> None:
-    """Check the options of all trainings, so that a mistake shows before anything runs.
-
-    Raises
-    ------
-    ModelError, SettingsError
-        As `training`; a group of `train` that names no network is a ModelError.
-    """
+    """Check the options of all trainings, so that a mistake shows before anything runs; raises as `training`."""
     for name in settings.train:
         if name != "excerpts":
             training(name, settings)
-
-
-def dissertation_val_losses() -> dict[str, float]:
-    """Validation losses in nats that the dissertation reports, by network."""
-    return {
-        name: network.dissertation_val_loss
-        for name, network in networks().items()
-        if network.dissertation_val_loss is not None
-    }
 
 
 def build(name: str, bins: int, width: int, label_width: int, *, input_gain: float = 1.0, seed: int = 0) -> Any:

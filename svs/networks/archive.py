@@ -70,8 +70,9 @@ def load(folder: Path) -> tuple[Any, dict]:
             made = [layer["config"] for layer in layers if layer["class_name"] == TorchNetwork.__name__]
             if made:
                 weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
-                return TorchModel(made[0]["network"], made[0]["arguments"], weights), read_json(Path(folder) / CARD)
-        model = keras.models.load_model(path, compile=False)
+                model = TorchModel(made[0]["network"], made[0]["arguments"], weights)
+            else:
+                model = keras.models.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path}: not a model that Keras {keras.__version__} can load "

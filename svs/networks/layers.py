@@ -9,11 +9,11 @@ convolution loses columns.  Then a column depends on its own frames alone, and o
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import keras
 
 SLOPE = 0.3  # of LeakyReLU: the default of Keras 2, as in the dissertation
-_NAMED = ("gain", "logits", "mask_logits")
 
 
 class Stack:
@@ -35,55 +35,46 @@ class Stack:
         self.input = keras.Input((bins, width, 1), name="magnitude")
         self._tensor = self.input if input_gain == 1.0 else keras.layers.Rescaling(input_gain, name="gain")(self.input)
 
+    def _add(self, kind: type[keras.Layer], *arguments: Any, name: str = "", **options: Any) -> Stack:
+        if not name:
+            # Keras numbers the layers of a process, so a second net would have other names and other bytes.
+            self._layers += 1
+            name = f"{kind.__name__.lower()}_{self._layers}"
+        self._tensor = kind(*arguments, name=name, **options)(self._tensor)
+        return self
+
     def _next_seed(self) -> int:
         self._seed += 1
         return self._seed
 
-    def _add(self, layer: keras.Layer) -> Stack:
-        if layer.name not in _NAMED:
-            # Keras numbers the layers of a process, so a second net would have other names and other bytes.
-            self._layers += 1
-            layer.name = f"{type(layer).__name__.lower()}_{self._layers}"
-        self._tensor = layer(self._tensor)
-        return self
-
     def conv(self, filters: int, kernel: tuple[int, int], *, normalised: bool = False) -> Stack:
         if self._valid:
             # Pads the frequency axis as SAME does.
-            self._add(keras.layers.ZeroPadding2D((((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0))))
-        self._add(
-            keras.layers.Conv2D(
-                filters,
-                kernel,
-                padding="valid" if self._valid else "same",
-                kernel_initializer=keras.initializers.GlorotNormal(self._next_seed()),
-            )
-        )
+            self._add(keras.layers.ZeroPadding2D, (((kernel[0] - 1) // 2, kernel[0] // 2), (0, 0)))
+        weights = keras.initializers.GlorotNormal(self._next_seed())
+        padding = "valid" if self._valid else "same"
+        self._add(keras.layers.Conv2D, filters, kernel, padding=padding, kernel_initializer=weights)
         if normalised:
-            self._add(keras.layers.BatchNormalization())
-        return self._add(keras.layers.LeakyReLU(negative_slope=SLOPE))
+            self._add(keras.layers.BatchNormalization)
+        return self._add(keras.layers.LeakyReLU, SLOPE)
 
     def pool(self, size: tuple[int, int]) -> Stack:
-        return self._add(keras.layers.MaxPooling2D(size))
+        return self._add(keras.layers.MaxPooling2D, size)
 
     def dropout(self, rate: float) -> Stack:
-        return self._add(keras.layers.Dropout(rate, seed=self._next_seed()))
+        return self._add(keras.layers.Dropout, rate, seed=self._next_seed())
 
     def flatten(self) -> Stack:
-        return self._add(keras.layers.Flatten())
+        return self._add(keras.layers.Flatten)
 
-    def dense(self, units: int) -> Stack:
-        self._logits(units)
-        return self._add(keras.layers.LeakyReLU(negative_slope=SLOPE))
-
-    def _logits(self, units: int, name: str | None = None) -> Stack:
-        return self._add(
-            keras.layers.Dense(units, name=name, kernel_initializer=keras.initializers.GlorotNormal(self._next_seed()))
-        )
+    def dense(self, units: int, name: str = "") -> Stack:
+        weights = keras.initializers.GlorotNormal(self._next_seed())
+        self._add(keras.layers.Dense, units, name=name, kernel_initializer=weights)
+        return self if name else self._add(keras.layers.LeakyReLU, SLOPE)
 
     def output(self, shape: tuple[int, ...], name: str) -> keras.Model:
         """The model, with logits of `shape` as its output."""
-        self._logits(prod(shape), name="logits")
+        self.dense(prod(shape), "logits")
         if len(shape) > 1:
-            self._add(keras.layers.Reshape(shape, name="mask_logits"))
+            self._add(keras.layers.Reshape, shape, name="mask_logits")
         return keras.Model(self.input, self._tensor, name=name)

@@ -103,7 +103,7 @@ def load(folder: Path, hop: int = 1) -> tuple[Evaluation, dict]:
     Raises
     ------
     Unshareable
-        It is another kind of network, not a readable file, or predicts fewer frames than the hop.
+        It is another kind of network, or not a readable file.
     DataError
         The card is missing or damaged.
     """
@@ -112,10 +112,7 @@ def load(folder: Path, hop: int = 1) -> tuple[Evaluation, dict]:
         window, label_width, layers = _network(path)
     except (OSError, zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError) as error:
         raise Unshareable(f"{path}: {error}") from None
-    card = read_json(Path(folder) / CARD)
-    if hop > label_width:
-        raise Unshareable(f"{path}: a hop of {hop} frames, but the net predicts {label_width}")
-    return Evaluation(window, label_width, layers, hop), card
+    return Evaluation(window, label_width, layers, hop), read_json(Path(folder) / CARD)
 
 
 def _read(path: Path) -> Iterator[tuple[str, dict, list[np.ndarray]]]:

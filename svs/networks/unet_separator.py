@@ -21,8 +21,7 @@ frame depends on `Options.context` frames on either side.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -70,14 +69,10 @@ class Size(Group):
     def context(self) -> int:
         """Frames on either side that the mask of a frame depends on."""
         full_band = 2**self.full_band.blocks - 1 if self.full_band.ensemble else 0
-        if not self.ensemble:
-            return full_band
-        reach, stride = 0, 1
-        for _ in range(self.levels):
-            # The block on the way down, the one on the way up, and the resampling between them.
-            reach += 2 * self.blocks * self.convolutions * stride + 2 * stride
-            stride *= 2
-        return max(full_band, reach + self.blocks * self.convolutions * stride)
+        block = self.blocks * self.convolutions  # at the stride of its level
+        # On each level the block on the way down, the one on the way up, and the resampling between them.
+        u_net = 2 * (block + 1) * (2**self.levels - 1) + block * 2**self.levels
+        return max(full_band, u_net if self.ensemble else 0)
 
 
 class Options(MixtureTraining):
@@ -97,12 +92,8 @@ class Options(MixtureTraining):
     def bins(self) -> int:
         """Bins from 0 Hz up that the network takes and masks: those below `max_frequency`, as many as fold."""
         multiple = self.network.fold * 2**self.network.levels
-        there = self.representation.bins
-        wanted = min(
-            there,
-            int(self.network.max_frequency * self.representation.frame_size / self.representation.sample_rate) + 1,
-        )
-        return min(-(-wanted // multiple), there // multiple) * multiple
+        wanted = int(self.network.max_frequency * self.representation.frame_size / self.representation.sample_rate) + 1
+        return min(-(-wanted // multiple), self.representation.bins // multiple) * multiple
 
     @property
     def frames_multiple(self) -> int:
@@ -140,8 +131,9 @@ def build(bins: int, settings: Size, mean: np.ndarray, deviation: np.ndarray, *,
         axis=2, mean=mean, variance=np.square(deviation), name="standardised", dtype="float32"
     )(level)
     heard = keras.layers.Reshape((-1, bins // settings.fold, 2 * settings.fold), name="folded")(heard)
-    members = [net.u_net(heard, settings) for _ in range(settings.ensemble)]
-    members += [net.full_band(heard, settings.full_band) for _ in range(settings.full_band.ensemble)]
+    members = [net.u_net(f"unet{number + 1}", heard, settings) for number in range(settings.ensemble)]
+    full_band = settings.full_band
+    members += [net.full_band(f"fullband{number + 1}", heard, full_band) for number in range(full_band.ensemble)]
     x = members[0] if len(members) == 1 else keras.layers.Concatenate(name="members")(members)
     logits = keras.layers.Permute((1, 2, 4, 3), name="by_bin")(
         keras.layers.Reshape((-1, bins // settings.fold, 2 * len(members), settings.fold), name="unfolded")(x)
@@ -157,121 +149,82 @@ class _Builder:
     """
 
     def __init__(self, seed: int):
+        self._seed, self._count, self._member = seed, 0, ""
+
+    def layer(self, kind: str, *arguments: Any, **options: Any) -> keras.Layer:
+        """A layer of a class of Keras."""
         import keras
 
-        self._keras, self._seed, self._count, self._member = keras, seed, 0, ""
-        self._members: Counter[str] = Counter()
-
-    def begin(self, kind: str) -> None:
-        self._members[kind] += 1
-        self._member = f"{kind}{self._members[kind]}"
-
-    def he(self, variance: float = 2.0) -> keras.initializers.Initializer:
-        self._seed += 1
-        return self._keras.initializers.VarianceScaling(variance, "fan_in", "truncated_normal", seed=self._seed)
-
-    def named(self, layer: keras.Layer) -> keras.Layer:
         self._count += 1
-        layer.name = f"{self._member}_{type(layer).__name__.lower()}_{self._count}"
-        return layer
+        name = f"{self._member}_{kind.lower()}_{self._count}"
+        return getattr(keras.layers, kind)(*arguments, name=name, **options)
 
-    def convolution(
-        self,
-        x: keras.KerasTensor,
-        channels: int,
-        size: int,
-        *,
-        stride: int = 1,
-        activation: str | None = "relu",
-        variance: float = 2.0,
-    ) -> keras.KerasTensor:
-        return self.named(
-            self._keras.layers.Conv2D(
-                channels,
-                size,
-                strides=stride,
-                padding="same",
-                activation=activation,
-                kernel_initializer=self.he(variance),
-            )
-        )(x)
+    def weighted(
+        self, kind: str, *sizes: int, activation: str | None = "relu", variance: float = 2.0, **options: Any
+    ) -> keras.Layer:
+        """A layer with weights; convolutions pad with zeros."""
+        import keras
 
-    def dropout(self, x: keras.KerasTensor, kind: type[keras.layers.Dropout], settings: Size) -> keras.KerasTensor:
+        self._seed += 1
+        if kind != "Dense":
+            options["padding"] = "same"
+        initial = keras.initializers.VarianceScaling(variance, "fan_in", "truncated_normal", seed=self._seed)
+        return self.layer(kind, *sizes, activation=activation, kernel_initializer=initial, **options)
+
+    def dropout(self, x: keras.KerasTensor, kind: str, settings: Size) -> keras.KerasTensor:
         if not settings.dropout:
             return x
         self._seed += 1
-        return self.named(kind(settings.dropout, seed=self._seed))(x)
+        return self.layer(kind, settings.dropout, seed=self._seed)(x)
 
-    def dense(
-        self, x: keras.KerasTensor, channels: int, *, activation: str | None = "relu", variance: float = 2.0
-    ) -> keras.KerasTensor:
-        return self.named(
-            self._keras.layers.Dense(channels, activation=activation, kernel_initializer=self.he(variance))
-        )(x)
-
-    def full_band(self, heard: keras.KerasTensor, settings: FullBand) -> keras.KerasTensor:
+    def full_band(self, name: str, heard: keras.KerasTensor, settings: FullBand) -> keras.KerasTensor:
         """One full-band net, from folded bins to the folded logits of both channels."""
-        self.begin("fullband")
+        self._member = name
         places, width = heard.shape[2:]
-        x = self.dense(self.named(self._keras.layers.Reshape((-1, places * width)))(heard), settings.channels)
+        x = self.layer("Reshape", (-1, places * width))(heard)
+        x = self.weighted("Dense", settings.channels)(x)
         for block in range(settings.blocks):
-            y = self.dense(x, settings.bottleneck)
-            y = self.named(
-                self._keras.layers.Conv1D(
-                    settings.bottleneck,
-                    3,
-                    dilation_rate=2**block,
-                    padding="same",
-                    activation="relu",
-                    kernel_initializer=self.he(),
-                )
-            )(y)
-            y = self.dense(y, settings.channels, activation=None, variance=_SMALL)
-            x = self.named(self._keras.layers.Activation("relu"))(self.named(self._keras.layers.Add())([x, y]))
-        x = self.dense(x, places * width, activation=None, variance=_SMALL)
-        return self.named(self._keras.layers.Reshape((-1, places, width)))(x)
+            y = self.weighted("Dense", settings.bottleneck)(x)
+            y = self.weighted("Conv1D", settings.bottleneck, 3, dilation_rate=2**block)(y)
+            y = self.weighted("Dense", settings.channels, activation=None, variance=_SMALL)(y)
+            x = self.layer("Activation", "relu")(self.layer("Add")([x, y]))
+        x = self.weighted("Dense", places * width, activation=None, variance=_SMALL)(x)
+        return self.layer("Reshape", (-1, places, width))(x)
 
-    def u_net(self, heard: keras.KerasTensor, settings: Size) -> keras.KerasTensor:
+    def u_net(self, name: str, heard: keras.KerasTensor, settings: Size) -> keras.KerasTensor:
         """One U-Net, from folded bins to the folded logits of both channels."""
-        self.begin("unet")
+        self._member = name
         channels, skips = settings.channels, []
-        x = self.convolution(heard, channels, 1)
+        x = self.weighted("Conv2D", channels, 1)(heard)
         for _ in range(settings.levels):
             x = self.block(x, channels, settings)
             skips.append(x)
             channels += settings.growth
-            x = self.convolution(x, channels, 2, stride=2)
+            x = self.weighted("Conv2D", channels, 2, strides=2)(x)
         x = self.block(x, channels, settings)
         for skip in reversed(skips):
             channels -= settings.growth
-            x = self.named(
-                self._keras.layers.Conv2DTranspose(
-                    channels, 2, strides=2, padding="same", activation="relu", kernel_initializer=self.he()
-                )
-            )(x)
-            x = self.block(self.named(self._keras.layers.Add())([x, skip]), channels, settings)
-        x = self.named(self._keras.layers.Concatenate())([x, heard])
-        x = self.convolution(x, 2 * channels, 1)
-        return self.convolution(x, 2 * settings.fold, 1, activation=None)
+            x = self.weighted("Conv2DTranspose", channels, 2, strides=2)(x)
+            x = self.block(self.layer("Add")([x, skip]), channels, settings)
+        x = self.layer("Concatenate")([x, heard])
+        x = self.weighted("Conv2D", 2 * channels, 1)(x)
+        return self.weighted("Conv2D", 2 * settings.fold, 1, activation=None)(x)
 
     def block(self, x: keras.KerasTensor, channels: int, settings: Size) -> keras.KerasTensor:
         """Convolutions over time and frequency, then dense layers over frequency; both are added to their input."""
         for _ in range(settings.blocks):
             y = x
-            for number in range(1, settings.convolutions + 1):
-                last = number == settings.convolutions
-                y = self.convolution(
-                    y, channels, 3, activation=None if last else "relu", variance=_SMALL if last else 2.0
-                )
-                if not last:
-                    y = self.dropout(y, self._keras.layers.SpatialDropout2D, settings)
-            x = self.named(self._keras.layers.Activation("relu"))(self.named(self._keras.layers.Add())([x, y]))
+            for _ in range(settings.convolutions - 1):
+                y = self.weighted("Conv2D", channels, 3)(y)
+                y = self.dropout(y, "SpatialDropout2D", settings)
+            y = self.weighted("Conv2D", channels, 3, activation=None, variance=_SMALL)(y)
+            x = self.layer("Activation", "relu")(self.layer("Add")([x, y]))
         length = x.shape[2]
-        y = self.named(self._keras.layers.Permute((1, 3, 2)))(x)
-        y = self.dense(y, max(16, length // settings.bottleneck))
-        y = self.dropout(y, self._keras.layers.Dropout, settings)
-        y = self.dense(y, length, activation=None, variance=_SMALL)
-        return self.named(self._keras.layers.Add())([x, self.named(self._keras.layers.Permute((1, 3, 2)))(y)])
+        y = self.layer("Permute", (1, 3, 2))(x)
+        y = self.weighted("Dense", max(16, length // settings.bottleneck))(y)
+        y = self.dropout(y, "Dropout", settings)
+        y = self.weighted("Dense", length, activation=None, variance=_SMALL)(y)
+        return self.layer("Add")([x, self.layer("Permute", (1, 3, 2))(y)])
 
 
 NETWORKS = {

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-if TYPE_CHECKING:
-    import keras
-
-    from svs.networks.archive import TorchModel
-
 
 def predictions(
-    model: keras.Model | TorchModel, spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
+    model: Any, spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Probabilities that a network gives for windows around chosen frames.
 

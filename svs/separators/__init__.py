@@ -49,13 +49,7 @@ def of_group(group: str) -> tuple[str, ...]:
 
 
 def find_method(name: str) -> Method:
-    """The method of a name.
-
-    Raises
-    ------
-    SettingsError
-        No method has this name.
-    """
+    """The method of a name; raises SettingsError if there is none."""
     if name not in methods():
         raise SettingsError(f"{name}: no such method; expected one of {', '.join(methods())}")
     return methods()[name]
@@ -76,13 +70,7 @@ def options(name: str, settings: Settings) -> Group:
 
 
 def validate(settings: Settings) -> None:
-    """Check the options of all methods before anything runs.
-
-    Raises
-    ------
-    SettingsError
-        As `options`, or a group of `separate` belongs to no method.
-    """
+    """Check the options of all methods before anything runs; raises as `options`."""
     shared = {method.group for method in methods().values()}
     for name in settings.separate.model_extra or {}:
         if name not in shared:

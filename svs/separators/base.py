@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from math import gcd, lcm
+from collections.abc import Callable, Mapping
+from math import gcd
 
 import numpy as np
 
 from svs.audio.convert import resample
 from svs.config.schema import Representation
 from svs.dsp.stft import istft, stft
-from svs.runtime.parallel import cores
 
 _LONGEST_STEP = 8.0  # s; 8 kHz and 44.1 kHz meet every 5.12 s
 
@@ -36,13 +34,13 @@ class Separator(ABC):
     needs_references = False  # True for oracles: they get the true stems
     uses_all_cores = False  # True if one process keeps all cores busy: tracks are then separated one after another
 
-    @abstractmethod
     def alignment(self, rate: int) -> int:
         """Samples on whose multiples a chunk may begin."""
+        return 1
 
-    @abstractmethod
     def context(self, rate: int) -> int:
         """Samples on either side that a chunk needs, so that its estimate is that of the whole song."""
+        return 0
 
     @abstractmethod
     def vocals(
@@ -67,33 +65,6 @@ class Separator(ABC):
         """
 
 
-class Ensemble(Separator):
-    """The mean of the estimates of several separators, which run one after another.
-
-    Its name is that of the first one.
-    """
-
-    def __init__(self, members: Sequence[Separator]):
-        self._members = members
-        self.name = members[0].name
-        self.needs_references = any(member.needs_references for member in members)
-        self.uses_all_cores = any(member.uses_all_cores for member in members)
-
-    def alignment(self, rate: int) -> int:
-        return lcm(*(member.alignment(rate) for member in self._members))
-
-    def context(self, rate: int) -> int:
-        return round_up(max(member.context(rate) for member in self._members), self.alignment(rate))
-
-    def vocals(
-        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
-    ) -> np.ndarray:
-        total = np.zeros_like(mixture)
-        for member in self._members:
-            total += member.vocals(mixture, rate, references, wanted)
-        return total / np.float32(len(self._members))
-
-
 class MaskSeparator(Separator):
     """A method that multiplies the mixture's spectrogram by a mask.
 
@@ -111,8 +82,7 @@ class MaskSeparator(Separator):
 
     def __init__(self, representation: Representation, frames_of_context: int = 0, frame_alignment: int = 1):
         self.representation = representation
-        self._frames_of_context = frames_of_context
-        self._frame_alignment = frame_alignment
+        self._frames_of_context, self._frame_alignment = frames_of_context, frame_alignment
 
     def alignment(self, rate: int) -> int:
         ours = self.representation
@@ -137,22 +107,12 @@ class MaskSeparator(Separator):
         ours = self.representation
 
         def spectrogram(audio: np.ndarray) -> np.ndarray:
-            return self._by_channel(lambda channel: stft(channel, ours), resample(audio, rate, ours.sample_rate).T)
+            return stft(resample(audio, rate, ours.sample_rate).T, ours)
 
-        mixed = spectrogram(mixture)
         known = {name: spectrogram(audio) for name, audio in (references or {}).items()}
-        estimate = self.estimate(mixed, known)
-        samples = -(-len(mixture) * ours.sample_rate // rate)
-        audio = self._by_channel(lambda channel: istft(channel, ours, samples), estimate)
+        estimate = self.estimate(spectrogram(mixture), known)
+        audio = istft(estimate, ours, -(-len(mixture) * ours.sample_rate // rate))
         return resample_to_length(audio.T, ours.sample_rate, rate, len(mixture))
-
-    def _by_channel(self, function: Callable[[np.ndarray], np.ndarray], channels: np.ndarray) -> np.ndarray:
-        """`function` of each channel, in parallel if the method has all cores to itself."""
-        workers = min(cores(), len(channels)) if self.uses_all_cores else 1
-        if workers == 1:
-            return np.stack([function(channel) for channel in channels])
-        with ThreadPoolExecutor(workers, "channel") as pool:
-            return np.stack(list(pool.map(function, channels)))
 
     @abstractmethod
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
@@ -169,25 +129,13 @@ def resample_to_length(audio: np.ndarray, rate: int, new_rate: int, samples: int
 
 
 def in_pairs(function: Callable[[np.ndarray], np.ndarray], mixture: np.ndarray) -> np.ndarray:
-    """Apply a function of stereo audio to pairs of channels.
+    """Apply a function from (2, ...) to (2, ...) to pairs of channels of audio or a spectrogram (channels, ...).
 
     If the number of channels is odd, `function` gets the last one twice, and its two estimates are averaged.
-
-    Parameters
-    ----------
-    function : callable
-        From float32 (samples, 2) to float32 (samples, 2).
-    mixture : float32 (samples, channels)
-
-    Returns
-    -------
-    float32 (samples, channels)
     """
     estimates = []
-    for first in range(0, mixture.shape[1], 2):
-        pair = mixture[:, first : first + 2]
-        if pair.shape[1] == 2:
-            estimates.append(function(pair))
-        else:
-            estimates.append(function(np.repeat(pair, 2, axis=1)).mean(axis=1, keepdims=True, dtype=np.float32))
-    return np.concatenate(estimates, axis=1)
+    for first in range(0, len(mixture), 2):
+        pair = mixture[first : first + 2]
+        estimate = function(np.broadcast_to(pair, (2, *pair.shape[1:])))
+        estimates.append(estimate if len(pair) == 2 else estimate.mean(axis=0, keepdims=True))
+    return np.concatenate(estimates)

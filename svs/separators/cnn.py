@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,9 +21,6 @@ from svs.dsp.stft import magnitude
 from svs.errors import ModelError, SettingsError
 from svs.runtime.process import log
 from svs.separators.base import MaskSeparator, Stems
-
-if TYPE_CHECKING:
-    import keras
 
 _HPSS_KERNEL = 31  # frames and bins of librosa's median filters
 
@@ -84,17 +81,7 @@ class CNNSeparator(MaskSeparator):
         return self._harmonic(vocals) if self._options.hpss else vocals
 
     def mask(self, spectrum: np.ndarray) -> np.ndarray:
-        """Probability that each bin is vocals.
-
-        Parameters
-        ----------
-        spectrum : float32 (bins, frames)
-            Scaled magnitudes (`svs.dsp.stft.magnitude`).
-
-        Returns
-        -------
-        float32 (bins, frames)
-        """
+        """Probability that each bin is vocals, from scaled magnitudes; both are float32 (bins, frames)."""
         return self._evaluate(spectrum, self._options.batch_size)
 
     def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
@@ -135,9 +122,7 @@ def _load(folder: Path, hop: int) -> tuple[Callable[[np.ndarray, int], np.ndarra
     return partial(_window_by_window, model, int(card["label_width"]), hop), tuple(model.input_shape[1:3]), card
 
 
-def _window_by_window(
-    model: keras.Model, label_width: int, hop: int, spectrum: np.ndarray, batch_size: int
-) -> np.ndarray:
+def _window_by_window(model: Any, label_width: int, hop: int, spectrum: np.ndarray, batch_size: int) -> np.ndarray:
     """The mask (bins, frames) of magnitudes, by a network that `svs.networks.streaming` can't evaluate."""
     from svs.networks.windows import averaged, predictions
 

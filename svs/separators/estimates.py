@@ -30,19 +30,8 @@ def separate_all(
 ) -> float:
     """Separate every test track; `folder` appears when all of them are done.
 
-    Finished tracks are kept in `scratch`, so the next run continues an interrupted one.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    separator : Separator
-    chunk : float
-        Seconds separated at a time.
-    folder : Path
-        Gets `test/<track>/{vocals,accompaniment}.wav`, museval's layout.
-    scratch : Scratch
-    build : callable, optional
-        See `separate_tracks`.
+    Parameters: as of `separate_tracks`.  Finished tracks are kept in `scratch`, so the next run continues an
+    interrupted one.
 
     Returns
     -------
@@ -80,7 +69,8 @@ def separate_tracks(
     chunk : float
         Seconds separated at a time.
     folder : Path
-        Gets `<subset>/<track>/{vocals,accompaniment}.wav`.  The folder of a track appears when the track is done.
+        Gets `<subset>/<track>/{vocals,accompaniment}.wav`, museval's layout.  The folder of a track appears when the
+        track is done.
     build : callable, optional
         Builds the same separator in another process: it is pickled, so its paths must be absolute.  Without it,
         tracks are separated here, one after the other.  Methods that already use all cores also run sequentially,

@@ -10,7 +10,6 @@ uses a constant-Q spectrogram; here it uses short windows.)
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import librosa
@@ -18,7 +17,7 @@ import numpy as np
 import scipy.ndimage
 from pydantic import Field
 
-from svs.config.schema import Group, Representation, Settings
+from svs.config.schema import Group, Representation
 from svs.dsp.stft import cutoff_bin, istft, of_window, padded, stft
 from svs.separators.base import Separator, Stems, round_up
 from svs.separators.method import Kind, Method
@@ -78,8 +77,7 @@ class Hpss(Separator):
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         vocals = np.empty(mixture.shape, dtype=np.float32)
-        for channel in range(mixture.shape[1]):
-            audio = mixture[:, channel]
+        for channel, audio in enumerate(mixture.T):
             for index, (options, part) in enumerate(self._passes):
                 ours = options.representation(rate)
                 spectrogram = stft(padded(audio, ours.frame_size), ours)
@@ -112,9 +110,5 @@ def median_rows(values: np.ndarray, size: int) -> np.ndarray:
     return filtered.reshape(rows.shape)[:, before : before + values.shape[1]]
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> Hpss:
-    return Hpss(options)
-
-
 ABOUT = "harmonic/percussive median filtering at two resolutions (Fitzgerald & Gainza 2010)"
-METHODS = {"hpss": Method(Kind.CLASSICAL, ABOUT, Options, build)}
+METHODS = {"hpss": Method(Kind.CLASSICAL, ABOUT, Options, lambda name, options, needs, settings: Hpss(options))}

@@ -5,16 +5,14 @@ FitzGerald, "Vocal separation using nearest neighbours and median filtering", Ir
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from svs.config.schema import Group, Positive, Representation, Settings
-from svs.dsp.stft import of_window
+from svs.config.schema import Group, Positive, Representation
 from svs.separators.method import Kind, Method
-from svs.separators.repetition import RepetitionSeparator, windows
+from svs.separators.repetition import RepetitionSeparator
 
 
 class Options(Group):
@@ -38,27 +36,17 @@ class KnnMedian(RepetitionSeparator):
 
     name = "knn_median"
 
-    def __init__(self, options: Options):
-        super().__init__(options.reach, options.cutoff)
-        self._options = options
+    def compared(self, spectrum: np.ndarray) -> np.ndarray:
+        return spectrum.astype(np.float64)
 
-    def representation(self, rate: int) -> Representation:
-        return of_window(self._options.window, self._options.overlap, rate)
+    def likeness(self, frames: np.ndarray, others: np.ndarray) -> np.ndarray:
+        energy, energies = (np.einsum("tf,tf->t", each, each) for each in (frames, others))
+        return 2 * (frames @ others.T) - (energy[:, None] + energies)
 
-    def similar(
-        self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
-    ) -> list[np.ndarray]:
-        frames = spectrum.astype(np.float64)
-        energy = np.einsum("tf,tf->t", frames, frames)
-        chosen = []
-        for rows, columns, near in windows(first, last, reach, len(frames)):
-            distance = energy[rows, None] + energy[columns] - 2 * (frames[rows] @ frames[columns].T)
-            distance[~near] = np.inf
-            distance[np.arange(len(rows)), rows - columns.start] = -np.inf
-            number = np.minimum(self._options.neighbours, near.sum(axis=1))
-            order = np.argsort(distance, axis=1, kind="stable")
-            chosen += [columns.start + line[:count] for line, count in zip(order, number, strict=True)]
-        return chosen
+    def nearest(self, values: np.ndarray, own: int, representation: Representation) -> np.ndarray:
+        values[own] = np.inf
+        within = int(np.count_nonzero(values > -np.inf))
+        return np.argsort(-values, kind="stable")[: min(self._options.neighbours, within)]
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
         tiny = np.finfo(np.float32).tiny
@@ -66,9 +54,11 @@ class KnnMedian(RepetitionSeparator):
         return -np.expm1(-0.5 * (np.maximum(above, 0) / np.float32(self._options.tolerance)) ** 2)
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> KnnMedian:
-    return KnnMedian(options)
-
-
-ABOUT = "nearest neighbours and median filtering (Fitzgerald 2012)"
-METHODS = {"knn_median": Method(Kind.CLASSICAL, ABOUT, Options, build)}
+METHODS = {
+    "knn_median": Method(
+        Kind.CLASSICAL,
+        "nearest neighbours and median filtering (Fitzgerald 2012)",
+        Options,
+        lambda name, options, needs, settings: KnnMedian(options, options.reach, options.cutoff),
+    )
+}

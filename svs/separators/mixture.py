@@ -5,11 +5,9 @@ SiSEC18's `MIX` gives each of four stems a quarter of the mixture: the vocals ar
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from svs.config.schema import Group, Settings, Share
+from svs.config.schema import Group, Share
 from svs.separators.base import Separator, Stems
 from svs.separators.method import Kind, Method
 
@@ -24,20 +22,11 @@ class Mixture(Separator):
     def __init__(self, share: float):
         self._share = np.float32(share)
 
-    def alignment(self, rate: int) -> int:
-        return 1
-
-    def context(self, rate: int) -> int:
-        return 0
-
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         return mixture * self._share
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> Mixture:
-    return Mixture(options.share)
-
-
-METHODS = {"mixture": Method(Kind.FLOOR, "floor: a fixed share of the mixture", Options, build)}
+ABOUT = "floor: a fixed share of the mixture"
+METHODS = {"mixture": Method(Kind.FLOOR, ABOUT, Options, lambda name, options, needs, settings: Mixture(options.share))}

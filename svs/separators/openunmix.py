@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from svs.audio.convert import resample
-from svs.config.schema import Count, Group, Representation, Settings
+from svs.config.schema import Count, Group, Representation
 from svs.data import pretrained
 from svs.errors import ModelError
 from svs.separators.base import MaskSeparator, Stems, in_pairs, resample_to_length
@@ -87,11 +87,11 @@ class OpenUnmix(MaskSeparator):
             files = dict(list(files.items())[:1])
         paths = pretrained.find_weights(self.name, list(files.values()), folder)
         separator = getattr(_package(), options.model)(targets=list(files), pretrained=False)
-        for network, path in zip(separator.target_models.values(), paths, strict=True):
+        self._separator, self._networks = separator, list(separator.target_models.values())
+        for network, path in zip(self._networks, paths, strict=True):
             _fill(network, path, options.model)
         separator.freeze()  # no gradients, no dropout, no statistics of the batch
-        self._separator, self._niter = separator, options.niter
-        self._networks = list(separator.target_models.values())
+        self._niter = options.niter
         # The filter needs a second source beside a single target: the rest of the mixture.
         self._residual = options.niter > 0 and len(files) == 1
         rate, size, hop = round(float(separator.sample_rate)), separator.stft.n_fft, separator.stft.n_hop
@@ -107,26 +107,26 @@ class OpenUnmix(MaskSeparator):
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         ours = self.representation.sample_rate
-        audio = resample(mixture, rate, ours)
-        stereo = self._networks[0].fc3.out_features == 2 * self._networks[0].nb_output_bins
-        if stereo:
+        audio = resample(mixture, rate, ours).T
+        if self._networks[0].fc3.out_features == 2 * self._networks[0].nb_output_bins:  # stereo
             estimate = in_pairs(self._separate, audio)
         else:
-            estimate = np.concatenate([self._separate(channel[:, None]) for channel in audio.T], axis=1)
-        return resample_to_length(estimate, ours, rate, len(mixture))
+            estimate = np.concatenate([self._separate(channel[None]) for channel in audio])
+        return resample_to_length(estimate.T, ours, rate, len(mixture))
 
     def _separate(self, audio: np.ndarray) -> np.ndarray:
         """Vocals of audio at the networks' rate and channels, through their own STFT, which reflects the edges."""
         import torch
 
-        length = max(len(audio), self.representation.frame_size)  # enough to reflect
-        padded = np.zeros((audio.shape[1], length), dtype=np.float32)
-        padded[:, : len(audio)] = audio.T
+        channels, samples = audio.shape
+        length = max(samples, self.representation.frame_size)  # enough to reflect
+        padded = np.zeros((channels, length), dtype=np.float32)
+        padded[:, :samples] = audio
         with torch.inference_mode():
             mixture = torch.view_as_complex(self._separator.stft(torch.from_numpy(padded)[None])[0])
             estimate = torch.from_numpy(self.estimate(mixture.numpy(), {}))
             vocals = self._separator.istft(torch.view_as_real(estimate)[None], length=length)[0]
-        return vocals.numpy()[:, : len(audio)].T
+        return vocals.numpy()[:, :samples]
 
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         """Vocals' spectrogram from the mixture's, both complex64 (channels, bins, frames).
@@ -145,20 +145,13 @@ class OpenUnmix(MaskSeparator):
             sources = sources.permute(2, 1, 0, 3).double()  # frames, bins, channels, sources
             mixed = torch.view_as_real(heard).permute(2, 1, 0, 3).double()  # frames, bins, channels, (re, im)
             mixed[..., 0] += (mixed == 0).all(dim=-1) * _TINY
-            vocals = torch.cat(
-                [
-                    wiener(part, of, self._niter, residual=self._residual)[..., 0]
-                    for part, of in zip(sources.split(self._window), mixed.split(self._window), strict=True)
-                ]
-            )
+            parts = zip(sources.split(self._window), mixed.split(self._window), strict=True)
+            vocals = torch.cat([wiener(part, of, self._niter, residual=self._residual)[..., 0] for part, of in parts])
             return torch.view_as_complex(vocals.permute(2, 1, 0, 3).float().contiguous()).numpy()
 
 
 def _package() -> ModuleType:
-    """The package `openunmix`, even if the installed torchaudio does not fit the installed torch.
-
-    The package uses torchaudio only to resample, which svs does itself.
-    """
+    """The package `openunmix`, even if the installed torchaudio, by which it only resamples, does not fit torch."""
     try:
         import torchaudio  # noqa: F401
     except OSError:
@@ -189,9 +182,9 @@ def _fill(network: torch.nn.Module, path: Path, model: str) -> None:
         raise ModelError(f"{path}: these are no weights of {model} ({problem[:150]}); {advice}") from None
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> OpenUnmix:
-    return OpenUnmix(options, needs)
-
-
 ABOUT = "open-unmix: bidirectional LSTM, pretrained on MUSDB18 (umx, umxhq, umxl) or speech (umxse)"
-METHODS = {"openunmix": Method(Kind.PRETRAINED, ABOUT, Options, build)}
+METHODS = {
+    "openunmix": Method(
+        Kind.PRETRAINED, ABOUT, Options, lambda name, options, needs, settings: OpenUnmix(options, needs)
+    )
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -52,24 +52,13 @@ class Oracle(MaskSeparator):
         return mixture * self._mask(vocals, accompaniment)
 
 
-def oracle_ibm(representation: Representation, channels: str) -> Oracle:
-    """The true binary mask."""
-    return Oracle("oracle_ibm", representation, ideal_binary_mask, channels)
-
-
-# The spectrogram is that of the store, on which the networks are trained: they have the same ceiling.
-
-
-def _build_ibm(name: str, options: BinaryOptions, needs: Path, settings: Settings) -> Oracle:
-    return oracle_ibm(settings.extract.masks, options.channels)
-
-
-def _build_irm(name: str, options: RatioOptions, needs: Path, settings: Settings) -> Oracle:
-    mask = partial(ideal_ratio_mask, power=options.power)
+def build(name: str, options: Any, needs: Path, settings: Settings) -> Oracle:
+    mask = ideal_binary_mask if name == "oracle_ibm" else partial(ideal_ratio_mask, power=options.power)
+    # The spectrogram is that of the store, on which the networks are trained: they have the same ceiling.
     return Oracle(name, settings.extract.masks, mask, options.channels)
 
 
 METHODS = {
-    "oracle_ibm": Method(Kind.ORACLE, "ceiling: the true binary mask", BinaryOptions, _build_ibm),
-    "oracle_irm": Method(Kind.ORACLE, "ceiling: the true ratio mask", RatioOptions, _build_irm),
+    "oracle_ibm": Method(Kind.ORACLE, "ceiling: the true binary mask", BinaryOptions, build),
+    "oracle_irm": Method(Kind.ORACLE, "ceiling: the true ratio mask", RatioOptions, build),
 }

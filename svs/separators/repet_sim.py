@@ -17,13 +17,14 @@ from typing import Annotated, Literal
 
 import librosa
 import numpy as np
+import scipy.ndimage
 from pydantic import Field
 
 from svs.config.schema import Group, Positive, PositiveSeconds, Representation, Settings
-from svs.dsp.stft import HAMMING, of_window, padded, stft
+from svs.dsp.stft import HAMMING, padded, stft
 from svs.separators.base import Separator
 from svs.separators.method import Kind, Method
-from svs.separators.repetition import RepetitionSeparator, peaks, unit, windows
+from svs.separators.repetition import RepetitionSeparator
 
 _EPSILON = np.finfo(np.float64).eps
 _DIGITS = 10  # of a similarity: identical frames tie in whatever order a product is summed
@@ -59,6 +60,13 @@ class Options(Group):
     librosa: LibrosaOptions
 
 
+def peaks(values: np.ndarray, distance: int) -> np.ndarray:
+    """Where one of `values` (n,) is greater than all others up to `distance` places away."""
+    around = np.ones(2 * distance + 1, dtype=bool)
+    around[distance] = False
+    return values > scipy.ndimage.maximum_filter(values, footprint=around, mode="constant", cval=-np.inf)
+
+
 class RepetSim(RepetitionSeparator):
     """REPET-SIM as its authors implement it.
 
@@ -75,30 +83,16 @@ class RepetSim(RepetitionSeparator):
 
     name = "repet_sim"
 
-    def __init__(self, reach: float, options: AuthorsOptions):
-        super().__init__(reach, options.cutoff)
-        self._options = options
-
     def representation(self, rate: int) -> Representation:
         size = 2 ** int(np.ceil(np.log2(self._options.window * rate)))
         return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // 2)
 
-    def similar(
-        self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
-    ) -> list[np.ndarray]:
-        frames = unit(spectrum)
+    def nearest(self, values: np.ndarray, own: int, representation: Representation) -> np.ndarray:
         distance = max(1, round(self._options.distance * representation.sample_rate / representation.hop_length))
-        chosen = []
-        for rows, columns, near in windows(first, last, reach, len(frames)):
-            alike = np.round(frames[rows] @ frames[columns].T, _DIGITS)
-            alike[~near] = -np.inf
-            alike[np.arange(len(rows)), rows - columns.start] = np.inf
-            found = peaks(alike, distance) & (alike >= self._options.threshold)
-            for values, maxima in zip(alike, found, strict=True):
-                where = np.flatnonzero(maxima)
-                best = np.argsort(-values[where], kind="stable")[: self._options.number]
-                chosen.append(where[best] + columns.start)
-        return chosen
+        values = np.round(values, _DIGITS)
+        values[own] = np.inf
+        maxima = np.flatnonzero(peaks(values, distance) & (values >= self._options.threshold))
+        return maxima[np.argsort(-values[maxima], kind="stable")[: self._options.number]]
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
         # 1 - (W + eps) / (V + eps), without cancellation of digits.
@@ -139,34 +133,17 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
 
     name = "repet_sim"
 
-    def __init__(self, reach: float, options: LibrosaOptions):
-        super().__init__(reach)
-        self._options = options
-
-    def representation(self, rate: int) -> Representation:
-        return of_window(self._options.window, self._options.overlap, rate)
-
-    def similar(
-        self, spectrum: np.ndarray, first: int, last: int, reach: int, representation: Representation
-    ) -> list[np.ndarray]:
-        frames = unit(spectrum)
+    def nearest(self, values: np.ndarray, own: int, representation: Representation) -> np.ndarray:
         rate, hop = representation.sample_rate, representation.hop_length
-        wide = int(librosa.time_to_frames(self._options.width, sr=rate, hop_length=hop))
-        chosen = []
-        for rows, columns, near in windows(first, last, reach, len(frames)):
-            alike = frames[rows] @ frames[columns].T
-            for row, values, within in zip(rows, alike, near, strict=True):
-                total = int(within.sum())
-                width = min(wide, (total - 1) // 2 - 1)
-                if width < 1:
-                    chosen.append(np.array([row]))
-                    continue
-                number = 2 * int(np.ceil(np.sqrt(total - 2 * width + 1)))
-                values[~within] = values[row - columns.start] = -np.inf
-                found = np.argsort(-values, kind="stable")[: min(total - 1, number + 2 * width)] + columns.start
-                found = found[np.abs(found - row) >= width]
-                chosen.append((np.sort(found) if self._options.keep == "earliest" else found)[:number])
-        return chosen
+        within = int(np.count_nonzero(values > -np.inf))
+        width = min(int(librosa.time_to_frames(self._options.width, sr=rate, hop_length=hop)), (within - 1) // 2 - 1)
+        if width < 1:
+            return np.array([own])
+        number = 2 * int(np.ceil(np.sqrt(within - 2 * width + 1)))
+        values[own] = -np.inf
+        found = np.argsort(-values, kind="stable")[: min(within - 1, number + 2 * width)]
+        found = found[np.abs(found - own) >= width]
+        return (np.sort(found) if self._options.keep == "earliest" else found)[:number]
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
         model = np.minimum(model, mixture)
@@ -175,8 +152,8 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
 
 def build(name: str, options: Options, needs: Path, settings: Settings) -> Separator:
     if options.variant == "authors":
-        return RepetSim(options.reach, options.authors)
-    return RepetSimLibrosaVariant(options.reach, options.librosa)
+        return RepetSim(options.authors, options.reach, options.authors.cutoff)
+    return RepetSimLibrosaVariant(options.librosa, options.reach)
 
 
 ABOUT = "REPET-SIM: what repeats is accompaniment (Rafii & Pardo 2012; or librosa's variant)"

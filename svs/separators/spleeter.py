@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -78,6 +78,7 @@ class Spleeter(Separator):
     def __init__(self, worker: Worker):
         self.worker = worker
         # The last two segments of each pair of channels, with their answers: the next chunk begins with them.
+        self._known: list[tuple[np.ndarray, np.ndarray]] = []
         self._last: list[tuple[np.ndarray, np.ndarray]] = []
 
     def alignment(self, rate: int) -> int:
@@ -97,30 +98,21 @@ class Spleeter(Separator):
         margin = 0 if rate == RATE else round_up(_FILTER, _common(rate))
         origin = round(start * RATE / rate)
         first, last = max(0, origin - margin), min(len(audio), math.ceil(stop * RATE / rate) + margin)
-        heard: list[tuple[np.ndarray, np.ndarray]] = []
-
-        def of_pair(pair: np.ndarray) -> np.ndarray:
-            estimate, segments = self._estimate(pair, origin, first, last, rate)
-            heard.extend(segments[-2:])
-            return estimate
-
-        estimate = in_pairs(of_pair, audio)
-        self._last = heard
+        self._known, self._last = self._last, []
+        estimate = in_pairs(lambda pair: self._estimate(pair.T, origin, first, last, rate).T, audio.T).T
         begin = first * rate // RATE
         vocals = np.zeros_like(mixture, dtype=np.float32)
         vocals[begin:] = resample_to_length(estimate, RATE, rate, len(mixture) - begin)
         return vocals
 
-    def _estimate(
-        self, audio: np.ndarray, origin: int, first: int, last: int, rate: int
-    ) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-        """Vocals of samples [first, last) of stereo audio at 44.1 kHz, and all segments with their answers.
+    def _estimate(self, audio: np.ndarray, origin: int, first: int, last: int, rate: int) -> np.ndarray:
+        """Vocals of samples [first, last) of stereo audio at 44.1 kHz.
 
         Frame f of the song, counted from `origin`, holds the samples before f x 1024.  Segment s gives frames
         [s x advance, (s + 1) x advance).  It sees 512 frames: those left over lie on either side, half and half.
         """
         advance = _advance(rate)
-        lead = (_SEGMENT - advance) // 2
+        lead, tolerance = (_SEGMENT - advance) // 2, 0.0 if rate == RATE else _ROUNDING
         segments = []
         vocals = np.zeros((last - first, 2), dtype=np.float32)
         earliest = ((first - origin) // _STEP + 1) // advance
@@ -128,18 +120,14 @@ class Spleeter(Separator):
         for segment in range(earliest, latest + 1):
             where = origin + segment * advance * _STEP - _FRAME
             content = _cut(audio, where - lead * _STEP, _SAMPLES)
-            answer = self._answer(content, lead, lead + advance, 0.0 if rate == RATE else _ROUNDING)
+            answer = next((answer for known, answer in self._known if np.abs(known - content).max() <= tolerance), None)
+            if answer is None:
+                said = self.worker.ask(lead, lead + advance, content.astype("<f4", copy=False).tobytes())
+                answer = np.frombuffer(said, "<f4").reshape(-1, 2)
             segments.append((content, answer))
             vocals += _cut(answer, first - where, last - first)
-        return vocals, segments
-
-    def _answer(self, content: np.ndarray, first: int, last: int, tolerance: float) -> np.ndarray:
-        """What frames [first, last) of a segment add to the vocals."""
-        for known, answer in self._last:
-            if np.abs(known - content).max() <= tolerance:
-                return answer
-        said = self.worker.ask(first, last, content.astype("<f4", copy=False).tobytes())
-        return np.frombuffer(said, "<f4").reshape(-1, 2)
+        self._last += segments[-2:]
+        return vocals
 
 
 def _advance(rate: int) -> int:
@@ -165,7 +153,7 @@ def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
 
 
 def checkpoint(folder: Path, shown: Path | None = None) -> Path:
-    """The checkpoint in a folder, as TensorFlow wants it: a path without a suffix.
+    """The checkpoint in a folder or in its `2stems`, as TensorFlow wants it: a path without a suffix.
 
     Parameters
     ----------
@@ -179,6 +167,8 @@ def checkpoint(folder: Path, shown: Path | None = None) -> Path:
     UnavailableError
         A file is missing or empty.  (Spleeter itself would go on with random weights.)
     """
+    if (folder / "2stems").is_dir():
+        folder = folder / "2stems"
     record = folder / "checkpoint"
     text = record.read_text(encoding="utf-8", errors="replace") if record.is_file() else ""
     # The path is that of the machine on which the model was trained: its files lie beside `checkpoint`.
@@ -201,39 +191,26 @@ def find(folder: Path, *, download: bool = True) -> Path:
     UnavailableError
         There is none, a file of it is missing, or the archive is damaged.
     """
-    folder = Path(folder)
-    if (folder / "2stems").is_dir():
-        return checkpoint(folder / "2stems")
-    if any(next(folder.glob(pattern), None) for pattern in ("checkpoint", "*.index", "*.data-*-of-*")):
+    if any(next(folder.glob(pattern), None) for pattern in ("2stems/", "checkpoint", "*.index", "*.data-*-of-*")):
         return checkpoint(folder)
     (archive,) = pretrained.find_weights(Spleeter.name, [ARCHIVE], folder, download=download)
     unpacked = pretrained.cache() / Spleeter.name / f"2stems-{sha256([archive])[:16]}"
     with contextlib.suppress(UnavailableError):
         return checkpoint(unpacked)
     try:
-        with written(unpacked) as temporary:
-            unpack(archive, temporary)
+        with (
+            written(unpacked) as temporary,
+            gzip.open(archive) as stream,
+            tarfile.open(fileobj=stream, mode="r:") as tar,
+        ):
+            tar.extractall(temporary, filter="data")  # refuses links and paths that leave the folder
+            stream.read()  # to the end, where gzip's checksum is
             checkpoint(temporary, shown=archive)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise UnavailableError(
             f"spleeter: {archive} could not be unpacked into {unpacked} ({error}); get it again from {ARCHIVE.url}"
         ) from None
     return checkpoint(unpacked)
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack the plain files of a gzipped tar archive into a new folder, side by side.
-
-    Only the last part of a member's path counts, so no file can leave the folder.  Links, devices and hidden files
-    (macOS adds some) are left out.
-    """
-    folder.mkdir()
-    with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-        for member in tar:
-            member.name = PurePosixPath(member.name).name
-            if member.isreg() and not member.name.startswith("."):
-                tar.extract(member, folder, set_attrs=False)
-        stream.read()  # to the end, where gzip's checksum is
 
 
 # The environment

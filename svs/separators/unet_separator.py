@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ from scipy.special import expit
 from svs.config.schema import Group, Representation, Settings
 from svs.dsp.stft import log_magnitude, magnitude, tuned
 from svs.errors import ModelError, SettingsError
-from svs.separators.base import Ensemble, MaskSeparator, Separator, Stems, round_up
+from svs.separators.base import MaskSeparator, Stems, in_pairs, round_up
 
 _PIECE = 256  # frames per prediction, without their context: a whole chunk at once takes 0.2 GB more
 _TOP = 8  # highest bins that the network masks: their mean is the mask of all bins above
@@ -32,16 +32,20 @@ class UNetSeparator(MaskSeparator):
     name : str
     folder : Path
         The trained model.
+    semitones : sequence of float
+        By which the net gets every song shifted up (`svs.dsp.stft.tuned`), one after another.
 
     Raises
     ------
     ModelError
         The model is missing, damaged, or another kind of network.
+    SettingsError
+        Shifted frames have fewer bins than the net takes, or are too short for its hop.
     """
 
     uses_all_cores = True
 
-    def __init__(self, name: str, folder: Path):
+    def __init__(self, name: str, folder: Path, semitones: Sequence[float] = (0.0,)):
         self.name = name
         from svs.networks.archive import load  # Keras takes seconds to import
 
@@ -51,73 +55,53 @@ class UNetSeparator(MaskSeparator):
             self._bins, self._multiple, context = (int(card[key]) for key in ("bins", "frames_multiple", "context"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
-        if tuple(self._model.input_shape) != (None, None, self._bins, 2):
-            raise ModelError(
-                f"{folder}: the net takes {self._model.input_shape}, its card says {self._bins} bins; train it again"
-            )
         # As a graph: layer by layer, Keras would keep the output of every layer until the last one is done (3 GB).
         self._model.compile(jit_compile=False)
         self._reach = round_up(context, self._multiple)
+        self._shifted = [self._tuned(representation, each) for each in semitones]
+        longest = max(self._shifted, key=lambda shifted: shifted.frame_size)
         # A chunk begins where pooling begins in the whole song.
-        super().__init__(representation, context, self._multiple)
+        super().__init__(longest, context, self._multiple)
 
-    def tuned(self, semitones: float) -> UNetSeparator:
-        """The same net, which gets every song shifted up by so many semitones (`svs.dsp.stft.tuned`).
-
-        Raises
-        ------
-        SettingsError
-            The shifted frames have fewer bins than the net takes, or are too short for its hop.
-        """
+    def _tuned(self, representation: Representation, semitones: float) -> Representation:
         told = f"separate.{self.name}.semitones: {semitones:g} does not go with this net"
-        other = copy(self)
         try:
-            other.representation = tuned(self.representation, semitones)
+            shifted = tuned(representation, semitones)
         except ValueError as error:
             raise SettingsError(f"{told}: {error}") from None
-        if other.representation.bins < self._bins:
-            raise SettingsError(f"{told}: it takes {self._bins} bins, of which {other.representation.bins} are left")
-        return other
+        if shifted.bins < self._bins:
+            raise SettingsError(f"{told}: it takes {self._bins} bins, of which {shifted.bins} are left")
+        return shifted
+
+    def vocals(
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
+    ) -> np.ndarray:
+        total = np.zeros_like(mixture)
+        for shifted in self._shifted:
+            variant = copy(self)
+            variant.representation = shifted
+            total += super(UNetSeparator, variant).vocals(mixture, rate)
+        return total / np.float32(len(self._shifted))
 
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
-        estimates = []
-        for pair in (mixture[first : first + 2] for first in range(0, len(mixture), 2)):
-            stereo = pair if len(pair) == 2 else np.repeat(pair, 2, axis=0)
-            vocals = self.mask(magnitude(stereo, self.representation)) * stereo
-            # The network may mask two equal channels differently.
-            estimates.append(vocals if len(pair) == 2 else vocals.mean(axis=0, keepdims=True))
-        return np.concatenate(estimates)
+        return in_pairs(lambda stereo: self.mask(magnitude(stereo, self.representation)) * stereo, mixture)
 
     def mask(self, spectrum: np.ndarray) -> np.ndarray:
-        """Share of each bin that is vocals.
-
-        Parameters
-        ----------
-        spectrum : float32 (2, bins, frames)
-            Scaled magnitudes.
-
-        Returns
-        -------
-        float32 (2, bins, frames)
-        """
+        """Share of each bin that is vocals, from scaled magnitudes; both are float32 (2, bins, frames)."""
         frames = spectrum.shape[2]
         more = -frames % self._multiple
         heard = log_magnitude(np.pad(spectrum[:, : self._bins], ((0, 0), (0, 0), (0, more))).transpose(2, 1, 0))
-        predicted = np.concatenate(list(self._pieces(heard)))[:frames].transpose(2, 1, 0)
-        above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
-        return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
-
-    def _pieces(self, heard: np.ndarray) -> Iterator[np.ndarray]:
-        """The mask (frames, bins, 2) of log magnitudes, piece by piece."""
-        length = round_up(_PIECE, self._multiple)
+        length, pieces = round_up(_PIECE, self._multiple), []
         for first in range(0, len(heard), length):
             begin = max(0, first - self._reach)
             piece = heard[begin : first + length + self._reach]
-            predicted = self._model.predict_on_batch(piece[None])[0, first - begin : first - begin + length]
+            logits = self._model.predict_on_batch(piece[None])[0, first - begin : first - begin + length]
             # The mean over the masks of the ensemble.
-            yield expit(predicted).reshape(*predicted.shape[:2], -1, 2).mean(axis=2)
+            pieces.append(expit(logits).reshape(*logits.shape[:2], -1, 2).mean(axis=2))
+        predicted = np.concatenate(pieces)[:frames].transpose(2, 1, 0)
+        above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
+        return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> Separator:
-    net = UNetSeparator(name, needs)
-    return Ensemble([net.tuned(semitones) for semitones in options.semitones])
+def build(name: str, options: Options, needs: Path, settings: Settings) -> UNetSeparator:
+    return UNetSeparator(name, needs, options.semitones)

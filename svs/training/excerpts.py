@@ -7,14 +7,13 @@ once, in the order of the store, into a file (*gathered*).  From the file it rea
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from svs.config.schema import Draw
+from svs.config.schema import Draw, Representation
 from svs.errors import DataError
 from svs.features.store import Spectrograms
 from svs.runtime.files import written
@@ -73,55 +72,6 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     return chosen
 
 
-class Cuts:
-    """Excerpts of a store by their number, each a record with one array (bins, frames) for each part.
-
-    Parameters
-    ----------
-    spectrograms, excerpts
-        As `draw` takes and gives them.
-    widths : dict of str to int
-        Frames around the centre of each part: `mixture`, `vocals`, `mask`.
-    path : Path, optional
-        A file of all excerpts, written if it does not exist, so that an interrupted training does not cut them again.
-    """
-
-    def __init__(
-        self,
-        spectrograms: Spectrograms,
-        excerpts: list[tuple[str, int, int]],
-        widths: dict[str, int],
-        path: Path | None,
-    ):
-        self._spectrograms, self._excerpts, self._widths, self._path = spectrograms, excerpts, widths, path
-        arrays = {name: spectrograms.array(excerpts[0][0], name) for name in widths}
-        self._record = np.dtype([(name, arrays[name].dtype, (arrays[name].shape[1], widths[name])) for name in widths])
-        if path is not None and not path.exists():
-            with written(path) as temporary, open(temporary, "wb") as file:
-                for record in self._cut(excerpts):
-                    file.write(record.tobytes())
-
-    def __getitem__(self, number: int) -> np.ndarray:
-        if self._path is None:
-            return next(self._cut([self._excerpts[number]]))
-        return np.fromfile(self._path, self._record, 1, offset=int(number) * self._record.itemsize)[0]
-
-    def _cut(self, excerpts: Iterable[tuple[str, int, int]]) -> Iterator[np.ndarray]:
-        """Records of excerpts in the order of the store; a few MB of a track are in memory at a time."""
-        half = max(self._widths.values()) // 2
-        for (track, _), chosen in groupby(excerpts, lambda excerpt: (excerpt[0], excerpt[1] // _SLAB)):
-            centres = [centre for _, centre, _ in chosen]
-            first = max(0, centres[0] - half)
-            frames = slice(first, centres[-1] + half + 1)
-            slabs = {name: np.asarray(self._spectrograms.array(track, name)[frames]).T for name in self._widths}
-            for centre in centres:
-                record = np.empty((), self._record)
-                for name, width in self._widths.items():
-                    start = centre - width // 2 - first
-                    record[name] = slabs[name][:, start : start + width]
-                yield record
-
-
 class Batches(keras.utils.PyDataset):
     """Batches of excerpts.
 
@@ -142,7 +92,7 @@ class Batches(keras.utils.PyDataset):
     label_width : int or None
         Frames of the target (SVS), around the centre.  None: all of the excerpt.
     seed : int
-    gathered : Path, optional
+    gathered : Path
         A folder for the excerpts, cut out: about 55 kB each.
     share : int
         Every batch has a multiple of so many excerpts (devices).  An epoch leaves out the remaining ones.
@@ -154,7 +104,7 @@ class Batches(keras.utils.PyDataset):
     Raises
     ------
     DataError
-        The label does not fit, or there are fewer excerpts than devices.
+        The label does not fit.
     """
 
     def __init__(
@@ -166,71 +116,66 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         label_width: int | None,
         seed: int,
-        gathered: Path | None = None,
+        gathered: Path,
         share: int = 1,
     ):
         # Two threads that read ahead, in order.  With one, Keras reads inside tf.data, whose thread
         # takes a core from the training step on a machine with two (measured: 14 to 19 s an epoch instead of 10.5).
         super().__init__(workers=2, max_queue_size=4)
-        spectrograms = Spectrograms(path)
         self._mode, self._seed, self._batch_size, self._share = mode, seed, batch_size, share
-        self._excerpts = draw(spectrograms, mode, split, settings, seed)
-        self._shuffled = split == TRAIN
-        self.representation = {
-            key: spectrograms.representation[key]
-            for key in ("sample_rate", "frame_size", "win_length", "hop_length", "width")
-        }
-        self.width = self.representation["width"]
-        self.bins = spectrograms.stft.bins
+        self._shuffled, self.epoch = split == TRAIN, 0
+        spectrograms = Spectrograms(path)
+        excerpts = draw(spectrograms, mode, split, settings, seed)
+        self.excerpts = len(excerpts)
+        names = (*Representation.model_fields, "width")
+        self.representation = {name: spectrograms.representation[name] for name in names}
+        self.width, self.bins = self.representation["width"], spectrograms.stft.bins
         self.label_width = label_width or self.width
         if self.label_width > self.width or self.label_width % 2 == 0:
             raise DataError(f"label_width {self.label_width}: expected an odd number up to the width {self.width}")
-        if len(self._excerpts) < share:
-            raise DataError(
-                f"mode {mode}: {len(self._excerpts)} excerpts of split {split} can't be shared by {share} "
-                "devices; use fewer"
-            )
         self._input = "vocals" if mode == "DAE" else "mixture"
         widths = {self._input: self.width} | ({"mask": self.label_width} if mode == "SVS" else {})
-        file = None if gathered is None else gathered / f"{mode}-{split}-{self.label_width}.bin"
-        self._cuts = Cuts(spectrograms, self._excerpts, widths, file)
-        self.epoch = 0
+        arrays = {name: spectrograms.array(excerpts[0][0], name) for name in widths}
+        parts = [(name, array.dtype, (self.bins, widths[name])) for name, array in arrays.items()]
+        self._record = np.dtype([("label", np.float32), *parts])
+        self._file = gathered / f"{mode}-{split}-{self.label_width}.bin"
+        if not self._file.exists():  # an interrupted training does not cut its excerpts again
+            self._gather(spectrograms, excerpts, widths)
 
-    @property
-    def epoch(self) -> int:
-        return self._epoch
+    def _gather(self, spectrograms: Spectrograms, excerpts: list[tuple[str, int, int]], widths: dict[str, int]) -> None:
+        """Cut excerpts into the file, in the order of the store; a few MB of a track are in memory at a time."""
+        half = self.width // 2
+        with written(self._file) as temporary, open(temporary, "wb") as file:
+            for (track, _), chosen in groupby(excerpts, lambda excerpt: (excerpt[0], excerpt[1] // _SLAB)):
+                near = list(chosen)
+                first = max(0, near[0][1] - half)
+                frames = slice(first, near[-1][1] + half + 1)
+                slabs = {name: np.asarray(spectrograms.array(track, name)[frames]).T for name in widths}
+                for _, centre, label in near:
+                    cut = np.empty((), self._record)
+                    cut["label"] = label
+                    for name, width in widths.items():
+                        start = centre - width // 2 - first
+                        cut[name] = slabs[name][:, start : start + width]
+                    file.write(cut.tobytes())
 
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        self._epoch = number
-        order = np.arange(len(self._excerpts))
+    def order(self) -> np.ndarray:
+        """Numbers of the excerpts of this epoch, in its order."""
+        order = np.arange(self.excerpts)
         if self._shuffled:
-            order = np.random.default_rng([self._seed, 2, number]).permutation(order)
-        self._order = order[: len(order) // self._share * self._share]
+            order = np.random.default_rng([self._seed, 2, self.epoch]).permutation(order)
+        return order[: len(order) // self._share * self._share]
 
     def __len__(self) -> int:
-        return -(-len(self._order) // self._batch_size)
-
-    @property
-    def excerpts(self) -> int:
-        """Number of excerpts of an epoch."""
-        return len(self._excerpts)
+        return -(-(self.excerpts // self._share * self._share) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        x = np.empty((len(chosen), self.bins, self.width, 1), dtype=np.float32)
-        shape = (1,) if self._mode == "VAD" else (self.bins, self.label_width)
-        y = np.empty((len(chosen), *shape), dtype=np.float32)
+        places = self.order()[index * self._batch_size : (index + 1) * self._batch_size] * self._record.itemsize
+        cut = np.concatenate([np.fromfile(self._file, self._record, 1, offset=int(place)) for place in places])
+        x = cut[self._input][..., None].astype(np.float32)
+        if self._mode == "VAD":
+            return x, cut["label"][:, None].copy()
+        if self._mode == "SVS":
+            return x, cut["mask"].astype(np.float32)
         aside = (self.width - self.label_width) // 2
-        # In the order of the store, so that neighbours read a chunk once.
-        for place in np.argsort(chosen):
-            number = chosen[place]
-            cut = self._cuts[number]
-            x[place, ..., 0] = cut[self._input]
-            if self._mode == "VAD":
-                y[place] = self._excerpts[number][2]
-            elif self._mode == "DAE":
-                y[place] = np.minimum(x[place, :, aside : self.width - aside, 0], 1)
-            else:
-                y[place] = cut["mask"]
-        return x, y
+        return x, np.minimum(x[:, :, aside : self.width - aside, 0], 1)

@@ -6,7 +6,6 @@ write in several steps.  `Checkpoint` replaces all three with one file that appe
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from svs.config.schema import ExcerptTraining, MixtureTraining, Precision
 from svs.errors import ModelError
@@ -87,25 +85,26 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self._path, self._patience, self._curve = path, patience, curve
         self._batches, self._seed = batches, seed
-        self.history = pd.DataFrame({"loss": [], "val_loss": []}, index=pd.Index([], dtype=int, name="epoch"))
+        self.losses: list[list[float]] = []  # the training's and the validation's, by epoch
         self.best_weights: list[np.ndarray] = []
 
     @property
     def best_epoch(self) -> int:
         """Number (from 1) of the epoch with the lowest validation loss; 0 before the first."""
-        return int(self.history["val_loss"].idxmin()) if len(self.history) else 0
+        return int(np.argmin(self.losses, axis=0)[1]) + 1 if self.losses else 0
 
     def restore(self, model: keras.Model) -> int:
         """Load the state of an interrupted training; returns the number of epochs done."""
         if not self._path.exists():
             return 0
         with np.load(self._path) as state:
-            for index, variable in enumerate(self._variables(model)):
-                variable.assign(state[f"now{index}"])
-            self.best_weights = [state[f"best{index}"] for index in range(len(model.weights))]
-            for epoch, losses in enumerate(zip(*json.loads(str(state["history"])).values(), strict=True), start=1):
-                self.history.loc[epoch] = losses
-        return len(self.history)
+            self.losses = state["losses"].tolist()
+            arrays = [state[f"arr_{index}"] for index in range(len(state) - 1)]
+        variables = self._variables(model)
+        for variable, array in zip(variables, arrays, strict=False):
+            variable.assign(array)
+        self.best_weights = arrays[len(variables) :]
+        return len(self.losses)
 
     @staticmethod
     def _variables(model: keras.Model) -> list:
@@ -115,7 +114,7 @@ class Checkpoint(keras.callbacks.Callback):
     @property
     def exhausted(self) -> bool:
         """Whether the patience is used up."""
-        return len(self.history) - self.best_epoch >= self._patience
+        return len(self.losses) - self.best_epoch >= self._patience
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._batches.epoch = epoch
@@ -138,7 +137,7 @@ class Checkpoint(keras.callbacks.Callback):
                 f"epoch {epoch + 1}: weights that are not finite (NaN); run again to resume after epoch {epoch}, "
                 "or lower the learning rate"
             )
-        self.history.loc[epoch + 1] = loss, val_loss
+        self.losses.append([loss, val_loss])
         better = self.best_epoch == epoch + 1
         if better:
             self.best_weights = [np.array(weight) for weight in weights]
@@ -148,25 +147,20 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self) -> None:
-        state = {
-            f"now{index}": keras.ops.convert_to_numpy(variable.value)
-            for index, variable in enumerate(self._variables(self.model))
-        }
-        state |= {f"best{index}": weight for index, weight in enumerate(self.best_weights)}
-        state["history"] = np.array(json.dumps(self.history.to_dict("list")))
+        now = [keras.ops.convert_to_numpy(variable.value) for variable in self._variables(self.model)]
         with written(self._path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **state)
+            np.savez(file, *now, *self.best_weights, losses=np.array(self.losses))
         self.write_curve()
 
     def write_curve(self) -> None:
         """Write the losses so far into the CSV."""
         if self._curve is not None:
-            write_text(self._curve, self.history.to_csv(float_format="%.6f", lineterminator="\n"))
+            rows = (f"{epoch},{loss:.6f},{valid:.6f}\n" for epoch, (loss, valid) in enumerate(self.losses, start=1))
+            write_text(self._curve, "epoch,loss,val_loss\n" + "".join(rows))
 
 
 def train(
     build: Callable[[], keras.Model],
-    prepare: Callable[[keras.Model], None],
     batches: Batches | Mixes,
     validation: Batches | Passages,
     settings: ExcerptTraining | MixtureTraining,
@@ -183,9 +177,7 @@ def train(
     Parameters
     ----------
     build : callable
-        Gives the untrained network.
-    prepare : callable
-        Compiles it, and may set its initial weights.
+        Gives the compiled network with its initial weights.
     strategy : optional
         From `svs.runtime.devices.strategy`.
     keep : {"best", "last"}
@@ -196,7 +188,6 @@ def train(
     """
     with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
         model = build()
-        prepare(model)
         model.optimizer.build(model.trainable_variables)
     checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches, seed)
     if done := checkpoint.restore(model):
@@ -211,10 +202,8 @@ def train(
             progress_bar(unit="batch", desc=model.name, total=len(batches) * settings.epochs) as bar,
         ):
             bar.update(len(batches) * done)
-            callbacks = [
-                checkpoint,
-                keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1)),
-            ]
+            moving = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1))
+            callbacks = [checkpoint, moving]
             if logs is not None and keras.config.backend() == "tensorflow":
                 callbacks.append(keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False))
             given = {"validation_data": validation, "epochs": settings.epochs, "initial_epoch": done}
@@ -234,11 +223,11 @@ def _finished(
         weights, model = model.get_weights(), build()  # so that the saved model does not depend on the precision
         model.set_weights(weights)
     checkpoint.write_curve()
-    history = checkpoint.history
-    epoch = checkpoint.best_epoch if keep == "best" else len(history)
-    losses = {name: float(loss) for name, loss in history.loc[epoch].items()}
-    counts = {"parameters": model.count_params(), "best_epoch": epoch, "epochs": len(history)}
-    return model, losses | counts | ({} if precision == "float32" else {"precision": precision})
+    epochs = len(checkpoint.losses)
+    epoch = checkpoint.best_epoch if keep == "best" else epochs
+    loss, valid = checkpoint.losses[epoch - 1]
+    found = {"loss": loss, "val_loss": valid, "parameters": model.count_params(), "best_epoch": epoch, "epochs": epochs}
+    return model, found | ({} if precision == "float32" else {"precision": precision})
 
 
 def metrics(card: dict) -> dict:

@@ -103,18 +103,14 @@ class Passages(_OfStems):
     def __init__(self, stems: Stems, splits: Sequence[str], settings: MixtureTraining):
         super().__init__(stems, splits, settings)
         last = {track: stems.samples(track) - self._samples for track in self._tracks}
-        self._places = [(track, start) for track in last for start in range(0, last[track] + 1, self._samples)]
+        self.places = [(track, start) for track in last for start in range(0, last[track] + 1, self._samples)]
 
     def __len__(self) -> int:
-        return -(-len(self._places) // self._settings.batch_size)
-
-    @property
-    def passages(self) -> int:
-        return len(self._places)
+        return -(-len(self.places) // self._settings.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         size = self._settings.batch_size
-        chosen = self._places[index * size : (index + 1) * size]
+        chosen = self.places[index * size : (index + 1) * size]
         return self.batch([(self.sound(place, [VOCALS]), self.sound(place, ACCOMPANIMENT)) for place in chosen])
 
 

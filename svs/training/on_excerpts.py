@@ -73,39 +73,32 @@ def train(
     loop.make_reproducible(seed)
     strategy = devices.strategy(settings.batch_size)
     share = strategy.num_replicas_in_sync if strategy else 1
-    batches, validation = (_batches(store, mode, split, settings, seed, scratch, share) for split in (TRAIN, VALID))
+    size, label, folder = settings.batch_size, settings.label_width, scratch.path / "excerpts"
+    batches, validation = (
+        Batches(store, mode, split, settings.excerpts, size, label, seed, folder, share) for split in (TRAIN, VALID)
+    )
     counts = {"train": batches.excerpts, "valid": validation.excerpts}
     log.info("%s: %d training, %d validation excerpts, %d batches an epoch", model_name, *counts.values(), len(batches))
     shape = {"bins": batches.bins, "width": batches.width, "label_width": batches.label_width}
-    prepare = partial(_prepare, settings=settings, initial=initial)
-    build = partial(untrained, model_name, **shape, input_gain=settings.input_gain, seed=seed)
+    build = partial(_built, model_name, shape, settings, seed, initial)
     kept: dict[str, Any] = {"strategy": strategy, "curve": curve, "logs": logs}
-    model, card = loop.train(build, prepare, batches, validation, settings, seed, scratch, **kept)
+    model, card = loop.train(build, batches, validation, settings, seed, scratch, **kept)
     card |= {"model": model_name, "mode": mode, "representation": batches.representation, "excerpts": counts}
     card |= {"label_width": batches.label_width, "input_gain": settings.input_gain}
     return model, card | {"val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None}
 
 
-def _batches(
-    store: Path, mode: str, split: str, settings: ExcerptTraining, seed: int, scratch: Scratch, share: int
-) -> Batches:
-    size, label = settings.batch_size, settings.label_width
-    return Batches(store, mode, split, settings.excerpts, size, label, seed, scratch.path / "excerpts", share)
-
-
-def _prepare(model: keras.Model, settings: ExcerptTraining, initial: Path | None) -> None:
+def _built(name: str, shape: dict[str, int], settings: ExcerptTraining, seed: int, initial: Path | None) -> keras.Model:
+    model = untrained(name, **shape, input_gain=settings.input_gain, seed=seed)
     if initial is not None:
-        _start_from(model, initial)
+        weights = load(initial)[0].get_weights()
+        if [weight.shape for weight in weights] != [tuple(weight.shape) for weight in model.weights]:
+            raise ModelError(
+                f"{initial}: its weights have other shapes than {model.name}'s; "
+                "pretrain with the same width, frame size and label width"
+            )
+        model.set_weights(weights)
     # Keras smooths towards 0.5, so its number is twice ours, the label's distance from 0 and 1.
     loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=2 * settings.label_smoothing)
     model.compile(keras.optimizers.Adam(settings.learning_rate), loss)
-
-
-def _start_from(model: keras.Model, folder: Path) -> None:
-    weights = load(folder)[0].get_weights()
-    if [weight.shape for weight in weights] != [tuple(weight.shape) for weight in model.weights]:
-        raise ModelError(
-            f"{folder}: its weights have other shapes than {model.name}'s; "
-            "pretrain with the same width, frame size and label width"
-        )
-    model.set_weights(weights)
+    return model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,37 +128,36 @@ def train_on_mixes(
     Raises
     ------
     DataError
-        The store holds a test track, its stems have another rate than the network's spectrogram, or no song is as
-        long as a passage.
+        The stems have another rate than the network's spectrogram, or no song is as long as a passage.
     ModelError
         The loss or a weight is not finite.
     """
     loop.make_reproducible(seed)
-    stems, ours = _opened(store, settings), settings.representation
+    stems, ours = Stems(store), settings.representation
+    if stems.rate != ours.sample_rate:
+        raise DataError(
+            f"{store}: its stems have {stems.rate} Hz, the network's spectrogram {ours.sample_rate} Hz; "
+            "make extract.stems.sample_rate the same"
+        )
     strategy = devices.strategy(settings.batch_size)
     batches = Mixes(stems, settings.songs, settings, seed)
     validation = Passages(stems, ("valid",), settings)
-    mean, deviation = standardisation(stems, stems.tracks(*settings.songs), settings)
-    log.info(
-        "%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages",
-        model_name,
-        settings.mixes,
-        settings.frames * ours.hop_length / ours.sample_rate,
-        len(stems.tracks(*settings.songs)),
-        validation.passages,
-    )
-    build = partial(
-        networks.find_network(model_name).build, settings.bins, settings.network, mean, deviation, seed=seed
-    )
+    songs, seconds = stems.tracks(*settings.songs), settings.frames * ours.hop_length / ours.sample_rate
+    mean, deviation = standardisation(stems, songs, settings)
+    told = "%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages"
+    log.info(told, model_name, settings.mixes, seconds, len(songs), len(validation.places))
     stretch = max(1, round(ours.sample_rate / ours.hop_length))
     stretch = settings.frames // max(1, round(settings.frames / stretch))  # a passage holds a whole number
 
-    def prepare(model: keras.Model) -> None:
+    def build() -> keras.Model:
+        untrained = networks.find_network(model_name).build
+        model = untrained(settings.bins, settings.network, mean, deviation, seed=seed)
         rate = learning_rate(len(batches) * settings.epochs, settings)
         model.compile(optimizer(rate, settings.precision), ErrorToMixture(stretch, settings.loss_floor))
+        return model
 
     kept: dict[str, Any] = {"strategy": strategy, "keep": settings.keep, "curve": curve, "logs": logs}
-    model, card = loop.train(build, prepare, batches, validation, settings, seed, scratch, **kept)
+    model, card = loop.train(build, batches, validation, settings, seed, scratch, **kept)
     return model, card | {
         "model": model_name,
         "mode": "MIX",
@@ -170,16 +168,3 @@ def train_on_mixes(
         "val_loss_floor": None,
         "songs": {split: len(stems.tracks(split)) for split in settings.songs},
     }
-
-
-def _opened(store: Path, settings: MixtureTraining) -> Stems:
-    """The stems of a store, after checks that a network may be trained on them."""
-    stems, rate = Stems(store), settings.representation.sample_rate
-    if strangers := stems.tracks("test"):
-        raise DataError(f"{store}: holds test tracks ({', '.join(strangers[:3])}); nothing may be trained on them")
-    if stems.rate != rate:
-        raise DataError(
-            f"{store}: its stems have {stems.rate} Hz, the network's spectrogram {rate} Hz; "
-            "make extract.stems.sample_rate the same"
-        )
-    return stems

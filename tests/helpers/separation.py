@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from svs.config.schema import Representation
+from svs.dsp.masks import ideal_binary_mask
 from svs.separators.cnn import Options as CNNOptions
+from svs.separators.oracles import Oracle
 
 METHODS = {
     "authors": ("repet_sim", "authors"),
@@ -68,3 +70,8 @@ def save_net(folder, net, label_width, representation=HALF_RATE):
         folder, net, {"representation": {**representation.model_dump(), "width": 9}, "label_width": label_width}
     )
     return folder
+
+
+def oracle_ibm(representation: Representation, channels: str) -> Oracle:
+    """The true binary mask."""
+    return Oracle("oracle_ibm", representation, ideal_binary_mask, channels)

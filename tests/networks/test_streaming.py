@@ -125,11 +125,6 @@ def test_a_net_of_full_size_several_frames_apart(hop, net, song):
     assert came.std() > 0.01, "the net says next to nothing"
 
 
-def test_a_hop_beyond_the_label_is_refused(net):
-    with pytest.raises(streaming.Unshareable, match="a hop of 2 frames, but the net predicts 1"):
-        streaming.load(net("cnn_separator_valid"), 2)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LABELS)
 def test_previews_in_chunks(name, previews, net):

@@ -196,7 +196,7 @@ def _places(stems: Stems, passage: np.ndarray, names: Iterable[str]) -> list[tup
 def test_passages_are_the_songs_one_after_the_other(stems):
     passages = mixtures.Passages(stems, ("valid",), options())
     (track,) = stems.tracks("valid")
-    assert passages.passages == stems.samples(track) // (31 * 512)
+    assert len(passages.places) == stems.samples(track) // (31 * 512)
     x, y = passages[0]
     length = 31 * 512
     mixture = sum(stems.read(track, stem, length, 2 * length) for stem in ("vocals", *ACCOMPANIMENT))
@@ -537,7 +537,7 @@ def test_a_note_is_heard_higher(fine, monkeypatch, semitones):
 
     monkeypatch.setattr(UNetSeparator, "mask", listen)
     separator, frequency, time = UNetSeparator("unet_separator", fine), 2000.0, np.arange(8192)[:, None] / RATE
-    tuned = separator.tuned(semitones)
+    tuned = UNetSeparator("unet_separator", fine, [semitones])
     ratio = tuned.representation.frame_size / REPRESENTATION["frame_size"]
     assert ratio == pytest.approx(2 ** (semitones / 12), abs=1 / 128)
     tuned.vocals(np.sin(2 * np.pi * frequency * time).repeat(2, axis=1).astype(np.float32), RATE)
@@ -556,9 +556,7 @@ def test_the_estimate_is_the_mean_of_those_at_all_pitches(fine, song, settings):
             settings.model_copy(update={"separate": laid, "methods": {"unet_separator": MethodWiring(needs=fine)}}),
         )
 
-    alone = [
-        UNetSeparator("unet_separator", fine).tuned(semitones).vocals(song, RATE) for semitones in (-1.0, 0.0, 2.0)
-    ]
+    alone = [UNetSeparator("unet_separator", fine, [semitones]).vocals(song, RATE) for semitones in (-1.0, 0.0, 2.0)]
     assert np.abs(alone[0] - alone[2]).max() > 1e-3
     np.testing.assert_array_equal(alone[1], UNetSeparator("unet_separator", fine).vocals(song, RATE))
     np.testing.assert_array_equal(built(0.0).vocals(song, RATE), alone[1])
@@ -573,9 +571,9 @@ def test_the_estimate_is_the_mean_of_those_at_all_pitches(fine, song, settings):
 
 def test_pitches_that_the_net_can_not_hear_are_refused(fine, folder):
     with pytest.raises(SettingsError, match="semitones: -6 does not go with .* takes [0-9]+ bins"):
-        UNetSeparator("unet_separator", fine).tuned(-6.0)
+        UNetSeparator("unet_separator", fine, [-6.0])
     with pytest.raises(SettingsError, match="(?s)-1 does not go with this net: .*more than half of win_length"):
-        UNetSeparator("unet_separator", folder).tuned(-1.0)
+        UNetSeparator("unet_separator", folder, [-1.0])
 
 
 @pytest.mark.parametrize("laid", ["[]", "[7]", "[0, high]"])

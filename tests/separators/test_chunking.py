@@ -16,11 +16,11 @@ from svs.networks import archive
 from svs.separators.chunking import chunks, separate_to
 from svs.separators.cnn import CNNSeparator
 from svs.separators.mixture import Mixture
-from svs.separators.oracles import oracle_ibm
 from tests.helpers.separation import (
     METHODS,
     Endless,
     cnn_options,
+    oracle_ibm,
 )
 
 REPRESENTATIONS = {

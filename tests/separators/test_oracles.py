@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as arrays
 from svs.config.schema import Representation
 from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
 from svs.separators.mixture import Mixture
-from svs.separators.oracles import oracle_ibm
 from tests.helpers.separation import (
     FULL_RATE,
+    oracle_ibm,
     sdr,
 )
 

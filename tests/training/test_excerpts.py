@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from collections import Counter
 
 import numpy as np
 import pytest
-import soundfile
 import zarr
 
 from svs.config.schema import Draw
 from svs.data.dataset import Dataset, Manifest
-from svs.data.inspection import inspect
 from svs.errors import DataError
 from svs.features import extraction
 from svs.features.store import Spectrograms
 from svs.runtime.files import Scratch
-from svs.stems import STREAMS
 from svs.training import excerpts
 from svs.training.excerpts import TRAIN, VALID, Batches, draw
 
@@ -34,9 +32,16 @@ def drawing(per_track=30, valid=20, start=0.0, stop=None) -> Draw:
     return Draw(per_track=per_track, valid_per_track=valid, start_point=start, stop_point=stop)
 
 
-def batches(path, mode="SVS", split=TRAIN, settings=None, batch_size=16, label_width=9, seed=5) -> Batches:
-    group = path / ("vad" if mode == "VAD" else "masks")
-    return Batches(group, mode, split, settings or drawing(), batch_size, label_width, seed)
+@pytest.fixture
+def batches(path, tmp_path):
+    """Makes batches of the store, whose excerpts are gathered anew each time."""
+    numbers = itertools.count()
+
+    def make(mode="SVS", split=TRAIN, settings=None, batch_size=16, label_width=9, seed=5) -> Batches:
+        group, folder = path / ("vad" if mode == "VAD" else "masks"), tmp_path / str(next(numbers))
+        return Batches(group, mode, split, settings or drawing(), batch_size, label_width, seed, folder)
+
+    return make
 
 
 def epoch(made: Batches) -> tuple[np.ndarray, np.ndarray]:
@@ -48,8 +53,8 @@ def epoch(made: Batches) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("label_width", [1, 3, 9])
-def test_an_excerpt_is_a_slice_of_the_track_and_its_label_the_centre_of_the_mask(path, label_width):
-    made = batches(path, split=VALID, label_width=label_width)
+def test_an_excerpt_is_a_slice_of_the_track_and_its_label_the_centre_of_the_mask(path, label_width, batches):
+    made = batches(split=VALID, label_width=label_width)
     spectrograms = Spectrograms(path / "masks")
     x, y = epoch(made)
     places = draw(spectrograms, "SVS", VALID, drawing(), 5)
@@ -69,9 +74,9 @@ def test_an_excerpt_is_a_slice_of_the_track_and_its_label_the_centre_of_the_mask
     assert set(np.unique(y)) == {0.0, 1.0}
 
 
-def test_autoencoder_excerpts_are_their_own_target(path):
+def test_autoencoder_excerpts_are_their_own_target(path, batches):
     spectrograms = Spectrograms(path / "masks")
-    x, y = epoch(batches(path, "DAE", VALID, label_width=None))
+    x, y = epoch(batches("DAE", VALID, label_width=None))
     for (track, centre, _), came, target in zip(draw(spectrograms, "DAE", VALID, drawing(), 5), x, y, strict=True):
         expected = spectrograms.array(track, "vocals")[:].astype(np.float32)[centre - 4 : centre + 5].T
         np.testing.assert_array_equal(came[..., 0], expected)
@@ -89,14 +94,14 @@ def test_autoencoder_targets_are_clipped_and_inputs_are_not(tmp_path):
             "index": {"DAE": [["a", "valid", 4, 15, 1]]},
         }
     )
-    x, y = epoch(Batches(tmp_path / "masks", "DAE", VALID, drawing(), 4, None, 0))
+    x, y = epoch(Batches(tmp_path / "masks", "DAE", VALID, drawing(), 4, None, 0, tmp_path))
     assert x.max() > 2 and y.max() == 1
     np.testing.assert_array_equal(y, np.minimum(x[..., 0], 1))
 
 
-def test_voice_activity_excerpts_carry_the_label_of_their_centre(path):
+def test_voice_activity_excerpts_carry_the_label_of_their_centre(path, batches):
     spectrograms = Spectrograms(path / "vad")
-    made = batches(path, "VAD", VALID, drawing(valid=100))
+    made = batches("VAD", VALID, drawing(valid=100))
     x, y = epoch(made)
     assert x.shape == (100, 257, 25, 1) and y.shape == (100, 1)
     for (track, centre, label), came, target in zip(
@@ -109,9 +114,9 @@ def test_voice_activity_excerpts_carry_the_label_of_their_centre(path):
 
 
 @pytest.mark.parametrize("label_width", [2, 11])
-def test_an_impossible_label_is_refused(path, label_width):
+def test_an_impossible_label_is_refused(label_width, batches):
     with pytest.raises(DataError, match=f"label_width {label_width}"):
-        batches(path, label_width=label_width)
+        batches(label_width=label_width)
 
 
 # Which excerpts are drawn
@@ -179,8 +184,8 @@ def keys(made: Batches) -> list[bytes]:
     return [excerpt.tobytes() + target.tobytes() for excerpt, target in zip(x, y, strict=True)]
 
 
-def test_epochs_hold_the_same_excerpts_in_another_order(path):
-    made = batches(path)
+def test_epochs_hold_the_same_excerpts_in_another_order(batches):
+    made = batches()
     assert made.excerpts == 60 and len(made) == 4
     assert [len(made[index][0]) for index in range(4)] == [16, 16, 16, 12]
     first = keys(made)
@@ -189,26 +194,23 @@ def test_epochs_hold_the_same_excerpts_in_another_order(path):
     assert first != second and sorted(first) == sorted(second) and len(set(first)) == 60
     made.epoch = 0
     assert keys(made) == first
-    resumed = batches(path)
+    resumed = batches()
     resumed.epoch = 1
     assert keys(resumed) == second, "the order depends on more than seed and epoch"
-    assert sorted(keys(batches(path, seed=6))) != sorted(first)
+    assert sorted(keys(batches(seed=6))) != sorted(first)
 
 
 @pytest.mark.parametrize("mode", ["SVS", "DAE", "VAD"])
-@pytest.mark.parametrize("from_file", [False, True])
-def test_the_reader_shuffles_as_one_does_in_memory(path, tmp_path, mode, from_file):
+def test_the_reader_shuffles_as_one_does_in_memory(batches, mode, monkeypatch):
     """All excerpts loaded, and permuted as a whole by the epoch's generator: the same batches, bit for bit."""
-    group, seed = path / ("vad" if mode == "VAD" else "masks"), 5
-    made = Batches(
-        group, mode, TRAIN, drawing(), 16, 9 if mode == "SVS" else None, seed, tmp_path if from_file else None
-    )
-    # In the order in which they were drawn, which is that of an epoch that isn't shuffled.
-    made._order = np.arange(made.excerpts)
-    x, y = epoch(made)
+    made = batches(mode, label_width=9 if mode == "SVS" else None)
+    with monkeypatch.context() as patch:
+        # In the order in which they were drawn, which is that of an epoch that isn't shuffled.
+        patch.setattr(made, "order", lambda: np.arange(made.excerpts))
+        x, y = epoch(made)
     for number in (0, 3):
         made.epoch = number
-        order = np.random.default_rng([seed, 2, number]).permutation(len(x))
+        order = np.random.default_rng([5, 2, number]).permutation(len(x))
         assert sorted(order) == list(range(made.excerpts)) and not np.array_equal(order, np.arange(len(x)))
         for index in range(len(made)):
             chosen = order[16 * index : 16 * (index + 1)]
@@ -217,66 +219,33 @@ def test_the_reader_shuffles_as_one_does_in_memory(path, tmp_path, mode, from_fi
             np.testing.assert_array_equal(came_y, y[chosen])
 
 
-def test_validation_is_not_shuffled(path):
-    made = batches(path, split=VALID)
+def test_validation_is_not_shuffled(batches):
+    made = batches(split=VALID)
     first = keys(made)
     made.epoch = 7
     assert keys(made) == first
-
-
-def test_an_epoch_does_not_load_the_store(tmp_path, settings, small):
-    """Reading 64 excerpts of a store of more than 60 MB allocates a few inner chunks, no more."""
-    rate, seconds, count = 44100, 60, 2
-    noise = np.random.default_rng(0)
-    for subset, name in (("train", "a"), ("train", "b"), ("train", "v"), ("test", "c")):
-        folder = tmp_path / "music" / subset / name
-        folder.mkdir(parents=True)
-        samples = rate * (seconds if name in "ab" else 1)
-        for stream in STREAMS:
-            soundfile.write(folder / f"{stream}.wav", noise.uniform(-0.5, 0.5, (samples, 2)), rate, "PCM_16")
-    manifest = inspect(settings.download, 1, tmp_path / "music", ["v"])
-    extract = small.extract.model_copy(
-        update={"modes": ("SVS",), "masks": small.extract.masks.model_copy(update={"hop_length": 64})}
-    )
-    extraction.extract(
-        Dataset(tmp_path / "music", manifest), extract, tmp_path / "store", Scratch(tmp_path, "extract", "a")
-    )
-    spectrograms = Spectrograms(tmp_path / "store" / "masks")
-    arrays = [spectrograms.array(track, name) for track in ("a", "b") for name in ("mixture", "mask")]
-    size = sum(array.size * array.dtype.itemsize for array in arrays)
-    made = batches(tmp_path / "store", settings=drawing(per_track=32))
-    assert made.excerpts == 32 * count and size > 30e6
-    made[0]  # arrays opened, code loaded
-    tracemalloc.start()
-    for index in range(len(made)):
-        made[index]
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 5e6 < size / 6
 
 
 # Cut once, read often
 
 
 @pytest.mark.parametrize("mode, label_width", [("SVS", 1), ("SVS", 9), ("DAE", 3), ("VAD", 1)])
-@pytest.mark.parametrize("slab", [1024, 7])
-def test_what_was_gathered_is_what_the_store_gives(path, mode, label_width, slab, tmp_path, monkeypatch):
-    monkeypatch.setattr(excerpts, "_SLAB", slab)
-    group = path / ("vad" if mode == "VAD" else "masks")
+def test_excerpts_do_not_depend_on_how_much_is_cut_at_a_time(batches, mode, label_width, monkeypatch):
     for split in (TRAIN, VALID):
-        plain = batches(path, mode, split, label_width=label_width)
-        gathered = Batches(group, mode, split, drawing(), 16, label_width, 5, tmp_path)
+        wide = batches(mode, split, label_width=label_width)
+        with monkeypatch.context() as patch:
+            patch.setattr(excerpts, "_SLAB", 7)
+            narrow = batches(mode, split, label_width=label_width)
         for number in (0, 3):
-            plain.epoch = gathered.epoch = number
-            for ours, theirs in zip(epoch(gathered), epoch(plain), strict=True):
-                assert ours.dtype == theirs.dtype
+            wide.epoch = narrow.epoch = number
+            for ours, theirs in zip(epoch(narrow), epoch(wide), strict=True):
+                assert ours.dtype == theirs.dtype == np.float32
                 np.testing.assert_array_equal(ours, theirs)
 
 
 def test_an_interrupted_training_does_not_gather_again(path, tmp_path, monkeypatch):
-    Batches(path / "masks", "SVS", TRAIN, drawing(), 16, 9, 5, tmp_path)
-    plain, _ = epoch(batches(path))
-    monkeypatch.setattr(excerpts.Cuts, "_cut", None)
+    plain, _ = epoch(Batches(path / "masks", "SVS", TRAIN, drawing(), 16, 9, 5, tmp_path))
+    monkeypatch.setattr(excerpts, "written", None)
     again = Batches(path / "masks", "SVS", TRAIN, drawing(), 16, 9, 5, tmp_path)
     np.testing.assert_array_equal(epoch(again)[0], plain)
 
