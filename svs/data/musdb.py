@@ -93,7 +93,9 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
     wavs = {name: folder / f"{name}.wav" for name in names}
     arguments = ["-xerror", *ffmpeg.only_local(path)]
     for name, wav in wavs.items():
-        arguments += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
+        # Neither the source's dates nor ffmpeg's version: the bytes are the same on all machines.
+        exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-bitexact"]
+        arguments += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", *exact, str(wav)]
     with ffmpeg.Running(arguments) as running:
         failed, reason = running.ended(), running.words(path)
     if failed and running.full:
