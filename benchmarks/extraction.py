@@ -24,11 +24,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import musdb
 import numpy as np
 
 from svs.config import schema
 from svs.data import inspection, locate
-from svs.data import musdb as data_musdb
 from svs.data.dataset import Dataset, Manifest
 from svs.data.musdb import SUFFIX
 from svs.features import extraction
@@ -68,7 +68,7 @@ def extract(data: Dataset, options: schema.Extract, folder: Path) -> None:
 
 def read_by_musdb(data: Dataset) -> None:
     wanted = {track.name for track in data.manifest.tracks}
-    for track in data_musdb.musdb_tracks(data.folder, "train"):
+    for track in musdb.DB(root=str(data.folder), subsets="train"):
         if track.name in wanted:
             track.audio, track.stems  # noqa: B018 (each reading decodes)
 

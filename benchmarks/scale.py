@@ -78,7 +78,7 @@ def size(folder: Path) -> tuple[float, int]:
 def measured(folder: Path, count: int, parameters: schema.Settings, place: Path) -> dict:
     """Unit costs: CPU seconds, MB and rows for a minute of music, files for a track."""
     place_of = locate.locate_given(folder)[0]
-    found = {candidate.name: candidate for candidate in musdb._candidates(place_of)}
+    found = {candidate.name: candidate for candidate in musdb.candidates(place_of)}
     chosen = [found[name] for name in sorted(found)[:count]]
     tracks: list = []
     units: dict = {}

@@ -366,8 +366,6 @@ def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Setti
     SettingsError
         The profile does not exist, a key is unknown, or a value is impossible.
     """
-    if not isinstance(raw, dict):
-        raise SettingsError("params.yaml: expected a mapping of groups; see the file in the repository")
     raw = dict(raw)
     profiles = raw.pop("profiles", None)
     profiles = profiles if isinstance(profiles, dict) else {}
@@ -436,31 +434,25 @@ def read(path: Path) -> dict[str, Any]:
     SettingsError
         A file is missing or is not YAML.
     """
-    content = _read_yaml(path)
-    if isinstance(content, dict):
-        wiring = path.with_name(WIRING)
-        found = _read_yaml(wiring) if wiring.is_file() else {}
-        content = {key: found[key] for key in ("methods", "models") if key in found} | content
-    return content
+    content, wiring = _read_yaml(path), path.with_name(WIRING)
+    found = _read_yaml(wiring) if wiring.is_file() else {}
+    return {key: found[key] for key in ("methods", "models") if key in found} | content
 
 
-def _read_yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; run from the root of the repository") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: expected a YAML file in UTF-8, could not read it ({error})") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected a mapping of groups; see the file in the repository")
+    return content
 
 
 def load(path: Path = Path("params.yaml")) -> Settings:
-    """Read, merge and validate `params.yaml`.
-
-    Raises
-    ------
-    SettingsError
-        As `read` and `resolve`.
-    """
+    """Read, merge and validate `params.yaml`.  Errors: as of `read` and `resolve`."""
     return resolve(read(path))

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from svs.audio.sources import Source, WavSource
 from svs.config.schema import Download
@@ -83,12 +84,8 @@ def _split(tracks: list[Track], settings: Download, seed: int, validation: Seque
     unused = {name for name in names if name.startswith(tuple(settings.exclude_from_training))}
     trainable = [name for name in names if name not in unused]
     if not validation:
-        import yaml
-
-        # Not imported: that takes seconds.
-        spec = find_spec("musdb")
-        assert spec and spec.origin, "a dependency"
-        listed = Path(spec.origin).with_name("configs") / "mus.yaml"
+        # Not by importing musdb, which takes seconds.
+        listed = Path(str(distribution("musdb").locate_file("musdb/configs/mus.yaml")))
         official = yaml.safe_load(listed.read_text())["validation_tracks"]
         validation = [name for name in trainable if name in official]
     if not validation and len(trainable) > 1:

@@ -1,8 +1,7 @@
-"""MUSDB18 on disk: find its folder, list its tracks, inspect them, decode `.stem.mp4` files."""
+"""MUSDB18 on disk: find its folder, list its tracks, decode `.stem.mp4` files."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,15 +35,13 @@ class Candidate:
 def with_subsets(folder: Path) -> Path:
     """The folder itself, or the only folder in it, that holds train/ and test/."""
     folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; there is no such folder"
-        )
-    for place in (folder, *sorted(item for item in folder.iterdir() if item.is_dir())):
+    items = sorted(folder.iterdir()) if folder.is_dir() else []
+    for place in (folder, *items):
         if (place / "train").is_dir() and (place / "test").is_dir():
             return place
-    found = ", ".join(sorted(item.name for item in folder.iterdir())[:5]) or "nothing"
-    raise DataError(f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; found {found}")
+    found = ", ".join(item.name for item in items[:5]) or "nothing"
+    came = f"found {found}" if folder.is_dir() else "there is no such folder"
+    raise DataError(f"{folder}: expected a folder that holds train/ and test/ of MUSDB18 or MUSDB18-HQ; {came}")
 
 
 def candidates(folder: Path) -> list[Candidate]:
@@ -92,19 +89,18 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
         The file is truncated or has other streams than MUSDB18's five, or there is no ffmpeg.
     """
     ffmpeg.require_ffmpeg()
-    if samples is None:
-        seconds, expected = _probed(path)
-    else:
-        seconds, expected = samples / 44100 * len(names), [samples] * len(STREAMS)
+    expected = _probed(path) if samples is None else [samples] * len(STREAMS)
     wavs = {name: folder / f"{name}.wav" for name in names}
     arguments = ["-xerror", *ffmpeg.only_local(path)]
     for name, wav in wavs.items():
-        arguments += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", "-bitexact", str(wav)]
+        # Neither the source's dates nor ffmpeg's version: the bytes are the same on all machines.
+        exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-bitexact"]
+        arguments += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", *exact, str(wav)]
     with ffmpeg.Running(arguments) as running:
         failed, reason = running.ended(), running.words(path)
     if failed and running.full:
         raise DataError(
-            f"{folder}: the disk is full; {path.name} needs about {seconds * 0.18:.0f} MB to be decoded; "
+            f"{folder}: the disk is full; {path.name} needs about {sum(expected) * 4e-6:.0f} MB to be decoded; "
             "free some space or set TMPDIR to another disk"
         )
     if failed:
@@ -116,14 +112,8 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
     return wavs
 
 
-def _probed(path: Path) -> tuple[float, list[int]]:
-    """Seconds of all streams together, and samples of each, as ffprobe says.
-
-    Raises
-    ------
-    DataError
-        As `decode_stems`.
-    """
+def _probed(path: Path) -> list[int]:
+    """Samples of each stream, as ffprobe says."""
     content, messages = ffmpeg.ffprobe(path)
     if not content:
         reason = ffmpeg.last_words(messages, path)
@@ -131,12 +121,4 @@ def _probed(path: Path) -> tuple[float, list[int]]:
     streams = [stream for stream in content["streams"] if stream["codec_type"] == "audio"]
     if len(streams) != len(STREAMS):
         raise DataError(f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), {path.name} has {len(streams)}")
-    return sum(float(stream["duration"]) for stream in streams), [int(stream["duration_ts"]) for stream in streams]
-
-
-def musdb_tracks(folder: Path, subset: str | None = None) -> list:
-    """The tracks of a folder through the real `musdb` reader (`musdb.DB`)."""
-    import musdb
-
-    is_wav = not any(Path(folder).glob(f"*/*{SUFFIX}"))
-    return list(musdb.DB(root=os.fspath(folder), is_wav=is_wav, subsets=subset or ["train", "test"]))
+    return [int(stream["duration_ts"]) for stream in streams]

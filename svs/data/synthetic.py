@@ -10,11 +10,7 @@ samples.
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +18,15 @@ import numpy as np
 import soundfile
 from scipy import signal
 
-from svs.errors import DataError, SettingsError
+from svs.audio import ffmpeg
+from svs.data.musdb import decode_stems
+from svs.errors import SettingsError
+from svs.stems import STREAMS
 
 RATE = 44100
-STEMS = ("drums", "bass", "other", "vocals")
+STEMS = STREAMS[1:]
 ARTIST = "Synthetic Singers"  # of every song that is generated
+REAL_SONG = "The Easton Ellises - Falcon 69"  # the excerpt that comes with stempeg
 
 SHORTEST_SECONDS = 2.0
 LOWEST_RATE = 16000
@@ -116,11 +116,6 @@ class _Note(NamedTuple):
     midi: int
 
 
-def iter_identity(items: Iterable) -> Iterable:
-    """Return the iterable as it came: the progress display that shows none."""
-    return items
-
-
 def song(seed: int, seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
     """Compose, play and sing a song.
 
@@ -163,73 +158,39 @@ def song(seed: int, seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
     return _master(rng, stems, rate)
 
 
-def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None:
-    """Write a track as MUSDB18-HQ does: five 16-bit WAV files in a folder.
-
-    The files are written in a folder beside the final one, which takes its
-    place, replacing an older track, only when all five are complete.
+def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int = RATE) -> None:
+    """Write a track as MUSDB18-HQ does: five 16-bit wav files in a folder, which is created.
 
     Parameters
     ----------
     folder : Path
         The track's folder; its name is the track's name.
     stems : mapping of str to ndarray, int16, shape (samples, 2)
-        One array for each name in `STEMS`; the mixture is their sum.
+        As `song` gives them; the mixture is their sum.
     rate : int
-        Samples a second.
-
-    Raises
-    ------
-    DataError
-        A stem is missing, or is not a stereo int16 array as long as the
-        others, or the sum of the stems does not fit int16.
+        Sample rate in Hz.
     """
-    tracks = {"mixture": _mix(folder.name, stems)}
-    tracks.update((name, stems[name]) for name in STEMS)
-    with _taking_place(folder) as unfinished:
-        for name, track in tracks.items():
-            soundfile.write(unfinished / f"{name}.wav", track, rate, subtype="PCM_16")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, track in {"mixture": sum(stems.values()), **stems}.items():
+        soundfile.write(folder / f"{name}.wav", track, rate, subtype="PCM_16")
 
 
 def write_stempeg_song(folder: Path) -> str:
-    """Write the excerpt of a real song that comes with stempeg.
+    """Write the excerpt of a real song that comes with stempeg, as `write_song` does; return the song's name.
 
-    Its mixture is a stream of its own, coded with loss as the stems are, and
-    not equal to their sum.
-
-    Parameters
-    ----------
-    folder : Path
-        The track's folder, replaced when complete as by `write_song`.
-
-    Returns
-    -------
-    str
-        The song's name, "artist - title".
+    Its mixture is a stream of its own, coded with loss as the stems are, and not equal to their sum.
 
     Raises
     ------
     DataError
-        ffmpeg is missing or fails, or the streams differ in length.
+        ffmpeg is missing or fails.
     """
-    source = _stempeg_source()
-    names = ("mixture", *STEMS)
-    with _taking_place(folder) as unfinished:
-        files = [unfinished / f"{name}.wav" for name in names]
-        command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(source)]
-        for stream, file in enumerate(files):
-            # Without these a WAV file carries ffmpeg's version and the
-            # source's dates, and its checksum changes from machine to machine.
-            exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-bitexact"]
-            command += ["-map", f"0:a:{stream}", "-c:a", "pcm_s16le", *exact, str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or ["nothing on stderr"]
-            raise DataError(f"ffmpeg could not decode {source.name}: {said[-1]}")
-        lengths = {name: soundfile.info(file).frames for name, file in zip(names, files, strict=True)}
-        if len(set(lengths.values())) > 1:
-            raise DataError(f"the streams of {source.name} should be equally long, not {lengths}")
-    return _track_name(source)
+    ffmpeg.require_ffmpeg()  # stempeg raises at import where it is missing
+    import stempeg
+
+    folder.mkdir(parents=True, exist_ok=True)
+    decode_stems(Path(stempeg.example_stem_path()), STREAMS, folder)
+    return REAL_SONG
 
 
 def write_dataset(
@@ -242,12 +203,11 @@ def write_dataset(
     train_seconds: float,
     test_seconds: float,
     real_song: bool = True,
-    progress: Callable[[Iterable], Iterable] = iter_identity,
+    progress: Callable[[Iterable], Iterable] = iter,
 ) -> dict[str, list[str]]:
     """Write a whole data set in MUSDB18-HQ's layout.
 
-    The samples of a track depend on the seed, its split, its number in the split and its length.  Existing tracks are
-    written again; folders under other names stay.
+    The samples of a track depend on the seed, its split, its number in the split and its length.
 
     Parameters
     ----------
@@ -258,11 +218,11 @@ def write_dataset(
     train, valid, test : int
         Numbers of synthetic tracks.
     train_seconds, test_seconds : float
-        Length of a training track; of a validation or test track.
+        Length of a training or validation track; of a test track.
     real_song : bool
         Whether the excerpt that comes with stempeg joins the test tracks.
     progress : callable
-        Gets the list of tracks to write and returns an iterable of the same tracks, as `tqdm.tqdm` does.
+        Gets the list of synthetic tracks and iterates over it, as `tqdm.tqdm` does.
 
     Returns
     -------
@@ -276,21 +236,15 @@ def write_dataset(
     """
     plans = {"train": (train, train_seconds), "valid": (valid, train_seconds), "test": (test, test_seconds)}
     names: dict[str, list[str]] = {}
-    jobs: list[tuple[Path, int | None, float]] = []
+    jobs: list[tuple[Path, int, float]] = []
     for key, (split, (count, seconds)) in enumerate(plans.items()):
         names[split] = [f"{ARTIST} - {split.title()} {number + 1:02d}" for number in range(count)]
         folder = root / ("test" if split == "test" else "train")
         jobs += [(folder / name, _track_seed(seed, key, number), seconds) for number, name in enumerate(names[split])]
-    if real_song:
-        names["test"].append(_track_name(_stempeg_source()))
-        jobs.append((root / "test" / names["test"][-1], None, 0.0))
-    for subset in ("train", "test"):
-        (root / subset).mkdir(parents=True, exist_ok=True)
     for folder, track_seed, seconds in progress(jobs):
-        if track_seed is None:
-            write_stempeg_song(folder)
-        else:
-            write_song(folder, song(track_seed, seconds), RATE)
+        write_song(folder, song(track_seed, seconds))
+    if real_song:
+        names["test"].append(write_stempeg_song(root / "test" / REAL_SONG))
     return names
 
 
@@ -304,61 +258,6 @@ def _track_seed(seed: int, split: int, number: int) -> int:
     # tracks stand before it.
     address = np.random.SeedSequence(seed, spawn_key=(split, number))
     return int(address.generate_state(1, np.uint64)[0])
-
-
-def _stempeg_source() -> Path:
-    # stempeg raises at import where ffmpeg is missing, so it is imported only
-    # here and only once ffmpeg is known to be there.
-    for tool in ("ffmpeg", "ffprobe"):
-        if shutil.which(tool) is None:
-            raise DataError(
-                f"{tool} is needed to decode the real song and is not on PATH: "
-                "install ffmpeg or leave the real song out"
-            )
-    import stempeg
-
-    return Path(stempeg.example_stem_path())
-
-
-def _track_name(source: Path) -> str:
-    return source.name.removesuffix(".stem.mp4")
-
-
-@contextmanager
-def _taking_place(folder: Path) -> Iterator[Path]:
-    """Give a new folder that takes the place of `folder` if nothing fails."""
-    # The names are fixed, so that a run that was killed is cleared by the next
-    # one instead of leaving stray tracks in the data set.
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    replaced = folder.with_name(f".{folder.name}.replaced")
-    for stray in (unfinished, replaced):
-        if stray.exists():
-            shutil.rmtree(stray)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        if folder.exists():
-            os.rename(folder, replaced)
-        os.rename(unfinished, folder)
-    finally:
-        for stray in (unfinished, replaced):
-            shutil.rmtree(stray, ignore_errors=True)
-
-
-def _mix(track: str, stems: Mapping[str, np.ndarray]) -> np.ndarray:
-    missing = [name for name in STEMS if name not in stems]
-    if missing:
-        raise DataError(f"{track}: no stem {', '.join(missing)} among {list(stems)}")
-    shape = (len(stems[STEMS[0]]), 2)
-    for name in STEMS:
-        stem = stems[name]
-        if stem.dtype != np.int16 or stem.shape != shape:
-            raise DataError(f"{track}: {name} should be int16 of shape {shape}, not {stem.dtype} of shape {stem.shape}")
-    total = np.stack([stems[name].astype(np.int32) for name in STEMS]).sum(axis=0, dtype=np.int32)
-    limits = np.iinfo(np.int16)
-    if total.size and (total.min() < limits.min or total.max() > limits.max):
-        raise DataError(f"{track}: the sum of the stems clips: scale them down")
-    return total.astype(np.int16)
 
 
 def _compose(rng: np.random.Generator, seconds: float) -> _Score:

@@ -227,9 +227,11 @@ def test_an_unknown_profile_is_told_the_known_ones(name):
     assert message.startswith(f"profile: {name!r} is not one of full, sample, tiny")
 
 
-@pytest.mark.parametrize("raw", [None, [], "profile: tiny", 3])
-def test_params_that_are_no_mapping(raw):
-    assert "expected a mapping" in refusal(raw)
+@pytest.mark.parametrize("text", ["", "[]", "profile", "3"])
+def test_params_that_are_no_mapping(text, tmp_path):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SettingsError, match="expected a mapping of groups"):
+        load(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize("profiles", [None, {}, ["tiny"]])

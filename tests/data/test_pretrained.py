@@ -228,9 +228,3 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.delenv("SVS_WEIGHTS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache().name == "weights" and "svs" in str(cache())
-
-
-@pytest.mark.parametrize("digits", ["", "1234567", DIGEST + "0", DIGEST.upper()[:8] + "G"])
-def test_a_checksum_that_is_none(digits):
-    with pytest.raises(ValueError, match="hex digits"):
-        Remote("net.pth", "https://example.org/net.pth", digits)

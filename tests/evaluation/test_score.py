@@ -6,6 +6,7 @@ import json
 import os
 
 import jsonschema
+import musdb
 import museval
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from svs.audio.sources import ArraySource, WavSource, write_wav
 from svs.config.schema import Passage
 from svs.data.dataset import Dataset, Manifest, Track
 from svs.data.inspection import inspect
-from svs.data.musdb import musdb_tracks
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
 from svs.evaluation.museval_json import DISSERTATION, MEASURES, PROTOCOLS, museval_json, read_scores
@@ -61,7 +61,7 @@ def test_museval_says_the_same_of_a_real_song(real, settings, tmp_path, engine):
     folder, name, stems = real
     estimates = {"vocals": 0.8 * stems["vocals"] + 0.2 * stems["accompaniment"]}
     estimates["accompaniment"] = stems["mixture"] - estimates["vocals"]
-    (track,) = musdb_tracks(folder, "test")
+    (track,) = musdb.DB(root=str(folder), is_wav=True, subsets="test")
     assert track.name == name
     theirs = museval.eval_mus_track(track, estimates, output_dir=str(tmp_path))
     as_sources = [{target: ArraySource(audio[target], 44100) for target in TARGETS} for audio in (stems, estimates)]

@@ -12,7 +12,6 @@ import stempeg
 from svs.data.dataset import Dataset
 from svs.data.inspection import inspect
 from svs.data.locate import locate
-from svs.data.musdb import musdb_tracks
 from svs.stems import STREAMS
 from tests.helpers.command import ffmpeg
 
@@ -166,7 +165,12 @@ BAD = {**BAD_WAVS, **BAD_STEMS}
 def assert_same_as_musdb(folder, manifest, tracks):
     """Check that tracks have the samples that musdb itself reads."""
     subsets = sorted({track.subset for track in tracks})
-    theirs = {(track.subset, track.name): track for subset in subsets for track in musdb_tracks(folder, subset)}
+    is_wav = not any(folder.glob("*/*.stem.mp4"))
+    theirs = {
+        (track.subset, track.name): track
+        for subset in subsets
+        for track in musdb.DB(root=str(folder), is_wav=is_wav, subsets=subset)
+    }
     assert isinstance(next(iter(theirs.values())), musdb.MultiTrack)
     assert set(theirs) == {(track.subset, track.name) for track in manifest.tracks if track.subset in subsets}
     for track in tracks:

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from filelock import FileLock
 
 from svs.errors import FetchError
 from svs.runtime import download as module
+from svs.runtime import progress
 from svs.runtime.download import download, unpack
 from tests.helpers import REPOSITORY
 
@@ -149,7 +149,7 @@ def test_full_download(server: Server, tmp_path: Path, capfd: pytest.CaptureFixt
     assert path == tmp_path / "new" / "folder" / NAME
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == {NAME}
-    assert server.ranges_asked == [None]
+    assert server.ranges_asked == ["bytes=0-"]
     out, err = capfd.readouterr()
     assert out == ""
     assert NAME in err and "B/s" in err
@@ -195,7 +195,7 @@ def test_without_a_checksum_nothing_is_continued(
 ) -> None:
     leave_partial(server, tmp_path, monkeypatch)
     assert download(server.url, None, tmp_path).read_bytes() == CONTENT
-    assert server.ranges_asked[1:] == [None] and names(tmp_path) == {NAME}
+    assert server.ranges_asked[1:] == ["bytes=0-"] and names(tmp_path) == {NAME}
 
 
 def test_continues_in_a_second_call(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,19 +231,19 @@ def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
 
     subprocess.run(command, cwd=repository, stderr=subprocess.DEVNULL, check=True, timeout=10)
     assert (tmp_path / NAME).read_bytes() == CONTENT
-    assert server.ranges_asked == [None, f"bytes={kept}-"]
+    assert server.ranges_asked == ["bytes=0-", f"bytes={kept}-"]
     assert not part.exists()
 
 
 def test_continues_after_ctrl_c(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted(module.tqdm):
+    class Interrupted(progress.tqdm):
         def update(self, n: float = 1) -> None:
             super().update(n)
             if self.n >= 2 * MIB:
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "tqdm", Interrupted)
+        patch.setattr(progress, "tqdm", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             download(server.url, md5(CONTENT), tmp_path)
     assert names(tmp_path) == {f"{NAME}.part"}
@@ -258,7 +258,7 @@ def test_ctrl_c_during_the_last_check_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pooch.core.hash_matches", interrupted)
+        patch.setattr("pooch.file_hash", interrupted)
         with pytest.raises(KeyboardInterrupt):
             download(server.url, md5(CONTENT), tmp_path)
     assert names(tmp_path) == {f"{NAME}.part"}
@@ -314,10 +314,13 @@ def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
-def test_wrong_checksum_keeps_the_file_that_was_there(server: Server, tmp_path: Path) -> None:
+def test_wrong_checksum_keeps_the_file_that_was_there(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / NAME).write_bytes(b"by hand")
-    with pytest.raises(FetchError, match="there has another checksum"):
+    with pytest.raises(FetchError, match="does not match"):
         download(server.url, md5(b"something else"), tmp_path)
+    assert f"{NAME}: the file that is there has another checksum" in caplog.text
     assert (tmp_path / NAME).read_bytes() == b"by hand"
 
 
@@ -425,7 +428,7 @@ def test_disk_full_in_the_middle(server: Server, tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
-        with pytest.raises(FetchError, match="disk is full"):
+        with pytest.raises(FetchError, match="No space left"):
             download(server.url, md5(CONTENT), tmp_path)
     assert len(server.sent) == 1
 
@@ -451,82 +454,23 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """An empty folder to unpack in, two levels below one that is watched."""
-    folder = tmp_path / "deep" / "down"
-    folder.mkdir(parents=True)
-    return folder
-
-
 @pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@pytest.mark.parametrize("exists", [False, True])
-def test_unpack(tmp_path: Path, capfd: pytest.CaptureFixture[str], packing: int, exists: bool) -> None:
+def test_unpack(tmp_path: Path, capfd: pytest.CaptureFixture[str], packing: int) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, packing)
     target = tmp_path / "new" / "target"
-    if exists:
-        target.mkdir(parents=True)
-    assert unpack(archive, target) == target
+    unpack(archive, target)
     assert tree(target) == FILES
     assert names(target.parent) == {"target"}
     out, err = capfd.readouterr()
-    assert out == "" and "unpacking a.zip" in err
+    assert out == "" and "unpack a.zip" in err
 
 
-def test_unpack_through_a_link_to_another_disk(tmp_path: Path) -> None:
-    archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_STORED)
-    (tmp_path / "disk" / "real").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
-    unpack(archive, tmp_path / "link")
-    assert tree(tmp_path / "disk" / "real") == FILES
-    assert (tmp_path / "link").is_symlink()
-
-
-def evil_name(path: Path, name: str) -> None:
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr("good.txt", b"good")
-        made.writestr(name, b"evil")
-
-
-def evil_link(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as made:
-        made.writestr("good.txt", b"good")
-        info = zipfile.ZipInfo("link")
-        info.create_system = 3
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        made.writestr(info, b"/etc")
-
-
-def evil_bytes(path: Path) -> None:
-    write_zip(path, {"good.txt": b"good", "bad.txt": b"x" * 1000}, zipfile.ZIP_STORED)
-    path.write_bytes(path.read_bytes().replace(b"xxx", b"xyx", 1))
-
-
-EVIL = {
-    "parent": (lambda p: evil_name(p, "../x"), "leaves the folder"),
-    "parent-inside": (lambda p: evil_name(p, "a/../../x"), "leaves the folder"),
-    "absolute": (lambda p: evil_name(p, f"{p.parent}/x"), "leaves the folder"),
-    "double-slash": (lambda p: evil_name(p, f"/{p.parent}/x"), "leaves the folder"),
-    "symlink": (evil_link, "leaves the folder"),
-    "crc": (evil_bytes, "damaged"),
-}
-
-
-@pytest.mark.parametrize("case", EVIL)
-def test_evil_archive_is_refused(tmp_path: Path, place: Path, case: str) -> None:
-    make, message = EVIL[case]
-    archive = place / "evil.zip"
-    make(archive)
-    (place / ".lock").touch()
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(FetchError) as caught:
-        unpack(archive, place / "target", hint="see the README")
-    text = str(caught.value)
-    # Without the path, which has the name of the case in it.
-    assert message in text.replace(str(place), "")
-    assert str(archive) in text and text.endswith("; see the README")
-    assert "\n" not in text
-    assert sorted(tmp_path.rglob("*")) == before
+def test_no_member_leaves_the_folder(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", {"../x": b"evil", f"{tmp_path}/y": b"evil"}, zipfile.ZIP_STORED)
+    (tmp_path / "new").mkdir()
+    unpack(archive, tmp_path / "new" / "target")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "new"]
+    assert names(tmp_path / "new") == {"target"}
 
 
 def test_more_than_the_disk_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,12 +481,10 @@ def test_more_than_the_disk_holds_is_refused(tmp_path: Path, monkeypatch: pytest
     assert names(tmp_path) == {"a.zip"}
 
 
-@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.999])
-def test_truncated_archive(tmp_path: Path, keep: float) -> None:
-    archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
-    data = archive.read_bytes()
-    archive.write_bytes(data[: int(keep * len(data)) if keep < 1 else int(keep)])
-    with pytest.raises(FetchError, match="damaged"):
+def test_an_archive_that_is_none(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(b"a tar, perhaps")
+    with pytest.raises(FetchError, match=r"^cannot unpack .*a\.zip to .*target: File is not a zip file$"):
         unpack(archive, tmp_path / "target")
     assert names(tmp_path) == {"a.zip"}
 
@@ -553,19 +495,6 @@ def test_missing_archive(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
-def test_target_in_use_is_left_alone(tmp_path: Path) -> None:
-    archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
-    target = tmp_path / "target"
-    target.mkdir()
-    (target / "mine").write_text("mine")
-    with pytest.raises(FetchError, match="an empty folder"):
-        unpack(archive, target)
-    assert tree(target) == {"mine": b"mine"}
-    with pytest.raises(FetchError, match="an empty folder"):
-        unpack(archive, target / "mine")
-    assert names(target) == {"mine"} and (target / "mine").read_bytes() == b"mine"
-
-
 def test_interrupted_unpacking_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
     real = zipfile.ZipFile.extract
@@ -573,24 +502,14 @@ def test_interrupted_unpacking_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 
     def interrupted(*arguments: object) -> None:
         real(*arguments)
-        seen.append(tree(tmp_path / ".target.unpacking"))
-        if seen[-1]:
+        seen.append(tree(tmp_path))
+        if len(seen) == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", interrupted)
         with pytest.raises(KeyboardInterrupt):
             unpack(archive, tmp_path / "target")
-    assert seen[-1]
-    assert names(tmp_path) == {"a.zip"}
-    assert tree(unpack(archive, tmp_path / "target")) == FILES
-
-
-def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    archive = write_zip(tmp_path / "a.zip", FILES, zipfile.ZIP_DEFLATED)
-    leftover = tmp_path / ".target.unpacking"
-    (leftover / "old").mkdir(parents=True)
-    (leftover / "old" / "half.wav").write_bytes(b"half")
-    (leftover / "link").symlink_to(tmp_path)
-    assert tree(unpack(archive, tmp_path / "target")) == FILES
-    assert names(tmp_path) == {"a.zip", "target"}
+    assert len(seen) == 2 and names(tmp_path) == {"a.zip"}
+    unpack(archive, tmp_path / "target")
+    assert tree(tmp_path / "target") == FILES
