@@ -116,9 +116,7 @@ def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
     assert used[1] < used[0] + CHANCE and used[1] < LIMIT, used
 
 
-@pytest.mark.parametrize(
-    "method", ["cnn_deep_separator", "cnn_separator_valid", "cnn_deep_separator_valid", "unet_separator", "spleeter"]
-)
+@pytest.mark.parametrize("method", ["cnn_deep_separator", "cnn_deep_separator_valid", "unet_separator", "spleeter"])
 def test_memory_of_nets_and_of_all_their_processes(method, recording, tmp_path):
     """With the picture; chunks of 12 s are the shortest that spleeter has."""
     environment = separators.options("spleeter", schema.load(REPOSITORY / "params.yaml")).environment

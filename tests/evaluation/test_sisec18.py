@@ -329,6 +329,7 @@ def sisec18(previews) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_previews_are_found_in_the_published_tracks(previews, sisec18, tmp_path):
     loaded = schema.load(REPOSITORY / "params.yaml")
     download = loaded.download.model_copy(update={"dataset": "sample", "path": previews})
