@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from svs.audio import sources
-from svs.audio.ffmpeg import TOLERANCE, Running, recording_error, require_ffmpeg
+from svs.audio.ffmpeg import Running, recording_error, require_ffmpeg
 from svs.audio.sources import Source, WavWriter
 from svs.runtime.files import written
 
@@ -37,6 +36,8 @@ _DOWNMIX = {
     7: [_LEFT, _RIGHT, _BOTH, _NONE, (0.5, 0.5), *_SIDES],
     8: [_LEFT, _RIGHT, _BOTH, _NONE, *_SIDES, *_SIDES],
 }
+# Blocks (samples, channels) of float32 or int32, and ffmpeg's options for them as its input, and for its output.
+_Encoding = tuple[Iterator[np.ndarray], list[str], list[str]]
 
 
 def encode(
@@ -90,29 +91,17 @@ def encode(
                     for block in _blocks(source, target):
                         writer.write(block)
             else:
-                _pipe(_stream(source, target, codec, notes, bitrate), target, temporary, kept)
+                _pipe(_encoding(source, target, codec, notes, bitrate), target, temporary, kept)
     except OSError as error:
         raise recording_error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
     return notes
-
-
-@dataclass(frozen=True)
-class _Stream:
-    """Blocks (samples, channels) for ffmpeg, of float32 or int32, and ffmpeg's options for its input and output."""
-
-    blocks: Iterable[np.ndarray]
-    rate: int
-    channels: int
-    output: list[str]
-    sample: str = "f32le"
-    layout: list[str] = field(default_factory=list)
 
 
 def _blocks(source: Source, target: Path) -> Iterator[np.ndarray]:
     """All samples of a source, block by block; raise DataError if some are not finite."""
     step = max(sources.BLOCK // (4 * source.channels), 1)
     for start, stop in pairwise([*range(0, source.samples, step), source.samples]):
-        block = source.read(start, stop)
+        block = np.asarray(source.read(start, stop), dtype="<f4")
         bad = sources.first_not_finite(block)
         if bad is not None:
             where = (start + bad) / source.rate
@@ -120,16 +109,16 @@ def _blocks(source: Source, target: Path) -> Iterator[np.ndarray]:
         yield block
 
 
-def _stream(source: Source, target: Path, codec: str, notes: list[str], bitrate: int | None) -> _Stream:
+def _encoding(source: Source, target: Path, codec: str, notes: list[str], bitrate: int | None) -> _Encoding:
     if codec == "flac":
         return _flac(source, target, notes)
     if codec == "mp3":
         return _mp3(source, target, notes, bitrate)
-    output = ["-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"]
-    return _Stream(_blocks(source, target), source.rate, source.channels, output)
+    raw = ["-f", "f32le", "-ar", str(source.rate), "-ac", str(source.channels)]
+    return _blocks(source, target), raw, ["-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"]
 
 
-def _flac(source: Source, target: Path, notes: list[str]) -> _Stream:
+def _flac(source: Source, target: Path, notes: list[str]) -> _Encoding:
     # Above 65 kHz flac counts in tens of Hz, and ffmpeg's encoder stops one short.
     if source.channels > len(_LAYOUTS) or source.rate >= (655_350 if source.rate % 10 == 0 else 65_535):
         raise recording_error(
@@ -149,15 +138,16 @@ def _flac(source: Source, target: Path, notes: list[str]) -> _Stream:
             notes.append(f"{clipped} samples beyond full scale were clipped (wav keeps them)")
 
     # ffmpeg would mix any other layout of as many channels into the one that the format names.
-    layout = ["-channel_layout", _LAYOUTS[source.channels - 1]]
-    output = ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"]
-    return _Stream(rounded(), source.rate, source.channels, output, "s32le", layout)
+    raw = ["-f", "s32le", "-ar", str(source.rate), "-ac", str(source.channels)]
+    raw += ["-channel_layout", _LAYOUTS[source.channels - 1]]
+    return rounded(), raw, ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"]
 
 
-def _mp3(source: Source, target: Path, notes: list[str], bitrate: int | None) -> _Stream:
-    if source.channels > max(_DOWNMIX):
+def _mp3(source: Source, target: Path, notes: list[str], bitrate: int | None) -> _Encoding:
+    if source.channels > len(_LAYOUTS):
         raise recording_error(target, f"mp3 holds 2 channels, these are {source.channels}; choose wav")
     blocks, rate, channels = _blocks(source, target), source.rate, source.channels
+    output = ["-c:a", "libmp3lame", "-id3v2_version", "3", "-f", "mp3"]
     if channels > 2:
         notes.append(f"mixed down from {channels} channels to stereo, as mp3 holds no more")
         blocks, channels = _mixed_down(blocks, channels), 2
@@ -166,11 +156,11 @@ def _mp3(source: Source, target: Path, notes: list[str], bitrate: int | None) ->
         notes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
         blocks = _resampled(blocks, source.rate, rate, channels)
     # Lower rates have no 320 kbit/s, and at fewer LAME lowers the level by 5 %, except at a variable bit rate.
-    quality = ["-b:a", f"{bitrate or 320}k"] if rate >= 32000 else ["-q:a", "0"]
+    output += ["-b:a", f"{bitrate or 320}k"] if rate >= 32000 else ["-q:a", "0"]
     if rate >= 32000 and bitrate is not None:
         scale = next((scale for highest, scale in _LAME_SCALES.items() if bitrate <= highest), 1.0)
         blocks = (block / np.float32(scale) for block in blocks)
-    return _Stream(blocks, rate, channels, ["-c:a", "libmp3lame", *quality, "-id3v2_version", "3", "-f", "mp3"])
+    return blocks, ["-f", "f32le", "-ar", str(rate), "-ac", str(channels)], output
 
 
 def _mixed_down(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
@@ -191,32 +181,21 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, new_rate: int, channels:
     yield stream.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True)
 
 
-def _pipe(stream: _Stream, target: Path, temporary: Path, tags: Mapping[str, str]) -> None:
-    """Send a stream through ffmpeg into `temporary`; errors name `target`."""
-    arguments = ["-xerror", "-f", stream.sample, "-ar", str(stream.rate), "-ac", str(stream.channels), *stream.layout]
-    arguments += ["-i", "pipe:0"]
+def _pipe(encoding: _Encoding, target: Path, temporary: Path, tags: Mapping[str, str]) -> None:
+    """Send blocks through ffmpeg into `temporary`; errors name `target`."""
+    blocks, raw, output = encoding
+    arguments = ["-xerror", *raw, "-i", "pipe:0"]
     arguments += [text for key, value in tags.items() for text in ("-metadata", f"{key}={value}")]
-    arguments += ["-fflags", "+bitexact", "-flags:a", "+bitexact", *stream.output, f"file:{temporary}"]
-    dtype = {"f32le": "<f4", "s32le": "<i4"}[stream.sample]
-    count = 0
+    arguments += ["-fflags", "+bitexact", "-flags:a", "+bitexact", *output, f"file:{temporary}"]
     with Running(arguments, stdin=subprocess.PIPE) as running:
         assert running.process.stdin is not None
-        try:
-            for block in stream.blocks:
-                running.process.stdin.write(block.astype(dtype).tobytes())
-                count += len(block)
+        complete = False
+        with suppress(BrokenPipeError):  # ffmpeg has ended; its messages say why
+            for block in blocks:
+                running.process.stdin.write(block.tobytes())
             running.process.stdin.close()
-        except BrokenPipeError:  # ffmpeg has ended; its messages say why
-            pass
-        if running.ended() or not temporary.is_file():
+            complete = True
+        if running.ended() or not complete:
             if running.full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # `written` says how much is free
             raise recording_error(target, f"ffmpeg can't write it ({running.words(temporary)}); nothing was written")
-    try:
-        stated = soundfile.info(temporary).duration  # ffprobe takes 50 ms to start
-    except soundfile.LibsndfileError:
-        stated = 0.0
-    if abs(stated * stream.rate - count) > 2 * TOLERANCE:
-        raise recording_error(
-            target, f"expected {count / stream.rate:.2f} s, ffmpeg wrote {stated:.2f} s: nothing was written; run again"
-        )

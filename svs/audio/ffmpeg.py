@@ -31,7 +31,6 @@ def require_ffmpeg() -> None:
 
 def require_file(path: Path) -> None:
     """Raise DataError unless `path` is a readable file that is not empty."""
-    problem = None
     try:
         kind = path.stat()
         if stat.S_ISDIR(kind.st_mode):
@@ -42,12 +41,12 @@ def require_file(path: Path) -> None:
             problem = "the file is empty (0 bytes); fetch or copy it again"
         else:
             open(path, "rb").close()
+            return
     except FileNotFoundError:
         problem = "there is no such file; check the name"
     except (OSError, ValueError) as error:
         problem = f"can't open it ({getattr(error, 'strerror', error)})"
-    if problem:
-        raise recording_error(path, f"expected a recording, {problem}")
+    raise recording_error(path, f"expected a recording, {problem}")
 
 
 def recording_error(path: Path, text: str) -> DataError:
@@ -81,7 +80,7 @@ def ffprobe(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 class Running:
-    """An ffmpeg at work; leaving its `with` block ends it.
+    """An ffmpeg at work; leaving its `with` block ends it and closes its pipes.
 
     Parameters
     ----------
@@ -129,16 +128,12 @@ class Running:
         """`last_words` of what it wrote."""
         return last_words(b"".join(self._lines), path)
 
-    def stop(self) -> None:
-        """End it if it still runs, and close its pipes."""
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.ended()
         for pipe in filter(None, (self.process.stdin, self.process.stdout, self.process.stderr)):
             with suppress(OSError):  # nobody reads what was still to be written
                 pipe.close()
-
-    def __enter__(self) -> Running:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -16,7 +16,6 @@ import numpy as np
 import soundfile
 
 from svs.errors import DataError
-from svs.runtime.files import written
 
 BLOCK = 1 << 22  # bytes of float samples that are handled at a time
 
@@ -182,9 +181,3 @@ class WavWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
-    """Write float audio (samples, channels) as 32-bit float wav, whole or not at all."""
-    with written(path) as temporary, WavWriter(temporary, rate, audio.shape[1]) as writer:
-        writer.write(audio)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from svs import networks
-from svs.audio.sources import WavSource, write_wav
+from svs.audio.sources import WavSource
 from svs.cli import train as cli_train
 from svs.config import project as config_project
 from svs.data.dataset import Dataset
@@ -23,7 +23,7 @@ from svs.errors import DataError, SettingsError
 from svs.networks import archive
 from svs.runtime import files
 from tests.helpers import REPOSITORY
-from tests.helpers.command import call, project
+from tests.helpers.command import call, project, wav
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -108,7 +108,7 @@ def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path
     # It is now the best that is trained here.
     monkeypatch.chdir(tmp_path)
     song = tmp_path / "song.wav"
-    write_wav(song, np.random.default_rng(0).normal(0, 0.1, (44100, 2)).astype(np.float32), 44100)
+    wav(song, np.random.default_rng(0).normal(0, 0.1, (44100, 2)).astype(np.float32), 44100)
     assert call("separate", song, "--no-picture", "--project", home, "-o", "out") == 0
     assert os.listdir("out/song") == ["unet_separator"]
 

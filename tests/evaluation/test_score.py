@@ -11,7 +11,7 @@ import museval
 import numpy as np
 import pytest
 
-from svs.audio.sources import ArraySource, WavSource, write_wav
+from svs.audio.sources import ArraySource, WavSource
 from svs.config.schema import Passage
 from svs.data.dataset import Dataset, Manifest, Track
 from svs.data.inspection import inspect
@@ -21,6 +21,7 @@ from svs.evaluation.museval_json import DISSERTATION, MEASURES, PROTOCOLS, musev
 from svs.evaluation.score import bleed, evaluate, score_method, score_sources
 from svs.evaluation.tables import bleed_metrics
 from svs.stems import ACCOMPANIMENT, STREAMS, TARGETS
+from tests.helpers.command import wav
 
 RATE = 8000  # of the noise: scores don't depend on it, time does
 
@@ -305,9 +306,9 @@ def scored(tmp_path_factory, settings):
         stems = {stem: random.normal(0, 0.05, (round(1.5 * RATE), 2)) for stem in ("vocals", *ACCOMPANIMENT)}
         stems["mixture"] = sum(stems.values())
         for name, audio in stems.items():
-            write_wav(root / "music" / subset / track / f"{name}.wav", audio, RATE)
+            wav(root / "music" / subset / track / f"{name}.wav", audio, RATE)
     for target, share in (("vocals", 0.25), ("accompaniment", 0.75)):
-        write_wav(root / "estimates" / "test" / "a test track" / f"{target}.wav", share * stems["mixture"], RATE)
+        wav(root / "estimates" / "test" / "a test track" / f"{target}.wav", share * stems["mixture"], RATE)
     download = settings.download.model_copy(update={"sample_rate": RATE})
     return Dataset(root / "music", inspect(download, 1, root / "music", ["two"])), root / "estimates"
 

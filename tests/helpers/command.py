@@ -17,7 +17,8 @@ from unittest import mock
 import numpy as np
 import soundfile
 
-from svs.audio.sources import write_wav
+from svs.audio.sources import WavWriter
+from svs.runtime.files import written
 from tests.helpers import REPOSITORY
 
 RATE = 44100
@@ -125,8 +126,8 @@ def music(seconds: float, channels: int = 2, rate: int = RATE, seed: int = 0) ->
 
 
 def wav(path: Path, audio: np.ndarray, rate: int = RATE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_wav(path, audio, rate)
+    with written(path) as temporary, WavWriter(temporary, rate, audio.shape[1]) as writer:
+        writer.write(audio)
     return path
 
 

@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 
 from svs import networks
 from svs.audio import decode
-from svs.audio.sources import write_wav
 from svs.cli.options import app
 from svs.config import paths
 from svs.config.schema import Settings, merge, read, resolve
@@ -35,6 +34,7 @@ from svs.report.build import build
 from svs.runtime import unavailable
 from svs.stems import TARGETS
 from tests.helpers import REPOSITORY
+from tests.helpers.command import wav
 
 RATE = 44100
 METHODS = {"cnn_separator": 0.6, "hpss": 0.4, "oracle_ibm": 0.9, "mixture": 0.25}  # shares: stand-in estimates
@@ -62,7 +62,7 @@ class Home:
             mixture, _ = sf.read(place / "test" / track.name / "mixture.wav", dtype="float32")
             for method, share in METHODS.items():
                 for target, part in zip(TARGETS, (share, 1 - share), strict=True):
-                    write_wav(
+                    wav(
                         folder / paths.ESTIMATES / method / "test" / track.name / f"{target}.wav",
                         mixture * np.float32(part),
                         RATE,

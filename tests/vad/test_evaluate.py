@@ -9,13 +9,14 @@ import pytest
 
 from svs import networks
 from svs.audio.convert import resample
-from svs.audio.sources import ArraySource, WavSource, write_wav
+from svs.audio.sources import ArraySource, WavSource
 from svs.data.dataset import Dataset
 from svs.data.inspection import inspect
 from svs.features import singing_labels
 from svs.networks import archive
 from svs.vad import evaluate
 from svs.vad.detector import probabilities
+from tests.helpers.command import wav
 
 WIDTH = 25
 
@@ -50,7 +51,7 @@ def change(folder, stop: float) -> None:
     audio = source.read(0, source.samples)
     audio[:] = 0.1 * np.random.default_rng(1).normal(0, 1, audio.shape)
     audio[round(stop * len(audio)) :] = 0
-    write_wav(folder / "vocals.wav", audio, source.rate)
+    wav(folder / "vocals.wav", audio, source.rate)
 
 
 def expected(model, dataset, settings, split):
@@ -112,7 +113,7 @@ def test_the_threshold_is_tuned_on_validation_tracks_only(net, two_of_each, smal
         place = tmp_path / "music" / track.subset / track.name
         source = WavSource(place / "vocals.wav")
         # The voice is where it was not: every label turns.
-        write_wav(place / "vocals.wav", source.read(0, source.samples)[::-1], source.rate)
+        wav(place / "vocals.wav", source.read(0, source.samples)[::-1], source.rate)
     other = Dataset(tmp_path / "music", inspect(settings.download, 1, tmp_path / "music", names))
     after = evaluate.evaluate(folder, other, small.extract.vad)
     assert (after["threshold"] == before["threshold"]) == (changed == "test")
