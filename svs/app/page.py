@@ -23,10 +23,7 @@ from svs.stems import TARGETS
 STATIC = Path(__file__).parent / "static"
 # The fonts are the system's: none is loaded.
 THEME = gr.themes.Base(
-    neutral_hue="slate",
-    radius_size="md",
-    font=("system-ui", "sans-serif"),
-    font_mono=("ui-monospace", "monospace"),
+    neutral_hue="slate", radius_size="md", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")
 )
 POLL = 0.25  # s between looks at a job
 VISITORS = 16  # jobs that may run or wait at the same time
@@ -112,19 +109,9 @@ class _Views:
         except SVSError as error:
             return HTML.alert("error", explained(error, Path(song)))
 
-    def separate(
-        self,
-        request: gr.Request,
-        song: str | None,
-        start: float | None,
-        duration: float | None,
-        codec: str,
-        wiener: float,
-        hpss: bool,
-        reference: str | None,
-        *ticks: bool,
-    ) -> Iterator:
+    def separate(self, request: gr.Request, *form: Any) -> Iterator:
         """Start a job, and show it until it has ended."""
+        song, start, duration, codec, wiener, hpss, reference, *ticks = form
         chosen = tuple(name for name, tick in zip(self._names, ticks, strict=True) if tick)
         recording, truth = (Path(path) if path else None for path in (song, reference))
         wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, truth)

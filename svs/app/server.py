@@ -8,20 +8,16 @@ import socket
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 
 from svs.app.work import Desk
 from svs.config.project import Project
 from svs.errors import SettingsError, UnavailableError
 from svs.runtime.process import log
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 PORTS = 100  # tried one after another
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -33,7 +29,7 @@ POLICY = (
 _OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "SVS_OFFLINE": "1"}  # nothing is downloaded
 
 
-def application(desk: Desk, host: str) -> FastAPI:
+def application(desk: Desk, host: str) -> Any:
     """The page as an ASGI application, for the address that the server listens on.
 
     On an address of this machine alone, requests under any other name are refused: a web site can point its own name
@@ -50,7 +46,7 @@ def application(desk: Desk, host: str) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.middleware("http")
-    async def of_this_page(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def of_this_page(request: Request, call_next: Any) -> Response:
         # Gradio keeps other sites from reading its answers, but does what their requests ask for.
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):

@@ -125,11 +125,6 @@ class Job:
         """Seconds of work, without waiting."""
         return (self._ended or time.monotonic()) - self._began if self._began else 0.0
 
-    @property
-    def left(self) -> float | None:
-        """Estimated seconds until the end; None at the beginning."""
-        return self.elapsed * (1 - self.share) / self.share if self.share > 0.05 else None
-
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end; False if it has not come in time."""
         self._thread.join(seconds)
@@ -151,10 +146,8 @@ class Job:
             finally:
                 self._ended = time.monotonic()
                 self._desk.turn.release()
-        except Cancelled:
-            pass
         except Exception as error:
-            if not self.cancelled:  # otherwise nobody is waiting for it, and its folder may be gone
+            if not self.cancelled:  # otherwise it ended because of that, or nobody is waiting for the error
                 self.error = explained(error, *self._known)
         finally:
             if self._removed:
@@ -214,13 +207,7 @@ class Job:
 
 
 class Desk:
-    """The jobs of all visitors (browser tabs), one for each; `minutes` is the length of the longest passage.
-
-    Raises
-    ------
-    SettingsError
-        `minutes` is not a number above 0.
-    """
+    """The jobs of all visitors (browser tabs), one for each; `minutes` is the length of the longest passage."""
 
     def __init__(self, project: Project, folder: Path, minutes: float = 15.0):
         if not (math.isfinite(minutes) and minutes > 0):

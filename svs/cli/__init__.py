@@ -45,7 +45,8 @@ def _command(arguments: list[str]) -> None:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else f"svs {arguments[0]}"
-        text = " ".join(error.format_message().split()).rstrip(".").replace("Input should be", "expected")
+        text = " ".join(error.format_message().split()).rstrip(".")
+        text = text.replace("Value error, ", "").replace("Input should be", "expected")
         raise SettingsError(f"{text[:1].lower()}{text[1:]}; see `{command} -h`") from None
     except Abort:  # Ctrl-D at a question is as Ctrl-C
         code = 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from svs.errors import DataError, SettingsError
 
@@ -13,13 +13,7 @@ if TYPE_CHECKING:
     from svs.runtime.files import Scratch
 
 
-def checked_mode(given: str) -> str:
-    """The mode in capitals; raise SettingsError if there is none of that name."""
-    from svs.features.store import MODES
-
-    if given.upper() not in MODES:
-        raise SettingsError(f"mode {given}: expected one of {', '.join(MODES)}")
-    return given.upper()
+Mode = Literal["SVS", "DAE", "VAD", "MIX"]  # as in `svs.features.store`
 
 
 def refuse_excerpt_options(**given: Any) -> None:
@@ -34,10 +28,7 @@ def refuse_excerpt_options(**given: Any) -> None:
 def checked_label_width(mode: str, given: int | None, width: int) -> int | None:
     """Frames of a label: those given or the excerpt's width; None in mode VAD.
 
-    Raises
-    ------
-    SettingsError
-        The mode has no width of labels, or the width is even or doesn't fit.
+    Raise SettingsError if the mode has no width of labels, or the width is even or doesn't fit.
     """
     if mode == "VAD":
         if given is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from svs.cli import options
-from svs.cli.excerpts import checked_label_width, checked_mode, refuse_excerpt_options, require_free, scratch_beside
+from svs.cli.excerpts import Mode, checked_label_width, refuse_excerpt_options, require_free, scratch_beside
 from svs.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,16 +29,14 @@ class Extraction(options.Tuned):
     out: Annotated[Path, Argument(help="The store (zarr) to make.")]
     iterations: Annotated[int, Argument(min=1, help="Sets of excerpts (MIX: of mixtures an epoch), one of each song.")]
     mode: Annotated[
-        str,
+        Mode,
         Argument(help="SVS (mixture, mask) | DAE (vocals) | VAD (mixture, sung or not) | MIX (audio of the stems)."),
     ]
-    frame_size: Annotated[int | None, Option("-f", help="Samples of the FFT.", show_default="params.yaml")] = None
-    hop_length: Annotated[int | None, Option("-H", help="Samples between frames.", show_default="params.yaml")] = None
-    win_length: Annotated[int | None, Option("-w", help="Samples of the Hann window.", show_default="params.yaml")] = (
-        None
-    )
-    sample_rate: Annotated[int | None, Option("-sr", help="Hz.", show_default="params.yaml")] = None
-    width: Annotated[int | None, Option("-iw", help="Frames of an excerpt, odd.", show_default="params.yaml")] = None
+    frame_size: Annotated[int | None, options.tuned("-f", help="Samples of the FFT.")] = None
+    hop_length: Annotated[int | None, options.tuned("-H", help="Samples between frames.")] = None
+    win_length: Annotated[int | None, options.tuned("-w", help="Samples of the Hann window.")] = None
+    sample_rate: Annotated[int | None, options.tuned("-sr", help="Hz.")] = None
+    width: Annotated[int | None, options.tuned("-iw", help="Frames of an excerpt, odd.")] = None
     start_point: Annotated[float, Option("-sp", min=0.0, help="Seconds into each song at which excerpts begin.")] = 0.0
     label_width: Annotated[int | None, Option("-ow", help="Frames of a label, odd.", show_default="the width")] = None
     overwrite: options.Overwrite = False
@@ -55,7 +53,7 @@ def extract(given: Extraction) -> None:
     from svs.data.dataset import Dataset
     from svs.features import store
 
-    mode = checked_mode(given.mode)
+    mode = given.mode
     settings = given.open().settings
     group = store.GROUP_OF_MODE[mode]
     cut = {name: getattr(given, name) for name in ("frame_size", "hop_length", "win_length", "width")}

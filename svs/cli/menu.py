@@ -15,13 +15,7 @@ _FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
 
 
 def ask(given: Request) -> Request:
-    """Ask for everything that `svs separate` needs; the flags that were given are the defaults.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        The person pressed Ctrl-C.
-    """
+    """Ask for everything that `svs separate` needs; the flags that were given are the defaults."""
     from svs import separators
     from svs.data import inspection
     from svs.services import doctor

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
 
 import typer
 from typer import Option
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 import svs
 from svs.runtime.process import log
@@ -62,6 +62,11 @@ Format = Annotated[
 ]
 
 
+def tuned(*names: str, **settings: Any) -> OptionInfo:
+    """An option whose default is a parameter of params.yaml."""
+    return Option(*names, show_default="params.yaml", **settings)
+
+
 @dataclass(kw_only=True)
 class Common:
     """The options of every command."""
@@ -81,10 +86,7 @@ class Common:
     def open(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Project:
         """The project, all of its parameters checked: `before`, those of --set, `after`; the later ones win.
 
-        Raises
-        ------
-        SettingsError
-            There is none, or a parameter is unknown or impossible.
+        Raise SettingsError if there is none, or a parameter is unknown or impossible.
         """
         from svs import networks, separators
         from svs.config.project import find_project
@@ -157,7 +159,7 @@ def parameters(kind: type) -> list[Parameter]:
     for each in sorted(dataclasses.fields(kind), key=lambda field: field.name in common):
         if get_origin(hint := hints[each.name]) is Annotated:
             if isinstance(info := hint.__metadata__[0], ArgumentInfo):
-                info.metavar = info.metavar or each.name.upper()
+                info.metavar, info.case_sensitive = info.metavar or each.name.upper(), False
             elif not str(info.default).startswith("--"):  # typer keeps the first name of an option there
                 info.param_decls = () if info.default is ... else (info.default,)
                 info.default = f"--{each.name.replace('_', '-')}"

@@ -7,15 +7,13 @@ from typing import Annotated
 
 from typer import Option
 
-from svs.cli.options import Common
+from svs.cli.options import Common, tuned
 
 Against = Annotated[str, Option("--against", metavar="REV", help="A branch, tag or commit of Git.")]
 Folder = Annotated[
     Path | None, Option("--output", "-o", help="Folder for compare.md and compare.png, boxplots of both.")
 ]
-Tolerance = Annotated[
-    float | None, Option(min=0.0, help="dB that a method's median paired SDR may fall.", show_default="params.yaml")
-]
+Tolerance = Annotated[float | None, tuned(min=0.0, help="dB that a method's median paired SDR may fall.")]
 Missing = Annotated[bool, Option("--allow-missing", help="A method may vanish, and a track lose its score.")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
@@ -35,14 +35,11 @@ class Scoring(options.Tuned):
     tracks: Annotated[
         list[str], Option("-t", help="The first so many, or (a part of) a name; again for several.", show_default="all")
     ] = field(default_factory=list)
-    start: Annotated[
-        float | None, Option(min=0.0, help="Second of each track at which scoring starts.", show_default="params.yaml")
-    ] = None
-    duration: Annotated[
-        float | None, Option(min=0.001, help="Seconds that are scored.", show_default="params.yaml")
-    ] = None
+    start: Annotated[float | None, options.tuned(min=0.0, help="Second of each track at which scoring starts.")] = None
+    duration: Annotated[float | None, options.tuned(min=0.001, help="Seconds that are scored.")] = None
     protocol: Annotated[
-        str, Option(help="bsseval (stereo, the whole track) | dissertation (mono, 22,050 Hz, 60 s from second 30).")
+        Literal["bsseval", "dissertation"],
+        Option(help="bsseval (stereo, the whole track) | dissertation (mono, 22,050 Hz, 60 s from second 30)."),
     ] = "bsseval"
     weights: options.Weights = None
     overwrite: options.Overwrite = False
@@ -56,12 +53,10 @@ def score(given: Scoring) -> None:
     scored.
     """
     from svs import separators
-    from svs.evaluation.museval_json import DISSERTATION, PROTOCOLS
+    from svs.evaluation.museval_json import DISSERTATION
     from svs.services import output as output_folder
     from svs.services import test_set
 
-    if given.protocol not in PROTOCOLS:
-        raise SettingsError(f"--protocol {given.protocol}: expected one of {', '.join(PROTOCOLS)}")
     passage = "score.dissertation.passage" if given.protocol == DISSERTATION else "score.passage"
     here = given.open(
         weights_as_parameters(given.weights), options.assignments(passage, start=given.start, duration=given.duration)

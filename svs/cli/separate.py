@@ -43,13 +43,7 @@ def separate(request: Request) -> None:
 
 
 def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
-    """Do what is asked; the two files of each result get the `names`.
-
-    Raises
-    ------
-    typer.Exit
-        With the code of the first error, if some recording or method failed.
-    """
+    """Do what is asked; the two files of each result get the `names`.  The exit code is that of the first error."""
     from svs import separators
     from svs.services import output as output_folder
     from svs.services import recordings
@@ -104,7 +98,10 @@ def _each(here: Project, order: Order, request: Request, songs: dict[Path, str])
                         log.warning("%s: digitally silent throughout", path)
                     results = worker.separate(song, moving.update, moving.set_description)
                 for result in results:
-                    _report(result)
+                    if result.error is None:  # errors are printed at the end
+                        log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
+                    for note in result.notes:
+                        log.info("  %s", note)
                 failed += [(path, result.method, result.error) for result in results if result.error is not None]
                 _summarise(order.output, results)
             except SVSError as error:
@@ -148,16 +145,6 @@ def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> It
             raise DataError(f"{title}: lasts {seconds:.2f} s; choose an earlier --start than {order.start:g}")
         cut = {stem: PassageSource(source, first, last) for stem, source in sources.items()}
         yield Song(title, cut.pop("mixture"), {"track": title, "samples": last - first}, {}, cut)
-
-
-def _report(result: Result) -> None:
-    """Log one line on the result of a method, and one for each thing that had to be changed."""
-    if result.error is not None:
-        log.debug("%s failed: %s", result.folder, result.error)  # printed at the end
-        return
-    log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
-    for note in result.notes:
-        log.info("  %s", note)
 
 
 def _summarise(output: Path, results: list[Result]) -> None:

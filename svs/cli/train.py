@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from svs.cli import options
-from svs.cli.excerpts import checked_label_width, checked_mode, refuse_excerpt_options, require_free, scratch_beside
+from svs.cli.excerpts import Mode, checked_label_width, refuse_excerpt_options, require_free, scratch_beside
 from svs.errors import DataError, ModelError, SettingsError
 from svs.runtime.process import quietly
 
@@ -29,13 +29,11 @@ class Training(options.Tuned):
     name: Annotated[str, Argument(help="What the trained model is called.")]
     store: Annotated[Path, Argument(help="What `svs extract` or the pipeline made.")]
     mode: Annotated[
-        str,
+        Mode,
         Argument(help="SVS (separation) | DAE (autoencoder) | VAD (voice activity) | MIX (separation, on mixtures)."),
     ]
-    epochs: Annotated[int | None, Option("-e", min=1, help="At most.", show_default="params.yaml")] = None
-    batch_size: Annotated[
-        int | None, Option("-b", min=1, help="Excerpts or mixtures of a step.", show_default="params.yaml")
-    ] = None
+    epochs: Annotated[int | None, options.tuned("-e", min=1, help="At most.")] = None
+    batch_size: Annotated[int | None, options.tuned("-b", min=1, help="Excerpts or mixtures of a step.")] = None
     mixes: Annotated[int | None, Option(min=1, help="Of an epoch (mode MIX).", show_default="the store's")] = None
     network: Annotated[
         str | None,
@@ -48,8 +46,8 @@ class Training(options.Tuned):
     init: Annotated[Path | None, Option(help="Folder of a model of mode DAE, whose weights are the start.")] = None
     output: Annotated[Path | None, Option("-o", help="Folder of the model.", show_default="models/NAME")] = None
     label_width: Annotated[int | None, Option("-ow", help="Frames of a label, odd.", show_default="the store's")] = None
-    learning_rate: Annotated[float | None, Option(help="Of Adam.", show_default="params.yaml")] = None
-    seed: Annotated[int | None, Option(min=0, help="Of every random draw.", show_default="params.yaml")] = None
+    learning_rate: Annotated[float | None, options.tuned(help="Of Adam.")] = None
+    seed: Annotated[int | None, options.tuned(min=0, help="Of every random draw.")] = None
     overwrite: options.Overwrite = False
 
 
@@ -64,7 +62,7 @@ def train(given: Training) -> None:
     from svs.networks import choose_backend, find_network
     from svs.runtime import files
 
-    mode = checked_mode(given.mode)
+    mode = given.mode
     if given.name in ("", ".", "..") or "/" in given.name or "\\" in given.name:
         raise SettingsError(f"name {given.name!r}: expected the name of a folder; say where with --output")
     group, kept = _group(given.store, mode)

@@ -26,7 +26,6 @@ from svs.errors import DataError
 
 MASKS, VAD, STEMS = "masks", "vad", "stems"
 GROUP_OF_MODE = {"SVS": MASKS, "DAE": MASKS, "VAD": VAD, "MIX": STEMS}
-MODES = tuple(GROUP_OF_MODE)
 _DRAW = "draw"  # attribute of a group
 
 

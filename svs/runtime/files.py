@@ -73,6 +73,8 @@ def _alive(process: int) -> bool:
         return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:  # it belongs to somebody else
+        return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -87,13 +89,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises
-    ------
-    DataError
-        The file is missing or is not JSON.
-    """
+    """Read a JSON file; raise DataError if it is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -122,13 +118,7 @@ def sha256(paths: Iterable[Path]) -> str:
 
 
 def files_below(path: Path) -> list[Path]:
-    """All files below a folder in a fixed order (or the file itself).
-
-    Raises
-    ------
-    DataError
-        No file or folder has that name.
-    """
+    """All files below a folder in a fixed order (or the file itself); raise DataError if there is no such folder."""
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; run `dvc repro` first")

@@ -288,9 +288,9 @@ def _spleeter(project: Project, folder: Path) -> _State:
     try:
         spleeter.environment(options.model_copy(update={"install": False}))
     except SVSError:
-        lacking = [found, f"its own environment {options.environment}"][state == OK :]
+        own = f"its own environment {options.environment}"
         advice = "; ".join(filter(None, (advice, "`make spleeter` makes it (2.4 GB)")))
-        return MISSING, " and ".join(lacking), advice
+        return MISSING, own if state == OK else f"{found} and {own}", advice
     return state, found, advice
 
 

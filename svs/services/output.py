@@ -39,12 +39,8 @@ def is_answered(
     """Whether a folder holds the result of a request, which the file `name` in it holds as JSON.
 
     Other keys of the file don't count.  With `overwrite` the result may be replaced, and is no answer.  The advice says
-    what to do where the folder holds something else.
-
-    Raises
-    ------
-    DataError
-        The folder holds something else, which is never replaced, or the result of another request.
+    what to do where the folder holds something else, which is never replaced.  Raise DataError then, and if it holds
+    the result of another request.
     """
     if not folder.exists():
         return False
@@ -112,10 +108,7 @@ def readable(name: str) -> str:
 def only_one(output: Path) -> Iterator[None]:
     """Reserve an output folder for one run at a time; create it, and remove it again if it stays empty.
 
-    Raises
-    ------
-    DataError
-        Another run uses the folder, or it can't be written to.
+    Raise DataError if another run uses the folder, or it can't be written to.
     """
     output = Path(output)
     existed = output.exists()

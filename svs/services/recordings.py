@@ -99,23 +99,17 @@ class Service:
 
     def __init__(self, project: Project, order: Order):
         self.project, self.order = project, order
-        self.unavailable: dict[str, str] = {}  # methods of the order that can't run here, and why
-        self._separators: dict[str, Separator | None] = {}
-        problems: list[SVSError] = []
+        self.unavailable: dict[str, SVSError] = {}  # methods of the order that can't run here, and why
+        self.methods: dict[str, Separator | None] = {}  # by name; None: to be built again
         for method in dict.fromkeys(order.methods):
             try:
-                self._separators[method] = separators.build(method, project.settings, project.home)
+                self.methods[method] = separators.build(method, project.settings, project.home)
             except SVSError as error:
-                self.unavailable[method] = str(error)
-                problems.append(error)
-        if problems and not self._separators:
-            raise problems[0]
+                self.unavailable[method] = error
+        if self.unavailable and not self.methods:
+            raise next(iter(self.unavailable.values()))
         for method, reason in self.unavailable.items():
             log.warning("%s is left out: %s", method, reason)
-
-    @property
-    def methods(self) -> list[str]:
-        return list(self._separators)
 
     def separate(
         self,
@@ -129,7 +123,7 @@ class Service:
         begins.
         """
         results = []
-        for method in self._separators:
+        for method in self.methods:
             begin(f"{song.name}: {method}")
             try:
                 results.append(self._by(method, song, progress))
@@ -137,7 +131,7 @@ class Service:
                 results.append(Result(song.name, method, self.order.output / song.name / method, error=error))
                 if not isinstance(error, DataError):
                     # The process of this separator may be dead: the next song gets a new one.
-                    self._separators[method] = None
+                    self.methods[method] = None
         return results
 
     def _by(self, method: str, song: Song, progress: Callable[[float], None]) -> Result:
@@ -152,8 +146,8 @@ class Service:
         }
         if is_answered(folder, REQUEST, request, order.overwrite):
             return Result(song.name, method, folder, skipped=True, scores=_stored_scores(folder))
-        separator = self._separators[method] or separators.build(method, settings, self.project.home)
-        self._separators[method] = separator
+        separator = self.methods[method] or separators.build(method, settings, self.project.home)
+        self.methods[method] = separator
         with writing(folder, folder.parent), written(folder) as temporary:
             temporary.mkdir()
             try:
@@ -214,11 +208,7 @@ def open_song(path: Path, name: str, order: Order, reference: Path | None = None
     """Open anything that ffmpeg reads as a `Song`; it stays decoded as long as the block runs.
 
     The reference holds the true vocals of the same recording.  The true accompaniment is the recording less these.
-
-    Raises
-    ------
-    DataError
-        The recording or its reference can't be read, or they differ in length.
+    Raise DataError if one can't be read, or they differ in length.
     """
     with ExitStack() as stack:
         recording = stack.enter_context(decode.open_recording(path, order.start, order.duration))
@@ -250,13 +240,7 @@ def _fitting(reference: Source, mixture: Source, path: Path) -> Source:
 
 
 def recordings(arguments: Sequence[str | Path]) -> list[Path]:
-    """`svs.audio.find.find_recordings`, without the results of svs in a folder.
-
-    Raises
-    ------
-    DataError
-        As `svs.audio.find.find_recordings`; or there are only results.
-    """
+    """`svs.audio.find.find_recordings`, without the results of svs in a folder; DataError if there is nothing else."""
     named = {os.path.abspath(argument) for argument in arguments}
     found = [path for path in find.find_recordings(arguments) if os.path.abspath(path) in named or not _is_result(path)]
     if not found:

@@ -120,14 +120,7 @@ def separate(data: Dataset, method: str, project: Project, folder: Path, *, over
 
 
 def score(
-    data: Dataset,
-    made: Path,
-    method: str,
-    settings: Score,
-    protocol: str,
-    folder: Path,
-    *,
-    overwrite: bool = False,
+    data: Dataset, made: Path, method: str, settings: Score, protocol: str, folder: Path, *, overwrite: bool = False
 ) -> int:
     """Score the estimates of one method; returns how many tracks this run scored.
 
@@ -149,14 +142,11 @@ def score(
             + "; add them, or choose others with --tracks"
         )
     waiting = 0
+    content = settings.model_dump(mode="json")
     for track in tracks:
         result = folder / protocol / track.subset / f"{track.name}.json"
         stamp = folder / protocol / "requests" / f"{track.name}.json"
-        request = {
-            "track": track.sha256,
-            "estimates": sha256(wavs[track.name]),
-            "settings": settings.model_dump(mode="json"),
-        }
+        request = {"track": track.sha256, "estimates": sha256(wavs[track.name]), "settings": content}
         if result.exists() and stamp.exists() and not overwrite and read_json(stamp) == request:
             continue
         waiting += 1

@@ -30,12 +30,7 @@ def request(path: Path, start: float, duration: float | None, detector: Detector
 def save(folder: Path, activity: Activity, wanted: Mapping[str, Any], figure: Figure | None = None) -> None:
     """Write the picture, `vad.json` and, last, `segments.csv` (s from the beginning of the song).
 
-    The folder may hold results of other commands for the same song.
-
-    Raises
-    ------
-    DataError
-        The folder can't be written to.
+    The folder may hold results of other commands for the same song.  Raise DataError if it can't be written to.
     """
     start = wanted["start"]
     lines = ["start,end,probability"]

@@ -51,7 +51,7 @@ def test_extract_writes_what_the_stage_writes(extracted, tiny_set, settings, tmp
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["10", "NOPE"], 2, "mode NOPE: expected one of SVS, DAE, VAD, MIX"),
+        (["10", "NOPE"], 2, "'MODE': 'NOPE' is not one of 'svs', 'dae', 'vad', 'mix'; see `svs extract -h`"),
         (["10", "MIX", "-f", "512", "-sp", "1"], 2, "--start-point, --frame-size: mode MIX keeps whole stems"),
         (["10", "MIX", "-ow", "1"], 2, "--label-width: mode MIX"),
         (["10", "MIX", "-sr", "1"], 2, "sample_rate"),

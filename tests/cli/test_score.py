@@ -104,7 +104,7 @@ def test_estimates_of_others(tiny_set, home, tmp_path, capsys):
     [
         ([], 2, "name one method"),
         (["nope"], 2, "no such method"),
-        (["mixture", "--protocol", "nope"], 2, "expected one of bsseval, dissertation"),
+        (["mixture", "--protocol", "nope"], 2, "'--protocol': 'nope' is not one of 'bsseval', 'dissertation'"),
         (["mixture", "--musdb", "nowhere"], 3, "there is no such folder"),
         (["--estimates", "nowhere"], 3, "museval's layout"),
         (["mixture", "-t", "nope"], 3, "found 0"),

@@ -188,7 +188,7 @@ def test_overrides_win_over_the_profile(home):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["a", "STORE", "NOPE"], 2, "mode NOPE"),
+        (["a", "STORE", "NOPE"], 2, "'MODE': 'NOPE' is not one of 'svs'"),
         (["a", "STORE", "DAE"], 3, "it was made for SVS"),
         (["a", "STORE", "VAD"], 3, "svs extract DATA OUT ITERATIONS VAD"),
         (["a", "nowhere", "SVS"], 3, "found none"),
