@@ -22,7 +22,7 @@ import numpy as np
 
 from svs.audio.convert import mono, passage, resample
 from svs.audio.sources import Source, WavSource
-from svs.config.schema import Representation, Score
+from svs.config.schema import Score
 from svs.data.dataset import SILENT, Dataset, Track
 from svs.dsp.stft import istft, stft
 from svs.errors import DataError
@@ -86,9 +86,10 @@ def score_sources(
     def audio(sources: dict[str, Source], rebuilt: bool) -> np.ndarray:
         signals = [sources[target].read(first, last) for target in TARGETS]
         if dissertation:
-            rate = references["vocals"].rate
-            signals = [_as_the_dissertation(signal, rate, dissertation, rebuilt) for signal in signals]
-        return np.stack(signals).astype(np.float64)
+            signals = [resample(mono(signal), references["vocals"].rate, rate) for signal in signals]
+        if dissertation and rebuilt:
+            signals = [istft(stft(signal, dissertation), dissertation, len(signal)) for signal in signals]
+        return np.atleast_3d(np.stack(signals).astype(np.float64))
 
     rate = dissertation.sample_rate if dissertation else references["vocals"].rate
     return evaluate(
@@ -98,14 +99,6 @@ def score_sources(
         round(settings.hop * rate),
         settings.engine,
     )
-
-
-def _as_the_dissertation(signal: np.ndarray, rate: int, representation: Representation, rebuilt: bool) -> np.ndarray:
-    """Mono at the dissertation's rate, through the STFT and back if `rebuilt`: (samples, 1)."""
-    single = resample(mono(signal), rate, representation.sample_rate)
-    if rebuilt:
-        single = istft(stft(single, representation), representation, len(single))
-    return single[:, None]
 
 
 def bleed(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[str, float]:

@@ -203,8 +203,7 @@ def ranking(table: pd.DataFrame, bleeds: Mapping[str, float | None] | None = Non
     """
     found = medians(table).add_suffix(" SDR")
     if bleeds is not None:
-        levels = [bleeds.get(method) for method in found.index]
-        found["bleed"] = ["-" if level is None else f"{level:.1f}" for level in levels]
+        found["bleed"] = pd.Series(bleeds, dtype=float)
     return text_table(found)
 
 

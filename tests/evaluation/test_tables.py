@@ -158,4 +158,4 @@ def test_the_ranking_tells_what_leaks(root):
     write(root, "other", "a", [20.0], [1.0])
     table = gather(root, ["mixture", "ours", "other"], "bsseval")
     lines = ranking(table, {"ours": -30.44, "other": None}).splitlines()
-    assert [line.split()[-1] for line in lines] == ["bleed", "-", "-30.4", "-"]
+    assert [line.split()[-1] for line in lines] == ["bleed", "-", "-30.44", "-"]
