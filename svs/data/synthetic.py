@@ -1,19 +1,18 @@
 """Small songs made from nothing, laid out like MUSDB18-HQ.
 
-A song is four stems.  The voice is a glottal pulse train shaped by moving
-formants, so it glides, has vibrato, changes vowels and falls silent between
-phrases; the accompaniment is drums, bass and chords that share its key and
-tempo.  Every song comes from its seed alone: the same seed gives the same
-samples.
+A song is four stems.  The voice adds up the harmonics of a glottal source that moving formants shape: it glides, has
+vibrato, changes vowels and falls silent between phrases.  The band is drums, bass, and chords (a pad and plucked notes)
+that share its key and tempo.  Every song comes from its seed alone: the same seed gives the same samples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import librosa
 import numpy as np
 import soundfile
 from scipy import signal
@@ -31,97 +30,68 @@ REAL_SONG = "The Easton Ellises - Falcon 69"  # the excerpt that comes with stem
 SHORTEST_SECONDS = 2.0
 LOWEST_RATE = 16000
 
-_MAJOR = (0, 2, 4, 5, 7, 9, 11)
-_MINOR = (0, 2, 3, 5, 7, 8, 10)
-_MAJOR_PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 1, 4))
-_MINOR_PROGRESSIONS = ((0, 5, 2, 6), (0, 3, 5, 4), (0, 6, 5, 6), (0, 2, 6, 3))
+_PROGRESSIONS = {  # scale degrees of the roots of the chords, by key
+    "maj": ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 1, 4)),
+    "min": ((0, 5, 2, 6), (0, 3, 5, 4), (0, 6, 5, 6), (0, 2, 6, 3)),
+}
 
-# The singer stands in the middle of a small room: one echo on either side, later
-# than BSS Eval's filters reach (512 samples).  Without it both channels would be
-# equal, and the references that scores are fitted to singular.
-_ROOM = 0.15
-_ECHOES = (0.023, 0.031)
-
-_FRAMES_PER_SECOND = 200
-_VOICE_BAND = 6500.0
+_CURVES = 200  # values per second of the voice's pitch, loudness and formants
+_VOICE_BAND = 6500.0  # Hz
 _BANDWIDTHS = np.array([70.0, 90.0, 130.0, 180.0, 240.0])
-_FORMANTS = {
-    "male": np.array(
-        [
-            [730, 1090, 2440, 3200, 3700],  # a
-            [530, 1840, 2480, 3250, 3700],  # e
-            [290, 2290, 3010, 3400, 3800],  # i
-            [570, 840, 2410, 3150, 3650],  # o
-            [320, 870, 2240, 3150, 3650],  # u
-        ],
-        dtype=float,
-    ),
-    "female": np.array(
-        [
-            [850, 1220, 2810, 3800, 4700],  # a
-            [610, 2230, 2990, 3850, 4750],  # e
-            [350, 2700, 3310, 3900, 4800],  # i
-            [590, 920, 2710, 3750, 4650],  # o
-            [390, 950, 2670, 3700, 4600],  # u
-        ],
-        dtype=float,
-    ),
-}
-_NASAL = np.array([260.0, 1300.0, 2300.0, 3200.0, 3800.0])
-_SUNG_MIDI = {"male": (48, 65), "female": (57, 74)}
-
-
-class _Hiss(NamedTuple):
-    """An unvoiced consonant: silence, then noise in a band."""
-
-    closure: float  # seconds
-    length: float  # seconds
-    band: tuple[float, float]  # Hz
-    level: float  # against the voice's RMS
-    decays: bool
-
-
-_HISSES = {
-    "s": _Hiss(0.0, 0.11, (4800.0, 9500.0), 0.30, decays=False),
-    "sh": _Hiss(0.0, 0.12, (2200.0, 6500.0), 0.32, decays=False),
-    "t": _Hiss(0.04, 0.04, (3000.0, 8500.0), 0.60, decays=True),
-    "k": _Hiss(0.04, 0.04, (1400.0, 3800.0), 0.60, decays=True),
-}
-_ONSETS = ("s", "sh", "t", "k", "nasal", "nasal", "vowel", "vowel")
+_FORMANTS = np.array(  # Hz, of a man (Peterson & Barney 1952)
+    [
+        [730, 1090, 2440, 3200, 3700],  # a
+        [530, 1840, 2480, 3250, 3700],  # e
+        [290, 2290, 3010, 3400, 3800],  # i
+        [570, 840, 2410, 3150, 3650],  # o
+        [320, 870, 2240, 3150, 3650],  # u
+    ]
+)
+_CONSONANTS = np.array(  # seconds of closure and of noise, band of the noise (Hz), its level relative to the voice
+    [
+        [0.0, 0.11, 4800, 9500, 0.30],  # s
+        [0.0, 0.12, 2200, 6500, 0.32],  # sh
+        [0.04, 0.04, 3000, 8500, 0.60],  # t
+        [0.04, 0.04, 1400, 3800, 0.60],  # k
+    ]
+)
+# The singer stands in a small room: one echo on either side, in seconds, later than BSS Eval's filters reach (512
+# samples).  Without it both channels would be equal, and the references that scores are fitted to singular.
+_ECHOES = {-1: 0.023, 1: 0.031}
+_ECHO = 0.15  # relative to the voice
 
 
 class _Score(NamedTuple):
-    """What the stems of one song agree on."""
+    """What the players of one song share.  Pitches are MIDI numbers, times are beats if nothing else is said."""
 
-    beat: float  # seconds
-    tonic: int  # MIDI number, 36 to 47
-    scale: tuple[int, ...]  # semitones above the tonic
-    progression: tuple[int, ...]  # scale degrees of the chord roots
-    chord_beats: int
+    rng: np.random.Generator
+    rate: int  # Hz
     seconds: float
+    beat: float  # seconds
+    scale: np.ndarray  # the seven pitch classes of the key, from the tonic on
+    roots: tuple[int, ...]  # scale degrees of the chords
+    chord_beats: int
 
-    def pitch(self, degree: int) -> int:
-        """Return the MIDI number of a scale degree, octaves included."""
-        octave, step = divmod(degree, len(self.scale))
-        return self.tonic + 12 * octave + self.scale[step]
+    def beats(self, each: float) -> np.ndarray:
+        """The starts of notes that last `each`."""
+        return np.arange(0, self.seconds / self.beat, each)
 
-    def chord(self, beat: int) -> int:
-        """Return the scale degree of the chord that sounds in a beat."""
-        return self.progression[beat // self.chord_beats % len(self.progression)]
+    def chord(self, beat: float, lowest: int) -> np.ndarray:
+        """Root, third and fifth of the chord that sounds at a beat, in the octave from `lowest` on."""
+        root = self.roots[int(beat // self.chord_beats) % len(self.roots)]
+        return lowest + (self.scale[(root + np.array([0, 2, 4])) % 7] - lowest) % 12
 
-
-class _Note(NamedTuple):
-    start: float  # seconds from the phrase's start
-    length: float  # seconds
-    midi: int
+    def time(self, seconds: float) -> np.ndarray:
+        """The time in seconds of each sample of a sound."""
+        return np.arange(round(seconds * self.rate)) / self.rate
 
 
-def song(seed: int, seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
+def song(seed: int | Sequence[int], seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
     """Compose, play and sing a song.
 
     Parameters
     ----------
-    seed : int
+    seed : int or sequence of int
         Not negative.  The song depends on nothing but these three arguments.
     seconds : float
         Length of the song, at least `SHORTEST_SECONDS`.
@@ -140,22 +110,24 @@ def song(seed: int, seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
     SettingsError
         The song would be too short or its rate too low.
     """
-    if not seconds >= SHORTEST_SECONDS:
-        raise SettingsError(
-            f"a song takes at least {SHORTEST_SECONDS:g} seconds, not {seconds:g}: ask for a longer one"
-        )
-    if rate < LOWEST_RATE:
-        raise SettingsError(f"a song takes at least {LOWEST_RATE} samples a second, not {rate}: ask for a higher rate")
+    if not seconds >= SHORTEST_SECONDS or rate < LOWEST_RATE:
+        least = f"{SHORTEST_SECONDS:g} s at {LOWEST_RATE} Hz"
+        raise SettingsError(f"a song takes at least {least}, not {seconds:g} s at {rate} Hz: ask for more")
     rng = np.random.default_rng(seed)
-    samples = round(seconds * rate)
-    score = _compose(rng, seconds)
-    stems = {
-        "drums": _drums(rng, score, samples, rate),
-        "bass": _bass(rng, score, samples, rate),
-        "other": _other(rng, score, samples, rate),
-        "vocals": _vocals(rng, score, samples, rate),
-    }
-    return _master(rng, stems, rate)
+    key = str(rng.choice(list(_PROGRESSIONS)))
+    score = _Score(
+        rng,
+        rate,
+        seconds,
+        beat=60 / rng.uniform(84, 132),
+        scale=(librosa.key_to_degrees(f"C:{key}") + rng.integers(12)) % 12,
+        roots=_PROGRESSIONS[key][rng.integers(4)],
+        chord_beats=int(rng.choice([2, 4])),
+    )
+    drums, bass, pad, plucks, vocals = (_play(score, notes) for notes in (_drums, _bass, _pad, _plucks, _vocals))
+    share = rng.uniform(0.25, 0.75)
+    other = share * pad / _rms(pad) + (1 - share) * plucks / _rms(plucks)
+    return _master(score, {"drums": drums, "bass": bass, "other": other}, vocals)
 
 
 def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int = RATE) -> None:
@@ -236,11 +208,11 @@ def write_dataset(
     """
     plans = {"train": (train, train_seconds), "valid": (valid, train_seconds), "test": (test, test_seconds)}
     names: dict[str, list[str]] = {}
-    jobs: list[tuple[Path, int, float]] = []
+    jobs: list[tuple[Path, tuple[int, ...], float]] = []
     for key, (split, (count, seconds)) in enumerate(plans.items()):
         names[split] = [f"{ARTIST} - {split.title()} {number + 1:02d}" for number in range(count)]
         folder = root / ("test" if split == "test" else "train")
-        jobs += [(folder / name, _track_seed(seed, key, number), seconds) for number, name in enumerate(names[split])]
+        jobs += [(folder / name, (seed, key, number), seconds) for number, name in enumerate(names[split])]
     for folder, track_seed, seconds in progress(jobs):
         write_song(folder, song(track_seed, seconds))
     if real_song:
@@ -253,424 +225,215 @@ def is_generated(track: str) -> bool:
     return track.startswith(f"{ARTIST} - ")
 
 
-def _track_seed(seed: int, split: int, number: int) -> int:
-    # A spawn key is a track's address, so no track's seed depends on how many
-    # tracks stand before it.
-    address = np.random.SeedSequence(seed, spawn_key=(split, number))
-    return int(address.generate_state(1, np.uint64)[0])
+def _play(score: _Score, notes: Callable[[_Score], Iterable[tuple[float, np.ndarray]]]) -> np.ndarray:
+    """Add up the sounds of a player, (samples, 2), each from its beat on and as far as the song goes."""
+    track = np.zeros((round(score.seconds * score.rate), 2))
+    for beat, sound in notes(score):
+        part = track[round(beat * score.beat * score.rate) :][: len(sound)]
+        part += sound[: len(part)]
+    return track
 
 
-def _compose(rng: np.random.Generator, seconds: float) -> _Score:
-    minor = rng.random() < 0.5
-    progressions = _MINOR_PROGRESSIONS if minor else _MAJOR_PROGRESSIONS
-    return _Score(
-        beat=60 / rng.uniform(84, 132),
-        tonic=int(rng.integers(36, 48)),
-        scale=_MINOR if minor else _MAJOR,
-        progression=progressions[rng.integers(len(progressions))],
-        chord_beats=int(rng.choice([2, 4])),
-        seconds=seconds,
-    )
-
-
-def _master(rng: np.random.Generator, stems: Mapping[str, np.ndarray], rate: int) -> dict[str, np.ndarray]:
-    """Balance float stems, scale their sum below full scale and quantise."""
-    balance = {"drums": 0.0, "bass": -2.0, "other": -1.0}  # dB
-    highpass = signal.butter(2, 25, "highpass", fs=rate, output="sos")
-    fade = _edges(len(stems["drums"]), 0.0, 0.02, rate)[:, None]
-    mixed = {}
-    for name, level in balance.items():
-        stem = signal.sosfilt(highpass, stems[name], axis=0) * fade
-        mixed[name] = stem * _decibels(level + rng.uniform(-2, 2)) / _rms(stem)
-    accompaniment = sum(mixed.values())
-    vocals = stems["vocals"] * fade
-    sung = vocals[vocals.any(axis=1)]
-    gain = _decibels(rng.uniform(-2.5, 2.5)) * _rms(accompaniment) / _rms(sung)
-    mixed["vocals"] = vocals * gain
-
+def _master(score: _Score, band: Mapping[str, np.ndarray], vocals: np.ndarray) -> dict[str, np.ndarray]:
+    """Balance the stems, scale their sum below full scale and round to int16."""
+    rng, mixed = score.rng, {}
+    highpass = signal.butter(2, 25, "highpass", fs=score.rate, output="sos")
+    fade = np.minimum(1, np.arange(len(vocals))[::-1, None] / (0.02 * score.rate))
+    for name, level in {"drums": 0.0, "bass": -2.0, "other": -1.0}.items():
+        stem = signal.sosfilt(highpass, band[name], axis=0) * fade
+        mixed[name] = stem * librosa.db_to_amplitude(level + rng.uniform(-2, 2)) / _rms(stem)
+    # While it sings, the voice is a little louder than the band.
+    loudness = _rms(sum(mixed.values())) * librosa.db_to_amplitude(rng.uniform(1.3, 2.7))
+    mixed["vocals"] = vocals * fade * loudness / _rms(vocals[vocals.any(axis=1)])
     # Stems may cancel each other, so each of them has to fit as well.
-    tracks = [*mixed.values(), sum(mixed.values())]
-    peak = max(np.abs(track).max() for track in tracks)
-    scale = 32767 * _decibels(rng.uniform(-3.5, -1.0)) / peak
-    return {name: np.rint(mixed[name] * scale).astype(np.int16) for name in STEMS}
+    peak = max(np.abs(track).max() for track in (*mixed.values(), sum(mixed.values())))
+    scale = 32767 * librosa.db_to_amplitude(rng.uniform(-3.5, -1.0)) / peak
+    return {name: np.rint(stem * scale).astype(np.int16) for name, stem in mixed.items()}
 
 
-# ---------------------------------------------------------------- accompaniment
+def _drums(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
+    """A bar of sixteen steps, again and again: kick, snare, closed and open hi-hat."""
+    rng, time = score.rng, score.time(0.32)
+    drop = rng.uniform(44, 58) + rng.uniform(90, 160) * np.exp(-time / 0.03)
+    kick = np.sin(2 * np.pi * np.cumsum(drop) / score.rate) * np.exp(-time / 0.11)
+    kick += 0.15 * rng.standard_normal(len(time)) * np.exp(-time / 0.002)
+    skin = np.sin(2 * np.pi * rng.uniform(170, 230) * time) * np.exp(-time / 0.05)
+    rattle = _noise(score, (len(time), 2), 900, 9000) * np.exp(-time / rng.uniform(0.05, 0.09))[:, None]
+    hats = [
+        _pan(_noise(score, len(time), 6500, 15000) * np.exp(-time / rng.uniform(*decay)), rng.uniform(*side))
+        for decay, side in (((0.02, 0.04), (0.2, 0.6)), ((0.1, 0.2), (-0.6, -0.2)))
+    ]
+    sounds = [_pan(kick, 0), 0.5 * skin[:, None] + 0.7 * rattle, *hats]
+    levels = np.zeros((16, 4))
+    levels[[0, 8, *rng.choice([3, 6, 7, 10, 11, 14], 2, replace=False)], 0] = 1.0
+    levels[[4, 12], 1] = 0.7
+    levels[:: rng.choice([1, 2]), 2] = 0.16
+    levels[::4, 2] = 0.27
+    levels[rng.choice([6, 14]), 2:] = 0, 0.3
+    for step, beat in enumerate(score.beats(0.25)):
+        for sound, level in zip(sounds, levels[step % 16], strict=True):
+            if level:
+                yield beat, sound * _edges(time, 0.001, 0.02)[:, None] * level * rng.uniform(0.85, 1.0)
 
 
-def _drums(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
-    kick = _pan(_kick(rng, rate), 0.0)
-    snare = _snare(rng, rate)
-    closed = _pan(_hat(rng, rng.uniform(0.02, 0.04), rate), rng.uniform(0.2, 0.6))
-    opened = _pan(_hat(rng, rng.uniform(0.1, 0.2), rate), rng.uniform(-0.6, -0.2))
-    hat_every = int(rng.choice([1, 2, 2]))
-    kicks = {0, 8} | set(rng.choice([3, 6, 7, 10, 11, 14], 2, replace=False).tolist())
-    opens_at = int(rng.choice([6, 14, 16]))
-    track = np.zeros((samples, 2))
-    sixteenth = score.beat / 4
-    for step in range(math.ceil(score.seconds / sixteenth)):
-        at = round(step * sixteenth * rate)
-        place = step % 16
-        if place in kicks:
-            _place(track, kick * rng.uniform(0.85, 1.0), at)
-        if place in (4, 12):
-            _place(track, snare * rng.uniform(0.6, 0.75), at)
-        if place == opens_at:
-            _place(track, opened * 0.3, at)
-        elif place % hat_every == 0:
-            accent = 1.0 if place % 4 == 0 else 0.6
-            _place(track, closed * (0.3 * accent * rng.uniform(0.7, 1.0)), at)
-    return track
+def _bass(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
+    """Four notes, again and again: the root and the fifth of the chord, 46 to 87 Hz."""
+    rng, each = score.rng, float(score.rng.choice([0.5, 1]))
+    pattern = ((0, 0, 0, 0), (0, 0, 2, 0), (0, 0, 0, 2))[rng.integers(3)]
+    tilt, ring = rng.uniform(1.3, 1.9), rng.uniform(0.35, 0.8)
+    for note, beat in enumerate(score.beats(each)):
+        pitch = score.chord(beat, 30)[pattern[note % 4]]
+        yield beat, _pan(_string(score, pitch, 0.95 * each * score.beat, tilt, 0.006, 0.03, ring), 0)
 
 
-def _kick(rng: np.random.Generator, rate: int) -> np.ndarray:
-    time = np.arange(round(0.32 * rate)) / rate
-    low, drop = rng.uniform(44, 58), rng.uniform(90, 160)
-    pitch = low + drop * np.exp(-time / 0.03)
-    body = np.sin(2 * np.pi * np.cumsum(pitch) / rate) * np.exp(-time / 0.11)
-    click = rng.standard_normal(len(time)) * np.exp(-time / 0.002)
-    return (body + 0.15 * click) * _edges(len(time), 0.001, 0.02, rate)
+def _pad(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
+    """The chords held; the two sides play slightly apart in pitch, which is wide."""
+    rng = score.rng
+    tilt, skip, detune = rng.uniform(1.0, 1.6), int(rng.choice([1, 2])), rng.uniform(0.02, 0.06)
+    for beat in score.beats(score.chord_beats):
+        for pitch in score.chord(beat, 52):
+            seconds = score.chord_beats * score.beat
+            sides = [_string(score, pitch + apart, seconds, tilt, 0.12, 0.1, skip=skip) for apart in (-detune, detune)]
+            yield beat, np.stack(sides, axis=1)
 
 
-def _snare(rng: np.random.Generator, rate: int) -> np.ndarray:
-    time = np.arange(round(0.25 * rate)) / rate
-    tone = np.sin(2 * np.pi * rng.uniform(170, 230) * time) * np.exp(-time / 0.05)
-    rattle = _band_noise(rng, (len(time), 2), (900.0, 9000.0), rate)
-    rattle *= np.exp(-time / rng.uniform(0.05, 0.09))[:, None]
-    envelope = _edges(len(time), 0.001, 0.02, rate)
-    return (0.5 * tone[:, None] + 0.7 * rattle) * envelope[:, None]
+def _plucks(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
+    """The chords broken into eighth notes, from side to side."""
+    rng = score.rng
+    tilt, ring, order, side = rng.uniform(0.8, 1.5), rng.uniform(0.15, 0.4), rng.permutation(4), rng.choice([-1, 1])
+    for note, beat in enumerate(score.beats(0.5)):
+        chord = np.sort(score.chord(beat, 64))
+        place = order[note % 4]
+        sound = _string(score, (*chord, chord[0] + 12)[place], min(2.5 * ring, 1.0), tilt, 0.003, 0.05, ring)
+        yield beat, _pan(sound * rng.uniform(0.6, 1.0), side * (0.85, -0.6, 0.5, -0.85)[place])
 
 
-def _hat(rng: np.random.Generator, decay: float, rate: int) -> np.ndarray:
-    length = round(5 * decay * rate)
-    noise = _band_noise(rng, length, (6500.0, 15000.0), rate)
-    ring = np.exp(-np.arange(length) / (decay * rate))
-    return noise * ring * _edges(length, 0.0005, decay, rate)
-
-
-def _bass(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
-    pattern = ((0, 0, 0, 0), (0, 0, 4, 0), (0, 7, 0, 4))[rng.integers(3)]
-    per_beat = int(rng.choice([1, 2]))
-    harmonics = np.arange(1, 8.0) ** -rng.uniform(1.3, 1.9)
-    ring = rng.uniform(0.35, 0.8)
-    track = np.zeros((samples, 2))
-    length = score.beat / per_beat
-    for note in range(math.ceil(score.seconds / length)):
-        degree = score.chord(note // per_beat) + pattern[note % len(pattern)]
-        midi = score.pitch(degree)
-        midi -= 12 * ((midi - 30) // 12)  # between 30 and 41: 46 to 87 Hz
-        time = np.arange(round(0.95 * length * rate)) / rate
-        # The upper harmonics of a plucked string die first.
-        levels = [level * np.exp(-time / (ring / (1 + 0.4 * k))) for k, level in enumerate(harmonics)]
-        sound = _tone(2 * np.pi * _hertz(midi) * time, levels)
-        sound *= _edges(len(time), 0.006, 0.03, rate)
-        _place(track, _pan(sound, 0.0), round(note * length * rate))
-    return track
-
-
-def _other(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
-    pad_share = rng.uniform(0.25, 0.75)
-    pad = _pad(rng, score, samples, rate)
-    plucks = _plucks(rng, score, samples, rate)
-    return pad_share * pad / _rms(pad) + (1 - pad_share) * plucks / _rms(plucks)
-
-
-def _pad(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
-    tilt = rng.uniform(1.0, 1.6)
-    skip = int(rng.choice([1, 2]))  # 2 leaves odd harmonics: a hollow sound
-    detune = rng.uniform(2, 6) / 100  # semitones
-    levels = np.zeros(9)
-    levels[::skip] = np.arange(1, 10.0)[::skip] ** -tilt
-    track = np.zeros((samples, 2))
-    length = score.chord_beats * score.beat
-    for index in range(math.ceil(score.seconds / length)):
-        start = round(index * length * rate)
-        count = min(round(length * rate), samples - start)
-        if count <= 0:
-            break
-        time = np.arange(count) / rate
-        envelope = _edges(count, 0.12, 0.1, rate)
-        for midi in _chord_notes(score, index * score.chord_beats):
-            # The two sides play slightly apart in pitch, which is wide.
-            for side, apart in enumerate((-detune, detune)):
-                start_phase = rng.uniform(0, 2 * np.pi)
-                phase = 2 * np.pi * _hertz(midi + apart) * time + start_phase
-                track[start : start + count, side] += _tone(phase, levels) * envelope
-    return track
-
-
-def _plucks(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
-    per_beat = int(rng.choice([2, 2, 4]))
-    ring = rng.uniform(0.15, 0.4)
-    tilt = rng.uniform(0.8, 1.5)
-    order = rng.permutation(4)
-    side = rng.choice([-1.0, 1.0])
-    track = np.zeros((samples, 2))
-    length = score.beat / per_beat
-    time = np.arange(round(min(2.5 * ring, 1.0) * rate)) / rate
-    envelope = _edges(len(time), 0.003, 0.05, rate)
-    levels = [(k + 1.0) ** -tilt * np.exp(-time * (1 + 0.6 * k) / ring) for k in range(7)]
-    sounds: dict[int, np.ndarray] = {}
-    for note in range(math.ceil(score.seconds / length)):
-        chord = _chord_notes(score, note // per_beat)
-        place = int(order[note % 4])
-        midi = (*chord, chord[0] + 12)[place] + 12
-        if midi not in sounds:
-            phase = 2 * np.pi * _hertz(midi) * time
-            sounds[midi] = _tone(phase, levels) * envelope
-        pan = side * (0.85, -0.6, 0.5, -0.85)[place]
-        _place(
-            track,
-            _pan(sounds[midi] * rng.uniform(0.6, 1.0), pan),
-            round(note * length * rate),
-        )
-    return track
-
-
-def _chord_notes(score: _Score, beat: int) -> tuple[int, int, int]:
-    """Return a triad as MIDI numbers, each folded into one octave above 52."""
-    root = score.chord(beat)
-    folded = ((score.pitch(root + third) - 52) % 12 + 52 for third in (0, 2, 4))
-    low, middle, high = sorted(folded)
-    return low, middle, high
-
-
-# ------------------------------------------------------------------------ voice
-
-
-def _vocals(rng: np.random.Generator, score: _Score, samples: int, rate: int) -> np.ndarray:
-    singer = _Singer.draw(rng)
-    track = np.zeros((samples, 2))
-    for start, steps in _phrases(rng, score):
-        notes = _melody(rng, score, start, steps, singer.sex)
-        sound = singer.sing(rng, notes, rate)
-        _place(track, np.repeat(sound[:, None], 2, axis=1), round(start * rate))
-    return track + _ROOM * np.stack(
-        [_delayed(track[:, side], delay, rate) for side, delay in enumerate(_ECHOES)],
-        axis=1,
-    )
-
-
-def _delayed(sound: np.ndarray, seconds: float, rate: int) -> np.ndarray:
-    late = round(seconds * rate)
-    return np.concatenate([np.zeros(late), sound[:-late]])
-
-
-def _phrases(rng: np.random.Generator, score: _Score) -> list[tuple[float, int]]:
-    """Return each phrase's start in seconds and its length in eighth notes."""
-    eighth = score.beat / 2
-    count = max(1, round(score.seconds / 6))
-    cycle = score.seconds / count
+def _vocals(score: _Score) -> Iterator[tuple[float, np.ndarray]]:
+    """About six seconds after each other, a phrase and a rest (or a rest and a phrase), on the grid of eighth notes."""
+    rng, singer, count = score.rng, _Singer(score), max(1, round(score.seconds / 6))
+    cycle = 2 * score.seconds / score.beat / count  # eighth notes
     rests_first = rng.random() < 0.5
-    phrases = []
     for index in range(count):
-        # From eight seconds on a cycle lasts 4.5 seconds or more.  The share
-        # that is never sung is then longer than a second, and the first cycle,
-        # which starts on the grid, rests for all of it.
+        # From eight seconds on a cycle lasts 4.5 seconds or more, so each of its rests is longer than a second.
         sung = cycle * rng.uniform(0.66, 0.77)
-        begin, end = index * cycle, (index + 1) * cycle
-        if rests_first:
-            begin = end - sung
-        first = math.ceil(begin / eighth - 1e-9)
-        steps = min(math.floor(end / eighth) - first, math.floor(sung / eighth))
-        phrases.append((first * eighth, steps))
-    return phrases
+        first = math.ceil((index + 1) * cycle - sung if rests_first else index * cycle)
+        voice = singer.sing(first, min(math.floor((index + 1) * cycle) - first, math.floor(sung)))
+        yield first / 2, np.stack([voice, voice], axis=1)
+        for side, delay in _ECHOES.items():
+            yield first / 2 + delay / score.beat, _pan(_ECHO * voice, side)
 
 
-def _melody(rng: np.random.Generator, score: _Score, start: float, steps: int, sex: str) -> list[_Note]:
-    eighth = score.beat / 2
-    low, high = _SUNG_MIDI[sex]
-    in_scale = {(score.tonic + step) % 12 for step in score.scale}
-    ladder = [midi for midi in range(low, high + 1) if midi % 12 in in_scale]
-    rung = int(rng.integers(len(ladder) // 3, 2 * len(ladder) // 3 + 1))
-    notes = []
-    at = 0
-    while at < steps:
-        left = steps - at
-        length = int(rng.choice([1, 1, 2, 2, 2, 3, 4]))
-        if left - length < 3:  # a phrase ends on a long note
-            length = left if left <= 4 else left - 3
-        move = int(rng.choice([-2, -1, -1, 0, 1, 1, 2]))
-        middle = (len(ladder) - 1) / 2
-        if abs(rung + move - middle) > rng.uniform(0.5, 1.0) * middle:
-            move = -move
-        rung = min(max(rung + move, 0), len(ladder) - 1)
-        if length > 1:
-            chord = _chord_notes(score, round((start / eighth + at) / 2))
-            classes = {midi % 12 for midi in chord}
-            consonant = [i for i, midi in enumerate(ladder) if midi % 12 in classes]
-            rung = min(consonant, key=lambda i: abs(i - rung))
-        notes.append(_Note(at * eighth, length * eighth, ladder[rung]))
-        at += length
-    return notes
-
-
-class _Singer(NamedTuple):
+class _Singer:
     """A voice: what stays the same through one song."""
 
-    sex: str
-    formants: np.ndarray  # Hz, (vowels, formants)
-    tilt: float  # how the glottal source falls, as a power of the harmonic
-    vibrato_rate: float  # Hz
-    vibrato_depth: float  # semitones
-    vibrato_delay: float  # seconds
-    glide: float  # seconds
-    breath: float  # against the voice's RMS
+    def __init__(self, score: _Score):
+        self.score, rng = score, score.rng
+        female = rng.random() < 0.5
+        lowest = 57 if female else 48
+        self.ladder = [pitch for pitch in range(lowest, lowest + 18) if pitch % 12 in score.scale]
+        self.formants = _FORMANTS * (1.18 if female else 1) * rng.uniform(0.95, 1.06)
+        self.tilt = rng.uniform(1.45, 1.95)  # of the glottal source, as a power of the harmonic: 9 to 12 dB an octave
+        self.vibrato_rate = rng.uniform(5.0, 6.5)  # Hz
+        self.vibrato_depth = rng.uniform(0.3, 0.65)  # semitones
+        self.glide = rng.uniform(0.07, 0.13)  # seconds
+        self.breath = rng.uniform(0.015, 0.045)  # relative to the voice
 
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> _Singer:
-        sex = ("male", "female")[rng.integers(2)]
-        return cls(
-            sex=sex,
-            formants=_FORMANTS[sex] * rng.uniform(0.95, 1.06),
-            tilt=rng.uniform(1.45, 1.95),  # 9 to 12 dB an octave
-            vibrato_rate=rng.uniform(5.0, 6.5),
-            vibrato_depth=rng.uniform(0.3, 0.65),
-            vibrato_delay=rng.uniform(0.12, 0.25),
-            glide=rng.uniform(0.07, 0.13),
-            breath=rng.uniform(0.015, 0.045),
-        )
+    def sing(self, first: int, eighths: int) -> np.ndarray:
+        """A phrase that starts at an eighth note of the song, mono, (samples,), silent at both ends."""
+        score, rng = self.score, self.score.rng
+        starts, pitches = self._melody(first, eighths)
+        seconds = eighths * score.beat / 2
+        lengths = np.diff(starts, append=seconds)
+        time, curve = score.time(seconds), np.arange(math.ceil(seconds * _CURVES) + 1) / _CURVES
+        note = np.searchsorted(starts, curve, side="right") - 1  # that sounds at each point of the curves
+        since = curve - starts[note]
+        consonants = rng.integers(2 * len(_CONSONANTS), size=len(starts))  # or, as often, none
+        spoken = [(index, *_CONSONANTS[kind]) for index, kind in enumerate(consonants) if kind < len(_CONSONANTS)]
+        unvoiced = np.zeros(len(starts))
+        for index, closure, length, *_ in spoken:
+            unvoiced[index] = min(closure + length, 0.5 * lengths[index])
 
-    def sing(self, rng: np.random.Generator, notes: Sequence[_Note], rate: int) -> np.ndarray:
-        """Return a phrase, mono, shape (samples,), silent at both ends."""
-        seconds = notes[-1].start + notes[-1].length
-        frames = np.arange(math.ceil(seconds * _FRAMES_PER_SECOND) + 1) / _FRAMES_PER_SECOND
-        time = np.arange(round(seconds * rate)) / rate
-        onsets = [str(onset) for onset in rng.choice(_ONSETS, len(notes))]
-
-        pitch = np.asarray(_hertz(self._pitch(rng, notes, frames)))
-        loudness = self._loudness(rng, notes, onsets, frames)
-        formants = self._articulation(rng, notes, onsets, frames, pitch)
-        voicing = np.interp(time, frames, loudness)
-        phase = 2 * np.pi * np.cumsum(np.interp(time, frames, pitch)) / rate
-
-        spectrum = self._spectrum(pitch, formants, rate)
-        voice = _tone(phase, (np.interp(time, frames, row) for row in spectrum))
-        voice *= voicing
+        midi = self._pitch(curve, since, pitches[note])
+        loudness = rng.uniform(0.7, 1.0, len(starts))[note] * (since >= unvoiced[note])
+        voicing = np.interp(time, curve, _smooth(loudness * np.interp(since / lengths[note], [0.7, 1], [1, 0.6]), 0.05))
+        vowels = self.formants[rng.integers(len(self.formants), size=len(starts))][note]
+        formants = np.array([np.exp(_smooth(np.log(formant), 0.08)) for formant in vowels.T])
+        hertz = librosa.midi_to_hz(midi)
+        phase = 2 * np.pi * np.cumsum(np.interp(time, curve, hertz)) / score.rate
+        voice = voicing * _tone(phase, (np.interp(time, curve, row) for row in self._spectrum(hertz, formants)))
         level = _rms(voice[voicing > 0.5])
         # Air passes while the glottis is open, so breath beats with the pitch.
-        noise = _band_noise(rng, len(time), (900.0, 8000.0), rate)
-        air = noise * voicing * (0.6 + 0.4 * np.cos(phase))
-        sound = voice + self.breath * level * air
-        for note, onset in zip(notes, onsets, strict=True):
-            if onset in _HISSES:
-                hiss = _hiss(rng, _HISSES[onset], note.length, rate)
-                _place(sound, hiss * level, round(note.start * rate))
-        return sound * _edges(len(sound), 0.005, 0.1, rate)
+        voice += self.breath * level * _noise(score, len(time), 900, 8000) * voicing * (0.6 + 0.4 * np.cos(phase))
+        for index, closure, _, low, high, loud in spoken:
+            burst = score.time(unvoiced[index] - closure)
+            decay = np.exp(-burst / 0.01) * _edges(burst, 0.001, 0.01) if closure else _edges(burst, 0.03, 0.03)
+            part = voice[round((starts[index] + closure) * score.rate) :][: len(burst)]
+            part += (loud * level * _noise(score, len(burst), low, high) * decay)[: len(part)]
+        return voice * _edges(time, 0.005, 0.1)
 
-    def _pitch(self, rng: np.random.Generator, notes: Sequence[_Note], frames: np.ndarray) -> np.ndarray:
-        """Return the pitch of each frame as a MIDI number."""
-        target = _held(notes, frames, [note.midi for note in notes])
-        midi = _smooth(target, self.glide)
-        midi -= rng.uniform(0.5, 1.8) * np.exp(-frames / 0.05)  # scoops into it
-        drift = _smooth(rng.standard_normal(len(frames)), 0.3)
-        midi += 0.08 * drift / max(np.abs(drift).max(), 1e-9)
-        depth = np.zeros(len(frames))
-        for note in notes:
-            since = frames - note.start
-            inside = (since >= 0) & (since < note.length)
-            swell = np.clip((since - self.vibrato_delay) / 0.2, 0, 1)
-            depth[inside] = swell[inside]
-        wander = 1 + 0.05 * _smooth(rng.standard_normal(len(frames)), 0.2)
-        cycles = np.cumsum(self.vibrato_rate * wander) / _FRAMES_PER_SECOND
-        vibrato = np.sin(2 * np.pi * (cycles + rng.random()))
-        return midi + self.vibrato_depth * _smooth(depth, 0.05) * vibrato
+    def _melody(self, first: int, eighths: int) -> tuple[np.ndarray, np.ndarray]:
+        """Walk on the scale: the starts of the notes in seconds, and their pitches."""
+        score, rng = self.score, self.score.rng
+        lengths = rng.choice([1, 1, 2, 2, 2, 3, 4], eighths)
+        starts = np.cumsum(lengths) - lengths
+        walk = len(self.ladder) // 2 + np.cumsum(rng.choice([-2, -1, -1, 0, 1, 1, 2], eighths))
+        pitches = np.array(self.ladder + self.ladder[-2:0:-1])[walk % (2 * len(self.ladder) - 2)]
+        for note in np.flatnonzero(lengths > 1):  # long notes belong to the chord
+            chord = score.chord((first + starts[note]) / 2, pitches[note] - 6)
+            pitches[note] = min(chord, key=lambda pitch: abs(pitch - pitches[note]))
+        return starts[starts < eighths] * score.beat / 2, pitches[starts < eighths]
 
-    def _loudness(
-        self,
-        rng: np.random.Generator,
-        notes: Sequence[_Note],
-        onsets: Sequence[str],
-        frames: np.ndarray,
-    ) -> np.ndarray:
-        """Return how strongly the voice sounds in each frame, 0 to about 1."""
-        loudness = _held(notes, frames, rng.uniform(0.7, 1.0, len(notes)))
-        for note, onset in zip(notes, onsets, strict=True):
-            since = frames - note.start
-            if onset in _HISSES:
-                hiss = _HISSES[onset]
-                unvoiced = min(hiss.closure + hiss.length, 0.5 * note.length)
-                loudness[(since >= 0) & (since < unvoiced)] = 0.0
-            elif onset == "nasal":
-                loudness[(since >= 0) & (since < 0.07)] *= 0.35
-            else:
-                loudness[(since >= 0) & (since < 0.03)] *= 0.6
-            late = (since >= 0.7 * note.length) & (since < note.length)
-            loudness[late] *= 1 - 0.4 * (since[late] / note.length - 0.7) / 0.3
-        return _smooth(loudness, 0.05)
+    def _pitch(self, curve: np.ndarray, since: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """The pitch with glides, a scoop into the phrase, drift, and vibrato that sets in late on each note."""
+        rng = self.score.rng
+        drift, wander = (_smooth(rng.standard_normal(len(curve)), 0.3) for _ in range(2))
+        cycles = np.cumsum(self.vibrato_rate * (1 + 0.05 * wander)) / _CURVES + rng.random()
+        depth = self.vibrato_depth * _smooth(np.clip((since - 0.18) / 0.2, 0, 1), 0.05)
+        scoop = rng.uniform(0.5, 1.8) * np.exp(-curve / 0.05)
+        return _smooth(held, self.glide) - scoop + 0.2 * drift + depth * np.sin(2 * np.pi * cycles)
 
-    def _articulation(
-        self,
-        rng: np.random.Generator,
-        notes: Sequence[_Note],
-        onsets: Sequence[str],
-        frames: np.ndarray,
-        pitch: np.ndarray,
-    ) -> np.ndarray:
-        """Return the formants in Hz, shape (formants, frames)."""
-        vowels = rng.integers(len(self.formants), size=len(notes))
-        rows = []
-        for formant in range(self.formants.shape[1]):
-            row = _held(notes, frames, self.formants[vowels, formant])
-            for note, onset in zip(notes, onsets, strict=True):
-                since = frames - note.start
-                if onset == "nasal":
-                    row[(since >= 0) & (since < 0.07)] = _NASAL[formant]
-            rows.append(np.exp(_smooth(np.log(row), 0.08)))
-        formants = np.array(rows)
-        # Singers open the mouth on high notes: below the pitch, the first
-        # formant would have nothing to sound.
-        formants[0] = np.maximum(formants[0], 1.05 * pitch)
+    def _spectrum(self, hertz: np.ndarray, formants: np.ndarray) -> np.ndarray:
+        """Complex amplitudes, (harmonics, points of the curves), by formants in Hz (formants, points)."""
+        # Singers open the mouth on high notes: below the pitch, the first formant would have nothing to sound.
+        formants[0] = np.maximum(formants[0], 1.05 * hertz)
         formants[1] = np.maximum(formants[1], 1.25 * formants[0])
-        return formants
-
-    def _spectrum(self, pitch: np.ndarray, formants: np.ndarray, rate: int) -> np.ndarray:
-        """Return complex amplitudes, shape (harmonics, frames)."""
-        limit = min(_VOICE_BAND, 0.45 * rate)
-        harmonics = np.arange(1, math.ceil(limit / pitch.min()) + 1)[:, None]
-        hertz = harmonics * pitch
+        limit = min(_VOICE_BAND, 0.45 * self.score.rate)
+        harmonics = np.arange(1, math.ceil(limit / hertz.min()) + 1)[:, None]
         # The lips radiate a rising spectrum, 6 dB an octave.
-        tract = harmonics ** (1 - self.tilt) * np.ones_like(hertz, dtype=complex)
+        tract = harmonics ** (1 - self.tilt) * np.ones(hertz.shape, complex)
         for centre, width in zip(formants, _BANDWIDTHS, strict=True):
-            tract *= centre**2 / (centre**2 - hertz**2 + 1j * width * hertz)
+            tract *= centre**2 / (centre**2 - (harmonics * hertz) ** 2 + 1j * width * harmonics * hertz)
         # Four times as loud does not sound natural for one vowel of a line.
         power = np.sqrt(np.sum(np.abs(tract) ** 2, axis=0))
-        tract *= np.clip((limit - hertz) / 500, 0, 1) / power**0.7
-        return tract
-
-
-def _hiss(rng: np.random.Generator, consonant: _Hiss, longest: float, rate: int) -> np.ndarray:
-    """Return an unvoiced consonant, relative to a voice of RMS 1."""
-    closure = round(consonant.closure * rate)
-    length = round(min(consonant.length, 0.5 * longest - consonant.closure) * rate)
-    noise = consonant.level * _band_noise(rng, length, consonant.band, rate)
-    if consonant.decays:
-        noise *= np.exp(-np.arange(length) / (0.25 * length))
-        noise *= _edges(length, 0.001, 0.01, rate)
-    else:
-        noise *= _edges(length, 0.03, 0.03, rate)
-    return np.concatenate([np.zeros(closure), noise])
-
-
-def _held(notes: Sequence[_Note], frames: np.ndarray, values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return each note's value at the frames it spans."""
-    starts = np.array([note.start for note in notes])
-    index = np.searchsorted(starts, frames, side="right") - 1
-    return np.asarray(values, dtype=float)[index]
+        return tract * np.clip((limit - harmonics * hertz) / 500, 0, 1) / power**0.7
 
 
 def _smooth(curve: np.ndarray, seconds: float) -> np.ndarray:
-    """Average a curve of frames over a Hann window, ends held."""
-    window = signal.windows.hann(2 * round(seconds * _FRAMES_PER_SECOND / 2) + 3)
-    margin = len(window) // 2
-    padded = np.pad(curve, margin, mode="edge")
-    return np.convolve(padded, window / window.sum(), mode="valid")
+    """Average a curve over a Hann window, ends held."""
+    window = signal.windows.hann(2 * round(seconds * _CURVES / 2) + 3)
+    return np.convolve(np.pad(curve, len(window) // 2, mode="edge"), window / window.sum(), mode="valid")
 
 
-# ----------------------------------------------------------------------- sounds
+def _string(
+    score: _Score,
+    pitch: float,
+    seconds: float,
+    tilt: float,
+    attack: float,
+    release: float,
+    ring: float = np.inf,
+    skip: int = 1,
+) -> np.ndarray:
+    """A note of eight harmonics (skip 2: the odd ones) that fall with the power `tilt` and ring for so many seconds."""
+    time = score.time(seconds)
+    levels = np.zeros(8)
+    levels[::skip] = np.arange(1, 9.0)[::skip] ** -tilt
+    # An imaginary phase lets the upper harmonics die first, as those of a plucked string do.
+    phase = 2 * np.pi * (librosa.midi_to_hz(pitch) * time + score.rng.random()) + 0.5j * time / ring
+    return _tone(phase, levels) * np.exp(-0.5 * time / ring) * _edges(time, attack, release)
 
 
-def _tone(phase: np.ndarray, amplitudes: Iterable[float | complex | np.ndarray]) -> np.ndarray:
+def _tone(phase: np.ndarray, amplitudes: Iterable[float | np.ndarray]) -> np.ndarray:
     """Add up harmonics of a phase in radians, the first being the pitch."""
     # A power of the first harmonic costs a multiplication; a cosine costs ten.
     turn = np.exp(1j * phase)
@@ -678,53 +441,27 @@ def _tone(phase: np.ndarray, amplitudes: Iterable[float | complex | np.ndarray])
     total = np.zeros(len(phase))
     for amplitude in amplitudes:
         harmonic *= turn
-        if np.any(amplitude):
-            total += np.real(amplitude * harmonic)
+        total += np.real(amplitude * harmonic)
     return total
 
 
-def _band_noise(
-    rng: np.random.Generator,
-    shape: int | tuple[int, int],
-    band: tuple[float, float],
-    rate: int,
-) -> np.ndarray:
-    """Return noise of RMS 1 between two frequencies in Hz."""
-    high = min(band[1], 0.48 * rate)
-    low = min(band[0], 0.6 * high)
-    sos = signal.butter(3, (low, high), "bandpass", fs=rate, output="sos")
-    noise = signal.sosfilt(sos, rng.standard_normal(shape), axis=0)
+def _noise(score: _Score, shape: int | tuple[int, int], low: float, high: float) -> np.ndarray:
+    """Noise of RMS 1 between two frequencies in Hz."""
+    high = min(high, 0.48 * score.rate)
+    sos = signal.butter(3, (min(low, 0.6 * high), high), "bandpass", fs=score.rate, output="sos")
+    noise = signal.sosfilt(sos, score.rng.standard_normal(shape), axis=0)
     return noise / _rms(noise)
 
 
-def _edges(samples: int, attack: float, release: float, rate: int) -> np.ndarray:
-    """Return an envelope that rises from and falls to exact zero."""
-    rise = min(round(attack * rate), samples // 2)
-    fall = min(round(release * rate), samples - rise)
-    envelope = np.ones(samples)
-    envelope[:rise] = 0.5 - 0.5 * np.cos(np.pi * np.arange(rise) / rise)
-    envelope[samples - fall :] = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fall + 1) / fall)
-    return envelope
+def _edges(time: np.ndarray, attack: float, release: float) -> np.ndarray:
+    """An envelope that rises from and falls to exact zero, in so many seconds."""
+    return np.minimum(1, time / attack) * np.minimum(1, time[::-1] / release)
 
 
 def _pan(mono: np.ndarray, side: float) -> np.ndarray:
-    """Return shape (samples, 2), from -1, left, to 1, right, equally loud."""
+    """Stereo, (samples, 2), from -1, left, to 1, right, equally loud."""
     angle = (side + 1) * np.pi / 4
     return mono[:, None] * np.array([np.cos(angle), np.sin(angle)])
-
-
-def _place(track: np.ndarray, sound: np.ndarray, at: int) -> None:
-    """Add a sound to a track from a sample on, as far as the track goes."""
-    room = max(len(track) - at, 0)
-    track[at : at + len(sound)] += sound[:room]
-
-
-def _hertz(midi: float | np.ndarray) -> float | np.ndarray:
-    return 440.0 * 2.0 ** ((midi - 69) / 12)
-
-
-def _decibels(level: float) -> float:
-    return 10.0 ** (level / 20)
 
 
 def _rms(sound: np.ndarray) -> float:
