@@ -171,12 +171,13 @@ def _draw(
     figure, axes = plt.subplots(
         rows, columns, figsize=size, sharex=True, sharey=not spare, squeeze=False, layout="constrained"
     )
-    drawn = {}
+    drawn: dict[bool, list] = {}
     for axis, (name, values, mask) in zip(axes.flat, (panel for row in panels for panel in row), strict=not spare):
         times = start + np.linspace(0, mixture.samples / mixture.rate, values.shape[1] + 1)
         low, high, colours = (0, 1, "viridis") if mask else (-settings.dynamic_range, 0.0, "magma")
         edges = row_edges(mixture.rate, settings)
-        drawn[mask] = axis.pcolormesh(times, edges, values, vmin=low, vmax=high, cmap=colours, rasterized=True)
+        image = axis.pcolormesh(times, edges, values, vmin=low, vmax=high, cmap=colours, rasterized=True)
+        drawn.setdefault(mask, []).append(image)
         axis.set_yscale("symlog", linthresh=1000, linscale=1)  # much like mel
         axis.set_ylim(LOWEST, top)
         axis.set_yticks(ticks, [f"{tick // 1000}k" if tick >= 1000 else str(tick) for tick in ticks])
@@ -186,8 +187,9 @@ def _draw(
         axis.set_ylabel("frequency (Hz)")
     for axis in axes[-1]:
         axis.set_xlabel("time (s)")
-    for mask, image in drawn.items():
+    for mask, images in drawn.items():
         name = "mask (share that is vocals)" if mask else "level (dB below the mixture's maximum)"
-        figure.colorbar(image, ax=axes, label=name, aspect=40, pad=0.015)
+        beside = [image.axes for image in images] if columns == 1 else axes
+        figure.colorbar(images[0], ax=beside, label=name, aspect=15 * len(beside), pad=0.015)
     headline(figure, title)
     return figure
