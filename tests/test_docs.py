@@ -21,7 +21,7 @@ from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
 
 from svs.cli import app
-from svs.cli.options import open_project
+from svs.cli.options import Tuned
 from svs.errors import SVSError
 from tests.helpers import REPOSITORY
 
@@ -164,7 +164,7 @@ def of_parameters(given: list[str]) -> list[str]:
     if given == ["KEY=VALUE"]:
         return []
     try:
-        open_project(REPOSITORY, given)
+        Tuned(project=REPOSITORY, overrides=given).open()
     except SVSError as error:
         return [str(error)]
     return []
