@@ -24,8 +24,9 @@ done = subprocess.run([sys.executable, "-m", "svs.cli", *sys.argv[1:]])
 print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 LIMIT = 1500  # MB
-# MB between two runs of a net on the same song: whether the threads, each in a part of the spectrogram, are where
-# they need most at the same moment.  Three minutes more of stereo, kept as mixture and both estimates, are 190.
+# MB between two runs on the same song: whether the threads, each in a part of the spectrogram, are where they need most
+# at the same moment, and what the allocator gives back (75 for repet_sim).  Three minutes more of stereo, kept as
+# mixture and both estimates, are 190.
 CHANCE = 130
 
 
@@ -89,10 +90,9 @@ def test_memory_does_not_grow_with_the_song(method, picture, recording, home, tm
             home,
             "--picture" if picture else "--no-picture",
         )
-        for seconds in (180, 300)
+        for seconds in (180, 360)
     ]
-    # Two minutes of stereo are 42 MB, mixture and estimate twice that; the allocator alone moves by 35.
-    assert used[1] < used[0] + 60 and used[1] < LIMIT, used
+    assert used[1] < used[0] + CHANCE and used[1] < LIMIT, used
 
 
 def test_memory_of_a_net_of_full_size(recording, home, tmp_path):

@@ -184,10 +184,14 @@ def _on_cluster(address: str, calls: list[Callable], names: Sequence[str], folde
     """Results of calls on the workers of a cluster."""
     # joblib's Dask backend would be shorter, but it waits for ever for an item that killed its workers.
     from distributed import CancelledError, Client, KilledWorker, as_completed
+    from distributed.comm import parse_host_port
 
     for logger in ("asyncio", "distributed", "distributed.client", "tornado"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)  # errors are raised below, as one line each
     try:
+        # Where nobody answers, a Client now and then waits for ever, whatever its timeout.
+        place = parse_host_port(address.rpartition("://")[2], default_port=8786)
+        socket.create_connection(place, timeout=5).close()
         client = Client(address, timeout=5, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

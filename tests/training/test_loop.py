@@ -210,7 +210,7 @@ def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
     assert card["precision"] == precision and "precision" not in plain_card
     # Another rounding, so it really computed with other numbers; but the same training.
     assert card["val_loss"] != plain_card["val_loss"]
-    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], rel=0.03)
+    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], rel=0.06)
     assert model.get_config() == plain.get_config()
     assert {weight.dtype for weight in model.get_weights()} == {np.dtype(np.float32)}
     ours = validation_loss(model, store / "masks", "SVS", options(**changes), 1)
