@@ -1,6 +1,6 @@
 """Spectrograms of mixtures, estimates and masks.
 
-A picture has `ROWS` rows at equal steps of mel.  Sources are read frame by frame, so the memory does not grow with
+A picture has `ROWS` rows at equal steps of mel.  Sources are read in blocks of columns, so the memory hardly grows with
 the recording.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy import fft
 
 from svs.audio.convert import mono
 from svs.audio.sources import PassageSource, Source, WavSource
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ROWS = 180
 LOWEST = 60.0  # Hz at the bottom of a picture
 _COLUMNS = 1600  # at most: more can't be told apart
+_BLOCK = 32  # columns read and transformed at a time
 _SILENCE = 1e-9
 Panel = tuple[str, np.ndarray, bool]  # title, values (ROWS, columns) and whether they are a mask
 
@@ -47,18 +49,20 @@ def levels(source: Source, columns: int, settings: Plots) -> np.ndarray:
     seconds.
     """
     size = int(np.clip(settings.picture_frame_size * 2.0 ** round(np.log2(source.rate / 44100)), 64, 65536))
-    window = np.hanning(size + 1)[:-1]
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
     bins = (np.arange(size // 2 + 2) - 0.5) * source.rate / size  # where one bin ends and the next begins
     rows = row_edges(source.rate, settings)
-    widths = np.diff(rows) / (bins[1] - bins[0])
+    inside = np.minimum(rows[1:, None], bins[1:]) - np.maximum(rows[:-1, None], bins[:-1])
+    share_of_bin = (np.clip(inside, 0, None) / np.diff(rows)[:, None] / window.sum()).astype(np.float32)
+    starts = np.round((np.arange(columns) + 0.5) * source.samples / columns).astype(int) - size // 2
     found = np.empty((ROWS, columns), dtype=np.float32)
-    for column in range(columns):
-        start = round((column + 0.5) * source.samples / columns) - size // 2
-        audio = mono(source.read(max(start, 0), min(start + size, source.samples)))
-        frame = np.zeros(size)
-        frame[max(-start, 0) : max(-start, 0) + len(audio)] = audio
-        spectrum = np.abs(np.fft.rfft(frame * window)) / window.sum()
-        found[:, column] = np.diff(np.interp(rows, bins, np.append(0, np.cumsum(spectrum)))) / widths
+    for first in range(0, columns, _BLOCK):
+        here = starts[first : first + _BLOCK]
+        begin, end = int(here[0]), int(here[-1]) + size
+        audio = mono(source.read(max(begin, 0), min(end, source.samples)))
+        audio = np.pad(audio, (max(-begin, 0), max(end - source.samples, 0)))
+        frames = np.lib.stride_tricks.sliding_window_view(audio, size)[here - begin]
+        found[:, first : first + len(here)] = share_of_bin @ np.abs(fft.rfft(frames * window)).T
     return found
 
 
@@ -171,11 +175,11 @@ def _draw(
     figure, axes = plt.subplots(
         rows, columns, figsize=size, sharex=True, sharey=not spare, squeeze=False, layout="constrained"
     )
+    edges = row_edges(mixture.rate, settings)
     drawn: dict[bool, list] = {}
     for axis, (name, values, mask) in zip(axes.flat, (panel for row in panels for panel in row), strict=not spare):
         times = start + np.linspace(0, mixture.samples / mixture.rate, values.shape[1] + 1)
         low, high, colours = (0, 1, "viridis") if mask else (-settings.dynamic_range, 0.0, "magma")
-        edges = row_edges(mixture.rate, settings)
         image = axis.pcolormesh(times, edges, values, vmin=low, vmax=high, cmap=colours, rasterized=True)
         drawn.setdefault(mask, []).append(image)
         axis.set_yscale("symlog", linthresh=1000, linscale=1)  # much like mel

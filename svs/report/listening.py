@@ -85,10 +85,10 @@ def make(
             for target in TARGETS
         }
         passages = {name: PassageSource(source, first, first + length) for name, source in heard.items()}
-        mixed = spectrograms.levels(passages["mixture"], COLUMNS, plots)
+        levels = {name: spectrograms.levels(passage, COLUMNS, plots) for name, passage in passages.items()}
         for name, passage in passages.items():
             with written(folder / place / f"{name}.webp") as temporary:
-                drawn = picture(spectrograms.levels(passage, COLUMNS, plots), mixed, plots)
+                drawn = picture(levels[name], levels["mixture"], plots)
                 image.imsave(temporary, drawn, format="webp", pil_kwargs={"quality": _QUALITY, "method": 4})
             if audible:
                 encode(passage, folder / place / f"{name}.mp3", "mp3", bitrate=report.bitrate)

@@ -184,18 +184,18 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 class Scratch:
-    """A folder `root/work/name` from which the next run resumes an interrupted one.
+    """A folder from which the next run resumes an interrupted one: in `root`, below the name of its task.
 
-    The work is for instance `train-vad`; only one run of it at a time.  The name is a fingerprint, so a run with other
+    The task is for instance `train-vad`; only one run of it at a time.  The name is a fingerprint, so a run with other
     parameters, inputs or code does not find the folder.  `done` removes it, and those of other fingerprints of the
-    same work too.
+    same task too.
     """
 
-    def __init__(self, root: Path, work: str, name: str):
-        self._siblings = Path(root) / work
+    def __init__(self, root: Path, task: str, name: str):
+        self._siblings = Path(root) / task
         self.path = self._siblings / name
         self.path.mkdir(parents=True, exist_ok=True)
 
     def done(self) -> None:
-        """Remove all scratch of this work."""
+        """Remove all scratch of this task."""
         shutil.rmtree(self._siblings, ignore_errors=True)

@@ -128,12 +128,15 @@ def train_on_mixes(
     Raises
     ------
     DataError
-        The stems have another rate than the network's spectrogram, or no song is as long as a passage.
+        The store holds a test track, its stems have another rate than the network's spectrogram, or no song is as
+        long as a passage.
     ModelError
         The loss or a weight is not finite.
     """
     loop.make_reproducible(seed)
     stems, ours = Stems(store), settings.representation
+    if strangers := stems.tracks("test"):
+        raise DataError(f"{store}: holds test tracks ({', '.join(strangers[:3])}); nothing may be trained on them")
     if stems.rate != ours.sample_rate:
         raise DataError(
             f"{store}: its stems have {stems.rate} Hz, the network's spectrogram {ours.sample_rate} Hz; "

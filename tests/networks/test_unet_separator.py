@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import keras
 import musdb
 import numpy as np
 import pytest
+import zarr
 
 from benchmarks import ablation
 from svs import networks, separators
@@ -208,6 +210,16 @@ def test_passages_are_the_songs_one_after_the_other(stems):
 def test_too_short_songs_are_refused(stems):
     with pytest.raises(DataError, match="as long as a passage"):
         mixtures.Mixes(stems, ("train",), options(frames=4096), 1)
+
+
+def test_a_store_with_a_test_track_is_refused(store, tmp_path):
+    shutil.copytree(store, tmp_path / "stems")
+    group = zarr.open_group(tmp_path / "stems", mode="a")
+    index = group.attrs.asdict()["index"]
+    index["MIX"][0][1] = "test"
+    group.attrs["index"] = index
+    with pytest.raises(DataError, match=f"holds test tracks .{index['MIX'][0][0]}.*nothing may be trained on them"):
+        train(tmp_path / "stems", tmp_path)
 
 
 # The loss

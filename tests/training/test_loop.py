@@ -203,14 +203,15 @@ def test_early_stopping_by_patience_also_across_a_resume(store, tmp_path):
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
     """About the same loss; a net that says nothing of it and is read without Keras; interrupted, the same losses."""
-    changes = {"epochs": 3, "precision": precision}
-    plain, plain_card = train(store, tmp_path / "plain", {"epochs": 3})
+    slow = {"epochs": 3, "learning_rate": 3e-4}  # at larger steps the rounding grows within these few
+    changes = slow | {"precision": precision}
+    plain, plain_card = train(store, tmp_path / "plain", slow)
     model, card = train(store, tmp_path / "whole", changes, curve=tmp_path / "whole.csv")
     assert keras.config.dtype_policy().name == "float32"
     assert card["precision"] == precision and "precision" not in plain_card
     # Another rounding, so it really computed with other numbers; but the same training.
     assert card["val_loss"] != plain_card["val_loss"]
-    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], rel=0.06)
+    assert card["val_loss"] == pytest.approx(plain_card["val_loss"], rel=0.03)
     assert model.get_config() == plain.get_config()
     assert {weight.dtype for weight in model.get_weights()} == {np.dtype(np.float32)}
     ours = validation_loss(model, store / "masks", "SVS", options(**changes), 1)
