@@ -44,8 +44,9 @@ compare: setup
 gate: setup
 	@svs gate --against '$(or $(REV),HEAD)' $(ARGS)
 
+# On all cores, a file at a time: the tests of a file share what is slow to make.  For one process: ARGS=-n0.
 test: setup
-	python -m pytest $(ARGS)
+	python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 # To compare two runs: python -m benchmarks --compare OLD.json NEW.json
 bench: setup

@@ -624,6 +624,7 @@ def test_a_card_of_another_net_is_refused(tmp_path, network):
         UNetSeparator("unet_separator", tmp_path / "net")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_mixed_precision_trains_the_same_net(store, tmp_path, keep):
     plain, plain_card = train(store, tmp_path / "plain", keep=keep)

@@ -200,6 +200,7 @@ def test_early_stopping_by_patience_also_across_a_resume(store, tmp_path):
     assert again == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
     """About the same loss; a net that says nothing of it and is read without Keras; interrupted, the same losses."""
