@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svs.audio import ffmpeg
+from svs.audio.find import EXTENSIONS, is_foreign
 from svs.audio.sources import WavSource
 from svs.errors import DataError
 from svs.stems import STREAMS
@@ -23,6 +24,7 @@ class Candidate:
     name: str
     subset: str
     path: Path  # the .stem.mp4, or the folder of wav files
+    problem: str = ""  # why it can't be a track, if its name shows that
 
     @property
     def is_stem(self) -> bool:
@@ -45,18 +47,40 @@ def with_subsets(folder: Path) -> Path:
 
 
 def candidates(folder: Path) -> list[Candidate]:
-    found = []
-    for subset in ("train", "test"):
-        for item in sorted((folder / subset).iterdir()):
-            if item.name.endswith(SUFFIX) and item.is_file():
-                found.append(Candidate(item.name.removesuffix(SUFFIX), subset, item))
-            elif item.is_dir():
-                found.append(Candidate(item.name, subset, item))
+    """What looks like a track in `train` and `test` of a folder; raise DataError if there is none, or both layouts."""
+    found, _ = entries(folder)
     if not found:
         raise DataError(f"{folder}: no tracks; expected train/*{SUFFIX} or train/<track>/mixture.wav")
-    if len({candidate.is_stem for candidate in found}) == 2:
+    there = [one for one in found if not one.problem and any(file.is_file() for file in one.files())]
+    if len({candidate.is_stem for candidate in there}) == 2:
         raise DataError(f"{folder}: holds {SUFFIX} files and wav folders together; musdb reads one kind: separate them")
     return found
+
+
+def entries(folder: Path) -> tuple[list[Candidate], list[Path]]:
+    """What looks like a track in `train` and `test` of a folder, and the rest: what systems leave, texts, pictures."""
+    found, foreign = [], []
+    for subset in ("train", "test"):
+        for item in sorted((folder / subset).iterdir()):
+            suffix = item.suffix[1:].lower()
+            if is_foreign(item.name):
+                foreign.append(item)
+            elif item.name.endswith(SUFFIX) and item.is_file():
+                found.append(Candidate(item.name.removesuffix(SUFFIX), subset, item))
+            elif item.is_dir() and not item.name.endswith(SUFFIX):
+                found.append(Candidate(item.name, subset, item))
+            elif SUFFIX in item.name.lower() or suffix in EXTENSIONS or not item.exists():
+                found.append(Candidate(item.name, subset, item, _problem(item)))
+            else:
+                foreign.append(item)
+    return found, foreign
+
+
+def _problem(item: Path) -> str:
+    wanted = f"expected NAME{SUFFIX} or a folder of wav files"
+    if not item.exists():
+        return f"{wanted}, this is a link to {item.readlink()}, which is not there"
+    return f"{wanted}, this is a {'folder' if item.is_dir() else 'file'} called {item.name}"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from svs.config.project import Project
 from svs.errors import DataError
 from svs.runtime.files import files_below, read_json, sha256
 from svs.runtime.process import log
+from svs.separators.estimates import REQUEST
 
 
 def separation_request(project: Project, method: str) -> dict[str, Any]:
@@ -71,9 +72,28 @@ def writing(result: Path, song: Path) -> Iterator[None]:
             song.rmdir()
 
 
-def song_names(paths: Sequence[Path]) -> list[str]:
-    """A folder name for each recording: its own name without the suffix, with more of the path where two are alike."""
-    longer = [_names(Path(os.path.abspath(path))) for path in paths]
+def song_names(paths: Sequence[Path], output: Path | None = None) -> list[str]:
+    """A folder name for each recording: its own name without the suffix, with more of the path where two are alike.
+
+    A recording keeps the name that it has in the folder `output`, whatever else is named now; a name that a recording
+    of another file name has there is taken.
+    """
+    choices = [list(dict.fromkeys(_names(Path(os.path.abspath(path))))) for path in paths]
+    owners = {name: _owners(output / name) for names in choices for name in names} if output is not None else {}
+    kept: dict[int, str] = {}
+    for index, path in enumerate(paths):
+        file = readable(path.name)
+        for name in choices[index]:
+            claims = [content for owner, content in owners.get(name, ()) if owner in (file, None)]
+            if claims and name not in kept.values() and path.is_file() and sha256([path]) in claims:
+                kept[index] = name
+                break
+        others = [name for name in choices[index] if all(owner in (file, None) for owner, _ in owners.get(name, ()))]
+        choices[index] = others or choices[index][-1:]
+    longer = [
+        iter([kept[index]] if index in kept else [name for name in names if name not in kept.values()] or names[-1:])
+        for index, names in enumerate(choices)
+    ]
     names = [next(more) for more in longer]
     while alike := {name for name in names if names.count(name) > 1}:
         before = names
@@ -81,6 +101,17 @@ def song_names(paths: Sequence[Path]) -> list[str]:
         if names == before:
             break
     return names
+
+
+def _owners(folder: Path) -> set[tuple[str | None, str]]:
+    """File name (None where it isn't known) and checksum of the recordings that a folder holds results of."""
+    found = set()
+    for path in [*folder.glob(f"*/{REQUEST}"), folder / "vad.json"]:
+        with suppress(DataError, OSError, KeyError, TypeError, AttributeError):  # none, or not what svs wrote
+            content = read_json(path)
+            song = content.get("song", content)
+            found.add((song.get("file"), song["sha256"]))
+    return found
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -227,7 +227,7 @@ def test_the_stage_refuses_a_misspelt_key(copy, tmp_path):
     done = run_download(copy, tmp_path, on_bad_trak="skip")
     assert done.returncode == 2
     assert done.stderr == (
-        "error: params.yaml, profile sample: download.on_bad_trak: Extra inputs are not permitted (got 'skip')\n"
+        "error: params.yaml, profile sample: download.on_bad_trak: there is no such parameter\n"
     )
 
 
