@@ -8,8 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from svs.audio.ffmpeg import recording_error
-from svs.errors import DataError
+from svs.errors import DataError, recording_error
 
 _KINDS = (
     "3gp aac ac3 aif aifc aiff alac amr ape au avi caf dff dsf dts eac3 flac flv m2ts m4a m4b m4v mka mkv mov mp2 mp3 "
