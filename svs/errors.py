@@ -54,3 +54,13 @@ class ClusterError(SVSError):
     """The machines that the work was to be spread over can't be had, or don't fit."""
 
     exit_code = 8
+
+
+def recording_error(name: object, text: str) -> DataError:
+    """An error about a recording, in one line that begins with its name."""
+    return DataError(one_line(f"{name}: {text}"))
+
+
+def one_line(text: str) -> str:
+    """`text` with each character that can't be printed written as an escape."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

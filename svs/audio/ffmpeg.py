@@ -1,11 +1,10 @@
-"""Start ffmpeg and ffprobe, and turn what they say into errors of one line."""
+"""Start the programs ffmpeg and ffprobe, with which MUSDB18's tools decode .stem.mp4 files, and read what they say."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-import stat
 import subprocess
 from collections import deque
 from collections.abc import Sequence
@@ -24,39 +23,9 @@ def require_ffmpeg() -> None:
     for program in ("ffmpeg", "ffprobe"):
         if shutil.which(program) is None:
             raise DataError(
-                f"reading and writing recordings needs ffmpeg and ffprobe, there is no {program} on the "
+                f"reading a data set's .stem.mp4 files needs ffmpeg and ffprobe, there is no {program} on the "
                 "PATH; run `make setup`, `apt install ffmpeg` (Debian, Ubuntu) or `brew install ffmpeg`"
             )
-
-
-def require_file(path: Path) -> None:
-    """Raise DataError unless `path` is a readable file that is not empty."""
-    try:
-        kind = path.stat()
-        if stat.S_ISDIR(kind.st_mode):
-            problem = "this is a folder; name a file in it"
-        elif not stat.S_ISREG(kind.st_mode):
-            problem = "this is a pipe or a device; save it to a file first"
-        elif kind.st_size == 0:
-            problem = "the file is empty (0 bytes); fetch or copy it again"
-        else:
-            open(path, "rb").close()
-            return
-    except FileNotFoundError:
-        problem = "there is no such file; check the name"
-    except (OSError, ValueError) as error:
-        problem = f"can't open it ({getattr(error, 'strerror', error)})"
-    raise recording_error(path, f"expected a recording, {problem}")
-
-
-def recording_error(path: Path, text: str) -> DataError:
-    """An error about a recording, in one line that begins with its path."""
-    return DataError(one_line(f"{path}: {text}"))
-
-
-def one_line(text: str) -> str:
-    """`text` with each character that can't be printed written as an escape."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def last_words(output: bytes, path: Path) -> str:

@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from svs.audio.ffmpeg import one_line, recording_error
-from svs.errors import DataError
+from svs.errors import DataError, recording_error
 
 log = logging.getLogger("svs")
 
@@ -63,7 +62,7 @@ def _found(text: str, errors: list[DataError]) -> list[Path]:
         raise DataError("expected a recording, a folder or a pattern, got an empty name; check the command")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) and not os.path.lexists(text):
         todo = "name it by its path" if text.startswith("file:") else "download it first, and name the file"
-        raise DataError(one_line(f"{text}: expected a recording on this machine, this is a URL; {todo}"))
+        raise recording_error(text, f"expected a recording on this machine, this is a URL; {todo}")
     path = Path(text)
     if os.path.isdir(path):
         if not (inside := _inside(path, errors)):

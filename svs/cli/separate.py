@@ -143,8 +143,8 @@ def _separated(here: Project, worker: Service, request: Request, inputs: list[In
     failed: list[_Failure] = []
     jobs: list[tuple[str, float, AbstractContextManager[Song]]] = []
     for one in inputs:
-        opened = recordings.open_song(one.path, one.name, order, request.reference, one.label)
-        jobs.append((str(one), _seconds(one.path, order), opened))
+        recording = recordings.open_song(one.path, one.name, order, request.reference, one.label)
+        jobs.append((str(one), _seconds(one.path, order), recording))
     jobs += [(track, 0.0, open_track(here, request.musdb, track, order)) for track in request.tracks]
     total = sum(seconds for _, seconds, _ in jobs) * count
     # The log is written above the bar, not through it.

@@ -434,10 +434,8 @@ def _described(error: ValidationError, name: str = "") -> str:
         message = re.sub(r", unable to .*", "", problem["msg"])
         for theirs, ours in _WORDS.items():
             message = message.replace(theirs, ours)
-        shown = problem["type"] not in ("missing", "value_error", "extra_forbidden") and not isinstance(
-            problem["input"], dict
-        )
-        came = f" (got {problem['input']!r})" if not told else ""
+        told = problem["type"] in ("missing", "value_error", "extra_forbidden") or isinstance(problem["input"], dict)
+        came = "" if told else f" (got {problem['input']!r})"
         lines.append(f"{key}: {message}{came}" if key else f"{message}{came}")
     return "; ".join(lines)
 

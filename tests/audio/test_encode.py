@@ -109,7 +109,7 @@ def test_flac_beyond_full_scale_is_clipped(tmp_path):
     audio = np.zeros((1000, 2), dtype=np.float32)
     audio[:4, 0] = [1.5, -2.0, 1.0, -1.0]
     notes = encode.encode(ArraySource(audio, RATE), tmp_path / "a.flac", "flac")
-    assert notes == ["2 samples beyond full scale were clipped (wav keeps them)"]
+    assert notes == ["2 samples beyond full scale were clipped (the peak was 2.00 times full scale; wav keeps them)"]
     got, _ = decoded(tmp_path / "a.flac")
     np.testing.assert_array_equal(got[:4, 0], np.float32([1 - 2**-23, -1.0, 1 - 2**-23, -1.0]))
 
