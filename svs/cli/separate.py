@@ -20,8 +20,6 @@ from svs.runtime.process import log
 from svs.stems import TARGETS
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from svs.config.project import Project
     from svs.services.inputs import Input
     from svs.services.recordings import Order, Result, Service, Song
@@ -158,30 +156,22 @@ def _separated(here: Project, worker: Service, request: Request, inputs: list[In
                     end = moving.n + true * count
                     if moving.total is not None:
                         moving.total += (true - seconds) * count
-                    results = _by_all_methods(worker, song, label, moving)
+                    if getattr(song.mixture, "silent", False):
+                        log.warning("%s: digitally silent throughout", label)
+                    for note in song.notes:
+                        log.info("%s: %s", label, note)
+                    results = worker.separate(song, partial(advance, moving), moving.set_description)
+                for result in results:
+                    if result.error is None and not request.piped:  # errors are printed at the end
+                        log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
+                    for note in result.notes:
+                        log.info("  %s", note)
                 failed += [(label, result.method, result.error) for result in results if result.error is not None]
                 _summarise(order.output, results, sys.stderr if request.piped else sys.stdout)
             except SVSError as error:
                 failed.append((label, "", error))
             advance(moving, end - moving.n)  # what failed or was there already is done too
     return failed
-
-
-def _by_all_methods(worker: Service, song: Song, label: str, bar: tqdm) -> list[Result]:
-    """Separate a song, and tell what came of it, but for errors."""
-    from svs.runtime.progress import advance
-
-    if getattr(song.mixture, "silent", False):
-        log.warning("%s: digitally silent throughout", label)
-    for note in song.notes:
-        log.info("%s: %s", label, note)
-    results = worker.separate(song, partial(advance, bar), bar.set_description)
-    for result in results:
-        if result.error is None:
-            log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
-        for note in result.notes:
-            log.info("  %s", note)
-    return results
 
 
 def _seconds(path: Path, order: Order) -> float:

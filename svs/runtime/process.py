@@ -29,6 +29,7 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
     with 130, SIGTERM with 143 and SIGHUP with 129: each is raised as an
     exception, so half-written files are removed, and then child programs are ended.
     """
+    _require_utf8()
     caught = catch_termination()
     try:
         with guarded():
@@ -58,6 +59,12 @@ def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
         said, code = ("terminated", end.code) if isinstance(end, Terminated) else ("interrupted", 130)
         print(f"{said}: run again to continue", file=sys.stderr)
         sys.exit(code)
+
+
+def _require_utf8() -> None:
+    """Start again in UTF-8 mode where file names of other characters than the locale's could not be written."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _require_temporary_folder() -> None:

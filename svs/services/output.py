@@ -13,7 +13,7 @@ from typing import Any
 
 from svs import separators
 from svs.config.project import Project
-from svs.errors import DataError
+from svs.errors import DataError, SettingsError
 from svs.runtime.files import files_below, read_json, sha256
 from svs.runtime.process import log
 from svs.separators.estimates import REQUEST
@@ -142,6 +142,8 @@ def only_one(output: Path) -> Iterator[None]:
     Raise DataError if another run uses the folder, or it can't be written to.
     """
     output = Path(output)
+    if str(output) == "-":
+        raise SettingsError("-o -: expected a folder; `svs separate` alone writes to standard output, with --stem")
     existed = output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
