@@ -199,7 +199,7 @@ class Service:
         if order.codec != "wav" and order.clip == "rescale" and (peak := max(map(_peak, parts.values()))) > _FULL_SCALE:
             gain = _FULL_SCALE / peak
             notes.append(
-                f"samples reach {peak:.3f} of full scale, so both parts are scaled by {gain:.4f} "
+                f"samples reach {peak:.3f} times full scale, so both parts are scaled by {gain:.4f} "
                 f"({20 * np.log10(gain):.1f} dB) and still sum to the recording; --clip clamp keeps the level"
             )
         clip = "error" if order.clip == "error" else "clamp"

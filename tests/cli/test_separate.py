@@ -253,8 +253,10 @@ def test_finished_results_are_skipped_unless_asked(place, separate):
         (["--start", "0.1"], "its start differs"),
         (["--duration", "0.1"], "its duration differs"),
         (["-S", "separate.mixture.share=0.5"], "its options differs"),
-        (["-f", "flac"], "its files differs"),
+        (["-f", "flac"], "its files, clip differ"),
         (["--reference", "a.wav"], "its song differs"),
+        (["--stream", "0"], "its stream differs"),
+        (["--stem", "vocals"], "its files differs"),
     ],
 )
 def test_another_request_is_told_apart(change, named, place, separate):
@@ -305,6 +307,10 @@ def _song(place):
     wav(place / "a.wav", music(0.5))
 
 
+def _dangling(place):
+    (place / "a.wav").symlink_to("gone.wav")
+
+
 def _folder_without_audio(place):
     (place / "docs" / "deep").mkdir(parents=True)
     (place / "docs" / "deep" / "read.me").write_text("x")
@@ -333,10 +339,17 @@ def _long_reference(place):
     wav(place / "v.wav", music(1.0))
 
 
+PIPED = ["--stem", "vocals", "-o", "-"]
 # Name: what is there; the words after `svs separate`; exit code; what the line must say.
 TROUBLE = {
     "a missing file": (None, ["missing.wav"], 3, r"missing\.wav: .*there is no such file"),
-    "one of two is missing": (_song, ["a.wav", "missing.wav"], 3, r"missing\.wav: .*there is no such file"),
+    "a URL": (
+        None,
+        ["https://example.org/a.mp3"],
+        3,
+        r"https://example.org/a.mp3: .* this is a URL; download it first",
+    ),
+    "a link to nowhere": (_dangling, ["a.wav"], 3, r"a\.wav: .*a link to gone.wav, which is not there"),
     "a folder without audio": (_folder_without_audio, ["docs"], 3, "docs: .*there is none in it"),
     "a pattern that matches nothing": (_song, ["*.flac"], 3, r"\*\.flac: .*matches none"),
     "a text named .mp3": (_text, ["a.mp3"], 3, r"a\.mp3: expected a recording, "),
@@ -353,7 +366,29 @@ TROUBLE = {
     "an unknown format": (_song, ["a.wav", "-f", "ogg"], 2, "ogg: no such format; expected one of wav, flac, mp3"),
     "an unknown parameter": (_song, ["a.wav", "-S", "separate.magic=1"], 2, "magic: no such method; expected one of"),
     "an impossible parameter": (_song, ["a.wav", "-S", "separate.mixture.share=2"], 2, r"separate\.mixture\.share"),
-    "a parameter without a value": (_song, ["a.wav", "-S", "seed"], 2, "expected KEY=VALUE"),
+    "a parameter without a value": (_song, ["a.wav", "-S", "seed"], 2, "-S seed: expected KEY=VALUE"),
+    "a misspelt parameter": (
+        _song,
+        ["a.wav", "-S", "seed=3", "-S", "separate.repet_sim.rech=5"],
+        2,
+        "-S separate.repet_sim.rech=5: there is no such parameter; the nearest key is separate.repet_sim.reach$",
+    ),
+    "a misspelt parameter of a training": (
+        _song,
+        ["a.wav", "-S", "train.cnn_separator.epoch=5"],
+        2,
+        "-S train.cnn_separator.epoch=5: there is no such parameter; the nearest key is train.cnn_separator.epochs$",
+    ),
+    "a stream that is not there": (_song, ["a.wav", "--stream", "1"], 3, r"a\.wav: .*choose one of 0: pcm_f32le, 2 ch"),
+    "an unknown stem": (_song, ["a.wav", "--stem", "drums"], 2, "stem drums: expected one of vocals, accompaniment"),
+    "an unknown way to clip": (_song, ["a.wav", "--clip", "loud"], 2, "clip loud: expected one of rescale, clamp, er"),
+    "standard output without a stem": (_song, ["a.wav", "-o", "-"], 2, "say which with --stem"),
+    "two songs to standard output": (_two_songs, ["a.wav", "b.wav", *PIPED], 2, "2 songs are named; name one"),
+    "a folder to standard output": (_two_songs, [".", *PIPED], 2, r"-o - goes with one song; \. means 2"),
+    "a song and a track to standard output": (_song, ["a.wav", "-t", "x", *PIPED], 2, "2 songs are named"),
+    "two methods to standard output": (_song, ["a.wav", "-m", "mixture,hpss", *PIPED], 2, "2 methods are named"),
+    "a missing song to standard output": (None, ["a.wav", *PIPED], 3, r"a\.wav: .*there is no such file"),
+    "an empty standard input": (None, ["-"], 3, "stdin: expected a recording, it is empty"),
     "a net that was not trained": (_song, ["a.wav", "-m", "cnn_separator"], 5, "model.keras: no such model; train"),
     "an oracle without the truth": (_song, ["a.wav", "-m", "mixture,oracle_ibm"], 2, "oracle_ibm needs the true stems"),
     "a reference for two": (_two_songs, ["a.wav", "b.wav", "-r", "a.wav"], 2, "--reference goes with one song"),
@@ -383,7 +418,7 @@ TROUBLE = {
 @pytest.mark.parametrize("kind", TROUBLE)
 def test_trouble(kind, place, separate, monkeypatch):
     make, words, code, match = TROUBLE[kind]
-    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     if make:
         make(place)
     before = below(place)

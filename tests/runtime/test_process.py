@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -141,6 +142,16 @@ def test_parameters_are_logged_by_group(caplog):
     with caplog.at_level("INFO", logger="svs"):
         log_parameters(score={"window": 1}, seed=3)
     assert caplog.messages == ["score: {'window': 1}", "seed: 3"]
+
+
+def test_no_folder_for_temporary_files(monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+    with pytest.raises(SystemExit) as ended:
+        main(lambda: None)
+    error = capsys.readouterr().err
+    assert ended.value.code == 3 and error.count("\n") == 1
+    assert error.startswith("error: expected a folder for temporary files") and "set TMPDIR to a folder" in error
 
 
 def test_quietly_is_quiet_inside_only(capfd):
