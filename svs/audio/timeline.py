@@ -20,15 +20,14 @@ class Timeline:
     ----------
     start : float, optional
         Timestamp at which the timeline begins; without it, at the first frame.
-    end : float, optional
-        Timestamp after which there can be no frame.
     """
 
-    def __init__(self, start: float | None = None, end: float | None = None):
-        self._expected, self._end, self._owed = start, end, 0.0
+    def __init__(self, start: float | None = None):
+        self._expected, self._owed = start, 0.0
         self._begun = False
         self.delay = self.silence = self.cut = 0.0  # s of silence at the beginning and in gaps, of overlaps left out
         self.gaps = self.jumps = 0  # gaps filled; steps that were too large to be believed
+        self.skipped = 0.0  # s of such steps forward
 
     def step(self, time: float | None, seconds: float) -> float:
         """Silence due before a frame of so many seconds with this timestamp; negative: so much of it is left out."""
@@ -39,14 +38,13 @@ class Timeline:
             self._expected = time
         if self._expected is not None:
             self._expected += seconds
-        if not begun:
-            self.delay = jump if _JITTER <= jump <= LONGEST else 0.0
-            self.jumps += jump > LONGEST
-            return self.delay
-        assert time is not None or jump == 0.0
-        if not self._believed(jump, time):
-            self.jumps += 1
+        if not -_OVERLAP < jump <= LONGEST or self.silence + jump > _MOST:
+            self.jumps += begun or jump > 0
+            self.skipped += max(jump, 0.0)
             return 0.0
+        if not begun:
+            self.delay = jump if jump >= _JITTER else 0.0
+            return self.delay
         if abs(jump) >= _JITTER:
             self._owed += jump
         if abs(self._owed) < _SYNC:
@@ -60,12 +58,6 @@ class Timeline:
             self.cut -= due
         return due
 
-    def _believed(self, jump: float, time: float | None) -> bool:
-        if jump < _SYNC:
-            return jump > -_OVERLAP
-        late = self._end is not None and time is not None and time > self._end
-        return jump <= LONGEST and self.silence + jump <= _MOST and not late
-
     def notes(self) -> list[str]:
         """What was done, in short sentences."""
         notes = []
@@ -77,5 +69,5 @@ class Timeline:
         if self.cut:
             notes.append(f"{self.cut:.2f} s that overlap what is before them were left out")
         if self.jumps:
-            notes.append(f"its timestamps jump {self.jumps} times too far to be true: joined there without a gap")
+            notes.append(f"its timestamps jump by too much to be true in {self.jumps} place(s): joined there without a gap")
         return notes
