@@ -256,6 +256,8 @@ class _Decoder:
                 packet = next(packets, None)
                 if packet is None:
                     return
+            except IndexError:  # PyAV at the end, of streams that appeared late; this one has come to its end
+                return
             except (av.FFmpegError, OSError) as error:
                 faults.words, faults.ended = container.words(error), True
                 return
@@ -359,11 +361,12 @@ def _samples(frame: AudioFrame) -> np.ndarray:
         np.frombuffer(memoryview(AudioPlane(frame, index)), kind, count) for index in range(channels if planar else 1)
     ]
     audio = np.empty((frame.samples, channels), dtype=np.float32)
-    if planar:
-        for index, plane in enumerate(planes):
-            audio[:, index] = plane
-    else:
-        audio[:] = planes[0].reshape(-1, channels)
+    with np.errstate(over="ignore", invalid="ignore"):  # of doubles; infinite samples are refused later
+        if planar:
+            for index, plane in enumerate(planes):
+                audio[:, index] = plane
+        else:
+            audio[:] = planes[0].reshape(-1, channels)
     if name == "u8":
         audio -= scale
     if scale != 1:

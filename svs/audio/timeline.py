@@ -6,8 +6,9 @@ begins where its earliest stream does, so that a video's sound stays in sync.
 
 from __future__ import annotations
 
-_JITTER = 0.005  # s; smaller steps are the rounding of timestamps (Matroska: 1 ms) or a drifting clock
+_EARLIEST = 0.005  # s; a smaller delay at the beginning is the rounding of timestamps (Matroska: 1 ms)
 _SYNC = 0.05  # s by which sound may be off before silence is inserted or an overlap is cut
+_DRIFT = 1e-4  # by which the clocks of sound and timestamps may differ for ever: no reason for a hole in a song
 _OVERLAP = 1.0  # s; a larger step back is a new beginning (joined files), not an overlap
 LONGEST = 600.0  # s of silence in one gap; a larger step is a broken timestamp
 _MOST = 3600.0  # s of silence in a recording
@@ -24,7 +25,7 @@ class Timeline:
 
     def __init__(self, start: float | None = None):
         self._expected, self._owed = start, 0.0
-        self._begun = False
+        self._begun = self._cutting = False
         self.delay = self.silence = self.cut = 0.0  # s of silence at the beginning and in gaps, of overlaps left out
         self.gaps = self.jumps = 0  # gaps filled; steps that were too large to be believed
         self.skipped = 0.0  # s of such steps forward
@@ -43,14 +44,15 @@ class Timeline:
             self.skipped += max(jump, 0.0)
             return 0.0
         if not begun:
-            self.delay = jump if jump >= _JITTER else 0.0
+            self.delay = jump if jump >= _EARLIEST else 0.0
             return self.delay
-        if abs(jump) >= _JITTER:
-            self._owed += jump
-        if abs(self._owed) < _SYNC:
+        self._owed += jump
+        self._owed -= max(min(self._owed, _DRIFT * seconds), -_DRIFT * seconds)
+        if abs(self._owed) < _SYNC and not self._cutting:
             return 0.0
         due = max(self._owed, -seconds)
         self._owed -= due
+        self._cutting = self._owed < 0
         if due > 0:
             self.gaps += 1
             self.silence += due
@@ -69,5 +71,7 @@ class Timeline:
         if self.cut:
             notes.append(f"{self.cut:.2f} s that overlap what is before them were left out")
         if self.jumps:
-            notes.append(f"its timestamps jump by too much to be true in {self.jumps} place(s): joined there without a gap")
+            notes.append(
+                f"its timestamps jump by too much to be true in {self.jumps} place(s): joined there without a gap"
+            )
         return notes

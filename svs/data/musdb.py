@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from svs.audio import ffmpeg
+from svs.data import ffmpeg
 from svs.audio.sources import WavSource
 from svs.errors import DataError
 from svs.stems import STREAMS

@@ -240,7 +240,12 @@ TIMES = {  # arguments of ffmpeg; seconds of silence before the song and inside 
     "late.mov": (filmed(*PCM, delay=0.5), 0.5, None, "begins 0.5"),
     "late.ts": (filmed(*AAC, delay=0.5), 0.5, None, "begins 0."),
     "late.flv": (filmed(*AAC, "-c:v", "flv", delay=0.5), 0.5, None, "begins 0."),
-    "late and with a gap.mkv": (filmed("-af", GAP[1].replace("0.6", "1.1").replace("1.4", "1.9"), *PCM, delay=0.5), 0.5, (0.6, 1.4), "a gap of 0.8"),
+    "late and with a gap.mkv": (
+        filmed("-af", GAP[1].replace("0.6", "1.1").replace("1.4", "1.9"), *PCM, delay=0.5),
+        0.5,
+        (0.6, 1.4),
+        "a gap of 0.8",
+    ),
     "alone, later.mkv": (alone(*PCM, "-output_ts_offset", "0.5"), 0, None, None),
     "in time.mkv": (filmed(*PCM), 0, None, None),
     "in time.mp4": (filmed(*AAC), 0, None, None),
