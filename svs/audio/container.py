@@ -92,9 +92,11 @@ class Local:
     A failure of the disk is kept for `check`, because PyAV would print it where FFmpeg goes on after it.
     """
 
-    def __init__(self, file: IO[bytes], path: Path):
+    def __init__(self, file: IO[bytes], path: Path, repairs: dict[int, bytes] | None = None, end: int = 2**62):
         suffix = path.suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", path.suffix) else ""
         self.name, self._file = f"recording{suffix}", file
+        self._repairs = repairs or {}  # by position, bytes that stand in place of the file's
+        self._end = end  # what is behind it is hidden
         self._failure: OSError | None = None
 
     def check(self, name: str) -> None:
@@ -106,10 +108,16 @@ class Local:
 
     def read(self, size: int) -> bytes:
         try:
-            return b"" if self._failure else self._file.read(size)
+            position = self._file.tell()
+            data = b"" if self._failure else self._file.read(max(min(size, self._end - position), 0))
         except OSError as error:
             self._failure = error
             return b""
+        for start, new in self._repairs.items():
+            first, last = max(start - position, 0), min(start + len(new) - position, len(data))
+            if first < last:
+                data = data[:first] + new[first + position - start : last + position - start] + data[last:]
+        return data
 
     def write(self, data: bytes) -> int:
         try:
@@ -120,6 +128,8 @@ class Local:
 
     def seek(self, offset: int, whence: int) -> int:
         try:
+            if whence == os.SEEK_END and not self._failure:
+                offset, whence = min(self._file.seek(0, os.SEEK_END), self._end) + offset, os.SEEK_SET
             return offset if self._failure else self._file.seek(offset, whence)
         except OSError as error:
             self._failure = error
@@ -136,10 +146,13 @@ def opened(path: Path, stream: int | None, name: str | None) -> Iterator[tuple[I
     name = str(path) if name is None else name
     require_file(path, name)
     with open(path, "rb") as file:
-        local = Local(file, path)
+        local = Local(file, path, *_mended(file))
         try:
+            # Not as `options`: PyAV hands those to every stream too, and crashes where streams appear late (flv, ts).
             options = {"protocol_whitelist": "none"}
-            with av.open(local, "r", options=options, metadata_errors="replace", buffer_size=2**16) as container:
+            with av.open(
+                local, "r", container_options=options, metadata_errors="replace", buffer_size=2**16
+            ) as container:
                 if _PLAYLISTS & set(container.format.name.split(",")):
                     raise recording_error(
                         name, "expected a recording, this is a playlist; name the recordings themselves"
@@ -211,11 +224,10 @@ def _described(container: InputContainer, path: Path, name: str, stream: int | N
     tags = {key.lower(): str(value) for key, value in {**chosen.metadata, **container.metadata}.items()}
     seconds, offset = _stated_seconds(container, chosen)
     kind = set(container.format.name.split(","))
-    if seconds and COUNTED & kind and context.bit_rate and placeholder(round(seconds * context.bit_rate / 8)):
-        seconds = None
     estimated = bool(_RAW & kind)
-    if seconds and kind == {"mp3"} and context.bit_rate:  # else it has a header that states its length
-        estimated = abs(seconds - container.size * 8 / context.bit_rate) < 0.1 + 0.01 * seconds
+    if seconds and not COUNTED & kind and context.bit_rate:  # FFmpeg does not tell whether it estimated the length
+        slack = 0.02 if kind == {"asf"} else 0.002  # asf counts its packets' headers
+        estimated |= abs(seconds - container.size * 8 / context.bit_rate) < slack * seconds
     return chosen, Info(
         path, name, context.sample_rate, context.channels, seconds, codec, tags, container.format.name, index,
         streams, tuple(notes), estimated, offset,
@@ -260,56 +272,129 @@ def _stated_seconds(container: InputContainer, audio: AudioStream) -> tuple[floa
     return (container.duration / av.time_base if container.duration else None), offset
 
 
+def _mended(file: IO[bytes]) -> tuple[dict[int, bytes], int]:
+    """Bytes of a header that FFmpeg should see in place of placeholders, and where it should see the end."""
+    end = os.fstat(file.fileno()).st_size
+    found, begin = _find_samples(file, end), _end_of_id3(file)
+    file.seek(begin)
+    if file.read(4) == b"fLaC":  # FFmpeg would take what follows for a part of the last frame
+        end = _begin_of_tags(file, end)
+    repairs = found.repairs(end) if found else {}
+    if found and found.kind == b".snd" and not repairs:
+        end = min(end, found.start + found.size)
+    file.seek(0)
+    return repairs, end
+
+
+def _begin_of_tags(file: IO[bytes], end: int) -> int:
+    """Where an ID3v1 tag and an APE tag before it begin at the end of a file."""
+    file.seek(max(end - 128, 0))
+    if file.read(3) == b"TAG":
+        end -= 128
+    file.seek(max(end - 32, 0))
+    if (foot := file.read(32))[:8] == b"APETAGEX" and len(foot) == 32:
+        size, flags = struct.unpack("<12xI4xI8x", foot)
+        end = max(end - size - 32 * (flags >> 31), 0)
+    return end
+
+
 def placeholder(size: int) -> bool:
     """Does this size (bytes) in a header stand for "unknown", as programs write it that can't seek back?
 
-    ffmpeg leaves 0 or 2**32 - 1, sox 0x7ffff000 or 0x7f000000, lame and arecord something just below 2**31.
+    ffmpeg leaves 0, 2**32 - 1 or 2**64 - 1, sox 0x7ffff000 or 0x7f000000, lame and arecord something just below 2**31.
     """
-    return size == 0 or any(-_SLACK <= size - limit <= 16 for limit in (0x7F000000, 2**31, 2**32))
+    return size == 0 or size >= 2**62 or any(-_SLACK <= size - limit <= 64 for limit in (0x7F000000, 2**31, 2**32))
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The samples of a wav, w64, aiff, caf, avi or au by the sizes in its header."""
+
+    kind: bytes  # the first four bytes
+    begin: int  # of the file's own header, after tags
+    start: int  # of the samples
+    size: int  # in bytes, as stated
+    field: int  # where the size is stated
+    form: str  # of that field, for `struct`
+    extra: int = 0  # bytes that the stated size counts beside the samples
+    frames: int | None = None  # where an aiff states its number of frames
+    frame: int = 1  # bytes of a frame of an aiff
+
+    def repairs(self, end: int) -> dict[int, bytes]:
+        """What the header should say where a placeholder stands for sizes, as the file ends at `end`."""
+        if not placeholder(self.size):
+            return {}
+        size = end - self.start
+        largest = 2**32 - 1 if self.form[1] == "I" else 2**63
+        repairs = {self.field: struct.pack(self.form, min(size + self.extra, largest))}
+        if self.form == "<Q" and not self.extra:
+            repairs[self.field + 8] = bytes(8)  # the number of frames of an RF64
+        if self.frames:
+            repairs[self.frames] = struct.pack(">I", (size - 8) // self.frame)
+            repairs[self.begin + 4] = struct.pack(">I", end - self.begin - 8)
+        return repairs
+
+
+def _find_samples(file: IO[bytes], end: int) -> _Samples | None:
+    """Where the samples of a file of chunks lie; None if it is of another kind."""
+    begin = position = _end_of_id3(file)
+    file.seek(begin)
+    head = file.read(12).ljust(12, b"\0")
+    if head[:4] == b".snd":
+        start, size = struct.unpack(">II", head[4:])
+        return _Samples(head[:4], begin, begin + start, size, begin + 8, ">I")
+    wide = head[:8] == b"riff\x2e\x91\xcf\x11"  # w64: sizes of 64 bits that count the chunk's header
+    if not wide and head[:4] not in (b"RIFF", b"RF64", b"BW64", b"FORM", b"caff"):
+        return None
+    form = {b"FORM": ">4sI", b"caff": ">4sQ", b"riff": "<16sQ"}.get(head[:4], "<4sI")
+    header, pad = struct.calcsize(form), {b"caff": 1, b"riff": 8}.get(head[:4], 2)
+    position += {b"caff": 8, b"riff": 40}.get(head[:4], 12)
+    large, frames, frame = None, None, 1
+    while position + header <= end:
+        file.seek(position)
+        name, size = struct.unpack(form, file.read(header))
+        field, width = position + header - struct.calcsize(form[0] + form[-1]), form[0] + form[-1]
+        extra = header if wide else 0
+        position, size = position + header, max(size - extra, 0)
+        body = file.read(min(size, 24))
+        if name == b"ds64" and len(body) >= 16:
+            large = (struct.unpack("<8xQ", body[:16])[0], position + 8)
+        elif name == b"COMM" and len(body) >= 8:
+            channels, bits = struct.unpack(">h4xh", body[:8])
+            frames, frame = position + 2, max(channels * (-(-bits // 8)), 1)
+        elif name[:4].lower() in (b"data", b"ssnd") or (name == b"LIST" and body[:4] == b"movi"):
+            if large and size == 2**32 - 1:
+                (size, field), width = large, "<Q"
+            return _Samples(head[:4], begin, position, size, field, width, extra, frames, frame)
+        position += size + -size % pad
+    return None
 
 
 def missing_bytes(info: Info) -> int:
-    """How many bytes a wav, avi, aiff or ogg lacks by the sizes in its own headers, negative if it has too many.
+    """How many bytes a file lacks by the sizes in its own header, negative if it has more samples than stated.
 
     FFmpeg reads such files to their end without an error if the cut lies between two packets.
     """
     with open(info.path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if info.container in ("wav", "avi", "aiff"):
-            return _end_of_chunks(file, size) - size
-        return max(_end_of_ogg(file, size) - size, 0) if info.container == "ogg" else 0
-
-
-def _end_of_chunks(file: IO[bytes], size: int) -> int:
-    """Where a wav, avi or aiff ends, by the sizes of its chunks; `size` if it states none for its samples."""
-    position, large = _end_of_id3(file), 0
-    file.seek(position)
-    order = ">" if file.read(4) == b"FORM" else "<"
-    position += 12
-    found = False
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack(order + "4sI", file.read(8))
-        if found and (position + 8 + length > size + 1 or not re.fullmatch(rb"[\w +-]{4}", name)):
-            file.seek(position)  # not a chunk: samples that the header does not count, or a tag of mp3 files
-            return size if re.match(rb"TAG|APETAGEX|ID3|\0", file.read(8)) else position
-        position += 8
-        if name == b"ds64":
-            large = struct.unpack("<8xQ", file.read(16))[0]
-        if name in (b"data", b"SSND") or (name == b"LIST" and file.read(4) == b"movi"):
-            length = large if length == 2**32 - 1 and large else length
-            if placeholder(length):
-                return size
-            if position + length > size:
-                return position + length
-            found = True
-        position += length + length % 2
-    return size
+        end = os.fstat(file.fileno()).st_size
+        if info.container == "ogg":
+            return max(_end_of_ogg(file, end) - end, 0)
+        found = _find_samples(file, end)
+        if found is None or placeholder(found.size):
+            return 0
+        after = found.start + found.size + found.size % 2
+        if after >= end or found.kind in (b"caff", b"riff"):
+            return found.start + found.size - end if after >= end else 0
+        file.seek(after)
+        name, size = struct.unpack(">4sI" if found.kind == b"FORM" else "<4sI", file.read(8).ljust(8, b"\0"))
+        chunk = re.fullmatch(rb"[ -~]{4}", name) and after + 8 + size <= end + 1
+        # Another chunk, padding or a tag of mp3 files; or samples that the header does not count.
+        return 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end
 
 
 def _end_of_id3(file: IO[bytes]) -> int:
     """Where ID3v2 tags at the beginning of a file end."""
-    position = 0
+    position = file.seek(0)
     while (head := file.read(10))[:3] == b"ID3" and len(head) == 10:
         position += 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
         file.seek(position)

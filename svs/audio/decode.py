@@ -34,8 +34,8 @@ from svs.errors import recording_error
 
 _SILENT = 2.0**-24  # peak below which not even 24 bits hold anything
 # Streams of self-contained frames: players skip junk in them (tags, cuts, joined files), so one lost frame is no reason
-# to refuse a song.  And wav: FFmpeg takes the end of one that was written to a pipe for a cut; its header tells.
-_LENIENT = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg", "wav"}
+# to refuse a song.  And those that count their samples: FFmpeg may take a short last packet for a cut; the count tells.
+_LENIENT = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg", "wav", "caf"}
 _CHECKSUMS = {"flac", "wavpack", "tta"}  # FFmpeg compares the checksums of their frames only when asked
 _TOLERANCE = 4096  # samples by which healthy lossy files differ from their stated length (padding, delay)
 # Sample formats of FFmpeg, without the "p" of planar ones: type, full scale.
@@ -165,7 +165,7 @@ def open_recording(
 def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int | None) -> tuple[int, float]:
     """Write samples [first, last) as raw float32; return how many there were, and the largest magnitude."""
     position, peak = 0, 0.0  # samples decoded so far, kept or not
-    for block in _gathered(decoder.audio()):
+    for block in _gathered(decoder.audio(), info.channels):
         kept = block[max(first - position, 0) : None if last is None else last - position]
         bad = sources.first_not_finite(kept)
         if bad is not None:
@@ -176,9 +176,9 @@ def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int 
             )
         if len(kept):
             peak = max(peak, float(kept.max()), -float(kept.min()))
-        left = memoryview(kept.tobytes())
-        while left:  # a write may stop midway
-            left = left[file.write(left) :]
+            left = kept.data.cast("B")
+            while left:  # a write may stop midway
+                left = left[file.write(left) :]
         position += len(block)
         if last is not None and position >= last:
             break
@@ -193,18 +193,19 @@ def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int 
     return samples, peak
 
 
-def _gathered(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Pieces joined to blocks of about `sources.BLOCK` bytes."""
-    waiting: list[np.ndarray] = []
-    size = 0
+def _gathered(pieces: Iterable[np.ndarray], channels: int) -> Iterator[np.ndarray]:
+    """Pieces joined to blocks of about `sources.BLOCK` bytes.  A block is valid until the next one."""
+    block, filled = np.empty((max(sources.BLOCK // (4 * channels), 1), channels), dtype="<f4"), 0
     for piece in pieces:
-        waiting.append(piece)
-        size += piece.nbytes
-        if size >= sources.BLOCK:
-            yield np.concatenate(waiting)
-            waiting, size = [], 0
-    if size:
-        yield np.concatenate(waiting)
+        while len(piece):
+            count = min(len(piece), len(block) - filled)
+            block[filled : filled + count] = piece[:count]
+            piece, filled = piece[count:], filled + count
+            if filled == len(block):
+                yield block
+                filled = 0
+    if filled:
+        yield block[:filled]
 
 
 @dataclass
@@ -222,32 +223,28 @@ class _Decoder:
 
     def __init__(self, source: InputContainer, stream: AudioStream, info: Info):
         self._source, self._stream, self._info = source, stream, info
+        self._notes: list[str] = []
         self._strict = not _LENIENT & set(info.container.split(","))
         self._faults, self._convert = _Faults(), _Converter(info, stream.codec_context.layout.name)
         starts = [
             start
             for other in source.streams
-            if other.type in ("video", "audio") and not container.is_picture(other)
+            if other.type in ("video", "audio") and other.index != stream.index and not container.is_picture(other)
             if (start := container.start_of(other)) is not None
         ]
-        end = source.duration / av.time_base + min(starts, default=0.0) + 1.0 if source.duration else None
         # A lone stream begins the timeline itself: live recordings count from when they went on air.
-        self._timeline = Timeline(min(starts) if len(starts) > 1 else None, end)
+        self._timeline = Timeline(min(starts, default=None))
 
     def audio(self) -> Iterator[np.ndarray]:
         """Float samples (samples, channels), to the end or to the first fault of a container that has none."""
-        convert = self._convert
         for frame in self._frames():
-            silence = self._timeline.step(frame.time, frame.samples / frame.sample_rate)
-            for piece in convert(frame):
-                count = round(silence * self._info.rate)
-                silence = 0.0
-                step = max(sources.BLOCK // (4 * self._info.channels), 1)
-                for done in range(0, count, step):
-                    yield np.zeros((min(step, count - done), self._info.channels), dtype=np.float32)
-                if len(piece) > max(-count, 0):
-                    yield piece[max(-count, 0) :]
-        yield from convert(None)
+            due = round(self._timeline.step(frame.time, frame.samples / frame.sample_rate) * self._info.rate)
+            if due > 0:
+                yield np.broadcast_to(np.float32(0), (due, self._info.channels))  # takes no memory
+            for piece in self._convert(frame):
+                yield piece[max(-due, 0) :]
+                due = 0
+        yield from self._convert(None)
 
     def _frames(self) -> Iterator[AudioFrame]:
         context, faults = self._stream.codec_context, self._faults
@@ -259,6 +256,8 @@ class _Decoder:
                 packet = next(packets, None)
                 if packet is None:
                     return
+            except IndexError:  # PyAV at the end, of streams that appeared late; this one has come to its end
+                return
             except (av.FFmpegError, OSError) as error:
                 faults.words, faults.ended = container.words(error), True
                 return
@@ -281,10 +280,10 @@ class _Decoder:
         if samples == 0 and not (failed and info.seconds and not info.estimated):
             raise info.error(f"expected a recording, found no audio in it ({faults.words}); choose another file")
         of = f" of {info.seconds:.2f} s" if info.seconds and not info.estimated else ""
-        problem = None
+        problem, missing = None, container.missing_bytes(info)
         if failed:
             problem = f"decoding ends at {got:.2f} s{of} ({faults.words})"
-        elif (missing := container.missing_bytes(info)) > 0:
+        elif missing > 0:
             problem = f"the header says {missing} bytes more than there are, the audio ends at {got:.2f} s"
         elif faults.cut:
             problem = f"the file ends in the middle, at {got:.2f} s{of}"
@@ -293,6 +292,8 @@ class _Decoder:
         if problem:
             advice = "the file is truncated or damaged; fetch or copy it again, or choose a passage before that"
             raise info.error(f"{problem}: {advice}")
+        if missing < 0:
+            self._notes.append(f"its header states {got:.2f} s: {-missing} bytes behind them were left out")
         if faults.pieces > 2 + got / 60:  # junk at both ends, and a tag now and then in between
             raise info.error(
                 f"{faults.pieces} pieces of it can't be decoded ({faults.words}): the file is damaged; "
@@ -304,12 +305,12 @@ class _Decoder:
         info = self._info
         if info.seconds is None or info.estimated or info.container == "avi":  # avi rounds its rate to bytes
             return False
-        stated = info.seconds * info.rate
+        stated = (info.seconds - self._timeline.skipped) * info.rate
         return samples < stated - (1 if info.exact else _TOLERANCE + 0.001 * stated + info.offset * info.rate)
 
     def notes(self) -> list[str]:
         """What a person should know of the decoding, in short sentences."""
-        notes = self._timeline.notes()
+        notes = [*self._notes, *self._timeline.notes()]
         if self._convert.changes:
             notes.append("its rate or channels change in the middle: converted to those of its beginning")
         if self._faults.pieces:
@@ -360,11 +361,12 @@ def _samples(frame: AudioFrame) -> np.ndarray:
         np.frombuffer(memoryview(AudioPlane(frame, index)), kind, count) for index in range(channels if planar else 1)
     ]
     audio = np.empty((frame.samples, channels), dtype=np.float32)
-    if planar:
-        for index, plane in enumerate(planes):
-            audio[:, index] = plane
-    else:
-        audio[:] = planes[0].reshape(-1, channels)
+    with np.errstate(over="ignore", invalid="ignore"):  # of doubles; infinite samples are refused later
+        if planar:
+            for index, plane in enumerate(planes):
+                audio[:, index] = plane
+        else:
+            audio[:] = planes[0].reshape(-1, channels)
     if name == "u8":
         audio -= scale
     if scale != 1:

@@ -6,8 +6,9 @@ begins where its earliest stream does, so that a video's sound stays in sync.
 
 from __future__ import annotations
 
-_JITTER = 0.005  # s; smaller steps are the rounding of timestamps (Matroska: 1 ms) or a drifting clock
+_EARLIEST = 0.005  # s; a smaller delay at the beginning is the rounding of timestamps (Matroska: 1 ms)
 _SYNC = 0.05  # s by which sound may be off before silence is inserted or an overlap is cut
+_DRIFT = 1e-4  # by which the clocks of sound and timestamps may differ for ever: no reason for a hole in a song
 _OVERLAP = 1.0  # s; a larger step back is a new beginning (joined files), not an overlap
 LONGEST = 600.0  # s of silence in one gap; a larger step is a broken timestamp
 _MOST = 3600.0  # s of silence in a recording
@@ -20,15 +21,14 @@ class Timeline:
     ----------
     start : float, optional
         Timestamp at which the timeline begins; without it, at the first frame.
-    end : float, optional
-        Timestamp after which there can be no frame.
     """
 
-    def __init__(self, start: float | None = None, end: float | None = None):
-        self._expected, self._end, self._owed = start, end, 0.0
-        self._begun = False
+    def __init__(self, start: float | None = None):
+        self._expected, self._owed = start, 0.0
+        self._begun = self._cutting = False
         self.delay = self.silence = self.cut = 0.0  # s of silence at the beginning and in gaps, of overlaps left out
         self.gaps = self.jumps = 0  # gaps filled; steps that were too large to be believed
+        self.skipped = 0.0  # s of such steps forward
 
     def step(self, time: float | None, seconds: float) -> float:
         """Silence due before a frame of so many seconds with this timestamp; negative: so much of it is left out."""
@@ -39,32 +39,26 @@ class Timeline:
             self._expected = time
         if self._expected is not None:
             self._expected += seconds
-        if not begun:
-            self.delay = jump if _JITTER <= jump <= LONGEST else 0.0
-            self.jumps += jump > LONGEST
-            return self.delay
-        assert time is not None or jump == 0.0
-        if not self._believed(jump, time):
-            self.jumps += 1
+        if not -_OVERLAP < jump <= LONGEST or self.silence + jump > _MOST:
+            self.jumps += begun or jump > 0
+            self.skipped += max(jump, 0.0)
             return 0.0
-        if abs(jump) >= _JITTER:
-            self._owed += jump
-        if abs(self._owed) < _SYNC:
+        if not begun:
+            self.delay = jump if jump >= _EARLIEST else 0.0
+            return self.delay
+        self._owed += jump
+        self._owed -= max(min(self._owed, _DRIFT * seconds), -_DRIFT * seconds)
+        if abs(self._owed) < _SYNC and not self._cutting:
             return 0.0
         due = max(self._owed, -seconds)
         self._owed -= due
+        self._cutting = self._owed < 0
         if due > 0:
             self.gaps += 1
             self.silence += due
         else:
             self.cut -= due
         return due
-
-    def _believed(self, jump: float, time: float | None) -> bool:
-        if jump < _SYNC:
-            return jump > -_OVERLAP
-        late = self._end is not None and time is not None and time > self._end
-        return jump <= LONGEST and self.silence + jump <= _MOST and not late
 
     def notes(self) -> list[str]:
         """What was done, in short sentences."""
@@ -77,5 +71,7 @@ class Timeline:
         if self.cut:
             notes.append(f"{self.cut:.2f} s that overlap what is before them were left out")
         if self.jumps:
-            notes.append(f"its timestamps jump {self.jumps} times too far to be true: joined there without a gap")
+            notes.append(
+                f"its timestamps jump by too much to be true in {self.jumps} place(s): joined there without a gap"
+            )
         return notes

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from svs.audio import ffmpeg
 from svs.audio.find import EXTENSIONS, is_foreign
 from svs.audio.sources import WavSource
+from svs.data import ffmpeg
 from svs.errors import DataError
 from svs.stems import STREAMS
 

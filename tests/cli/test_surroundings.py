@@ -145,13 +145,14 @@ def test_pipes(kind, real, tmp_path):
 
 
 def test_the_scores_of_a_piped_stem_go_to_standard_error(real, place):
-    song = real / "song.wav"
-    words = [SVS, "separate", song, "-q", "-r", song, "-m", "mixture", "--stem", "vocals", "-o", "-"]
+    song, _ = read(real / "song.wav")
+    wav(place / "song.wav", song)
+    wav(place / "voice.wav", (0.5 * song * np.sin(np.arange(len(song)) / 3000)[:, None]).astype(np.float32))
+    words = "separate song.wav -q -r voice.wav -m mixture --stem vocals -o -"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(" ".join(map(str, words)), shell=True, capture_output=True, env=environment)
-    assert done.returncode == 0 and done.stdout[:4] == b"RIFF" and b"BSS Eval" not in done.stdout
-    assert soundfile.info(io.BytesIO(done.stdout)).frames == 3 * RATE
-    assert "BSS Eval v4" in done.stderr.decode() or "there is no score" in done.stderr.decode()
+    done = subprocess.run(f"{SVS} {words}", shell=True, capture_output=True, env=environment)
+    assert done.returncode == 0 and soundfile.info(io.BytesIO(done.stdout)).frames == len(song)
+    assert b"BSS Eval v4" in done.stderr and b"BSS Eval" not in done.stdout
 
 
 def test_a_terminal_gets_no_samples(real, place):

@@ -79,7 +79,7 @@ def test_a_signal_clears_away_and_a_second_one_does_not_stop_that(name, code):
 
 STARTING = """
 import os, signal, subprocess, time
-from svs.audio import ffmpeg
+from svs.data import ffmpeg
 from svs.runtime.process import main
 from svs.runtime.worker import Worker
 
