@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from svs.cli import options
 from svs.cli.request import Request, split_methods
 from svs.errors import DataError, SettingsError, SVSError, UnavailableError
 from svs.runtime.process import log
+from svs.runtime.streams import copy_to_output
 from svs.stems import TARGETS
 
 if TYPE_CHECKING:
@@ -70,17 +71,16 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     if request.piped:
         _require_pipe(request)
     with open_inputs(request.songs, None if request.piped else request.output) as (inputs, errors):
-        if request.reference is not None and len(inputs) > 1:
-            raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(inputs)}")
-        if request.piped and len(inputs) > 1:
-            raise SettingsError(f"-o - goes with one song; {request.songs[0]} means {len(inputs)}")
-        code = (
-            _into_pipe(here, order, request, inputs, errors)
-            if request.piped
-            else _each(here, order, request, inputs, errors)
-        )
-    if code:
-        raise typer.Exit(code)
+        if (request.piped or request.reference is not None) and len(inputs) > 1:
+            what = "-o -" if request.piped else "--reference"
+            raise SettingsError(f"{what} goes with one song; {request.songs[0]} means {len(inputs)}")
+        with tempfile.TemporaryDirectory(prefix="svs-") if request.piped else nullcontext() as holder:
+            if holder is not None:
+                order = replace(order, output=Path(holder) / "out", picture=False)
+            if code := _each(here, order, request, inputs, errors):
+                raise typer.Exit(code)
+            if holder is not None:  # complete
+                copy_to_output(next(order.output.glob(f"*/*/{order.files()[0]}")))
 
 
 def _require_pipe(request: Request) -> None:
@@ -92,18 +92,6 @@ def _require_pipe(request: Request) -> None:
             raise SettingsError(f"-o - writes one file to standard output, but {number} {what}s are named; name one")
     if sys.stdout.isatty():
         raise SettingsError("standard output is a terminal; send it to a file or a program, or name a folder with -o")
-
-
-def _into_pipe(here: Project, order: Order, request: Request, inputs: list[Input], errors: list[DataError]) -> int:
-    """As `_each`, for one stem, which goes to standard output when it is complete."""
-    from svs.runtime.streams import copy_to_output
-
-    with tempfile.TemporaryDirectory(prefix="svs-") as holder:
-        output = Path(holder) / "out"
-        code = _each(here, replace(order, output=output, picture=False), request, inputs, errors)
-        if not code:
-            copy_to_output(next(output.glob(f"*/*/{order.files()[0]}")))
-    return code
 
 
 def _each(here: Project, order: Order, request: Request, inputs: list[Input], errors: list[DataError]) -> int:

@@ -82,11 +82,12 @@ def _messages_lost(_: OSError) -> None:
     _to_nowhere(2)
 
 
-def _to_nowhere(number: int) -> None:
+def _to_nowhere(number: int, flags: int = os.O_WRONLY) -> None:
     """Send a stream to the null device, with what its buffer still holds: Python flushes it at the end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    nowhere = os.open(os.devnull, flags)
     os.dup2(nowhere, number)
-    os.close(nowhere)
+    if nowhere != number:
+        os.close(nowhere)
 
 
 def _open_closed() -> None:
@@ -95,14 +96,8 @@ def _open_closed() -> None:
     Standard input is then empty, and standard error leads nowhere.  Standard output is open for reading only: writing
     a result to it fails, as it should.
     """
-    for number, name, mode, flags in (
-        (0, "stdin", "r", os.O_RDONLY),
-        (1, "stdout", "w", os.O_RDONLY),
-        (2, "stderr", "w", os.O_WRONLY),
-    ):
+    streams = (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
+    for number, (name, mode, flags) in enumerate(streams):
         if getattr(sys, name) is None:
-            opened = os.open(os.devnull, flags)
-            os.dup2(opened, number)
-            if opened != number:
-                os.close(opened)
+            _to_nowhere(number, flags)
             setattr(sys, name, open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False))  # noqa: SIM115

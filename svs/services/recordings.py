@@ -152,7 +152,7 @@ class Service:
             "duration": order.duration,
             "files": order.files(),
             "stream": order.stream,
-            "clip": order.clip if order.codec != "wav" else None,
+            **({"clip": order.clip} if order.codec != "wav" else {}),
             **separation_request(self.project, method),
         }
         if is_answered(folder, REQUEST, request, order.overwrite):
