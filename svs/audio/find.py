@@ -60,7 +60,7 @@ def _found(text: str, errors: list[DataError]) -> list[Path]:
     """The recordings of one name; what is wrong inside a folder is added to `errors`."""
     if not text:
         raise DataError("expected a recording, a folder or a pattern, got an empty name; check the command")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) and not os.path.lexists(text):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/|www\.", text) and not os.path.lexists(text):
         todo = "name it by its path" if text.startswith("file:") else "download it first, and name the file"
         raise recording_error(text, f"expected a recording on this machine, this is a URL; {todo}")
     path = Path(text)

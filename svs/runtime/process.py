@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from svs.errors import DataError, SVSError
+from svs.errors import DataError, SettingsError, SVSError
 from svs.runtime.streams import guarded
 
 log = logging.getLogger("svs")
@@ -43,10 +43,10 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
 
 def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Run a function; print an error, or the end by a signal, and exit with its code."""
-    logging.basicConfig(level=os.environ.get("SVS_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
     try:
-        _require_temporary_folder()
+        _require_surroundings()
         try:
             function(*arguments)
         finally:
@@ -67,7 +67,17 @@ def _require_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
-def _require_temporary_folder() -> None:
+def _require_surroundings() -> None:
+    """Set the level of the log; raise SVSError unless the working directory and a folder for temporary files exist."""
+    level = os.environ.get("SVS_LOG") or "INFO"
+    if level not in logging.getLevelNamesMapping():
+        known = ", ".join(logging.getLevelNamesMapping())
+        raise SettingsError(f"SVS_LOG={level}: expected one of {known}; choose one, or unset it")
+    logging.getLogger().setLevel(level)
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DataError("the working directory has been removed; change to another one, and run again") from None
     try:
         tempfile.gettempdir()
     except FileNotFoundError:

@@ -6,6 +6,8 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,7 +97,7 @@ def song_names(paths: Sequence[Path], output: Path | None = None) -> list[str]:
         for index, names in enumerate(choices)
     ]
     names = [next(more) for more in longer]
-    while alike := {name for name in names if names.count(name) > 1}:
+    while alike := _alike(names):
         before = names
         names = [next(more, name) if name in alike else name for more, name in zip(longer, names, strict=True)]
         if names == before:
@@ -112,6 +114,13 @@ def _owners(folder: Path) -> set[tuple[str | None, str]]:
             song = content.get("song", content)
             found.add((song.get("file"), song["sha256"]))
     return found
+
+
+def _alike(names: Sequence[str]) -> set[str]:
+    """Names that are one to file systems which know neither upper case nor two spellings of an accent."""
+    seen = [unicodedata.normalize("NFC", name).casefold() for name in names]
+    counts = Counter(seen)
+    return {name for name, folded in zip(names, seen, strict=True) if counts[folded] > 1}
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -80,6 +80,7 @@ def test_find(arguments, expected, music):
         (["https://example.org/a.mp3"], "https://example.org/a.mp3: .* this is a URL; download it first"),
         (["https://youtu.be/watch?v=a[1]"], "this is a URL; download it first"),
         (["rtsp://example.org"], "this is a URL"),
+        (["www.example.org/watch?v=1"], "this is a URL"),
         (["file:///home/a.mp3"], "this is a URL; name it by its path"),
         (["nul\0"], "there is no such file"),
         (["line\nbreak"], r"line\\nbreak: "),

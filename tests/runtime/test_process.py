@@ -154,6 +154,24 @@ def test_no_folder_for_temporary_files(monkeypatch, capsys):
     assert error.startswith("error: expected a folder for temporary files") and "set TMPDIR to a folder" in error
 
 
+def test_a_working_directory_that_is_gone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit) as ended:
+        main(lambda: None)
+    assert (ended.value.code, capsys.readouterr().err) == (
+        3,
+        "error: the working directory has been removed; change to another one, and run again\n",
+    )
+
+
+def test_a_level_of_the_log_that_is_none():
+    done = run("log.info('seen')", SVS_LOG="loud")
+    assert done.returncode == 2 and done.stderr.startswith("error: SVS_LOG=loud: expected one of CRITICAL, ")
+    assert done.stderr.count("\n") == 1 and run("log.info('seen')", SVS_LOG="").stderr == "seen\n"
+
+
 def test_quietly_is_quiet_inside_only(capfd):
     with quietly():
         os.write(2, b"a greeting")

@@ -41,6 +41,8 @@ def test_a_result_answers_the_same_request(tmp_path):
         (["x/a.mp3", "y/a.mp3", "b.mp3"], ["x - a.mp3", "y - a.mp3", "b"]),
         (["z/x/a.mp3", "w/x/a.mp3"], ["z - x - a.mp3", "w - x - a.mp3"]),
         (["x/a.mp3", "x/a.wav", "y/a.wav"], ["a.mp3", "x - a.wav", "y - a.wav"]),
+        (["a.mp3", "x/A.wav"], ["a.mp3", "A.wav"]),  # one folder where case doesn't count
+        (["x/\u00e9.mp3", "y/e\u0301.mp3"], ["x - \u00e9.mp3", "y - e\u0301.mp3"]),  # nor the spelling
         ([".hidden", "...wav", "..wav", "no suffix"], [".hidden", "...wav", "..wav", "no suffix"]),
     ],
 )
