@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from svs.data import ffmpeg
 from svs.audio.sources import WavSource
+from svs.data import ffmpeg
 from svs.errors import DataError
 from svs.stems import STREAMS
 

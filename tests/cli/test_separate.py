@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -394,14 +393,10 @@ def test_trouble(kind, place, separate, monkeypatch):
     assert not [path for path in place.rglob(".*")]
 
 
-@pytest.mark.parametrize("missing", ["ffmpeg", "ffprobe"])
-def test_no_ffmpeg(missing, place, separate):
+def test_no_program_is_needed(place, separate):
     _song(place)
-    (place / "bin").mkdir()
-    for name in {"ffmpeg", "ffprobe"} - {missing}:
-        (place / "bin" / name).symlink_to(shutil.which(name))
-    assert_refused(separate("a.wav", "-o", "out", PATH=str(place / "bin")), f"there is no {missing} on the PATH")
-    assert not (place / "out").exists()
+    assert separate("a.wav", "-o", "out", "-f", "mp3", PATH=str(place)).code == 0
+    assert "vocals.mp3" in os.listdir(next((place / "out/a").iterdir()))
 
 
 def test_two_runs_into_one_output(place, separate):
@@ -629,45 +624,28 @@ def test_an_interrupted_run(blow, place, separate, home):
 HANGS = 'echo $$ > "{mark}"\nexec sleep 60'
 
 
-def a_program_that_hangs(kind, place):
-    """What `svs` starts, and waits for until it is ended: the words that make it so, and its variables."""
+def a_spleeter_that_hangs(place):
+    """A program that `svs` starts, and waits for until it is ended: its mark, and the words that make it so."""
     mark = place / "started"
     hang = HANGS.format(mark=mark)
-    if kind == "spleeter":
-        weights = place / "models" / "weights" / "spleeter"
-        weights.mkdir(parents=True)
-        for name, content in {
-            "checkpoint": 'model_checkpoint_path: "model"',
-            "model.index": "x",
-            "model.data-00000-of-00001": "x",
-        }.items():
-            (weights / name).write_text(content)
-        sums = subprocess.run(
-            ["cksum"], input=(REPOSITORY / "requirements-spleeter.txt").read_bytes(), capture_output=True
-        ).stdout.decode()
-        (place / "env" / "bin").mkdir(parents=True)
-        (place / "env" / ".svs-complete").write_text(sums)
-        program = place / "env" / "bin" / "python"
-        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nprintf "svsA\\002\\000\\000\\000ok"\n{hang}\n')
-        program.chmod(0o755)
-        return (
-            mark,
-            [
-                "-m",
-                "spleeter",
-                "-S",
-                f"separate.spleeter.environment={place / 'env'}",
-                "-S",
-                f"methods.spleeter.needs={weights}",
-            ],
-            {},
-        )
-    program = place / "bin" / "ffmpeg"
-    program.parent.mkdir()
-    which = "*.flac*" if kind == "an encoder" else "*f32le*"
-    program.write_text(f'#!/bin/sh\ncase "$*" in {which}) {hang};; esac\nexec {shutil.which("ffmpeg")} "$@"\n')
+    weights = place / "models" / "weights" / "spleeter"
+    weights.mkdir(parents=True)
+    for name, content in {
+        "checkpoint": 'model_checkpoint_path: "model"',
+        "model.index": "x",
+        "model.data-00000-of-00001": "x",
+    }.items():
+        (weights / name).write_text(content)
+    sums = subprocess.run(
+        ["cksum"], input=(REPOSITORY / "requirements-spleeter.txt").read_bytes(), capture_output=True
+    ).stdout.decode()
+    (place / "env" / "bin").mkdir(parents=True)
+    (place / "env" / ".svs-complete").write_text(sums)
+    program = place / "env" / "bin" / "python"
+    program.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nprintf "svsA\\002\\000\\000\\000ok"\n{hang}\n')
     program.chmod(0o755)
-    return mark, ["-m", "mixture", "-f", "flac"], {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    options = (f"separate.spleeter.environment={place / 'env'}", f"methods.spleeter.needs={weights}")
+    return mark, ["-m", "spleeter", *(word for option in options for word in ("-S", option))]
 
 
 def gone(number):
@@ -679,45 +657,14 @@ def gone(number):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize(
-    ("command", "kind"),
-    [
-        ("separate", "a decoder"),
-        ("separate", "an encoder"),
-        ("separate", "spleeter"),
-        ("voice", "a decoder"),
-        ("vad", "a decoder"),
-    ],
-)
-def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
+def test_sigterm_leaves_neither_programs_nor_halves(place, home):
     (place / "in").mkdir()
     wav(place / "in" / "a.wav", music(2))
-    mark, words, environment = a_program_that_hangs(kind, place)
+    mark, words = a_spleeter_that_hangs(place)
     temporary = place / "temporary"
     temporary.mkdir()
-    words = words if command == "separate" else []
-    if command == "vad":
-        shutil.copytree(home, place / "home")
-        home = place / "home"
-        from svs import networks
-        from svs.networks import archive
-
-        net = networks.build("vad", 257, 25, 1, input_gain=100.0, seed=0)
-        archive.save(
-            home / "models" / "vad",
-            net,
-            {
-                "representation": {
-                    "sample_rate": 22050,
-                    "frame_size": 512,
-                    "win_length": 512,
-                    "hop_length": 256,
-                    "width": 25,
-                }
-            },
-        )
     process = started(
-        command,
+        "separate",
         "-q",
         "in/a.wav",
         "-o",
@@ -726,7 +673,7 @@ def test_sigterm_leaves_neither_programs_nor_halves(command, kind, place, home):
         "--project",
         home,
         *words,
-        env={"TMPDIR": str(temporary), **environment},
+        env={"TMPDIR": str(temporary)},
     )
     until(lambda: mark.exists() and mark.read_text().strip(), process)
     process.send_signal(signal.SIGTERM)
