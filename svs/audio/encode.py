@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -81,15 +81,14 @@ def encode(
     bitrate : int, optional
         kbit/s of an mp3 at 32 kHz or more instead of 320, constant so that players seek exactly.
     clip : str
-        Samples beyond full scale in flac and mp3 become full scale ("clamp", with a note of their number and peak)
-        or are an error ("error").  wav keeps them.
+        Samples beyond full scale in flac and mp3 become full scale ("clamp", with a note) or an error ("error").
     gain : float
         Factor of every sample.
 
     Returns
     -------
     list of str
-        What had to be changed, as short sentences: clipped samples, another rate, fewer channels.
+        What had to be changed, as short sentences: clipped samples and their peak, another rate, fewer channels.
 
     Raises
     ------
@@ -98,33 +97,27 @@ def encode(
     DataError
         The format can't hold the source, the source is empty or holds NaN or infinite samples, or the disk is full.
     """
+    for what, value, known in (("codec", codec, FORMATS), ("clip", clip, CLIPS)):
+        if value not in known:
+            raise ValueError(f"{what} {value!r}; expected one of {', '.join(known)}")
     target = Path(target)
-    if codec not in FORMATS:
-        raise ValueError(f"codec {codec!r}; expected one of {', '.join(FORMATS)}")
     if source.samples == 0:
         raise recording_error(target, "there is not one sample to write")
     kept = {key.lower(): value.replace("\0", "") for key, value in (tags or {}).items()}
     kept = {key: kept[key] for key in _TAGS if kept.get(key, "").strip()}
-    if clip not in CLIPS:
-        raise ValueError(f"clip {clip!r}; expected one of {', '.join(CLIPS)}")
+    blocks, limit = _blocks(source, target, gain), _Limit(target, codec, clip)
     notes: list[str] = []
-    blocks = _blocks(source, target, gain)
     try:
         with written(target) as temporary:
-            if codec == "wav" and not kept and source.samples * source.channels * 4 <= _LARGEST_WAV:
-                with WavWriter(temporary, source.rate, source.channels) as writer:
-                    for block in blocks:
-                        writer.write(block)
-            elif codec == "wav":
-                _write(_wav(source, blocks), target, temporary, kept)
+            if codec == "flac":
+                _write(_flac(source, target, blocks, limit), target, temporary, kept)
+            elif codec == "mp3":
+                _write(_mp3(source, target, blocks, limit, notes, bitrate), target, temporary, kept)
             else:
-                limit = _Limit(target, codec, clip)
-                prepare = _flac if codec == "flac" else _mp3
-                _write(prepare(source, target, blocks, limit, notes, bitrate), target, temporary, kept)
-                notes += limit.notes()
+                _write_wav(source, blocks, target, temporary, kept)
     except OSError as error:
         raise recording_error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
-    return notes
+    return notes + limit.notes()
 
 
 def _blocks(source: Source, target: Path, gain: float) -> Iterator[np.ndarray]:
@@ -167,17 +160,20 @@ class _Limit:
         return [f"{self._clipped} samples beyond full scale were clipped ({of}; wav keeps them)"]
 
 
-_Prepare = Callable[[Source, Path, Iterator[np.ndarray], _Limit, list[str], int | None], _Encoding]
-
-
-def _wav(source: Source, blocks: Iterator[np.ndarray]) -> _Encoding:
+def _write_wav(
+    source: Source, blocks: Iterator[np.ndarray], target: Path, temporary: Path, tags: Mapping[str, str]
+) -> None:
+    if not tags and source.samples * source.channels * 4 <= _LARGEST_WAV:
+        with WavWriter(temporary, source.rate, source.channels) as writer:
+            for block in blocks:
+                writer.write(block)
+        return
     layout = _LAYOUTS[source.channels - 1] if source.channels <= len(_LAYOUTS) else f"{source.channels}C"
-    return _Encoding(blocks, "pcm_f32le", source.rate, layout, "flt", {}, "wav", {"rf64": "auto"})
+    encoding = _Encoding(blocks, "pcm_f32le", source.rate, layout, "flt", {}, "wav", {"rf64": "auto"})
+    _write(encoding, target, temporary, tags)
 
 
-def _flac(
-    source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit, notes: list[str], bitrate: int | None
-) -> _Encoding:
+def _flac(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit) -> _Encoding:
     # Above 65 kHz flac counts in tens of Hz, and FFmpeg's encoder stops one short.
     if source.channels > len(_LAYOUTS) or source.rate >= (655_350 if source.rate % 10 == 0 else 65_535):
         raise recording_error(

@@ -46,8 +46,7 @@ class Timeline:
         if not begun:
             self.delay = jump if jump >= _EARLIEST else 0.0
             return self.delay
-        self._owed += jump
-        self._owed -= max(min(self._owed, _DRIFT * seconds), -_DRIFT * seconds)
+        self._owed += jump - max(min(self._owed, _DRIFT * seconds), -_DRIFT * seconds)
         if abs(self._owed) < _SYNC and not self._cutting:
             return 0.0
         due = max(self._owed, -seconds)

@@ -12,9 +12,7 @@ import pytest
 import soundfile
 import soxr
 
-from svs.audio import decode
 from svs.audio.container import placeholder
-from svs.errors import DataError
 from tests.helpers.audio import decoded, refused
 from tests.helpers.command import RATE, ffmpeg
 

@@ -16,7 +16,6 @@ import stempeg
 
 from svs.audio import container, decode, encode
 from svs.audio.sources import ArraySource, Source
-from svs.errors import DataError
 from tests.helpers import REPOSITORY
 from tests.helpers.audio import EXAMPLE, HEALTHY, decoded, refused, tone
 from tests.helpers.command import RATE, ffmpeg

@@ -53,7 +53,7 @@ def test_lost_frames_add_up():
     times = np.delete(FRAME * np.arange(1000), np.arange(100, 1000, 100))
     begins, line = placed(times)
     assert np.abs(begins - times).max() < 0.05
-    assert line.gaps == 3 and line.silence == pytest.approx(9 * FRAME)
+    assert line.gaps == 3 and line.silence == pytest.approx(9 * FRAME, rel=0.01)
 
 
 def test_jitter_and_a_drifting_clock_are_no_gaps():
@@ -68,7 +68,7 @@ def test_jitter_and_a_drifting_clock_are_no_gaps():
 def test_an_overlap_is_left_out_once():
     times = np.concatenate([FRAME * np.arange(50), 0.9 + FRAME * np.arange(50)])  # 0.1 s twice
     begins, line = placed(times)
-    assert begins[-1] == pytest.approx(times[-1], abs=1e-6)
+    assert begins[-1] == pytest.approx(times[-1], abs=1e-5)
     assert line.notes() == ["0.10 s that overlap what is before them were left out"]
 
 
