@@ -86,20 +86,20 @@ def _settings(content: dict[str, Any], overrides: Sequence[str], check: Callable
 def _blamed(override: str, reason: str, content: dict[str, Any], check: Callable[[Settings], None]) -> str:
     """The message about an override; of an unknown key it tells the nearest one that would do."""
     key, _, value = override.partition("=")
-    key = key.strip()
-    reason = re.sub(r"^profile \w+: ", "", reason.removeprefix(f"{override!r}: ")).removeprefix(f"{key}: ")
-    known = _keys(schema.merge(content, content["profiles"][content["profile"]]))
-    if any(other == key or other.startswith(f"{key}.") for other in known):
-        return f"{override}: {reason}"
-    parent, _, last = key.rpartition(".")
-    lasts = {other.rpartition(".")[2] for other in known}
-    guesses = [".".join(filter(None, (parent, name))) for name in difflib.get_close_matches(last, lasts, n=5)]
-    alike = [other for other in known if other.rpartition(".")[2] == last]
-    guesses += difflib.get_close_matches(key, alike, n=1, cutoff=0.0) or difflib.get_close_matches(key, known, n=1)
-    for guess in guesses:
-        with suppress(SettingsError, ModelError):
-            _settings(content, [f"{guess}={value}"], check)
-            return f"{override}: {reason}; the nearest key is {guess}"
+    reason = reason.removeprefix(f"{override!r}: ")
+    reason = re.sub(r"^profile \w+: ", "", reason).removeprefix(f"{key.strip()}: ")
+    if "no such parameter" in reason:
+        known = _keys(schema.merge(content, content["profiles"][content["profile"]]))
+        parent, dot, last = key.strip().rpartition(".")
+        guesses = difflib.get_close_matches(last, {other.rpartition(".")[2] for other in known}, n=5)
+        alike = [other for other in known if other.endswith(f".{last}")]
+        for guess in [
+            *(parent + dot + guess for guess in guesses),
+            *difflib.get_close_matches(key, alike or known, 1, 0.4),
+        ]:
+            with suppress(SettingsError, ModelError):
+                _settings(content, [f"{guess}={value}"], check)
+                return f"{override}: {reason}; the nearest key is {guess}"
     return f"{override}: {reason}"
 
 

@@ -62,25 +62,19 @@ def entries(folder: Path) -> tuple[list[Candidate], list[Path]]:
     found, foreign = [], []
     for subset in ("train", "test"):
         for item in sorted((folder / subset).iterdir()):
-            suffix = item.suffix[1:].lower()
             if is_foreign(item.name):
                 foreign.append(item)
             elif item.name.endswith(SUFFIX) and item.is_file():
                 found.append(Candidate(item.name.removesuffix(SUFFIX), subset, item))
             elif item.is_dir() and not item.name.endswith(SUFFIX):
                 found.append(Candidate(item.name, subset, item))
-            elif SUFFIX in item.name.lower() or suffix in EXTENSIONS or not item.exists():
-                found.append(Candidate(item.name, subset, item, _problem(item)))
+            elif SUFFIX in item.name.lower() or item.suffix[1:].lower() in EXTENSIONS or not item.exists():
+                kind = "folder" if item.is_dir() else "file" if item.exists() else "link to nothing"
+                wanted = f"expected NAME{SUFFIX} or a folder of wav files"
+                found.append(Candidate(item.name, subset, item, f"{wanted}, this is a {kind} called {item.name}"))
             else:
                 foreign.append(item)
     return found, foreign
-
-
-def _problem(item: Path) -> str:
-    wanted = f"expected NAME{SUFFIX} or a folder of wav files"
-    if not item.exists():
-        return f"{wanted}, this is a link to {item.readlink()}, which is not there"
-    return f"{wanted}, this is a {'folder' if item.is_dir() else 'file'} called {item.name}"
 
 
 @contextmanager

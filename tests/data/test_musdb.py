@@ -97,7 +97,7 @@ def a_link_to_nowhere(folder):
 
 
 LOOK_ALIKE = {
-    "x.stem.mp4": (a_link_to_nowhere, "this is a link to /nowhere/x.stem.mp4, which is not there"),
+    "x.stem.mp4": (a_link_to_nowhere, "this is a link to nothing called x.stem.mp4"),
     "y.stem.mp4": (lambda folder: (folder / "y.stem.mp4").mkdir(), "this is a folder called y.stem.mp4"),
     "z.stem.mp4.part": (lambda folder: (folder / "z.stem.mp4.part").touch(), "this is a file called z.stem.mp4.part"),
     "song.wav": (lambda folder: (folder / "song.wav").touch(), "this is a file called song.wav"),
