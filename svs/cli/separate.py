@@ -146,8 +146,6 @@ def _separated(here: Project, worker: Service, request: Request, inputs: list[In
                         moving.total += (true - seconds) * count
                     if getattr(song.mixture, "silent", False):
                         log.warning("%s: digitally silent throughout", label)
-                    for note in song.notes:
-                        log.info("%s: %s", label, note)
                     results = worker.separate(song, partial(advance, moving), moving.set_description)
                 for result in results:
                     if result.error is None and not request.piped:  # errors are printed at the end

@@ -92,7 +92,7 @@ class Result:
     method: str
     folder: Path
     skipped: bool = False  # it was there already
-    notes: tuple[str, ...] = ()  # what the encoder had to change, in short sentences
+    notes: tuple[str, ...] = ()  # what was special in reading it, and what the encoder had to change
     scores: Mapping[str, np.ndarray] | None = None  # SDR, ISR, SIR, SAR of (targets, frames) in dB
     error: SVSError | None = None  # why the method left nothing
 
@@ -165,7 +165,8 @@ class Service:
                 notes, scores = self._write(temporary, song, separator, progress)
             except DataError as error:  # name the file that was to be written, not the temporary one
                 raise DataError(str(error).replace(str(temporary), str(folder))) from error
-            write_json(temporary / REQUEST, {**request, "notes": [*song.notes, *notes]})
+            notes = [*song.notes, *notes]
+            write_json(temporary / REQUEST, {**request, "notes": notes})
         return Result(song.name, method, folder, notes=tuple(notes), scores=scores)
 
     def _write(
