@@ -67,7 +67,7 @@ Stream = Annotated[
     Option(
         min=0,
         metavar="N",
-        help="Of several audio streams the one with this number, counted from 0 as ffmpeg counts (0:a:N).",
+        help="Of several audio streams the one with this number, counted from 0, as ffmpeg does.",
         show_default="the one that players take",
     ),
 ]
