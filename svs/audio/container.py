@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -98,9 +98,12 @@ class Local:
         return self._try(len(data), lambda: self._file.write(data))
 
     def seek(self, offset: int, whence: int) -> int:
-        if whence == os.SEEK_END:
-            offset, whence = min(self._file.seek(0, os.SEEK_END), self._end) + offset, os.SEEK_SET
-        return self._try(offset, lambda: self._file.seek(offset, whence))
+        def move() -> int:
+            if whence == os.SEEK_END:
+                return self._file.seek(min(self._file.seek(0, os.SEEK_END), self._end) + offset)
+            return self._file.seek(offset, whence)
+
+        return self._try(offset, move)
 
 
 @contextmanager
@@ -110,9 +113,9 @@ def opened(path: Path, stream: int | None, name: str | None) -> Iterator[tuple[I
     name = str(path) if name is None else name
     require_file(path, name)
     with open(path, "rb") as file:
-        repairs, end, missing = _sizes(file)
+        sizes = _sizes(file)
         file.seek(0)
-        local = Local(file, path, repairs, end)
+        local = Local(file, path, sizes.repairs, sizes.end)
         # Not as `options`: PyAV hands those to every stream too, and crashes where streams appear late (flv, ts).
         options = {"protocol_whitelist": "none"}
         try:
@@ -120,8 +123,8 @@ def opened(path: Path, stream: int | None, name: str | None) -> Iterator[tuple[I
                 if _PLAYLISTS & set(found.format.name.split(",")):
                     text = "expected a recording, this is a playlist; name the recordings themselves"
                     raise recording_error(name, text)
-                chosen, index, notes = _chosen(found, stream, name)
-                yield found, chosen, _described(found, chosen, path, name, (index, notes), missing, bool(repairs))
+                info = _described(found, path, name, stream, sizes)
+                yield found, found.streams.audio[info.stream], info
         except (av.FFmpegError, DataError) as error:
             local.check(name)
             if isinstance(error, DataError):
@@ -159,62 +162,35 @@ def words(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)[:200]
 
 
-def _chosen(found: InputContainer, stream: int | None, name: str) -> tuple[AudioStream, int, tuple[str, ...]]:
-    """The wanted audio stream, or the default one; its number; and a note if there are several."""
-    audio = found.streams.audio
+def _described(found: InputContainer, path: Path, name: str, stream: int | None, sizes: _Sizes) -> Info:
+    """Choose an audio stream of an open container, and say what is known of it."""
+    audio, kind = found.streams.audio, found.format.name
     if not audio:
         kinds = " and ".join(sorted({str(other.type) for other in found.streams})) or "nothing"
         text = f"expected a recording, found no audio in it ({kinds} only); choose a file that sounds"
         raise recording_error(name, text)
-    if stream is not None and not 0 <= stream < len(audio):
-        listed = "; ".join(f"{number}: {_in_words(one)}" for number, one in enumerate(audio))
+    streams = tuple(map(_in_words, audio))
+    flagged = [number for number, one in enumerate(audio) if one.disposition & Disposition.default]
+    index = (flagged or [0])[0] if stream is None else stream
+    if not 0 <= index < len(audio):
+        listed = "; ".join(f"{number}: {text}" for number, text in enumerate(streams))
         raise recording_error(name, f"expected an audio stream of it, got {stream}; choose one of {listed}")
-    if stream is not None:
-        return audio[stream], stream, ()
-    index = next((number for number, one in enumerate(audio) if one.disposition & Disposition.default), 0)
-    note = f"read audio stream {index} of 0 to {len(audio) - 1} ({_in_words(audio[index])})"
-    return audio[index], index, (note,) if len(audio) > 1 else ()
-
-
-def _described(
-    found: InputContainer,
-    chosen: AudioStream,
-    path: Path,
-    name: str,
-    choice: tuple[int, tuple[str, ...]],
-    missing: int,
-    repaired: bool,
-) -> Info:
-    codec, context, kind = _codec(chosen), chosen.codec_context, found.format.name
+    note = f"read audio stream {index} of 0 to {len(audio) - 1} ({streams[index]})"
+    notes = (note,) if stream is None and len(audio) > 1 else ()
+    codec, context = _codec(audio[index]), audio[index].codec_context
     if context is None or not context.sample_rate or not context.channels:
         what = f"its name or first bytes suggest {codec}, nothing else does"
         raise recording_error(name, f"expected a recording, found no audio in it ({what}); choose another file")
-    tags = {key.lower(): str(value) for key, value in {**chosen.metadata, **found.metadata}.items()}
-    seconds, offset = _stated_seconds(found, chosen)
-    estimated = kind in _RAW
-    if kind == "aiff" and repaired:  # its number of frames is another placeholder
+    tags = {key.lower(): str(value) for key, value in {**audio[index].metadata, **found.metadata}.items()}
+    seconds, offset = _stated_seconds(found, audio[index])
+    if kind == "aiff" and sizes.repairs:  # its number of frames is another placeholder
         seconds = None
+    estimated = kind in _RAW
     if seconds and kind not in _COUNTED and context.bit_rate:  # FFmpeg does not tell whether it estimated the length
         slack = 0.02 if kind == "asf" else 0.002  # asf counts its packets' headers
         estimated |= abs(seconds - found.size * 8 / context.bit_rate) < slack * seconds
-    streams = tuple(map(_in_words, found.streams.audio))
-    rate, channels = context.sample_rate, context.channels
-    return Info(
-        path,
-        name,
-        rate,
-        channels,
-        seconds,
-        codec,
-        tags,
-        kind,
-        choice[0],
-        streams,
-        choice[1],
-        estimated,
-        offset,
-        missing,
-    )
+    about = (codec, tags, kind, index, streams, notes, estimated, offset, sizes.missing)
+    return Info(path, name, context.sample_rate, context.channels, seconds, *about)
 
 
 def _codec(stream: AudioStream) -> str:
@@ -262,38 +238,42 @@ def placeholder(size: int) -> bool:
     return size == 0 or size >= 2**62 or any(-(2**16) <= size - limit <= 64 for limit in (0x7F000000, 2**31, 2**32))
 
 
-def _sizes(file: IO[bytes]) -> tuple[dict[int, bytes], int, int]:
-    """What FFmpeg should see in place of placeholders for sizes, where it should see the end, and `Info.missing`.
+class _Sizes(NamedTuple):
+    """What the sizes in a file's own header say."""
 
-    FFmpeg reads a file to its end without an error if a cut lies between two packets.
-    """
+    repairs: dict[int, bytes]  # what FFmpeg should see in place of placeholders
+    end: int  # where it should see the end of the file
+    missing: int = 0  # as of `Info`: FFmpeg makes no error of a cut between two packets
+
+
+def _sizes(file: IO[bytes]) -> _Sizes:
     end, begin = os.fstat(file.fileno()).st_size, _end_of_id3(file)
     file.seek(begin)
     head = file.read(12).ljust(12, b"\0")
     if head[:4] == b"fLaC":  # what follows would be taken for a part of the last frame
-        return {}, _begin_of_tags(file, end), 0
+        return _Sizes({}, _begin_of_tags(file, end))
     if head[:4] == b"OggS":
-        return {}, end, max(_end_of_ogg(file, end) - end, 0)
+        return _Sizes({}, end, max(_end_of_ogg(file, end) - end, 0))
     found = _samples(file, head, begin, end)
     if found is None:
-        return {}, end, 0
+        return _Sizes({}, end)
     field, form, start, size = found
     if placeholder(size):
         size = min(end - start + 24 * (head[:4] == b"riff"), 2**32 - 1 if form[1] == "I" else 2**62)
         repairs = {field: struct.pack(form, size) + bytes(8 * (head[1:4] in (b"F64", b"W64") and form == "<Q"))}
         if head[:4] == b"FORM":
             repairs[begin + 4] = struct.pack(">I", end - begin - 8)
-        return repairs if head[8:11] != b"AVI" else {}, end, 0
+        return _Sizes(repairs if head[8:11] != b"AVI" else {}, end)
     after = start + size + size % 2
     if after >= end or head[:4] in (b"caff", b"riff"):
-        return {}, end, max(start + size - end, 0)
+        return _Sizes({}, end, max(start + size - end, 0))
     if head[:4] == b".snd":
-        return {}, start + size, start + size - end
+        return _Sizes({}, start + size, start + size - end)
     file.seek(after)
     name, size = struct.unpack(f"{form[0]}4sI", file.read(8).ljust(8, b"\0"))
     chunk = re.fullmatch(rb"[ -~]{4}", name) and after + 8 + size <= end + 1
     # Another chunk, padding or a tag of mp3 files; or samples that the header does not count.
-    return {}, end, 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end
+    return _Sizes({}, end, 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end)
 
 
 def _samples(file: IO[bytes], head: bytes, begin: int, end: int) -> tuple[int, str, int, int] | None:

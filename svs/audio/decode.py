@@ -227,7 +227,8 @@ class _Decoder:
 
     def audio(self) -> Iterator[np.ndarray]:
         """Float samples (samples, channels), to the end or to the first fault that is none of junk."""
-        info, kind, resampler = self._info, None, None
+        info, resampler = self._info, None
+        kind: tuple[str, int, int] | None = None
         for frame in self._frames():
             due = round(self._timeline.step(frame.time, frame.samples / frame.sample_rate) * info.rate)
             if due > 0:

@@ -294,7 +294,11 @@ STREAMS = {  # options of probe: the stream that is taken, what a note or an err
     "first flagged": ({}, 1, r"read audio stream 1 of 0 to 2 \(flac, 2 channels, 44\.1 kHz, fre, Chant\)"),
     "by number": ({"stream": 0}, 0, None),
     "last": ({"stream": 2}, 2, None),
-    "none of them": ({"stream": 3}, None, "got 3; choose one of 0: flac, .*eng; 1: flac, .*fre, Chant; 2: pcm_s16le, 1 ch"),
+    "none of them": (
+        {"stream": 3},
+        None,
+        "got 3; choose one of 0: flac, .*eng; 1: .*fre, Chant; 2: pcm_s16le, 1 ch",
+    ),
     "negative": ({"stream": -1}, None, "got -1; choose one of 0: "),
     "named": ({"stream": 7, "name": "standard input"}, None, "standard input: expected an audio stream of it, got 7"),
 }
@@ -362,7 +366,6 @@ LOSSLESS = {
     "64.wav": ("-c:a pcm_s64le", "pcm_s64le"),
     "bluray.m2ts": ("-c:a pcm_bluray -ar 48000", "pcm_bluray"),
     "a.voc": ("-c:a pcm_s16le", "pcm_s16le"),
-    "a.nut": ("", "mp3"),
     "a.sox": ("", "pcm_s32le"),
     "a.sf": ("-c:a pcm_s16le -f ircam", "pcm_s16le"),
     "a.mlp": ("-c:a mlp -strict -2", "mlp"),
@@ -412,8 +415,8 @@ def others(song, tmp_path_factory):
 def test_other_formats(name, others, song):
     got, recording = decoded(others / name)
     assert recording.info.codec == (LOSSLESS | LOSSY)[name][1] and recording.notes == []
-    if name in LOSSLESS and recording.rate == RATE and name != "a.nut":
-        assert len(got) in (2 * RATE, *range(2 * RATE, 2 * RATE + 1025) if "mlp" in name or "truehd" in name else ())
+    if name in LOSSLESS and recording.rate == RATE:
+        assert 0 <= len(got) - 2 * RATE < (1024 if name in ("a.mlp", "truehd.mkv") else 1)
         wanted = song[1] if recording.channels < 16 else got[: 2 * RATE, :2]
         np.testing.assert_array_equal(got[: 2 * RATE, :2], wanted)
         assert recording.channels == {"seven": 7, "eight": 8, "sixteen": 16}.get(name.split(".")[0], 2)
@@ -423,4 +426,4 @@ def test_other_formats(name, others, song):
     heard = got.mean(axis=1, keepdims=True)
     first, last = round(0.5 * recording.rate), round(1.5 * recording.rate)
     late = lag(heard, expected[:, None], first, last)
-    assert np.corrcoef(heard[first + late : last + late, 0], expected[first:last])[0, 1] > 0.9
+    assert np.corrcoef(heard[first + late : last + late, 0], expected[first:last])[0, 1] > (0.5 if name == "a.spx" else 0.9)
