@@ -1,4 +1,4 @@
-"""A file as a container of audio streams: what FFmpeg's libraries (PyAV) say of it, and what its header states.
+"""A file as a container of audio streams: what FFmpeg's libraries (PyAV) and its own header say of it.
 
 Only the named file is read: nothing that it points to, on this disk or elsewhere.
 """
@@ -10,11 +10,11 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -25,62 +25,34 @@ from svs.errors import DataError, recording_error
 
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "imf"}
 _RAW = {"aac", "ac3", "eac3", "dts", "dtshd", "truehd", "amr"}  # frames without a header: no length is stated
-# Containers whose header counts samples, in chunks or in one number; writers to a pipe leave a placeholder there.
-COUNTED = {"wav", "aiff", "au", "flac", "w64"}
+_COUNTED = {"wav", "aiff", "au", "flac", "w64"}  # these state a count of samples, not a rounded time
 _LOSSLESS = re.compile(r"pcm_(?!mulaw|alaw)|flac|alac")
-_SLACK = 2**16  # bytes by which placeholders are rounded down
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a recording says of itself before it is decoded.
-
-    Parameters
-    ----------
-    path : Path
-    name : str
-        What messages call it: the path, or the name given to `probe`.
-    rate : int
-        Samples a second (Hz).
-    channels : int
-    seconds : float, optional
-        About its length, as the file states it; None if it states none.  Only decoding tells the true length.
-    codec : str
-        FFmpeg's name of the codec.
-    tags : dict
-        Lower-case names and texts, of the file and of the chosen stream.
-    container : str
-        FFmpeg's names of the container, with commas.
-    stream : int
-        The chosen audio stream, counted from 0 among the audio streams.
-    streams : tuple of str
-        Every audio stream in a few words: codec, channels, rate, language, title.
-    notes : tuple of str
-        What a person should know of the choice, in short sentences.
-    estimated : bool
-        `seconds` is no more than the size over the bit rate.
-    offset : float
-        Seconds by which `seconds` may be too long, as it counts from before the first sample.
-    """
+    """What a recording says of itself before it is decoded."""
 
     path: Path
-    name: str
-    rate: int
+    name: str  # what messages call it
+    rate: int  # Hz
     channels: int
-    seconds: float | None
-    codec: str
-    tags: dict[str, str] = field(default_factory=dict)
-    container: str = ""
-    stream: int = 0
-    streams: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    estimated: bool = False
-    offset: float = 0.0
+    seconds: float | None  # about its length, as the file states it; only decoding tells the true one
+    codec: str  # FFmpeg's name
+    tags: dict[str, str]  # lower-case names and texts, of the file and of the stream
+    container: str  # FFmpeg's names, with commas
+    stream: int  # the chosen audio stream, counted from 0 among the audio streams
+    streams: tuple[str, ...]  # every audio stream in a few words: codec, channels, rate, language, title
+    notes: tuple[str, ...]  # what a person should know, in short sentences
+    estimated: bool  # `seconds` is no more than the size over the bit rate
+    offset: float  # s by which `seconds` may be too long, as it counts from before the first sample
+    missing: int  # bytes that the file lacks by the sizes in its header; negative: that it has beyond them
 
     @property
     def exact(self) -> bool:
-        """Does the file state a count of samples, not a rounded time?"""
-        return bool(COUNTED & {self.container}) and bool(_LOSSLESS.match(self.codec))
+        """Does the file state a count of samples?"""
+        return self.container in _COUNTED and bool(_LOSSLESS.match(self.codec))
 
     def error(self, text: str) -> DataError:
         return recording_error(self.name, text)
@@ -89,30 +61,33 @@ class Info:
 class Local:
     """An open file for FFmpeg, under a neutral name: it sees the extension, and no protocol or pattern.
 
-    A failure of the disk is kept for `check`, because PyAV would print it where FFmpeg goes on after it.
+    A failure of the disk is kept for `check`, because PyAV would print it where FFmpeg goes on after it.  `repairs`
+    are bytes by position that stand in place of the file's; what is behind `end` is hidden.
     """
 
     def __init__(self, file: IO[bytes], path: Path, repairs: dict[int, bytes] | None = None, end: int = 2**62):
         suffix = path.suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", path.suffix) else ""
-        self.name, self._file = f"recording{suffix}", file
-        self._repairs = repairs or {}  # by position, bytes that stand in place of the file's
-        self._end = end  # what is behind it is hidden
+        self.name, self.tell = f"recording{suffix}", file.tell
+        self._file, self._repairs, self._end = file, repairs or {}, end
         self._failure: OSError | None = None
 
-    def check(self, name: str) -> None:
+    def check(self, name: object) -> None:
         """Raise the failure that there was: a full disk as it is, all others as a DataError."""
         if self._failure and self._failure.errno == errno.ENOSPC:
             raise self._failure
         if self._failure:
             raise recording_error(name, f"the disk fails ({self._failure.strerror}); copy it to another disk")
 
-    def read(self, size: int) -> bytes:
+    def _try(self, failed: _T, call: Callable[[], _T]) -> _T:
         try:
-            position = self._file.tell()
-            data = b"" if self._failure else self._file.read(max(min(size, self._end - position), 0))
+            return failed if self._failure else call()
         except OSError as error:
             self._failure = error
-            return b""
+            return failed
+
+    def read(self, size: int) -> bytes:
+        position = self._file.tell()
+        data = self._try(b"", lambda: self._file.read(max(min(size, self._end - position), 0)))
         for start, new in self._repairs.items():
             first, last = max(start - position, 0), min(start + len(new) - position, len(data))
             if first < last:
@@ -120,23 +95,15 @@ class Local:
         return data
 
     def write(self, data: bytes) -> int:
-        try:
-            return len(data) if self._failure else self._file.write(data)
-        except OSError as error:
-            self._failure = error
-            return len(data)
+        return self._try(len(data), lambda: self._file.write(data))
 
     def seek(self, offset: int, whence: int) -> int:
-        try:
-            if whence == os.SEEK_END and not self._failure:
-                offset, whence = min(self._file.seek(0, os.SEEK_END), self._end) + offset, os.SEEK_SET
-            return offset if self._failure else self._file.seek(offset, whence)
-        except OSError as error:
-            self._failure = error
-            return offset
+        def move() -> int:
+            if whence == os.SEEK_END:
+                return self._file.seek(min(self._file.seek(0, os.SEEK_END), self._end) + offset)
+            return self._file.seek(offset, whence)
 
-    def tell(self) -> int:
-        return self._file.tell()
+        return self._try(offset, move)
 
 
 @contextmanager
@@ -146,19 +113,18 @@ def opened(path: Path, stream: int | None, name: str | None) -> Iterator[tuple[I
     name = str(path) if name is None else name
     require_file(path, name)
     with open(path, "rb") as file:
-        local = Local(file, path, *_mended(file))
+        sizes = _sizes(file)
+        file.seek(0)
+        local = Local(file, path, sizes.repairs, sizes.end)
+        # Not as `options`: PyAV hands those to every stream too, and crashes where streams appear late (flv, ts).
+        options = {"protocol_whitelist": "none"}
         try:
-            # Not as `options`: PyAV hands those to every stream too, and crashes where streams appear late (flv, ts).
-            options = {"protocol_whitelist": "none"}
-            with av.open(
-                local, "r", container_options=options, metadata_errors="replace", buffer_size=2**16
-            ) as container:
-                if _PLAYLISTS & set(container.format.name.split(",")):
-                    raise recording_error(
-                        name, "expected a recording, this is a playlist; name the recordings themselves"
-                    )
-                chosen, info = _described(container, path, name, stream)
-                yield container, chosen, info
+            with av.open(local, "r", container_options=options, metadata_errors="replace", buffer_size=2**16) as found:
+                if _PLAYLISTS & set(found.format.name.split(",")):
+                    text = "expected a recording, this is a playlist; name the recordings themselves"
+                    raise recording_error(name, text)
+                info = _described(found, path, name, stream, sizes)
+                yield found, found.streams.audio[info.stream], info
         except (av.FFmpegError, DataError) as error:
             local.check(name)
             if isinstance(error, DataError):
@@ -196,42 +162,35 @@ def words(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)[:200]
 
 
-def _described(container: InputContainer, path: Path, name: str, stream: int | None) -> tuple[AudioStream, Info]:
-    """The chosen audio stream of an open container, and what is known of it."""
-    audio = container.streams.audio
+def _described(found: InputContainer, path: Path, name: str, stream: int | None, sizes: _Sizes) -> Info:
+    """Choose an audio stream of an open container, and say what is known of it."""
+    audio, kind = found.streams.audio, found.format.name
     if not audio:
-        kinds = sorted({str(other.type) for other in container.streams}) or ["nothing"]
-        raise recording_error(
-            name, f"expected a recording, found no audio in it ({' and '.join(kinds)} only); choose a file that sounds"
-        )
+        kinds = " and ".join(sorted({str(other.type) for other in found.streams})) or "nothing"
+        text = f"expected a recording, found no audio in it ({kinds} only); choose a file that sounds"
+        raise recording_error(name, text)
     streams = tuple(map(_in_words, audio))
-    if stream is not None and not 0 <= stream < len(audio):
+    flagged = [number for number, one in enumerate(audio) if one.disposition & Disposition.default]
+    index = (flagged or [0])[0] if stream is None else stream
+    if not 0 <= index < len(audio):
         listed = "; ".join(f"{number}: {text}" for number, text in enumerate(streams))
         raise recording_error(name, f"expected an audio stream of it, got {stream}; choose one of {listed}")
-    index, notes = stream, []
-    if index is None:
-        index = next((number for number, one in enumerate(audio) if one.disposition & Disposition.default), 0)
-        if len(audio) > 1:
-            notes.append(f"read audio stream {index} of 0 to {len(audio) - 1} ({streams[index]})")
-    chosen = audio[index]
-    codec, context = _codec(chosen), chosen.codec_context
+    note = f"read audio stream {index} of 0 to {len(audio) - 1} ({streams[index]})"
+    notes = (note,) if stream is None and len(audio) > 1 else ()
+    codec, context = _codec(audio[index]), audio[index].codec_context
     if context is None or not context.sample_rate or not context.channels:
-        raise recording_error(
-            name,
-            "expected a recording, found no audio in it (its name or first bytes suggest "
-            f"{codec}, nothing else does); choose another file",
-        )
-    tags = {key.lower(): str(value) for key, value in {**chosen.metadata, **container.metadata}.items()}
-    seconds, offset = _stated_seconds(container, chosen)
-    kind = set(container.format.name.split(","))
-    estimated = bool(_RAW & kind)
-    if seconds and not COUNTED & kind and context.bit_rate:  # FFmpeg does not tell whether it estimated the length
-        slack = 0.02 if kind == {"asf"} else 0.002  # asf counts its packets' headers
-        estimated |= abs(seconds - container.size * 8 / context.bit_rate) < slack * seconds
-    return chosen, Info(
-        path, name, context.sample_rate, context.channels, seconds, codec, tags, container.format.name, index,
-        streams, tuple(notes), estimated, offset,
-    )  # fmt: skip
+        what = f"its name or first bytes suggest {codec}, nothing else does"
+        raise recording_error(name, f"expected a recording, found no audio in it ({what}); choose another file")
+    tags = {key.lower(): str(value) for key, value in {**audio[index].metadata, **found.metadata}.items()}
+    seconds, offset = _stated_seconds(found, audio[index])
+    if kind == "aiff" and sizes.repairs:  # its number of frames is another placeholder
+        seconds = None
+    estimated = kind in _RAW
+    if seconds and kind not in _COUNTED and context.bit_rate:  # FFmpeg does not tell whether it estimated the length
+        slack = 0.02 if kind == "asf" else 0.002  # asf counts its packets' headers
+        estimated |= abs(seconds - found.size * 8 / context.bit_rate) < slack * seconds
+    about = (codec, tags, kind, index, streams, notes, estimated, offset, sizes.missing)
+    return Info(path, name, context.sample_rate, context.channels, seconds, *about)
 
 
 def _codec(stream: AudioStream) -> str:
@@ -239,12 +198,11 @@ def _codec(stream: AudioStream) -> str:
 
 
 def _in_words(stream: AudioStream) -> str:
-    context = stream.codec_context
-    parts = [_codec(stream)]
+    context, parts = stream.codec_context, [_codec(stream)]
     if context:
         parts += [f"{context.channels} channel{'s' * (context.channels != 1)}", f"{context.sample_rate / 1000:g} kHz"]
-    language = stream.metadata.get("language")
-    return ", ".join([*parts, *filter(None, (None if language == "und" else language, stream.metadata.get("title")))])
+    spoken = stream.metadata.get("language", "und").replace("und", "")
+    return ", ".join(filter(None, [*parts, spoken, stream.metadata.get("title")]))
 
 
 def is_picture(stream: Any) -> bool:
@@ -257,7 +215,7 @@ def start_of(stream: Any) -> float | None:
     return None if stream.start_time is None else float(stream.start_time * stream.time_base)
 
 
-def _stated_seconds(container: InputContainer, audio: AudioStream) -> tuple[float | None, float]:
+def _stated_seconds(found: InputContainer, audio: AudioStream) -> tuple[float | None, float]:
     """Length that a file states of its audio, and how much earlier than the audio it may begin (s)."""
     if audio.duration and audio.time_base:
         return float(audio.duration * audio.time_base), 0.0
@@ -267,35 +225,9 @@ def _stated_seconds(container: InputContainer, audio: AudioStream) -> tuple[floa
             hours, minutes, rest = value.split(":")
             return int(hours) * 3600 + int(minutes) * 60 + float(rest), offset
     # A container's length is that of its longest stream.
-    if any(other.index != audio.index and not is_picture(other) for other in container.streams):
+    if any(other.index != audio.index and not is_picture(other) for other in found.streams):
         return None, offset
-    return (container.duration / av.time_base if container.duration else None), offset
-
-
-def _mended(file: IO[bytes]) -> tuple[dict[int, bytes], int]:
-    """Bytes of a header that FFmpeg should see in place of placeholders, and where it should see the end."""
-    end = os.fstat(file.fileno()).st_size
-    found, begin = _find_samples(file, end), _end_of_id3(file)
-    file.seek(begin)
-    if file.read(4) == b"fLaC":  # FFmpeg would take what follows for a part of the last frame
-        end = _begin_of_tags(file, end)
-    repairs = found.repairs(end) if found else {}
-    if found and found.kind == b".snd" and not repairs:
-        end = min(end, found.start + found.size)
-    file.seek(0)
-    return repairs, end
-
-
-def _begin_of_tags(file: IO[bytes], end: int) -> int:
-    """Where an ID3v1 tag and an APE tag before it begin at the end of a file."""
-    file.seek(max(end - 128, 0))
-    if file.read(3) == b"TAG":
-        end -= 128
-    file.seek(max(end - 32, 0))
-    if (foot := file.read(32))[:8] == b"APETAGEX" and len(foot) == 32:
-        size, flags = struct.unpack("<12xI4xI8x", foot)
-        end = max(end - size - 32 * (flags >> 31), 0)
-    return end
+    return (found.duration / av.time_base if found.duration else None), offset
 
 
 def placeholder(size: int) -> bool:
@@ -303,93 +235,74 @@ def placeholder(size: int) -> bool:
 
     ffmpeg leaves 0, 2**32 - 1 or 2**64 - 1, sox 0x7ffff000 or 0x7f000000, lame and arecord something just below 2**31.
     """
-    return size == 0 or size >= 2**62 or any(-_SLACK <= size - limit <= 64 for limit in (0x7F000000, 2**31, 2**32))
+    return size == 0 or size >= 2**62 or any(-(2**16) <= size - limit <= 64 for limit in (0x7F000000, 2**31, 2**32))
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """The samples of a wav, w64, aiff, caf, avi or au by the sizes in its header."""
+class _Sizes(NamedTuple):
+    """What the sizes in a file's own header say."""
 
-    kind: bytes  # the first four bytes
-    begin: int  # of the file's own header, after tags
-    start: int  # of the samples
-    size: int  # in bytes, as stated
-    field: int  # where the size is stated
-    form: str  # of that field, for `struct`
-    extra: int = 0  # bytes that the stated size counts beside the samples
-    frames: int | None = None  # where an aiff states its number of frames
-    frame: int = 1  # bytes of a frame of an aiff
-
-    def repairs(self, end: int) -> dict[int, bytes]:
-        """What the header should say where a placeholder stands for sizes, as the file ends at `end`."""
-        if not placeholder(self.size):
-            return {}
-        size = end - self.start
-        largest = 2**32 - 1 if self.form[1] == "I" else 2**63
-        repairs = {self.field: struct.pack(self.form, min(size + self.extra, largest))}
-        if self.form == "<Q" and not self.extra:
-            repairs[self.field + 8] = bytes(8)  # the number of frames of an RF64
-        if self.frames:
-            repairs[self.frames] = struct.pack(">I", (size - 8) // self.frame)
-            repairs[self.begin + 4] = struct.pack(">I", end - self.begin - 8)
-        return repairs
+    repairs: dict[int, bytes]  # what FFmpeg should see in place of placeholders
+    end: int  # where it should see the end of the file
+    missing: int = 0  # as of `Info`: FFmpeg makes no error of a cut between two packets
 
 
-def _find_samples(file: IO[bytes], end: int) -> _Samples | None:
-    """Where the samples of a file of chunks lie; None if it is of another kind."""
-    begin = position = _end_of_id3(file)
+def _sizes(file: IO[bytes]) -> _Sizes:
+    end, begin = os.fstat(file.fileno()).st_size, _end_of_id3(file)
     file.seek(begin)
     head = file.read(12).ljust(12, b"\0")
+    if head[:4] == b"fLaC":  # what follows would be taken for a part of the last frame
+        return _Sizes({}, _begin_of_tags(file, end))
+    if head[:4] == b"OggS":
+        return _Sizes({}, end, max(_end_of_ogg(file, end) - end, 0))
+    found = _samples(file, head, begin, end)
+    if found is None:
+        return _Sizes({}, end)
+    field, form, start, size = found
+    if placeholder(size):
+        size = min(end - start + 24 * (head[:4] == b"riff"), 2**32 - 1 if form[1] == "I" else 2**62)
+        repairs = {field: struct.pack(form, size) + bytes(8 * (head[1:4] in (b"F64", b"W64") and form == "<Q"))}
+        if head[:4] == b"FORM":
+            repairs[begin + 4] = struct.pack(">I", end - begin - 8)
+        return _Sizes(repairs if head[8:11] != b"AVI" else {}, end)
+    after = start + size + size % 2
+    if after >= end or head[:4] in (b"caff", b"riff"):
+        return _Sizes({}, end, max(start + size - end, 0))
     if head[:4] == b".snd":
+        return _Sizes({}, start + size, start + size - end)
+    file.seek(after)
+    name, size = struct.unpack(f"{form[0]}4sI", file.read(8).ljust(8, b"\0"))
+    chunk = re.fullmatch(rb"[ -~]{4}", name) and after + 8 + size <= end + 1
+    # Another chunk, padding or a tag of mp3 files; or samples that the header does not count.
+    return _Sizes({}, end, 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end)
+
+
+def _samples(file: IO[bytes], head: bytes, begin: int, end: int) -> tuple[int, str, int, int] | None:
+    """Where a file of chunks states the size of its samples, the form of that field, where they start, and the size."""
+    kind, large = head[:4], None
+    if kind == b".snd":
         start, size = struct.unpack(">II", head[4:])
-        return _Samples(head[:4], begin, begin + start, size, begin + 8, ">I")
-    wide = head[:8] == b"riff\x2e\x91\xcf\x11"  # w64: sizes of 64 bits that count the chunk's header
-    if not wide and head[:4] not in (b"RIFF", b"RF64", b"BW64", b"FORM", b"caff"):
+        return begin + 8, ">I", begin + start, size
+    # The form of a chunk's header, the multiple at which chunks begin, and where the first one does.
+    forms = {b"FORM": (">4sI", 2, 12), b"caff": (">4sQ", 1, 8), b"riff": ("<16sQ", 8, 40)}
+    forms |= dict.fromkeys((b"RIFF", b"RF64", b"BW64"), ("<4sI", 2, 12))
+    if kind not in forms:
         return None
-    form = {b"FORM": ">4sI", b"caff": ">4sQ", b"riff": "<16sQ"}.get(head[:4], "<4sI")
-    header, pad = struct.calcsize(form), {b"caff": 1, b"riff": 8}.get(head[:4], 2)
-    position += {b"caff": 8, b"riff": 40}.get(head[:4], 12)
-    large, frames, frame = None, None, 1
+    form, multiple, first = forms[kind]
+    position, header = begin + first, struct.calcsize(form)
     while position + header <= end:
         file.seek(position)
         name, size = struct.unpack(form, file.read(header))
-        field, width = position + header - struct.calcsize(form[0] + form[-1]), form[0] + form[-1]
-        extra = header if wide else 0
-        position, size = position + header, max(size - extra, 0)
-        body = file.read(min(size, 24))
-        if name == b"ds64" and len(body) >= 16:
-            large = (struct.unpack("<8xQ", body[:16])[0], position + 8)
-        elif name == b"COMM" and len(body) >= 8:
-            channels, bits = struct.unpack(">h4xh", body[:8])
-            frames, frame = position + 2, max(channels * (-(-bits // 8)), 1)
-        elif name[:4].lower() in (b"data", b"ssnd") or (name == b"LIST" and body[:4] == b"movi"):
+        field, position = position + header - struct.calcsize(form[0] + form[-1]), position + header
+        size = max(size - 24, 0) if kind == b"riff" else size  # sizes of w64 count the header
+        body = file.read(16)
+        if name == b"ds64" and len(body) == 16:
+            large = (position + 8, "<Q", struct.unpack("<8xQ", body)[0])
+        elif name[:4] in (b"data", b"SSND") or (name == b"LIST" and body[:4] == b"movi"):
             if large and size == 2**32 - 1:
-                (size, field), width = large, "<Q"
-            return _Samples(head[:4], begin, position, size, field, width, extra, frames, frame)
-        position += size + -size % pad
+                return large[0], large[1], position, large[2]
+            return field, form[0] + form[-1], position, size
+        position += size + -size % multiple
     return None
-
-
-def missing_bytes(info: Info) -> int:
-    """How many bytes a file lacks by the sizes in its own header, negative if it has more samples than stated.
-
-    FFmpeg reads such files to their end without an error if the cut lies between two packets.
-    """
-    with open(info.path, "rb") as file:
-        end = os.fstat(file.fileno()).st_size
-        if info.container == "ogg":
-            return max(_end_of_ogg(file, end) - end, 0)
-        found = _find_samples(file, end)
-        if found is None or placeholder(found.size):
-            return 0
-        after = found.start + found.size + found.size % 2
-        if after >= end or found.kind in (b"caff", b"riff"):
-            return found.start + found.size - end if after >= end else 0
-        file.seek(after)
-        name, size = struct.unpack(">4sI" if found.kind == b"FORM" else "<4sI", file.read(8).ljust(8, b"\0"))
-        chunk = re.fullmatch(rb"[ -~]{4}", name) and after + 8 + size <= end + 1
-        # Another chunk, padding or a tag of mp3 files; or samples that the header does not count.
-        return 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end
 
 
 def _end_of_id3(file: IO[bytes]) -> int:
@@ -399,6 +312,17 @@ def _end_of_id3(file: IO[bytes]) -> int:
         position += 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
         file.seek(position)
     return position
+
+
+def _begin_of_tags(file: IO[bytes], end: int) -> int:
+    """Where an ID3v1 tag and an APE tag before it begin at the end of a file."""
+    file.seek(max(end - 128, 0))
+    end -= 128 * (file.read(3) == b"TAG")
+    file.seek(max(end - 32, 0))
+    if (foot := file.read(32))[:8] == b"APETAGEX" and len(foot) == 32:
+        size, flags = struct.unpack("<12xI4xI8x", foot)
+        end = max(end - size - 32 * (flags >> 31), 0)
+    return end
 
 
 def _end_of_ogg(file: IO[bytes], size: int) -> int:

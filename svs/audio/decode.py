@@ -14,7 +14,6 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -208,24 +207,15 @@ def _gathered(pieces: Iterable[np.ndarray], channels: int) -> Iterator[np.ndarra
         yield block[:filled]
 
 
-@dataclass
-class _Faults:
-    """What went wrong while packets were read and decoded."""
-
-    pieces: int = 0  # that could not be decoded
-    words: str = "FFmpeg decodes no sample"  # of the last error
-    ended: bool = False  # the error ended the decoding
-    cut: bool = False  # a packet is shorter than its header says
-
-
 class _Decoder:
     """The samples of an audio stream on the recording's timeline."""
 
     def __init__(self, source: InputContainer, stream: AudioStream, info: Info):
         self._source, self._stream, self._info = source, stream, info
-        self._notes: list[str] = []
         self._strict = not _LENIENT & set(info.container.split(","))
-        self._faults, self._convert = _Faults(), _Converter(info, stream.codec_context.layout.name)
+        self._failure = ""  # what FFmpeg said of the last piece
+        self._ended = self._cut = False  # by an error; in the middle of a packet
+        self._pieces = self._changes = 0  # pieces that could not be decoded; changes of rate or channels
         starts = [
             start
             for other in source.streams
@@ -236,67 +226,72 @@ class _Decoder:
         self._timeline = Timeline(min(starts, default=None))
 
     def audio(self) -> Iterator[np.ndarray]:
-        """Float samples (samples, channels), to the end or to the first fault of a container that has none."""
+        """Float samples (samples, channels), to the end or to the first fault that is none of junk."""
+        info, resampler = self._info, None
+        kind: tuple[str, int, int] | None = None
         for frame in self._frames():
-            due = round(self._timeline.step(frame.time, frame.samples / frame.sample_rate) * self._info.rate)
+            due = round(self._timeline.step(frame.time, frame.samples / frame.sample_rate) * info.rate)
             if due > 0:
-                yield np.broadcast_to(np.float32(0), (due, self._info.channels))  # takes no memory
-            for piece in self._convert(frame):
-                yield piece[max(-due, 0) :]
+                yield np.broadcast_to(np.float32(0), (due, info.channels))  # takes no memory
+            channels, rate, before = frame.layout.nb_channels, frame.sample_rate, kind
+            kind, pieces = (frame.format.name, channels, rate), [frame]
+            if kind != before and resampler:
+                yield from map(_samples, resampler.resample(None))
+                resampler = None
+            if kind != before and (channels, rate) != (info.channels, info.rate):  # joined from different files
+                resampler = AudioResampler("flt", self._stream.codec_context.layout.name, info.rate)
+                self._changes += 1
+            for piece in resampler.resample(frame) if resampler else pieces:
+                yield _samples(piece)[max(-due, 0) :]
                 due = 0
-        yield from self._convert(None)
+        if resampler:
+            yield from map(_samples, resampler.resample(None))
 
     def _frames(self) -> Iterator[AudioFrame]:
-        context, faults = self._stream.codec_context, self._faults
+        context = self._stream.codec_context
         if self._info.codec in _CHECKSUMS:
             context.options = {"err_detect": "crccheck+explode"}
         packets = self._source.demux(self._stream)
-        while not faults.ended:
+        while not self._ended and not self._cut:
             try:
                 packet = next(packets, None)
-                if packet is None:
-                    return
             except IndexError:  # PyAV at the end, of streams that appeared late; this one has come to its end
                 return
             except (av.FFmpegError, OSError) as error:
-                faults.words, faults.ended = container.words(error), True
+                self._failure, self._ended = container.words(error), True
                 return
-            if packet.is_corrupt and self._strict:
-                faults.cut = True
+            if packet is None:
                 return
+            self._cut = packet.is_corrupt and self._strict
             try:
-                frames = context.decode(packet)
+                yield from () if self._cut else context.decode(packet)
             except av.FFmpegError as error:
-                faults.words, faults.ended = container.words(error), self._strict
-                faults.pieces += 1
-                continue
-            yield from frames
+                self._failure, self._ended = container.words(error), self._strict
+                self._pieces += 1
 
     def check_end(self, samples: int) -> None:
         """Raise DataError if decoding ended, after so many samples, before the recording does."""
-        info, faults = self._info, self._faults
-        got = samples / info.rate
-        failed = faults.ended and self._strict
+        info, got = self._info, samples / self._info.rate
+        failed = self._ended and self._strict
         if samples == 0 and not (failed and info.seconds and not info.estimated):
-            raise info.error(f"expected a recording, found no audio in it ({faults.words}); choose another file")
+            reason = self._failure or "FFmpeg decodes no sample"
+            raise info.error(f"expected a recording, found no audio in it ({reason}); choose another file")
         of = f" of {info.seconds:.2f} s" if info.seconds and not info.estimated else ""
-        problem, missing = None, container.missing_bytes(info)
+        problem = None
         if failed:
-            problem = f"decoding ends at {got:.2f} s{of} ({faults.words})"
-        elif missing > 0:
-            problem = f"the header says {missing} bytes more than there are, the audio ends at {got:.2f} s"
-        elif faults.cut:
+            problem = f"decoding ends at {got:.2f} s{of} ({self._failure})"
+        elif info.missing > 0:
+            problem = f"the header says {info.missing} bytes more than there are, the audio ends at {got:.2f} s"
+        elif self._cut:
             problem = f"the file ends in the middle, at {got:.2f} s{of}"
         elif self._too_short(samples):
             problem = f"expected {info.seconds:.2f} s of audio, as its header says, could decode {got:.2f} s"
         if problem:
             advice = "the file is truncated or damaged; fetch or copy it again, or choose a passage before that"
             raise info.error(f"{problem}: {advice}")
-        if missing < 0:
-            self._notes.append(f"its header states {got:.2f} s: {-missing} bytes behind them were left out")
-        if faults.pieces > 2 + got / 60:  # junk at both ends, and a tag now and then in between
+        if self._pieces > 2 + got / 60:  # junk at both ends, and a tag now and then in between
             raise info.error(
-                f"{faults.pieces} pieces of it can't be decoded ({faults.words}): the file is damaged; "
+                f"{self._pieces} pieces of it can't be decoded ({self._failure}): the file is damaged; "
                 "fetch or copy it again"
             )
 
@@ -310,44 +305,14 @@ class _Decoder:
 
     def notes(self) -> list[str]:
         """What a person should know of the decoding, in short sentences."""
-        notes = [*self._notes, *self._timeline.notes()]
-        if self._convert.changes:
+        notes = self._timeline.notes()
+        if self._info.missing < 0:
+            notes.append(f"{-self._info.missing} bytes that its header does not count were left out")
+        if self._changes:
             notes.append("its rate or channels change in the middle: converted to those of its beginning")
-        if self._faults.pieces:
-            notes.append(f"left out {self._faults.pieces} damaged piece(s)")
+        if self._pieces:
+            notes.append(f"left out {self._pieces} damaged piece(s)")
         return notes
-
-
-class _Converter:
-    """Frames as float arrays of the recording's rate and channels."""
-
-    def __init__(self, info: Info, layout: str):
-        self._info, self._layout = info, layout
-        self._kind: tuple[str, int, int] | None = None
-        self._resampler: AudioResampler | None = None
-        self.changes = 0  # of rate or channels, as where different files were joined
-
-    def __call__(self, frame: AudioFrame | None) -> Iterator[np.ndarray]:
-        if frame is None:
-            yield from self._flushed()
-            return
-        channels, rate = frame.layout.nb_channels, frame.sample_rate
-        kind = (frame.format.name, channels, rate)
-        if kind != self._kind:
-            yield from self._flushed()
-            self._kind = kind
-            if (channels, rate) != (self._info.channels, self._info.rate):
-                self._resampler = AudioResampler("flt", self._layout, self._info.rate)
-                self.changes += 1
-        if self._resampler is None:
-            yield _samples(frame)
-        else:
-            yield from map(_samples, self._resampler.resample(frame))
-
-    def _flushed(self) -> Iterator[np.ndarray]:
-        if self._resampler is not None:
-            yield from map(_samples, self._resampler.resample(None))
-        self._resampler = None
 
 
 def _samples(frame: AudioFrame) -> np.ndarray:

@@ -109,14 +109,13 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
     ffmpeg.require_ffmpeg()
     expected = _probed(path) if samples is None else [samples] * len(STREAMS)
     wavs = {name: folder / f"{name}.wav" for name in names}
-    arguments = ["-xerror", *ffmpeg.only_local(path)]
+    arguments: list[str] = []
     for name, wav in wavs.items():
         # Neither the source's dates nor ffmpeg's version: the bytes are the same on all machines.
         exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-bitexact"]
         arguments += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", *exact, str(wav)]
-    with ffmpeg.Running(arguments) as running:
-        failed, reason = running.ended(), running.words(path)
-    if failed and running.full:
+    failed, _, reason = ffmpeg.run("ffmpeg", path, *arguments, before=("-nostdin", "-y", "-xerror"))
+    if failed and "No space left" in reason:
         raise DataError(
             f"{folder}: the disk is full; {path.name} needs about {sum(expected) * 4e-6:.0f} MB to be decoded; "
             "free some space or set TMPDIR to another disk"
@@ -132,9 +131,8 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
 
 def _probed(path: Path) -> list[int]:
     """Samples of each stream, as ffprobe says."""
-    content, messages = ffmpeg.ffprobe(path)
+    content, reason = ffmpeg.ffprobe(path)
     if not content:
-        reason = ffmpeg.last_words(messages, path)
         raise DataError(f"ffprobe can't read {path.name} ({reason}): it is truncated or no mp4")
     streams = [stream for stream in content["streams"] if stream["codec_type"] == "audio"]
     if len(streams) != len(STREAMS):

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import soxr
 
+from svs.audio import decode
 from svs.audio.container import placeholder
 from tests.helpers.audio import decoded, refused
 from tests.helpers.command import RATE, ffmpeg
@@ -94,7 +95,6 @@ HEADERS = {  # headers of other formats that state no size, or an impossible one
     "bw64 of its size.wav": lambda x: riff(x, 2**32 - 1, b"BW64", ds64(x.nbytes)),
     "sox.aiff": lambda x: aiff(x, 0x7F000008, 0x7F000000 // 4),
     "zero.aiff": lambda x: aiff(x, 0, 0),
-    "all ones.aiff": lambda x: aiff(x, 2**32 - 1, 2**32 - 1),
     "unknown.au": lambda x: au(x, 2**32 - 1),
     "zero.au": lambda x: au(x, 0),
     "sox.au": lambda x: au(x, 0x7F000000),
@@ -176,7 +176,7 @@ def test_a_header_that_states_less_is_believed(name, steps, song, tmp_path):
     (tmp_path / name).write_bytes(LESS[name](steps))
     got, recording = decoded(tmp_path / name)
     np.testing.assert_array_equal(got, song[1][:RATE])
-    assert recording.notes == ["its header states 1.00 s: 176400 bytes behind them were left out"]
+    assert recording.notes == ["176400 bytes that its header does not count were left out"]
 
 
 TAGGED = {
@@ -288,3 +288,142 @@ def lag(got, expected, first, last):
     size = 1 << (len(around) + len(piece)).bit_length()
     product = np.fft.irfft(np.fft.rfft(around, size) * np.conj(np.fft.rfft(piece, size)), size)
     return int(np.argmax(product[: 2 * margin])) - margin
+
+
+STREAMS = {  # options of probe: the stream that is taken, what a note or an error says
+    "first flagged": ({}, 1, r"read audio stream 1 of 0 to 2 \(flac, 2 channels, 44\.1 kHz, fre, Chant\)"),
+    "by number": ({"stream": 0}, 0, None),
+    "last": ({"stream": 2}, 2, None),
+    "none of them": (
+        {"stream": 3},
+        None,
+        "got 3; choose one of 0: flac, .*eng; 1: .*fre, Chant; 2: pcm_s16le, 1 ch",
+    ),
+    "negative": ({"stream": -1}, None, "got -1; choose one of 0: "),
+    "named": ({"stream": 7, "name": "standard input"}, None, "standard input: expected an audio stream of it, got 7"),
+}
+
+
+@pytest.fixture(scope="module")
+def tracks(song, tmp_path_factory):
+    """A film with three audio streams: the song, its second half louder, its left channel."""
+    path = tmp_path_factory.mktemp("tracks") / "film.mkv"
+    maps = [word for kind in ("1:v", "0:a", "0:a", "0:a") for word in ("-map", kind)]
+    filters = ["-filter:a:1", "volume=0.5", "-filter:a:2", "pan=mono|c0=c0", "-disposition:a", "0"]
+    tags = ["-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=fre", "-metadata:s:a:1", "title=Chant"]
+    codecs = ["-c:v", "mpeg4", "-c:a", "flac", "-c:a:2", "pcm_s16le", "-disposition:a:1", "default"]
+    ffmpeg("-i", song[0], *PICTURE, *maps, *filters, *tags, *codecs, path)
+    return path
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_several_audio_streams(name, tracks, song):
+    options, number, text = STREAMS[name]
+    if number is None:
+        refused(tracks, text, **options)
+        return
+    got, recording = decoded(tracks, **options)
+    expected = [song[1], song[1] / 2, song[1][:, :1]][number]
+    np.testing.assert_allclose(got, expected, atol=2 / 32768)
+    assert (recording.info.stream, len(recording.info.streams)) == (number, 3)
+    assert re.search(text, recording.notes[0]) if text else recording.notes == []
+
+
+def test_the_streams_of_musdb(previews):
+    """Five streams, all flagged as the default: each as musdb decodes it, and the first without a choice."""
+    import stempeg
+
+    path = next((previews / "test").glob("*.stem.mp4"))
+    for stream in range(5):
+        theirs, rate = stempeg.read_stems(str(path), stem_id=stream)
+        got, recording = decoded(path, stream=stream)
+        assert (recording.rate, got.shape) == (rate, theirs.shape)
+        np.testing.assert_allclose(got, theirs, atol=1 / 32768)
+    assert decode.probe(path).stream == 0 and "audio stream 0 of 0 to 4" in decode.probe(path).notes[0]
+
+
+# Another format: ffmpeg's options, the codec that is found, and how closely the song comes back: a largest difference
+# (a format without loss), or a correlation (one with).
+LOSSLESS = {
+    "24.mov": ("-c:a pcm_s24be", "pcm_s24be"),
+    "double.mov": ("-c:a pcm_f64be", "pcm_f64be"),
+    "seven.mov": ("-c:a pcm_s24be -af pan=7c|c0=c0|c1=c1|c2=c0|c3=c1|c4=c0|c5=c1|c6=c0", "pcm_s24be"),
+    "eight.mov": ("-c:a pcm_s16le -af pan=8c|c0=c0|c1=c1|c2=c0|c3=c1|c4=c0|c5=c1|c6=c0|c7=c1", "pcm_s16le"),
+    "eight.wv": ("-c:a wavpack -af pan=8c|c0=c0|c1=c1|c2=c0|c3=c1|c4=c0|c5=c1|c6=c0|c7=c1", "wavpack"),
+    "sixteen.caf": ("-c:a pcm_s16le -ac 16 -af aformat=channel_layouts=hexadecagonal", "pcm_s16le"),
+    "float.mkv": ("-c:a pcm_f32le", "pcm_f32le"),
+    "truehd.mkv": ("-c:a truehd -strict -2", "truehd"),
+    "alac.mkv": ("-c:a alac", "alac"),
+    "tta.mka": ("-c:a tta", "tta"),
+    "flac.mp4": ("-c:a flac -strict -2", "flac"),
+    "flac.oga": ("-c:a flac", "flac"),
+    "24.flac": ("-sample_fmt s32", "flac"),
+    "float.aiff": ("-c:a pcm_f32be", "pcm_f32be"),
+    "24.aifc": ("-c:a pcm_s24be -f aiff", "pcm_s24be"),
+    "24.au": ("-c:a pcm_s24be", "pcm_s24be"),
+    "float.caf": ("-c:a pcm_f32le", "pcm_f32le"),
+    "24.w64": ("-c:a pcm_s24le", "pcm_s24le"),
+    "64.wav": ("-c:a pcm_s64le", "pcm_s64le"),
+    "bluray.m2ts": ("-c:a pcm_bluray -ar 48000", "pcm_bluray"),
+    "a.voc": ("-c:a pcm_s16le", "pcm_s16le"),
+    "a.sox": ("", "pcm_s32le"),
+    "a.sf": ("-c:a pcm_s16le -f ircam", "pcm_s16le"),
+    "a.mlp": ("-c:a mlp -strict -2", "mlp"),
+    "float.wv": ("-sample_fmt fltp", "wavpack"),
+}
+LOSSY = {
+    "a.mpg": ("-c:a mp2", "mp2"),
+    "a.vob": ("-c:a ac3", "ac3"),
+    "a.eac3": ("", "eac3"),
+    "a.dts": ("-c:a dca -strict -2", "dts"),
+    "a.m4b": ("-c:a aac -f mp4", "aac"),
+    "a.3gp": ("-c:a aac", "aac"),
+    "a.flv": ("-c:a libmp3lame", "mp3"),
+    "a.asf": ("-c:a wmav1", "wmav1"),
+    "wma.wav": ("-c:a wmav2", "wmav2"),
+    "mp3.wav": ("-c:a libmp3lame", "mp3"),
+    "mp3.avi": ("-c:a libmp3lame", "mp3"),
+    "mp3.mp4": ("-c:a libmp3lame", "mp3"),
+    "mp3.swf": ("-c:a libmp3lame", "mp3"),
+    "mono.mp3": ("-ac 1 -ar 22050 -b:a 64k", "mp3"),
+    "a.rm": ("-c:a ac3", "ac3"),
+    "mulaw.au": ("-c:a pcm_mulaw", "pcm_mulaw"),
+    "alaw.wav": ("-c:a pcm_alaw", "pcm_alaw"),
+    "ms.wav": ("-c:a adpcm_ms", "adpcm_ms"),
+    "ima.mov": ("-c:a adpcm_ima_qt", "adpcm_ima_qt"),
+    "a.adx": ("", "adpcm_adx"),
+    "opus.mkv": ("-c:a libopus", "opus"),
+    "60 ms.opus": ("-frame_duration 60", "opus"),
+    "opus.ts": ("-c:a libopus -strict -2", "opus"),
+    "opus.caf": ("-c:a libopus", "opus"),
+    "a.spx": ("-c:a libspeex -ar 32000", "speex"),
+    "a.sbc": ("", "sbc"),
+    "s8.aiff": ("-c:a pcm_s8", "pcm_s8"),
+}
+
+
+@pytest.fixture(scope="module")
+def others(song, tmp_path_factory):
+    """The song in all of these formats, by one ffmpeg."""
+    folder = tmp_path_factory.mktemp("others")
+    words = [[*given.split(), folder / name] for name, (given, _) in (LOSSLESS | LOSSY).items()]
+    ffmpeg("-i", song[0], *(word for output in words for word in ("-map", "0", *output)))
+    return folder
+
+
+@pytest.mark.parametrize("name", LOSSLESS | LOSSY)
+def test_other_formats(name, others, song):
+    got, recording = decoded(others / name)
+    assert recording.info.codec == (LOSSLESS | LOSSY)[name][1] and recording.notes == []
+    if name in LOSSLESS and recording.rate == RATE:
+        assert 0 <= len(got) - 2 * RATE < (1024 if name in ("a.mlp", "truehd.mkv") else 1)
+        wanted = song[1] if recording.channels < 16 else got[: 2 * RATE, :2]
+        np.testing.assert_array_equal(got[: 2 * RATE, :2], wanted)
+        assert recording.channels == {"seven": 7, "eight": 8, "sixteen": 16}.get(name.split(".")[0], 2)
+        return
+    expected = soxr.resample(song[1].mean(axis=1), RATE, recording.rate)
+    assert len(got) == pytest.approx(len(expected), abs=0.1 * recording.rate)
+    heard = got.mean(axis=1, keepdims=True)
+    first, last = round(0.5 * recording.rate), round(1.5 * recording.rate)
+    late = lag(heard, expected[:, None], first, last)
+    assert np.corrcoef(heard[first + late : last + late, 0], expected[first:last])[0, 1] > (0.5 if name == "a.spx" else 0.9)

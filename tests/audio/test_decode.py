@@ -505,7 +505,7 @@ def test_a_disk_that_fails(song, monkeypatch):
         def tell(self):
             return 0
 
-        def read(self, size):
+        def read(self, *_):
             raise OSError(errno.EIO, "Input/output error")
 
         seek = read

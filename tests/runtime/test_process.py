@@ -79,7 +79,6 @@ def test_a_signal_clears_away_and_a_second_one_does_not_stop_that(name, code):
 
 STARTING = """
 import os, signal, subprocess, time
-from svs.data import ffmpeg
 from svs.runtime.process import main
 from svs.runtime.worker import Worker
 
@@ -101,7 +100,7 @@ main(lambda: {work})
 @pytest.mark.parametrize(
     "work",
     [
-        "ffmpeg.Running(['-f', 'lavfi', '-i', 'anullsrc', '-f', 'null', '-'], stdin=subprocess.DEVNULL)",
+        "subprocess.Popen(['sleep', '60'])",
         "Worker('a worker', ['sleep', '60'])",
     ],
 )
