@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from svs.errors import DataError, recording_error
+from svs.runtime.files import is_foreign
 
 log = logging.getLogger("svs")
 
@@ -18,11 +19,6 @@ _KINDS = (
     "mp4 mpa mpc mpeg mpg mts oga ogg ogv opus ra rm rf64 shn snd spx tak ts tta vob w64 wav wave webm wma wmv wv"
 )
 EXTENSIONS = frozenset(_KINDS.split())
-# What file managers, archivers and disks leave beside recordings, and what is in it; hidden names are foreign too.
-_FOREIGN = frozenset(
-    ("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx")
-    + ("system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
-)
 
 
 def find_recordings(arguments: Sequence[str | Path]) -> tuple[list[Path], list[DataError]]:
@@ -49,11 +45,6 @@ def find_recordings(arguments: Sequence[str | Path]) -> tuple[list[Path], list[D
     # A file that several paths lead to is one file; of two links to it each has its own name.
     places = {path: os.path.join(os.path.realpath(path.parent), path.name) for path in sorted(found, reverse=True)}
     return sorted({place: path for path, place in places.items()}.values()), errors
-
-
-def is_foreign(name: str) -> bool:
-    """Whether a file or folder of this name is no content: hidden, or left by a file manager, an archiver or a disk."""
-    return name.casefold() in _FOREIGN or (name.startswith(".") and bool(name.strip(".")))
 
 
 def _found(text: str, errors: list[DataError]) -> list[Path]:

@@ -42,7 +42,9 @@ class Request(options.Tuned):
         ),
     ] = field(default_factory=list)
     output: options.OutputOrPipe = Path("separated")
-    stem: Annotated[str | None, Option(metavar="NAME", help="Write only this one of the two files, such as vocals.")] = None
+    stem: Annotated[
+        str | None, Option(metavar="NAME", help="Write only this one of the two files, such as vocals.")
+    ] = None
     start: options.Start = 0.0
     duration: options.Duration = None
     stream: options.Stream = None

@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import yaml
 from svs.config import paths, schema
 from svs.config.paths import PACKAGE
 from svs.config.schema import Settings
-from svs.errors import ModelError, SettingsError
+from svs.errors import ModelError, SettingsError, SVSError
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,27 @@ def find_project(
     content = schema.read(home / paths.PARAMS)
     try:
         return Project(home, _settings(content, overrides, check))
-    except (SettingsError, ModelError):
-        try:
-            _settings(content, (), check)
-        except (SettingsError, ModelError) as error:
-            raise type(error)(f"{home / paths.PARAMS}, {error}") from None
-        for count, override in enumerate(overrides, 1):
-            try:
-                _settings(content, overrides[:count], check)
-            except (SettingsError, ModelError) as error:
-                raise type(error)(_blamed(override, str(error), content, check)) from None
-        raise
+    except (SettingsError, ModelError) as error:
+        reason: SVSError = error
+    if fault := _fault(content, (), check):
+        raise type(fault)(f"{home / paths.PARAMS}, {fault}")
+    blamed = next((one for one in reversed(overrides) if not _fault(content, _without(one, overrides), check)), None)
+    if blamed is None:  # several are wrong: the first of them
+        count = next(count for count in range(1, len(overrides) + 1) if _fault(content, overrides[:count], check))
+        blamed, reason = overrides[count - 1], _fault(content, overrides[:count], check) or reason
+    raise type(reason)(_blamed(blamed, str(reason), content, check))
+
+
+def _without(one: str, overrides: Sequence[str]) -> list[str]:
+    return [other for other in overrides if other != one]
+
+
+def _fault(content: dict[str, Any], overrides: Sequence[str], check: Callable[[Settings], None]) -> SVSError | None:
+    try:
+        _settings(content, overrides, check)
+    except (SettingsError, ModelError) as error:
+        return error
+    return None
 
 
 def _settings(content: dict[str, Any], overrides: Sequence[str], check: Callable[[Settings], None]) -> Settings:
@@ -97,8 +106,7 @@ def _blamed(override: str, reason: str, content: dict[str, Any], check: Callable
             *(parent + dot + guess for guess in guesses),
             *difflib.get_close_matches(key, alike or known, 1, 0.4),
         ]:
-            with suppress(SettingsError, ModelError):
-                _settings(content, [f"{guess}={value}"], check)
+            if not _fault(content, [f"{guess}={value}"], check):
                 return f"{override}: {reason}; the nearest key is {guess}"
     return f"{override}: {reason}"
 

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from svs.audio.find import EXTENSIONS, is_foreign
 from svs.audio.sources import WavSource
 from svs.data import ffmpeg
 from svs.errors import DataError
+from svs.runtime.files import is_foreign
 from svs.stems import STREAMS
 
 SUFFIX = ".stem.mp4"
+_ALIKE = (".wav", ".flac", ".mp3", ".mp4", ".m4a", ".ogg")  # a file of audio that is no track
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def entries(folder: Path) -> tuple[list[Candidate], list[Path]]:
                 found.append(Candidate(item.name.removesuffix(SUFFIX), subset, item))
             elif item.is_dir() and not item.name.endswith(SUFFIX):
                 found.append(Candidate(item.name, subset, item))
-            elif SUFFIX in item.name.lower() or item.suffix[1:].lower() in EXTENSIONS or not item.exists():
+            elif SUFFIX in item.name.lower() or item.suffix.lower() in _ALIKE or not item.exists():
                 kind = "folder" if item.is_dir() else "file" if item.exists() else "link to nothing"
                 wanted = f"expected NAME{SUFFIX} or a folder of wav files"
                 found.append(Candidate(item.name, subset, item, f"{wanted}, this is a {kind} called {item.name}"))

@@ -43,10 +43,13 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
 
 def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Run a function; print an error, or the end by a signal, and exit with its code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    level, known = os.environ.get("SVS_LOG") or "INFO", logging.getLevelNamesMapping()
+    logging.basicConfig(level=known.get(level, logging.INFO), format="%(message)s", stream=sys.stderr)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
     try:
-        _require_surroundings()
+        if level not in known:
+            raise SettingsError(f"SVS_LOG={level}: expected one of {', '.join(known)}; choose one, or unset it")
+        _require_folders()
         try:
             function(*arguments)
         finally:
@@ -67,13 +70,8 @@ def _require_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
-def _require_surroundings() -> None:
-    """Set the level of the log; raise SVSError unless the working directory and a folder for temporary files exist."""
-    level = os.environ.get("SVS_LOG") or "INFO"
-    if level not in logging.getLevelNamesMapping():
-        known = ", ".join(logging.getLevelNamesMapping())
-        raise SettingsError(f"SVS_LOG={level}: expected one of {known}; choose one, or unset it")
-    logging.getLogger().setLevel(level)
+def _require_folders() -> None:
+    """Raise DataError unless the working directory and a folder for temporary files exist."""
     try:
         os.getcwd()
     except FileNotFoundError:

@@ -715,7 +715,8 @@ def test_sigterm_while_standard_input_is_read(command, place, home, temporary):
     method = ["-m", "repet_sim"] if command != "vad" else []
     words = [command, "-", "-q", "-o", "out", "--no-picture", "--project", home, *method]
     process = started(*words, env={"TMPDIR": str(temporary)}, stdin=subprocess.PIPE)
-    until(lambda: list(temporary.iterdir()), process)
+    process.stdin.write("x" * (1 << 21))  # some of it has been copied when that has been read
+    until(lambda: any(path.stat().st_size for path in temporary.glob("svs-*")), process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 143
     assert process.stderr.read() == "terminated: run again to continue\n"
