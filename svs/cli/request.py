@@ -43,7 +43,8 @@ class Request(options.Tuned):
     ] = field(default_factory=list)
     output: options.OutputOrPipe = Path("separated")
     stem: Annotated[
-        str | None, Option(metavar="NAME", help="Write only this one of the two files, such as vocals.")
+        str | None,
+        Option(metavar="NAME", help="Write only this one of the two files, by its name."),
     ] = None
     start: options.Start = 0.0
     duration: options.Duration = None

@@ -63,15 +63,13 @@ def find_project(
         reason: SVSError = error
     if fault := _fault(content, (), check):
         raise type(fault)(f"{home / paths.PARAMS}, {fault}")
-    blamed = next((one for one in reversed(overrides) if not _fault(content, _without(one, overrides), check)), None)
-    if blamed is None:  # several are wrong: the first of them
-        count = next(count for count in range(1, len(overrides) + 1) if _fault(content, overrides[:count], check))
-        blamed, reason = overrides[count - 1], _fault(content, overrides[:count], check) or reason
-    raise type(reason)(_blamed(blamed, str(reason), content, check))
-
-
-def _without(one: str, overrides: Sequence[str]) -> list[str]:
-    return [other for other in overrides if other != one]
+    for override in reversed(overrides):  # the last one without which all is well
+        if not _fault(content, [other for other in overrides if other != override], check):
+            raise type(reason)(_blamed(override, str(reason), content, check))
+    for count, override in enumerate(overrides, 1):  # several are wrong: the first of them
+        if fault := _fault(content, overrides[:count], check):
+            raise type(fault)(_blamed(override, str(fault), content, check))
+    raise reason
 
 
 def _fault(content: dict[str, Any], overrides: Sequence[str], check: Callable[[Settings], None]) -> SVSError | None:

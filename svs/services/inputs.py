@@ -86,7 +86,8 @@ def _recordings(arguments: Sequence[str]) -> tuple[list[Path], list[DataError]]:
     """`svs.audio.find.find_recordings`, without the results of svs in a folder."""
     named = {os.path.abspath(argument) for argument in arguments}
     found, errors = find.find_recordings(arguments)
-    wanted = [path for path in found if os.path.abspath(path) in named or not _is_result(path)]
+    results = {path for path in found if path.stem in (*TARGETS, *ENHANCED) and (path.parent / REQUEST).is_file()}
+    wanted = [path for path in found if os.path.abspath(path) in named or path not in results]
     if found and not wanted:
         errors.append(
             DataError(
@@ -95,7 +96,3 @@ def _recordings(arguments: Sequence[str]) -> tuple[list[Path], list[DataError]]:
             )
         )
     return wanted, errors
-
-
-def _is_result(path: Path) -> bool:
-    return path.stem in (*TARGETS, *ENHANCED) and (path.parent / REQUEST).is_file()
