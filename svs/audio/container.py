@@ -46,7 +46,6 @@ class Info:
     streams: tuple[str, ...]  # every audio stream in a few words: codec, channels, rate, language, title
     notes: tuple[str, ...]  # what a person should know, in short sentences
     estimated: bool  # `seconds` is no more than the size over the bit rate
-    offset: float  # s by which `seconds` may be too long, as it counts from before the first sample
     missing: int  # bytes that the file lacks by the sizes in its header; negative: that it has beyond them
 
     @property
@@ -167,8 +166,7 @@ def _described(found: InputContainer, path: Path, name: str, stream: int | None,
     audio, kind = found.streams.audio, found.format.name
     if not audio:
         kinds = " and ".join(sorted({str(other.type) for other in found.streams})) or "nothing"
-        text = f"expected a recording, found no audio in it ({kinds} only); choose a file that sounds"
-        raise recording_error(name, text)
+        raise recording_error(name, f"expected a recording, found no audio in it ({kinds} only); choose another file")
     streams = tuple(map(_in_words, audio))
     flagged = [number for number, one in enumerate(audio) if one.disposition & Disposition.default]
     index = (flagged or [0])[0] if stream is None else stream
@@ -182,14 +180,14 @@ def _described(found: InputContainer, path: Path, name: str, stream: int | None,
         what = f"its name or first bytes suggest {codec}, nothing else does"
         raise recording_error(name, f"expected a recording, found no audio in it ({what}); choose another file")
     tags = {key.lower(): str(value) for key, value in {**audio[index].metadata, **found.metadata}.items()}
-    seconds, offset = _stated_seconds(found, audio[index])
+    seconds = _stated_seconds(found, audio[index])
     if kind == "aiff" and sizes.repairs:  # its number of frames is another placeholder
         seconds = None
     estimated = kind in _RAW
     if seconds and kind not in _COUNTED and context.bit_rate:  # FFmpeg does not tell whether it estimated the length
         slack = 0.02 if kind == "asf" else 0.002  # asf counts its packets' headers
         estimated |= abs(seconds - found.size * 8 / context.bit_rate) < slack * seconds
-    about = (codec, tags, kind, index, streams, notes, estimated, offset, sizes.missing)
+    about = (codec, tags, kind, index, streams, notes, estimated, sizes.missing)
     return Info(path, name, context.sample_rate, context.channels, seconds, *about)
 
 
@@ -205,29 +203,30 @@ def _in_words(stream: AudioStream) -> str:
     return ", ".join(filter(None, [*parts, spoken, stream.metadata.get("title")]))
 
 
-def is_picture(stream: Any) -> bool:
-    """Is it the cover of an album?"""
-    return bool(stream.disposition & Disposition.attached_pic)
+def start_of_others(found: InputContainer, audio: AudioStream) -> float | None:
+    """The earliest timestamp (s) of the pictures and sounds beside an audio stream; a cover is none."""
+    others = [one for one in _others(found, audio) if one.type in ("video", "audio") and one.start_time is not None]
+    return min((float(one.start_time * one.time_base) for one in others), default=None)
 
 
-def start_of(stream: Any) -> float | None:
-    """Timestamp of the first packet (s)."""
-    return None if stream.start_time is None else float(stream.start_time * stream.time_base)
+def _others(found: InputContainer, audio: AudioStream) -> list[Any]:
+    covers = Disposition.attached_pic
+    return [one for one in found.streams if one.index != audio.index and not one.disposition & covers]
 
 
-def _stated_seconds(found: InputContainer, audio: AudioStream) -> tuple[float | None, float]:
-    """Length that a file states of its audio, and how much earlier than the audio it may begin (s)."""
+def _stated_seconds(found: InputContainer, audio: AudioStream) -> float | None:
+    """Length that a file states of its audio."""
     if audio.duration and audio.time_base:
-        return float(audio.duration * audio.time_base), 0.0
-    offset = max(start_of(audio) or 0.0, 0.0)
+        return float(audio.duration * audio.time_base)
+    seconds = found.duration / av.time_base if found.duration else 0.0
+    if _others(found, audio):  # a container's length is that of its longest stream
+        seconds = 0.0
     for key, value in audio.metadata.items():  # Matroska: "00:00:09.003000000"
         if key.upper().startswith("DURATION") and re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", value):
-            hours, minutes, rest = value.split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + float(rest), offset
-    # A container's length is that of its longest stream.
-    if any(other.index != audio.index and not is_picture(other) for other in found.streams):
-        return None, offset
-    return (found.duration / av.time_base if found.duration else None), offset
+            seconds = sum(float(part) * unit for part, unit in zip(value.split(":"), (3600, 60, 1), strict=True))
+    # These count from timestamp 0, not from the first sample.
+    seconds -= max(float(audio.start_time * audio.time_base) if audio.start_time and audio.time_base else 0.0, 0.0)
+    return seconds if seconds > 0 else None
 
 
 def placeholder(size: int) -> bool:

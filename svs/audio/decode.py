@@ -102,12 +102,7 @@ class Recording:
 
 @contextmanager
 def open_recording(
-    path: Path,
-    start: float = 0.0,
-    duration: float | None = None,
-    *,
-    stream: int | None = None,
-    name: str | None = None,
+    path: Path, start: float = 0.0, duration: float | None = None, *, stream: int | None = None, name: str | None = None
 ) -> Iterator[Recording]:
     """Decode a recording, or a passage of it, for reading in blocks.
 
@@ -153,11 +148,8 @@ def open_recording(
                     raise
                 seconds = duration or (info.seconds or 0.0) - start
                 need = f"about {seconds * info.rate * info.channels * 4 / 1e6:.0f} MB" if seconds > 0 else "more space"
-                raise recording_error(
-                    tempfile.gettempdir(),
-                    f"the disk is full; {info.name} needs {need} to be decoded; free some space or set TMPDIR to "
-                    "another disk",
-                ) from None
+                text = f"the disk is full; {info.name} needs {need} to be decoded; free some space or set TMPDIR to "
+                raise recording_error(tempfile.gettempdir(), f"{text}another disk") from None
         yield Recording(info, file, first, samples, peak, [*info.notes, *decoder.notes()])
 
 
@@ -216,14 +208,9 @@ class _Decoder:
         self._failure = ""  # what FFmpeg said of the last piece
         self._ended = self._cut = False  # by an error; in the middle of a packet
         self._pieces = self._changes = 0  # pieces that could not be decoded; changes of rate or channels
-        starts = [
-            start
-            for other in source.streams
-            if other.type in ("video", "audio") and other.index != stream.index and not container.is_picture(other)
-            if (start := container.start_of(other)) is not None
-        ]
+        self._layout = stream.codec_context.layout.name
         # A lone stream begins the timeline itself: live recordings count from when they went on air.
-        self._timeline = Timeline(min(starts, default=None))
+        self._timeline = Timeline(container.start_of_others(source, stream))
 
     def audio(self) -> Iterator[np.ndarray]:
         """Float samples (samples, channels), to the end or to the first fault that is none of junk."""
@@ -234,14 +221,14 @@ class _Decoder:
             if due > 0:
                 yield np.broadcast_to(np.float32(0), (due, info.channels))  # takes no memory
             channels, rate, before = frame.layout.nb_channels, frame.sample_rate, kind
-            kind, pieces = (frame.format.name, channels, rate), [frame]
+            kind = (frame.format.name, channels, rate)
             if kind != before and resampler:
                 yield from map(_samples, resampler.resample(None))
                 resampler = None
             if kind != before and (channels, rate) != (info.channels, info.rate):  # joined from different files
-                resampler = AudioResampler("flt", self._stream.codec_context.layout.name, info.rate)
+                resampler = AudioResampler("flt", self._layout, info.rate)
                 self._changes += 1
-            for piece in resampler.resample(frame) if resampler else pieces:
+            for piece in resampler.resample(frame) if resampler else [frame]:
                 yield _samples(piece)[max(-due, 0) :]
                 due = 0
         if resampler:
@@ -301,7 +288,7 @@ class _Decoder:
         if info.seconds is None or info.estimated or info.container == "avi":  # avi rounds its rate to bytes
             return False
         stated = (info.seconds - self._timeline.skipped) * info.rate
-        return samples < stated - (1 if info.exact else _TOLERANCE + 0.001 * stated + info.offset * info.rate)
+        return samples < stated - (1 if info.exact else _TOLERANCE + 0.001 * stated)
 
     def notes(self) -> list[str]:
         """What a person should know of the decoding, in short sentences."""

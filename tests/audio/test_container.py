@@ -426,4 +426,6 @@ def test_other_formats(name, others, song):
     heard = got.mean(axis=1, keepdims=True)
     first, last = round(0.5 * recording.rate), round(1.5 * recording.rate)
     late = lag(heard, expected[:, None], first, last)
-    assert np.corrcoef(heard[first + late : last + late, 0], expected[first:last])[0, 1] > (0.5 if name == "a.spx" else 0.9)
+    assert np.corrcoef(heard[first + late : last + late, 0], expected[first:last])[0, 1] > (
+        0.5 if name == "a.spx" else 0.9
+    )
