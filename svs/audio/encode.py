@@ -102,18 +102,17 @@ def encode(
     kept = {key.lower(): value.replace("\0", "") for key, value in (tags or {}).items()}
     kept = {key: kept[key] for key in _TAGS if kept.get(key, "").strip()}
     blocks, limit = _blocks(source, target, gain), _Limit(target, codec, clip)
-    notes: list[str] = []
     try:
         with written(target) as temporary:
             if codec == "flac":
                 _write(_flac(source, target, blocks, limit), target, temporary, kept)
             elif codec == "mp3":
-                _write(_mp3(source, target, blocks, limit, notes, bitrate), target, temporary, kept)
+                _write(_mp3(source, target, blocks, limit, bitrate), target, temporary, kept)
             else:
                 _write_wav(source, blocks, target, temporary, kept)
     except OSError as error:
         raise recording_error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
-    return notes + limit.notes()
+    return limit.notes()
 
 
 def _blocks(source: Source, target: Path, gain: float) -> Iterator[np.ndarray]:
@@ -134,6 +133,7 @@ class _Limit:
     def __init__(self, target: Path, codec: str, clip: str):
         self._target, self._codec, self._clip = target, codec, clip
         self._clipped, self._peak = 0, 0.0
+        self.changes: list[str] = []  # what else has to be changed
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         peak = float(np.abs(block).max(initial=0.0))
@@ -147,10 +147,9 @@ class _Limit:
         return np.clip(block, -1.0, 1.0)
 
     def notes(self) -> list[str]:
-        if not self._clipped:
-            return []
         of = f"the peak was {self._peak:.2f} times full scale"
-        return [f"{self._clipped} samples beyond full scale were clipped ({of}; wav keeps them)"]
+        clipped = f"{self._clipped} samples beyond full scale were clipped ({of}; wav keeps them)"
+        return [*self.changes, clipped] if self._clipped else self.changes
 
 
 def _write_wav(
@@ -185,18 +184,16 @@ def _flac(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Li
     return _Encoding(rounded(), "flac", source.rate, _LAYOUTS[source.channels - 1], "s32", {}, "flac", {})
 
 
-def _mp3(
-    source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit, notes: list[str], bitrate: int | None
-) -> _Encoding:
+def _mp3(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit, bitrate: int | None) -> _Encoding:
     if source.channels > len(_LAYOUTS):
         raise recording_error(target, f"mp3 holds 2 channels, these are {source.channels}; choose wav")
     rate, channels = source.rate, source.channels
     if channels > 2:
-        notes.append(f"mixed down from {channels} channels to stereo, as mp3 holds no more")
+        limit.changes.append(f"mixed down from {channels} channels to stereo, as mp3 holds no more")
         blocks, channels = _mixed_down(blocks, channels), 2
     if rate not in _MP3_RATES:
         rate = 44100 if rate % 11025 == 0 or 44100 % rate == 0 else 48000
-        notes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
+        limit.changes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
         blocks = _resampled(blocks, source.rate, rate, channels)
     blocks = map(limit, blocks)
     # Lower rates have no 320 kbit/s, and at fewer LAME lowers the level by 5 %, except at a variable bit rate.
