@@ -120,18 +120,16 @@ def opened(path: Path, stream: int | None, name: str | None) -> Iterator[tuple[I
         try:
             with av.open(local, "r", container_options=options, metadata_errors="replace", buffer_size=2**16) as found:
                 if _PLAYLISTS & set(found.format.name.split(",")):
-                    text = "expected a recording, this is a playlist; name the recordings themselves"
-                    raise recording_error(name, text)
+                    raise recording_error(name, "expected a recording, this is a playlist; name what is in it")
                 info = _described(found, path, name, stream, sizes)
                 yield found, found.streams.audio[info.stream], info
         except (av.FFmpegError, DataError) as error:
             local.check(name)
             if isinstance(error, DataError):
                 raise
+            text = f"can't read it ({words(error)}): it is no audio or video file, a playlist, or truncated"
             raise recording_error(
-                name,
-                f"expected a recording, can't read it ({words(error)}): it is no audio or video file, a playlist, "
-                "or it is truncated; fetch or copy it again, or choose another file",
+                name, f"expected a recording, {text}; fetch or copy it again, or choose another file"
             ) from None
         local.check(name)
 
@@ -326,12 +324,9 @@ def _begin_of_tags(file: IO[bytes], end: int) -> int:
 
 def _end_of_ogg(file: IO[bytes], size: int) -> int:
     """Where the last page of an ogg ends, by its header; 0 if there is none."""
-    start = max(size - 2**17, 0)  # a page is 65307 bytes at most
-    file.seek(start)
+    start = file.seek(max(size - 2**17, 0))  # a page is 65307 bytes at most
     tail = file.read()
     page = tail.rfind(b"OggS\x00")
-    if page < 0:
-        return 0
     header = tail[page : page + 27].ljust(27, b"\0")
-    table = tail[page + 27 : page + 27 + header[26]]
-    return start + page + 27 + header[26] + sum(table)
+    lengths = tail[page + 27 : page + 27 + header[26]]
+    return 0 if page < 0 else start + page + 27 + header[26] + sum(lengths)

@@ -38,7 +38,8 @@ _LENIENT = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg", "wav", "caf"}
 _CHECKSUMS = {"flac", "wavpack", "tta"}  # FFmpeg compares the checksums of their frames only when asked
 _TOLERANCE = 4096  # samples by which healthy lossy files differ from their stated length (padding, delay)
 # Sample formats of FFmpeg, without the "p" of planar ones: type, full scale.
-_FORMATS = {"flt": ("f4", 1), "dbl": ("f8", 1), "s16": ("i2", 2**15), "s32": ("i4", 2**31), "s64": ("i8", 2**63)}
+_FORMATS = {"flt": ("f4", 1), "dbl": ("f8", 1), "u8": ("u1", 2**7)}
+_FORMATS |= {"s16": ("i2", 2**15), "s32": ("i4", 2**31), "s64": ("i8", 2**63)}
 
 
 def probe(path: Path, stream: int | None = None, name: str | None = None) -> Info:
@@ -160,11 +161,9 @@ def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int 
         kept = block[max(first - position, 0) : None if last is None else last - position]
         bad = sources.first_not_finite(kept)
         if bad is not None:
-            raise info.error(
-                "expected finite samples, found NaN or infinity at "
-                f"{(bad + max(first, position)) / info.rate:.3f} s; "
-                "export it again, or choose a passage without that place"
-            )
+            found = f"found NaN or infinity at {(bad + max(first, position)) / info.rate:.3f} s"
+            advice = "export it again, or choose a passage without that place"
+            raise info.error(f"expected finite samples, {found}; {advice}")
         if len(kept):
             peak = max(peak, float(kept.max()), -float(kept.min()))
             left = kept.data.cast("B")
@@ -177,10 +176,8 @@ def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int 
         decoder.check_end(position)
     samples = min(position, last or position) - first
     if samples <= 0:
-        raise info.error(
-            f"expected a passage from {first / info.rate:.2f} s on, the recording is "
-            f"{position / info.rate:.2f} s long; choose an earlier start"
-        )
+        length = f"the recording is {position / info.rate:.2f} s long; choose an earlier start"
+        raise info.error(f"expected a passage from {first / info.rate:.2f} s on, {length}")
     return samples, peak
 
 
@@ -277,10 +274,8 @@ class _Decoder:
             advice = "the file is truncated or damaged; fetch or copy it again, or choose a passage before that"
             raise info.error(f"{problem}: {advice}")
         if self._pieces > 2 + got / 60:  # junk at both ends, and a tag now and then in between
-            raise info.error(
-                f"{self._pieces} pieces of it can't be decoded ({self._failure}): the file is damaged; "
-                "fetch or copy it again"
-            )
+            problem = f"{self._pieces} pieces of it can't be decoded ({self._failure})"
+            raise info.error(f"{problem}: the file is damaged; fetch or copy it again")
 
     def _too_short(self, samples: int) -> bool:
         """Are there clearly fewer samples than the file states?"""
@@ -305,21 +300,13 @@ class _Decoder:
 def _samples(frame: AudioFrame) -> np.ndarray:
     """A frame as float32 (samples, channels)."""
     channels, planar = frame.layout.nb_channels, frame.format.is_planar
-    name = frame.format.name.removesuffix("p")
-    kind, scale = ("u1", 2**7) if name == "u8" else _FORMATS[name]
-    # Not `frame.planes`: it reads beyond the end of the list of 8 planes.
-    count = frame.samples * (1 if planar else channels)
-    planes = [
-        np.frombuffer(memoryview(AudioPlane(frame, index)), kind, count) for index in range(channels if planar else 1)
-    ]
+    kind, scale = _FORMATS[frame.format.name.removesuffix("p")]
     audio = np.empty((frame.samples, channels), dtype=np.float32)
+    parts = audio.T if planar else [audio.reshape(-1)]
     with np.errstate(over="ignore", invalid="ignore"):  # of doubles; infinite samples are refused later
-        if planar:
-            for index, plane in enumerate(planes):
-                audio[:, index] = plane
-        else:
-            audio[:] = planes[0].reshape(-1, channels)
-    if name == "u8":
+        for index, part in enumerate(parts):  # not `frame.planes`: it reads beyond the end of the list of 8 planes
+            part[:] = np.frombuffer(memoryview(AudioPlane(frame, index)), kind, part.size)
+    if kind == "u1":
         audio -= scale
     if scale != 1:
         audio *= np.float32(1 / scale)
