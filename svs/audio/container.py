@@ -164,7 +164,9 @@ def _described(found: InputContainer, path: Path, name: str, stream: int | None,
     audio, kind = found.streams.audio, found.format.name
     if not audio:
         kinds = " and ".join(sorted({str(other.type) for other in found.streams})) or "nothing"
-        raise recording_error(name, f"expected a recording, found no audio in it ({kinds} only); choose another file")
+        raise recording_error(
+            name, f"expected a recording, found no audio in it ({kinds} only); choose another file, or fetch it again"
+        )
     streams = tuple(map(_in_words, audio))
     flagged = [number for number, one in enumerate(audio) if one.disposition & Disposition.default]
     index = (flagged or [0])[0] if stream is None else stream
@@ -175,18 +177,18 @@ def _described(found: InputContainer, path: Path, name: str, stream: int | None,
     notes = (note,) if stream is None and len(audio) > 1 else ()
     codec, context = _codec(audio[index]), audio[index].codec_context
     if context is None or not context.sample_rate or not context.channels:
-        what = f"its name or first bytes suggest {codec}, nothing else does"
-        raise recording_error(name, f"expected a recording, found no audio in it ({what}); choose another file")
+        what = f"no audio in it (its name or first bytes suggest {codec}, nothing else does); choose another file"
+        raise recording_error(name, f"expected a recording, found {what}")
     tags = {key.lower(): str(value) for key, value in {**audio[index].metadata, **found.metadata}.items()}
     seconds = _stated_seconds(found, audio[index])
-    if kind == "aiff" and sizes.repairs:  # its number of frames is another placeholder
-        seconds = None
+    seconds = None if kind == "aiff" and sizes.repairs else seconds  # its number of frames is another placeholder
     estimated = kind in _RAW
-    if seconds and kind not in _COUNTED and context.bit_rate:  # FFmpeg does not tell whether it estimated the length
-        slack = 0.02 if kind == "asf" else 0.002  # asf counts its packets' headers
-        estimated |= abs(seconds - found.size * 8 / context.bit_rate) < slack * seconds
-    about = (codec, tags, kind, index, streams, notes, estimated, sizes.missing)
-    return Info(path, name, context.sample_rate, context.channels, seconds, *about)
+    if seconds and kind in ("mp3", "swf", "asf") and context.bit_rate:  # FFmpeg does not tell whether it estimated it
+        about = (found.size - sizes.begin) * 8 / context.bit_rate
+        slack = 0.02 if kind == "asf" else 0.002  # asf counts its packets' headers; others a first frame of 2000 bytes
+        estimated |= abs(seconds - about) < slack * seconds + 16_000 / context.bit_rate
+    form = (context.sample_rate, context.channels, seconds, codec)
+    return Info(path, name, *form, tags, kind, index, streams, notes, estimated, sizes.missing)
 
 
 def _codec(stream: AudioStream) -> str:
@@ -239,7 +241,8 @@ class _Sizes(NamedTuple):
     """What the sizes in a file's own header say."""
 
     repairs: dict[int, bytes]  # what FFmpeg should see in place of placeholders
-    end: int  # where it should see the end of the file
+    begin: int  # where the file begins, behind tags
+    end: int  # where FFmpeg should see its end
     missing: int = 0  # as of `Info`: FFmpeg makes no error of a cut between two packets
 
 
@@ -248,29 +251,29 @@ def _sizes(file: IO[bytes]) -> _Sizes:
     file.seek(begin)
     head = file.read(12).ljust(12, b"\0")
     if head[:4] == b"fLaC":  # what follows would be taken for a part of the last frame
-        return _Sizes({}, _begin_of_tags(file, end))
+        return _Sizes({}, begin, _begin_of_tags(file, end))
     if head[:4] == b"OggS":
-        return _Sizes({}, end, max(_end_of_ogg(file, end) - end, 0))
+        return _Sizes({}, begin, end, max(_end_of_ogg(file, end) - end, 0))
     found = _samples(file, head, begin, end)
     if found is None:
-        return _Sizes({}, end)
+        return _Sizes({}, begin, end)
     field, form, start, size = found
     if placeholder(size):
         size = min(end - start + 24 * (head[:4] == b"riff"), 2**32 - 1 if form[1] == "I" else 2**62)
         repairs = {field: struct.pack(form, size) + bytes(8 * (head[1:4] in (b"F64", b"W64") and form == "<Q"))}
         if head[:4] == b"FORM":
             repairs[begin + 4] = struct.pack(">I", end - begin - 8)
-        return _Sizes(repairs if head[8:11] != b"AVI" else {}, end)
+        return _Sizes(repairs if head[8:11] != b"AVI" else {}, begin, end)
     after = start + size + size % 2
-    if after >= end or head[:4] in (b"caff", b"riff"):
-        return _Sizes({}, end, max(start + size - end, 0))
+    if after + 8 > end or head[:4] in (b"caff", b"riff"):
+        return _Sizes({}, begin, end, max(start + size - end, 0))
     if head[:4] == b".snd":
-        return _Sizes({}, start + size, start + size - end)
+        return _Sizes({}, begin, start + size, start + size - end)
     file.seek(after)
     name, size = struct.unpack(f"{form[0]}4sI", file.read(8).ljust(8, b"\0"))
     chunk = re.fullmatch(rb"[ -~]{4}", name) and after + 8 + size <= end + 1
     # Another chunk, padding or a tag of mp3 files; or samples that the header does not count.
-    return _Sizes({}, end, 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end)
+    return _Sizes({}, begin, end, 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end)
 
 
 def _samples(file: IO[bytes], head: bytes, begin: int, end: int) -> tuple[int, str, int, int] | None:

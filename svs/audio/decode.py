@@ -257,7 +257,7 @@ class _Decoder:
         """Raise DataError if decoding ended, after so many samples, before the recording does."""
         info, got = self._info, samples / self._info.rate
         failed = self._ended and self._strict
-        if samples == 0 and not (failed and info.seconds and not info.estimated):
+        if samples == 0 and not ((failed or self._cut) and info.seconds and not info.estimated):
             reason = self._failure or "FFmpeg decodes no sample"
             raise info.error(f"expected a recording, found no audio in it ({reason}); choose another file")
         of = f" of {info.seconds:.2f} s" if info.seconds and not info.estimated else ""
