@@ -57,10 +57,5 @@ class ClusterError(SVSError):
 
 
 def recording_error(name: object, text: str) -> DataError:
-    """An error about a recording, in one line that begins with its name."""
-    return DataError(one_line(f"{name}: {text}"))
-
-
-def one_line(text: str) -> str:
-    """`text` with each character that can't be printed written as an escape."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    """An error about a recording: one line that begins with its name, what can't be printed as escapes."""
+    return DataError("".join(char if char.isprintable() else repr(char)[1:-1] for char in f"{name}: {text}"))

@@ -46,7 +46,6 @@ class Info:
     streams: tuple[str, ...]  # every audio stream in a few words: codec, channels, rate, language, title
     notes: tuple[str, ...]  # what a person should know, in short sentences
     estimated: bool  # `seconds` is no more than the size over the bit rate
-    offset: float  # s by which `seconds` may be too long, as it counts from before the first sample
     missing: int  # bytes that the file lacks by the sizes in its header; negative: that it has beyond them
 
     @property
@@ -121,18 +120,16 @@ def opened(path: Path, stream: int | None, name: str | None) -> Iterator[tuple[I
         try:
             with av.open(local, "r", container_options=options, metadata_errors="replace", buffer_size=2**16) as found:
                 if _PLAYLISTS & set(found.format.name.split(",")):
-                    text = "expected a recording, this is a playlist; name the recordings themselves"
-                    raise recording_error(name, text)
+                    raise recording_error(name, "expected a recording, this is a playlist; name what is in it")
                 info = _described(found, path, name, stream, sizes)
                 yield found, found.streams.audio[info.stream], info
         except (av.FFmpegError, DataError) as error:
             local.check(name)
             if isinstance(error, DataError):
                 raise
+            text = f"can't read it ({words(error)}): it is no audio or video file, a playlist, or truncated"
             raise recording_error(
-                name,
-                f"expected a recording, can't read it ({words(error)}): it is no audio or video file, a playlist, "
-                "or it is truncated; fetch or copy it again, or choose another file",
+                name, f"expected a recording, {text}; fetch or copy it again, or choose another file"
             ) from None
         local.check(name)
 
@@ -167,8 +164,9 @@ def _described(found: InputContainer, path: Path, name: str, stream: int | None,
     audio, kind = found.streams.audio, found.format.name
     if not audio:
         kinds = " and ".join(sorted({str(other.type) for other in found.streams})) or "nothing"
-        text = f"expected a recording, found no audio in it ({kinds} only); choose a file that sounds"
-        raise recording_error(name, text)
+        raise recording_error(
+            name, f"expected a recording, found no audio in it ({kinds} only); choose another file, or fetch it again"
+        )
     streams = tuple(map(_in_words, audio))
     flagged = [number for number, one in enumerate(audio) if one.disposition & Disposition.default]
     index = (flagged or [0])[0] if stream is None else stream
@@ -179,18 +177,18 @@ def _described(found: InputContainer, path: Path, name: str, stream: int | None,
     notes = (note,) if stream is None and len(audio) > 1 else ()
     codec, context = _codec(audio[index]), audio[index].codec_context
     if context is None or not context.sample_rate or not context.channels:
-        what = f"its name or first bytes suggest {codec}, nothing else does"
-        raise recording_error(name, f"expected a recording, found no audio in it ({what}); choose another file")
+        what = f"no audio in it (its name or first bytes suggest {codec}, nothing else does); choose another file"
+        raise recording_error(name, f"expected a recording, found {what}")
     tags = {key.lower(): str(value) for key, value in {**audio[index].metadata, **found.metadata}.items()}
-    seconds, offset = _stated_seconds(found, audio[index])
-    if kind == "aiff" and sizes.repairs:  # its number of frames is another placeholder
-        seconds = None
+    seconds = _stated_seconds(found, audio[index])
+    seconds = None if kind == "aiff" and sizes.repairs else seconds  # its number of frames is another placeholder
     estimated = kind in _RAW
-    if seconds and kind not in _COUNTED and context.bit_rate:  # FFmpeg does not tell whether it estimated the length
-        slack = 0.02 if kind == "asf" else 0.002  # asf counts its packets' headers
-        estimated |= abs(seconds - found.size * 8 / context.bit_rate) < slack * seconds
-    about = (codec, tags, kind, index, streams, notes, estimated, offset, sizes.missing)
-    return Info(path, name, context.sample_rate, context.channels, seconds, *about)
+    if seconds and kind in ("mp3", "swf", "asf") and context.bit_rate:  # FFmpeg does not tell whether it estimated it
+        about = (found.size - sizes.begin) * 8 / context.bit_rate
+        slack = 0.02 if kind == "asf" else 0.002  # asf counts its packets' headers; others a first frame of 2000 bytes
+        estimated |= abs(seconds - about) < slack * seconds + 16_000 / context.bit_rate
+    form = (context.sample_rate, context.channels, seconds, codec)
+    return Info(path, name, *form, tags, kind, index, streams, notes, estimated, sizes.missing)
 
 
 def _codec(stream: AudioStream) -> str:
@@ -205,29 +203,30 @@ def _in_words(stream: AudioStream) -> str:
     return ", ".join(filter(None, [*parts, spoken, stream.metadata.get("title")]))
 
 
-def is_picture(stream: Any) -> bool:
-    """Is it the cover of an album?"""
-    return bool(stream.disposition & Disposition.attached_pic)
+def start_of_others(found: InputContainer, audio: AudioStream) -> float | None:
+    """The earliest timestamp (s) of the pictures and sounds beside an audio stream; a cover is none."""
+    others = [one for one in _others(found, audio) if one.type in ("video", "audio") and one.start_time is not None]
+    return min((float(one.start_time * one.time_base) for one in others), default=None)
 
 
-def start_of(stream: Any) -> float | None:
-    """Timestamp of the first packet (s)."""
-    return None if stream.start_time is None else float(stream.start_time * stream.time_base)
+def _others(found: InputContainer, audio: AudioStream) -> list[Any]:
+    covers = Disposition.attached_pic
+    return [one for one in found.streams if one.index != audio.index and not one.disposition & covers]
 
 
-def _stated_seconds(found: InputContainer, audio: AudioStream) -> tuple[float | None, float]:
-    """Length that a file states of its audio, and how much earlier than the audio it may begin (s)."""
+def _stated_seconds(found: InputContainer, audio: AudioStream) -> float | None:
+    """Length that a file states of its audio."""
     if audio.duration and audio.time_base:
-        return float(audio.duration * audio.time_base), 0.0
-    offset = max(start_of(audio) or 0.0, 0.0)
+        return float(audio.duration * audio.time_base)
+    seconds = found.duration / av.time_base if found.duration else 0.0
+    if _others(found, audio):  # a container's length is that of its longest stream
+        seconds = 0.0
     for key, value in audio.metadata.items():  # Matroska: "00:00:09.003000000"
         if key.upper().startswith("DURATION") and re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", value):
-            hours, minutes, rest = value.split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + float(rest), offset
-    # A container's length is that of its longest stream.
-    if any(other.index != audio.index and not is_picture(other) for other in found.streams):
-        return None, offset
-    return (found.duration / av.time_base if found.duration else None), offset
+            seconds = sum(float(part) * unit for part, unit in zip(value.split(":"), (3600, 60, 1), strict=True))
+    # These count from timestamp 0, not from the first sample.
+    seconds -= max(float(audio.start_time * audio.time_base) if audio.start_time and audio.time_base else 0.0, 0.0)
+    return seconds if seconds > 0 else None
 
 
 def placeholder(size: int) -> bool:
@@ -242,7 +241,8 @@ class _Sizes(NamedTuple):
     """What the sizes in a file's own header say."""
 
     repairs: dict[int, bytes]  # what FFmpeg should see in place of placeholders
-    end: int  # where it should see the end of the file
+    begin: int  # where the file begins, behind tags
+    end: int  # where FFmpeg should see its end
     missing: int = 0  # as of `Info`: FFmpeg makes no error of a cut between two packets
 
 
@@ -251,29 +251,29 @@ def _sizes(file: IO[bytes]) -> _Sizes:
     file.seek(begin)
     head = file.read(12).ljust(12, b"\0")
     if head[:4] == b"fLaC":  # what follows would be taken for a part of the last frame
-        return _Sizes({}, _begin_of_tags(file, end))
+        return _Sizes({}, begin, _begin_of_tags(file, end))
     if head[:4] == b"OggS":
-        return _Sizes({}, end, max(_end_of_ogg(file, end) - end, 0))
+        return _Sizes({}, begin, end, max(_end_of_ogg(file, end) - end, 0))
     found = _samples(file, head, begin, end)
     if found is None:
-        return _Sizes({}, end)
+        return _Sizes({}, begin, end)
     field, form, start, size = found
     if placeholder(size):
         size = min(end - start + 24 * (head[:4] == b"riff"), 2**32 - 1 if form[1] == "I" else 2**62)
         repairs = {field: struct.pack(form, size) + bytes(8 * (head[1:4] in (b"F64", b"W64") and form == "<Q"))}
         if head[:4] == b"FORM":
             repairs[begin + 4] = struct.pack(">I", end - begin - 8)
-        return _Sizes(repairs if head[8:11] != b"AVI" else {}, end)
+        return _Sizes(repairs if head[8:11] != b"AVI" else {}, begin, end)
     after = start + size + size % 2
-    if after >= end or head[:4] in (b"caff", b"riff"):
-        return _Sizes({}, end, max(start + size - end, 0))
+    if after + 8 > end or head[:4] in (b"caff", b"riff"):
+        return _Sizes({}, begin, end, max(start + size - end, 0))
     if head[:4] == b".snd":
-        return _Sizes({}, start + size, start + size - end)
+        return _Sizes({}, begin, start + size, start + size - end)
     file.seek(after)
     name, size = struct.unpack(f"{form[0]}4sI", file.read(8).ljust(8, b"\0"))
     chunk = re.fullmatch(rb"[ -~]{4}", name) and after + 8 + size <= end + 1
     # Another chunk, padding or a tag of mp3 files; or samples that the header does not count.
-    return _Sizes({}, end, 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end)
+    return _Sizes({}, begin, end, 0 if chunk or re.match(rb"TAG|APET|ID3|\0", name) else after - end)
 
 
 def _samples(file: IO[bytes], head: bytes, begin: int, end: int) -> tuple[int, str, int, int] | None:
@@ -327,12 +327,9 @@ def _begin_of_tags(file: IO[bytes], end: int) -> int:
 
 def _end_of_ogg(file: IO[bytes], size: int) -> int:
     """Where the last page of an ogg ends, by its header; 0 if there is none."""
-    start = max(size - 2**17, 0)  # a page is 65307 bytes at most
-    file.seek(start)
+    start = file.seek(max(size - 2**17, 0))  # a page is 65307 bytes at most
     tail = file.read()
     page = tail.rfind(b"OggS\x00")
-    if page < 0:
-        return 0
     header = tail[page : page + 27].ljust(27, b"\0")
-    table = tail[page + 27 : page + 27 + header[26]]
-    return start + page + 27 + header[26] + sum(table)
+    lengths = tail[page + 27 : page + 27 + header[26]]
+    return 0 if page < 0 else start + page + 27 + header[26] + sum(lengths)

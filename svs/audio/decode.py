@@ -38,7 +38,8 @@ _LENIENT = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg", "wav", "caf"}
 _CHECKSUMS = {"flac", "wavpack", "tta"}  # FFmpeg compares the checksums of their frames only when asked
 _TOLERANCE = 4096  # samples by which healthy lossy files differ from their stated length (padding, delay)
 # Sample formats of FFmpeg, without the "p" of planar ones: type, full scale.
-_FORMATS = {"flt": ("f4", 1), "dbl": ("f8", 1), "s16": ("i2", 2**15), "s32": ("i4", 2**31), "s64": ("i8", 2**63)}
+_FORMATS = {"flt": ("f4", 1), "dbl": ("f8", 1), "u8": ("u1", 2**7)}
+_FORMATS |= {"s16": ("i2", 2**15), "s32": ("i4", 2**31), "s64": ("i8", 2**63)}
 
 
 def probe(path: Path, stream: int | None = None, name: str | None = None) -> Info:
@@ -102,12 +103,7 @@ class Recording:
 
 @contextmanager
 def open_recording(
-    path: Path,
-    start: float = 0.0,
-    duration: float | None = None,
-    *,
-    stream: int | None = None,
-    name: str | None = None,
+    path: Path, start: float = 0.0, duration: float | None = None, *, stream: int | None = None, name: str | None = None
 ) -> Iterator[Recording]:
     """Decode a recording, or a passage of it, for reading in blocks.
 
@@ -153,11 +149,8 @@ def open_recording(
                     raise
                 seconds = duration or (info.seconds or 0.0) - start
                 need = f"about {seconds * info.rate * info.channels * 4 / 1e6:.0f} MB" if seconds > 0 else "more space"
-                raise recording_error(
-                    tempfile.gettempdir(),
-                    f"the disk is full; {info.name} needs {need} to be decoded; free some space or set TMPDIR to "
-                    "another disk",
-                ) from None
+                text = f"the disk is full; {info.name} needs {need} to be decoded; free some space or set TMPDIR to "
+                raise recording_error(tempfile.gettempdir(), f"{text}another disk") from None
         yield Recording(info, file, first, samples, peak, [*info.notes, *decoder.notes()])
 
 
@@ -168,11 +161,9 @@ def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int 
         kept = block[max(first - position, 0) : None if last is None else last - position]
         bad = sources.first_not_finite(kept)
         if bad is not None:
-            raise info.error(
-                "expected finite samples, found NaN or infinity at "
-                f"{(bad + max(first, position)) / info.rate:.3f} s; "
-                "export it again, or choose a passage without that place"
-            )
+            found = f"found NaN or infinity at {(bad + max(first, position)) / info.rate:.3f} s"
+            advice = "export it again, or choose a passage without that place"
+            raise info.error(f"expected finite samples, {found}; {advice}")
         if len(kept):
             peak = max(peak, float(kept.max()), -float(kept.min()))
             left = kept.data.cast("B")
@@ -185,10 +176,8 @@ def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int 
         decoder.check_end(position)
     samples = min(position, last or position) - first
     if samples <= 0:
-        raise info.error(
-            f"expected a passage from {first / info.rate:.2f} s on, the recording is "
-            f"{position / info.rate:.2f} s long; choose an earlier start"
-        )
+        length = f"the recording is {position / info.rate:.2f} s long; choose an earlier start"
+        raise info.error(f"expected a passage from {first / info.rate:.2f} s on, {length}")
     return samples, peak
 
 
@@ -216,14 +205,9 @@ class _Decoder:
         self._failure = ""  # what FFmpeg said of the last piece
         self._ended = self._cut = False  # by an error; in the middle of a packet
         self._pieces = self._changes = 0  # pieces that could not be decoded; changes of rate or channels
-        starts = [
-            start
-            for other in source.streams
-            if other.type in ("video", "audio") and other.index != stream.index and not container.is_picture(other)
-            if (start := container.start_of(other)) is not None
-        ]
+        self._layout = stream.codec_context.layout.name
         # A lone stream begins the timeline itself: live recordings count from when they went on air.
-        self._timeline = Timeline(min(starts, default=None))
+        self._timeline = Timeline(container.start_of_others(source, stream))
 
     def audio(self) -> Iterator[np.ndarray]:
         """Float samples (samples, channels), to the end or to the first fault that is none of junk."""
@@ -234,14 +218,14 @@ class _Decoder:
             if due > 0:
                 yield np.broadcast_to(np.float32(0), (due, info.channels))  # takes no memory
             channels, rate, before = frame.layout.nb_channels, frame.sample_rate, kind
-            kind, pieces = (frame.format.name, channels, rate), [frame]
+            kind = (frame.format.name, channels, rate)
             if kind != before and resampler:
                 yield from map(_samples, resampler.resample(None))
                 resampler = None
             if kind != before and (channels, rate) != (info.channels, info.rate):  # joined from different files
-                resampler = AudioResampler("flt", self._stream.codec_context.layout.name, info.rate)
+                resampler = AudioResampler("flt", self._layout, info.rate)
                 self._changes += 1
-            for piece in resampler.resample(frame) if resampler else pieces:
+            for piece in resampler.resample(frame) if resampler else [frame]:
                 yield _samples(piece)[max(-due, 0) :]
                 due = 0
         if resampler:
@@ -273,7 +257,7 @@ class _Decoder:
         """Raise DataError if decoding ended, after so many samples, before the recording does."""
         info, got = self._info, samples / self._info.rate
         failed = self._ended and self._strict
-        if samples == 0 and not (failed and info.seconds and not info.estimated):
+        if samples == 0 and not ((failed or self._cut) and info.seconds and not info.estimated):
             reason = self._failure or "FFmpeg decodes no sample"
             raise info.error(f"expected a recording, found no audio in it ({reason}); choose another file")
         of = f" of {info.seconds:.2f} s" if info.seconds and not info.estimated else ""
@@ -290,10 +274,8 @@ class _Decoder:
             advice = "the file is truncated or damaged; fetch or copy it again, or choose a passage before that"
             raise info.error(f"{problem}: {advice}")
         if self._pieces > 2 + got / 60:  # junk at both ends, and a tag now and then in between
-            raise info.error(
-                f"{self._pieces} pieces of it can't be decoded ({self._failure}): the file is damaged; "
-                "fetch or copy it again"
-            )
+            problem = f"{self._pieces} pieces of it can't be decoded ({self._failure})"
+            raise info.error(f"{problem}: the file is damaged; fetch or copy it again")
 
     def _too_short(self, samples: int) -> bool:
         """Are there clearly fewer samples than the file states?"""
@@ -301,7 +283,7 @@ class _Decoder:
         if info.seconds is None or info.estimated or info.container == "avi":  # avi rounds its rate to bytes
             return False
         stated = (info.seconds - self._timeline.skipped) * info.rate
-        return samples < stated - (1 if info.exact else _TOLERANCE + 0.001 * stated + info.offset * info.rate)
+        return samples < stated - (1 if info.exact else _TOLERANCE + 0.001 * stated)
 
     def notes(self) -> list[str]:
         """What a person should know of the decoding, in short sentences."""
@@ -318,21 +300,13 @@ class _Decoder:
 def _samples(frame: AudioFrame) -> np.ndarray:
     """A frame as float32 (samples, channels)."""
     channels, planar = frame.layout.nb_channels, frame.format.is_planar
-    name = frame.format.name.removesuffix("p")
-    kind, scale = ("u1", 2**7) if name == "u8" else _FORMATS[name]
-    # Not `frame.planes`: it reads beyond the end of the list of 8 planes.
-    count = frame.samples * (1 if planar else channels)
-    planes = [
-        np.frombuffer(memoryview(AudioPlane(frame, index)), kind, count) for index in range(channels if planar else 1)
-    ]
+    kind, scale = _FORMATS[frame.format.name.removesuffix("p")]
     audio = np.empty((frame.samples, channels), dtype=np.float32)
+    parts = audio.T if planar else [audio.reshape(-1)]
     with np.errstate(over="ignore", invalid="ignore"):  # of doubles; infinite samples are refused later
-        if planar:
-            for index, plane in enumerate(planes):
-                audio[:, index] = plane
-        else:
-            audio[:] = planes[0].reshape(-1, channels)
-    if name == "u8":
+        for index, part in enumerate(parts):  # not `frame.planes`: it reads beyond the end of the list of 8 planes
+            part[:] = np.frombuffer(memoryview(AudioPlane(frame, index)), kind, part.size)
+    if kind == "u1":
         audio -= scale
     if scale != 1:
         audio *= np.float32(1 / scale)

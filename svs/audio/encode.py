@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -40,18 +40,17 @@ _DOWNMIX = {
 CLIPS = ("clamp", "error")  # what becomes of samples beyond full scale in formats that have one
 
 
-@dataclass
-class _Encoding:
-    """How a source is written: blocks (samples, channels), and what the encoder is told."""
+class _Encoding(NamedTuple):
+    """How a source is written."""
 
-    blocks: Iterator[np.ndarray]
+    blocks: Iterator[np.ndarray]  # (samples, channels)
     codec: str
     rate: int
     layout: str
     form: str  # FFmpeg's sample format of the blocks
-    options: dict[str, str] = field(default_factory=dict)  # of the encoder
-    container: str = ""
-    header: dict[str, str] = field(default_factory=dict)  # options of the container
+    options: dict[str, str]  # of the encoder
+    container: str
+    header: dict[str, str]  # options of the container
 
 
 def encode(
@@ -76,8 +75,7 @@ def encode(
     codec : str
         "wav" (32-bit float), "flac" (24 bit) or "mp3" (320 kbit/s; below 32 kHz the best variable bit rate).
     tags : mapping, optional
-        Such as `Info.tags`.  Title, artist, album, date, track, genre, comment and the like are kept if the format
-        has them; all others (the encoder's name, a replay gain) are left out.
+        Such as `Info.tags`.  Title, artist, album and the like (`_TAGS`) are kept if the format has them.
     bitrate : int, optional
         kbit/s of an mp3 at 32 kHz or more instead of 320, constant so that players seek exactly.
     clip : str
@@ -92,8 +90,6 @@ def encode(
 
     Raises
     ------
-    ValueError
-        An unknown codec or clip.
     DataError
         The format can't hold the source, the source is empty or holds NaN or infinite samples, or the disk is full.
     """
@@ -106,18 +102,17 @@ def encode(
     kept = {key.lower(): value.replace("\0", "") for key, value in (tags or {}).items()}
     kept = {key: kept[key] for key in _TAGS if kept.get(key, "").strip()}
     blocks, limit = _blocks(source, target, gain), _Limit(target, codec, clip)
-    notes: list[str] = []
     try:
         with written(target) as temporary:
             if codec == "flac":
                 _write(_flac(source, target, blocks, limit), target, temporary, kept)
             elif codec == "mp3":
-                _write(_mp3(source, target, blocks, limit, notes, bitrate), target, temporary, kept)
+                _write(_mp3(source, target, blocks, limit, bitrate), target, temporary, kept)
             else:
                 _write_wav(source, blocks, target, temporary, kept)
     except OSError as error:
         raise recording_error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
-    return notes + limit.notes()
+    return limit.notes()
 
 
 def _blocks(source: Source, target: Path, gain: float) -> Iterator[np.ndarray]:
@@ -138,26 +133,23 @@ class _Limit:
     def __init__(self, target: Path, codec: str, clip: str):
         self._target, self._codec, self._clip = target, codec, clip
         self._clipped, self._peak = 0, 0.0
+        self.changes: list[str] = []  # what else has to be changed
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         peak = float(np.abs(block).max(initial=0.0))
         if peak <= 1.0:
             return block
         if self._clip == "error":
-            raise recording_error(
-                self._target,
-                f"expected samples up to full scale, as {self._codec} holds no more, got {peak:.2f} times full scale; "
-                "nothing was written: choose wav, a lower level, or clipping",
-            )
+            text = f"expected samples up to full scale, as {self._codec} holds no more, got {peak:.2f} times full scale"
+            raise recording_error(self._target, f"{text}; nothing was written: choose wav, a lower level, or clipping")
         self._clipped += int(np.count_nonzero(np.abs(block) > 1.0))
         self._peak = max(self._peak, peak)
         return np.clip(block, -1.0, 1.0)
 
     def notes(self) -> list[str]:
-        if not self._clipped:
-            return []
         of = f"the peak was {self._peak:.2f} times full scale"
-        return [f"{self._clipped} samples beyond full scale were clipped ({of}; wav keeps them)"]
+        clipped = f"{self._clipped} samples beyond full scale were clipped ({of}; wav keeps them)"
+        return [*self.changes, clipped] if self._clipped else self.changes
 
 
 def _write_wav(
@@ -189,21 +181,19 @@ def _flac(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Li
             yield np.clip(steps, -(2**23), 2**23 - 1).astype("<i4") << 8
 
     # FFmpeg would mix any other layout of as many channels into the one that the format names.
-    return _Encoding(rounded(), "flac", source.rate, _LAYOUTS[source.channels - 1], "s32", {}, "flac")
+    return _Encoding(rounded(), "flac", source.rate, _LAYOUTS[source.channels - 1], "s32", {}, "flac", {})
 
 
-def _mp3(
-    source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit, notes: list[str], bitrate: int | None
-) -> _Encoding:
+def _mp3(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit, bitrate: int | None) -> _Encoding:
     if source.channels > len(_LAYOUTS):
         raise recording_error(target, f"mp3 holds 2 channels, these are {source.channels}; choose wav")
     rate, channels = source.rate, source.channels
     if channels > 2:
-        notes.append(f"mixed down from {channels} channels to stereo, as mp3 holds no more")
+        limit.changes.append(f"mixed down from {channels} channels to stereo, as mp3 holds no more")
         blocks, channels = _mixed_down(blocks, channels), 2
     if rate not in _MP3_RATES:
         rate = 44100 if rate % 11025 == 0 or 44100 % rate == 0 else 48000
-        notes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
+        limit.changes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
         blocks = _resampled(blocks, source.rate, rate, channels)
     blocks = map(limit, blocks)
     # Lower rates have no 320 kbit/s, and at fewer LAME lowers the level by 5 %, except at a variable bit rate.
@@ -242,23 +232,20 @@ def _write(encoding: _Encoding, target: Path, temporary: Path, tags: Mapping[str
                 output.metadata.update(tags)
                 stream = output.add_stream(encoding.codec, rate=encoding.rate, options=encoding.options)
                 assert isinstance(stream, AudioStream)
-                context = stream.codec_context
+                context, position = stream.codec_context, 0
                 context.layout = encoding.layout
                 context.format = "fltp" if encoding.codec == "libmp3lame" else encoding.form
                 context.flags |= CodecFlags.bitexact.value
-                position = 0
-                for block in encoding.blocks:
-                    if len(block):
-                        output.mux(stream.encode(_frame(block, encoding, position)))
+                for block in filter(len, encoding.blocks):
+                    output.mux(stream.encode(_frame(block, encoding, position)))
                     position += len(block)
-                    sink.check(str(target))
+                    sink.check(target)
                 output.mux(stream.encode(None))
-            sink.check(str(target))
         except av.FFmpegError as error:
-            sink.check(str(target))
-            raise recording_error(
-                target, f"can't encode it ({container.words(error)}); nothing was written: choose another format"
-            ) from error
+            sink.check(target)
+            text = f"can't encode it ({container.words(error)}); nothing was written: choose another format"
+            raise recording_error(target, text) from error
+        sink.check(target)
 
 
 def _frame(block: np.ndarray, encoding: _Encoding, position: int) -> AudioFrame:

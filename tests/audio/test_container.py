@@ -429,3 +429,66 @@ def test_other_formats(name, others, song):
     assert np.corrcoef(heard[first + late : last + late, 0], expected[first:last])[0, 1] > (
         0.5 if name == "a.spx" else 0.9
     )
+
+
+def without(first, last):
+    return lambda data: data[:first] + data[last:]
+
+
+def cut(share):
+    return lambda data: data[: int(len(data) * share)]
+
+
+# A healthy file, what happens to it, and what must come out: the seconds that are read, and what a note or error says.
+DAMAGE = {
+    "mp3 without a length, cut in a frame": ("noxing.mp3", cut(0.7), 1.4, None),
+    "mp3 with a length, cut in a frame": ("cbr.mp3", cut(0.7), None, r"expected 2\.00 s of audio, .* 1\.[34]\d s"),
+    "mp3 behind zeros": ("cbr.mp3", lambda data: bytes(5000) + data, 2.0, None),
+    "mp3 behind a web page": ("noxing.mp3", lambda data: b"<html><body>loading</body></html>\n" * 20 + data, 2.0, None),
+    "mp3 before a web page": (
+        "noxing.mp3",
+        lambda data: data + b"<html><body>gone</body></html>\n" * 9,
+        2.0,
+        "|damaged",
+    ),
+    "mp3 that lost its first frame": ("noxing.mp3", lambda data: data[700:], 2.0, None),
+    "mp2, cut": ("plain.mp2", cut(0.5), 1.0, None),
+    "aac, cut": ("plain.aac", cut(0.5), 1.0, None),
+    "ac3, cut": ("plain.ac3", cut(0.5), 1.0, None),
+    "ts, cut": ("plain.ts", cut(0.5), 1.0, None),
+    "ts that lost 40 packets": ("plain.ts", without(188 * 60, 188 * 100), 2.0, r"a gap of 0\.\d\d s|damaged piece"),
+    "live mkv, cut": ("live.mkv", cut(0.5), 1.0, None),
+    "mka, cut": ("vorbis.mka", cut(0.5), None, "truncated or damaged"),
+    "ogg, cut": ("vorbis.ogg", cut(0.95), None, "bytes more than there are|truncated"),
+    "opus, cut": ("plain.opus", cut(0.5), None, "bytes more than there are|truncated"),
+    "m4a without its end": ("plain.m4a", cut(0.97), None, "can't read it|fetch it again"),
+    "m4a without its beginning": ("plain.m4a", lambda data: data[1000:], None, "can't read it|no audio"),
+    "flac without its beginning": ("plain.flac", lambda data: data[3000:], None, "can't read it|no audio|damaged"),
+    "caf, cut": ("plain.caf", cut(0.5), None, "bytes more than there are"),
+    "w64, cut": ("plain.w64", cut(0.5), None, "bytes more than there are|truncated"),
+    "aiff, cut": ("plain.aiff", cut(0.5), None, "bytes more than there are|truncated"),
+    "au, cut": ("plain.au", cut(0.5), None, "bytes more than there are|truncated"),
+    "tta, cut": ("plain.tta", cut(0.5), None, "truncated"),
+    "adpcm, cut": ("adpcm.wav", cut(0.5), None, "bytes more than there are"),
+    "wav with half a sample behind": ("pcm16.wav", lambda data: data + b"\1", 2.0, None),
+    "wav, only a header": ("pcm16.wav", lambda data: data[:78], None, "no audio|more than there are"),
+    "wav, half a header": ("pcm16.wav", lambda data: data[:20], None, "can't read it|no audio"),
+    "one byte": ("pcm16.wav", lambda data: data[:1], None, "can't read it"),
+    "wma, cut": ("plain.wma", cut(0.5), None, "truncated"),
+    "avi, cut": ("plain.avi", cut(0.5), None, "bytes more than there are"),
+    "fragments, cut": ("fragments.mp4", cut(0.5), None, "truncated"),
+    "joined mp3 and wav": ("cbr.mp3", lambda data: data + riff(np.zeros((5000, 2), np.int16), 20000), 2.0, "|damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage(name, healthy, tmp_path):
+    source, damage, seconds, text = DAMAGE[name]
+    path = tmp_path / source
+    path.write_bytes(damage((healthy / source).read_bytes()))
+    if seconds is None:
+        refused(path, text)
+        return
+    got, recording = decoded(path)
+    assert len(got) / recording.rate == pytest.approx(seconds, abs=0.13)
+    assert re.search(text or "^$|damaged piece", " ".join(recording.notes)), recording.notes
