@@ -28,7 +28,7 @@ def guarded() -> Iterator[None]:
     """
     _open_closed()
     kept = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Guarded(kept[0], _output_lost), _Guarded(kept[1], _messages_lost)
+    sys.stdout, sys.stderr = _Guarded(kept[0], _output_lost), _Guarded(kept[1], lambda _: _to_nowhere(2))
     try:
         yield
     finally:
@@ -76,10 +76,6 @@ def _output_lost(error: OSError) -> None:
     if isinstance(error, BrokenPipeError):
         sys.exit(BROKEN_PIPE)
     raise SVSError(f"standard output: can't write to it ({error.strerror}); send it to a file or a program") from None
-
-
-def _messages_lost(_: OSError) -> None:
-    _to_nowhere(2)
 
 
 def _to_nowhere(number: int, flags: int = os.O_WRONLY) -> None:

@@ -298,9 +298,9 @@ def test_a_name_and_a_title_that_neither_the_locale_nor_the_font_has(place):
 
 def test_a_net_in_memory_prints_nothing(place):
     """Neither the import of TensorFlow nor its first computation, which looks for a GPU."""
-    if not (REPOSITORY / "models" / "cnn_separator" / "model.keras").is_file():
-        pytest.skip("no trained cnn_separator: dvc repro train@cnn_separator")
-    code = "import numpy, svs; svs.separate(numpy.zeros((8000, 2), 'f4') + 0.1, 8000, 'cnn_separator')"
+    if not (REPOSITORY / "models" / "unet_separator" / "model.keras").is_file():
+        pytest.skip("no trained unet_separator: dvc repro train@unet_separator")
+    code = "import numpy, svs; svs.separate(numpy.zeros((44100, 2), 'f4') + 0.1, 44100, 'unet_separator')"
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     environment["PYTHONPATH"] = str(REPOSITORY)
     done = subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True)
