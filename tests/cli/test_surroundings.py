@@ -100,9 +100,7 @@ class Pipe:
 SVS = f"{sys.executable} -m svs.cli"
 WORDS = "-q -m mixture"
 PIPES = {
-    "a stem": Pipe(f"{SVS} separate song.wav {WORDS} --stem vocals -o - | cat", [0, 0], "vocals"),
-    "the other stem": Pipe(f"{SVS} separate song.wav {WORDS} --stem accompaniment -o - | cat", [0, 0], "accompaniment"),
-    "both ends": Pipe(f"cat song.wav | {SVS} separate - {WORDS} --stem vocals -o - | cat", [0, 0, 0], "vocals"),
+    "a stem": Pipe(f"{SVS} separate song.wav {WORDS} --stem accompaniment -o - | cat", [0, 0], "accompaniment"),
     "ffmpeg at both ends": Pipe(
         f"ffmpeg -v error -i song.wav -c:a pcm_f32le -f wav - | {SVS} separate - {WORDS} --stem vocals -o - |"
         " ffmpeg -v error -i - -c:a pcm_f32le -f wav - | cat",
