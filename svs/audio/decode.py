@@ -214,10 +214,11 @@ class _Decoder:
         info, resampler = self._info, None
         kind: tuple[str, int, int] | None = None
         for frame in self._frames():
-            due = round(self._timeline.step(frame.time, frame.samples / frame.sample_rate) * info.rate)
+            channels, rate, before = frame.layout.nb_channels, frame.sample_rate, kind
+            time = frame.time if rate == info.rate else None  # FFmpeg may count with the rate of the beginning
+            due = round(self._timeline.step(time, frame.samples / rate) * info.rate)
             if due > 0:
                 yield np.broadcast_to(np.float32(0), (due, info.channels))  # takes no memory
-            channels, rate, before = frame.layout.nb_channels, frame.sample_rate, kind
             kind = (frame.format.name, channels, rate)
             if kind != before and resampler:
                 yield from map(_samples, resampler.resample(None))

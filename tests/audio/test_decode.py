@@ -207,6 +207,18 @@ def test_joined_files_are_read_to_their_end(healthy, tmp_path):
         assert abs(len(got) - 4 * RATE) <= 4096
 
 
+@pytest.mark.parametrize("name", ["a.aac", "a.ogg"])
+def test_joined_files_of_another_rate(name, song, tmp_path):
+    for part, options in enumerate((["-ar", "48000"], ["-ac", "1"])):
+        ffmpeg("-i", song[0], *options, tmp_path / f"{part}{name}")
+    (tmp_path / name).write_bytes(b"".join((tmp_path / f"{part}{name}").read_bytes() for part in range(2)))
+    got, recording = decoded(tmp_path / name)
+    assert (recording.rate, recording.channels) == (48000, 2)
+    assert len(got) == pytest.approx(4 * 48000, abs=0.1 * 48000)
+    assert "its rate or channels change in the middle: converted to those of its beginning" in recording.notes
+    assert correlation(got[-90_000:], soxr.resample(song[1].mean(axis=1, keepdims=True), RATE, 48000)[-90_000:]) > 0.9
+
+
 @pytest.mark.parametrize("name", ["float.wav", "plain.flac", "plain.au"])
 def test_files_written_to_a_pipe(name, song, tmp_path):
     """Their headers state no length, or an impossible one."""
