@@ -5,7 +5,11 @@
 
 from typing import Any
 
+from svs.runtime import caches
+
 __version__ = "0.1.0"
+
+caches.provide()  # before anything imports numba or matplotlib
 
 
 def __getattr__(name: str) -> Any:

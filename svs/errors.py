@@ -54,3 +54,8 @@ class ClusterError(SVSError):
     """The machines that the work was to be spread over can't be had, or don't fit."""
 
     exit_code = 8
+
+
+def recording_error(name: object, text: str) -> DataError:
+    """An error about a recording: one line that begins with its name, what can't be printed as escapes."""
+    return DataError("".join(char if char.isprintable() else repr(char)[1:-1] for char in f"{name}: {text}"))

@@ -73,7 +73,7 @@ class Wish:
 
 
 def describe(path: Path) -> str:
-    """A recording in a few words: length, sampling rate, channels, codec.  Raise DataError if ffprobe can't read it."""
+    """A recording in a few words: length, sampling rate, channels, codec.  Raise DataError if it can't be read."""
     info = decode.probe(path)
     channels = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
     length = clock(info.seconds) if info.seconds else "length not stated"

@@ -1,4 +1,4 @@
-"""Read any recording that ffmpeg reads, block by block.
+"""Read any recording that FFmpeg's libraries read, block by block.
 
 Conventions: audio is float32 of shape (samples, channels), full scale 1.0;
 rate and channels stay those of the recording.  `open_recording` decodes once
@@ -10,129 +10,56 @@ be read again.  Whatever is wrong with a file is a `DataError` of one line.
 from __future__ import annotations
 
 import errno
-import logging
 import math
-import os
-import re
-import struct
-import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO
 
+import av
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.plane import AudioPlane
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 
-from svs.audio import ffmpeg, sources
-from svs.audio.ffmpeg import Running, recording_error
-
-log = logging.getLogger("svs")
+from svs.audio import container, sources
+from svs.audio.container import Info
+from svs.audio.timeline import Timeline
+from svs.errors import recording_error
 
 _SILENT = 2.0**-24  # peak below which not even 24 bits hold anything
-_PLAYLISTS = {"hls", "concat", "dash", "sdp", "imf"}
 # Streams of self-contained frames: players skip junk in them (tags, cuts, joined files), so one lost frame is no reason
-# to refuse a song.  And wav: ffmpeg takes the end of one that was written to a pipe for a cut, so `_end_of_riff` reads
-# its header.
-_LENIENT = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg", "wav"}
-_CHECKSUMS = {"flac", "wavpack", "tta"}  # ffmpeg compares the checksums of their frames only when asked
-_COUNTED = {"wav", "aiff", "au", "flac", "w64"}  # these state a count of samples, not a rounded time
-_LOSSLESS = re.compile(r"pcm_(?!mulaw|alaw)|flac|alac")
+# to refuse a song.  And those that count their samples: FFmpeg may take a short last packet for a cut; the count tells.
+_LENIENT = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg", "wav", "caf"}
+_CHECKSUMS = {"flac", "wavpack", "tta"}  # FFmpeg compares the checksums of their frames only when asked
+_TOLERANCE = 4096  # samples by which healthy lossy files differ from their stated length (padding, delay)
+# Sample formats of FFmpeg, without the "p" of planar ones: type, full scale.
+_FORMATS = {"flt": ("f4", 1), "dbl": ("f8", 1), "u8": ("u1", 2**7)}
+_FORMATS |= {"s16": ("i2", 2**15), "s32": ("i4", 2**31), "s64": ("i8", 2**63)}
 
 
-@dataclass(frozen=True)
-class Info:
-    """What ffprobe says of a recording.
+def probe(path: Path, stream: int | None = None, name: str | None = None) -> Info:
+    """Look at an audio stream of a recording, without decoding it.
 
     Parameters
     ----------
     path : Path
-    rate : int
-        Samples a second (Hz).
-    channels : int
-    seconds : float, optional
-        Length that the file states, or None if it states none.  Only decoding tells the true length.
-    codec : str
-        ffmpeg's name of the codec of the first audio stream.
-    tags : dict
-        Lower-case names and texts, of the file and of that stream.
-    container : str
-        ffmpeg's names of the container, with commas.
-    estimated : bool
-        `seconds` is no more than the size over the bit rate.
-    offset : float
-        Seconds by which `seconds` may be too long, as it counts from before the first sample.
-    """
-
-    path: Path
-    rate: int
-    channels: int
-    seconds: float | None
-    codec: str
-    tags: dict[str, str] = field(default_factory=dict)
-    container: str = ""
-    estimated: bool = False
-    offset: float = 0.0
-
-
-def probe(path: Path) -> Info:
-    """Look at the first audio stream of a recording, without decoding it.
+    stream : int, optional
+        Which audio stream, from 0; without it the one that is flagged as the default, else the first.
+    name : str, optional
+        What messages call the recording instead of its path.
 
     Raises
     ------
     DataError
-        It is missing, a folder, empty, no recording, or has no audio; or there is no ffprobe.
+        It is missing, a folder, empty, no recording, or has no audio or no such stream.
     """
-    path = Path(path)
-    ffmpeg.require_ffmpeg()
-    ffmpeg.require_file(path)
-    content, messages = ffmpeg.ffprobe(path)
-    container, streams = content.get("format"), content.get("streams", [])
-    if not container:
-        raise recording_error(
-            path,
-            f"expected a recording, ffprobe can't read it ({ffmpeg.last_words(messages, path)}): it is no audio "
-            "or video file, or it is truncated; fetch or copy it again, or choose another file",
-        )
-    name = container.get("format_name", "")
-    if _PLAYLISTS & set(name.split(",")):
-        raise recording_error(path, "expected a recording, this is a playlist; name the recordings themselves")
-    audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
-    if audio is None:
-        kinds = sorted({stream.get("codec_type", "unknown") for stream in streams}) or ["nothing"]
-        raise recording_error(
-            path, f"expected a recording, found no audio in it ({' and '.join(kinds)} only); choose a file that sounds"
-        )
-    rate, channels = int(audio.get("sample_rate", 0)), int(audio.get("channels", 0))
-    codec = audio.get("codec_name", "unknown")
-    if not rate or not channels:
-        raise recording_error(
-            path,
-            "expected a recording, found no audio in it (its name or first bytes suggest "
-            f"{codec}, nothing else does); choose another file",
-        )
-    seconds, offset = _stated_seconds(audio, streams, container)
-    tags = {key.lower(): str(value) for key, value in {**audio.get("tags", {}), **container.get("tags", {})}.items()}
-    return Info(path, rate, channels, seconds, codec, tags, name, b"Estimating duration" in messages, offset)
-
-
-def _stated_seconds(
-    audio: dict[str, Any], streams: list[dict[str, Any]], container: dict[str, Any]
-) -> tuple[float | None, float]:
-    """Length that a file states of its audio, and how much earlier than the audio it may begin (s)."""
-    if seconds := float(audio.get("duration", 0)):
-        return seconds, 0.0
-    offset = max(float(audio.get("start_time", 0)), 0.0)
-    for key, value in audio.get("tags", {}).items():  # Matroska: "00:00:09.003000000"
-        if key.upper().startswith("DURATION") and re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", value):
-            hours, minutes, rest = value.split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + float(rest), offset
-    # A container's length is that of its longest stream.
-    if any(other is not audio and not other.get("disposition", {}).get("attached_pic") for other in streams):
-        return None, offset
-    return float(container.get("duration", 0)) or None, offset
+    with container.opened(path, stream, name) as (_, _, info):
+        return info
 
 
 class Recording:
@@ -148,10 +75,12 @@ class Recording:
         Every sample of the passage is digital silence.
     start : float
         Where the passage begins (s).
+    notes : list of str
+        What a person should know of it, in short sentences: the choice of the stream, filled gaps, left out pieces.
     """
 
-    def __init__(self, info: Info, file: IO[bytes], first: int, samples: int, peak: float):
-        self.info = info
+    def __init__(self, info: Info, file: IO[bytes], first: int, samples: int, peak: float, notes: list[str]):
+        self.info, self.notes = info, notes
         self.rate, self.channels, self.samples = info.rate, info.channels, samples
         self.silent = peak < _SILENT
         self.start = first / info.rate
@@ -173,18 +102,22 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path, start: float = 0.0, duration: float | None = None) -> Iterator[Recording]:
+def open_recording(
+    path: Path, start: float = 0.0, duration: float | None = None, *, stream: int | None = None, name: str | None = None
+) -> Iterator[Recording]:
     """Decode a recording, or a passage of it, for reading in blocks.
 
-    The first audio stream is decoded once, from its beginning, and cut by
-    counting samples: no codec's seeking is exact.
+    The stream is decoded once, from its beginning, and cut by counting
+    samples: no codec's seeking is exact.
 
     Parameters
     ----------
     path : Path
-        Anything ffmpeg reads; of a video, its sound.
+        Anything FFmpeg reads; of a video, its sound.
     start, duration : float
         The passage [start, start + duration) in seconds, cut to the recording; to its end without `duration`.
+    stream, name
+        As for `probe`.
 
     Yields
     ------
@@ -197,146 +130,185 @@ def open_recording(path: Path, start: float = 0.0, duration: float | None = None
         What `probe` raises; the recording is damaged or truncated (if the passage reaches the damage), holds no
         sample or NaN or infinite ones, or ends before `start`; the disk is full.
     """
-    for name, value in (("start", start), ("duration", duration)):
+    for what, value in (("start", start), ("duration", duration)):
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise recording_error(path, f"expected a {name} of 0 s or more, got {value}")
-    info = probe(path)
-    first = round(start * info.rate)
-    last = None if duration is None else first + round(duration * info.rate)
-    if last == first:
-        raise recording_error(info.path, f"a duration of {duration} s is less than one sample; ask for more")
+            raise recording_error(name or path, f"expected a {what} of 0 s or more, got {value}")
     # On most systems the file has no name, so that not even a killed process leaves it behind.  It has no buffer:
     # closing it must not try once more to write to a full disk.
     with tempfile.TemporaryFile(prefix="svs-", buffering=0) as file:
-        try:
-            samples, peak = _decode(info, file, first, last)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            seconds = duration or (info.seconds or 0.0) - start
-            need = f"about {seconds * info.rate * info.channels * 4 / 1e6:.0f} MB" if seconds > 0 else "more space"
-            raise recording_error(
-                Path(tempfile.gettempdir()),
-                f"the disk is full; {path} needs {need} to be decoded; free some space or set TMPDIR to another disk",
-            ) from None
-        yield Recording(info, file, first, samples, peak)
+        with container.opened(path, stream, name) as (source, chosen, info):
+            first = round(start * info.rate)
+            last = None if duration is None else first + round(duration * info.rate)
+            if last == first:
+                raise info.error(f"a duration of {duration} s is less than one sample; ask for more")
+            decoder = _Decoder(source, chosen, info)
+            try:
+                samples, peak = _keep(decoder, info, file, first, last)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                seconds = duration or (info.seconds or 0.0) - start
+                need = f"about {seconds * info.rate * info.channels * 4 / 1e6:.0f} MB" if seconds > 0 else "more space"
+                text = f"the disk is full; {info.name} needs {need} to be decoded; free some space or set TMPDIR to "
+                raise recording_error(tempfile.gettempdir(), f"{text}another disk") from None
+        yield Recording(info, file, first, samples, peak, [*info.notes, *decoder.notes()])
 
 
-def _decode(info: Info, file: IO[bytes], first: int, last: int | None) -> tuple[int, float]:
+def _keep(decoder: _Decoder, info: Info, file: IO[bytes], first: int, last: int | None) -> tuple[int, float]:
     """Write samples [first, last) as raw float32; return how many there were, and the largest magnitude."""
-    strict = [] if _LENIENT & set(info.container.split(",")) else ["-xerror"]
-    if info.codec in _CHECKSUMS:
-        strict += ["-err_detect", "crccheck+explode"]
-    arguments = [*strict, *ffmpeg.only_local(info.path), "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
-    frame = 4 * info.channels
     position, peak = 0, 0.0  # samples decoded so far, kept or not
-    with Running(arguments, stdout=subprocess.PIPE) as running:
-        assert running.process.stdout is not None
-        while last is None or position < last:
-            data = running.process.stdout.read(max(sources.BLOCK // frame, 1) * frame)
-            block = np.frombuffer(data[: len(data) // frame * frame], dtype="<f4").reshape(-1, info.channels)
-            if not len(block):
-                _check_end(info, running, position)
-                break
-            kept = block[max(first - position, 0) : None if last is None else last - position]
-            bad = sources.first_not_finite(kept)
-            if bad is not None:
-                raise recording_error(
-                    info.path,
-                    "expected finite samples, found NaN or infinity at "
-                    f"{(bad + max(first, position)) / info.rate:.3f} s; "
-                    "export it again, or choose a passage without that place",
-                )
-            peak = max(peak, float(np.abs(kept).max(initial=0.0)))
-            left = memoryview(kept.tobytes())
+    for block in _gathered(decoder.audio(), info.channels):
+        kept = block[max(first - position, 0) : None if last is None else last - position]
+        bad = sources.first_not_finite(kept)
+        if bad is not None:
+            found = f"found NaN or infinity at {(bad + max(first, position)) / info.rate:.3f} s"
+            advice = "export it again, or choose a passage without that place"
+            raise info.error(f"expected finite samples, {found}; {advice}")
+        if len(kept):
+            peak = max(peak, float(kept.max()), -float(kept.min()))
+            left = kept.data.cast("B")
             while left:  # a write may stop midway
                 left = left[file.write(left) :]
-            position += len(block)
+        position += len(block)
+        if last is not None and position >= last:
+            break
+    else:
+        decoder.check_end(position)
     samples = min(position, last or position) - first
     if samples <= 0:
-        raise recording_error(
-            info.path,
-            f"expected a passage from {first / info.rate:.2f} s on, the recording is "
-            f"{position / info.rate:.2f} s long; choose an earlier start",
-        )
+        length = f"the recording is {position / info.rate:.2f} s long; choose an earlier start"
+        raise info.error(f"expected a passage from {first / info.rate:.2f} s on, {length}")
     return samples, peak
 
 
-def _check_end(info: Info, running: Running, samples: int) -> None:
-    """Raise DataError if decoding ended before the recording does."""
-    status, got = running.ended(), samples / info.rate
-    words = running.words(info.path)
-    if samples == 0 and not (status and info.seconds and not info.estimated):
-        reason = words if status or running.errors else "ffmpeg decodes no sample"
-        raise recording_error(info.path, f"expected a recording, found no audio in it ({reason}); choose another file")
-    of = f" of {info.seconds:.2f} s" if info.seconds and not info.estimated else ""
-    problem = None
-    if status:
-        problem = f"decoding ends at {got:.2f} s{of} ({words})"
-    elif missing := _missing_bytes(info):
-        problem = f"the header says {missing} bytes more than there are, the audio ends at {got:.2f} s"
-    elif running.ended_early:
-        problem = f"the file ends in the middle, at {got:.2f} s{of}"
-    elif _too_short(info, samples):
-        problem = f"expected {info.seconds:.2f} s of audio, as its header says, could decode {got:.2f} s"
-    if problem:
-        advice = "the file is truncated or damaged; fetch or copy it again, or choose a passage before that"
-        raise recording_error(info.path, f"{problem}: {advice}")
-    if running.errors > 2 + got / 60:  # junk at both ends, and a tag now and then in between
-        raise recording_error(
-            info.path,
-            f"{running.errors} pieces of it can't be decoded ({words}): the file is damaged; fetch or copy it again",
-        )
-    if running.errors:
-        log.warning("%s", ffmpeg.one_line(f"{info.path}: left out {running.errors} damaged piece(s)"))
+def _gathered(pieces: Iterable[np.ndarray], channels: int) -> Iterator[np.ndarray]:
+    """Pieces joined to blocks of about `sources.BLOCK` bytes.  A block is valid until the next one."""
+    block, filled = np.empty((max(sources.BLOCK // (4 * channels), 1), channels), dtype="<f4"), 0
+    for piece in pieces:
+        while len(piece):
+            count = min(len(piece), len(block) - filled)
+            block[filled : filled + count] = piece[:count]
+            piece, filled = piece[count:], filled + count
+            if filled == len(block):
+                yield block
+                filled = 0
+    if filled:
+        yield block[:filled]
 
 
-def _too_short(info: Info, samples: int) -> bool:
-    """Are there clearly fewer samples than the file states?"""
-    if info.seconds is None or info.estimated or info.container == "avi":  # avi rounds its rate to bytes
-        return False
-    stated = info.seconds * info.rate
-    exact = info.container in _COUNTED and _LOSSLESS.match(info.codec)
-    return samples < stated - (1 if exact else ffmpeg.TOLERANCE + 0.001 * stated + info.offset * info.rate)
+class _Decoder:
+    """The samples of an audio stream on the recording's timeline."""
+
+    def __init__(self, source: InputContainer, stream: AudioStream, info: Info):
+        self._source, self._stream, self._info = source, stream, info
+        self._strict = not _LENIENT & set(info.container.split(","))
+        self._failure = ""  # what FFmpeg said of the last piece
+        self._ended = self._cut = False  # by an error; in the middle of a packet
+        self._pieces = self._changes = 0  # pieces that could not be decoded; changes of rate or channels
+        self._layout = stream.codec_context.layout.name
+        # A lone stream begins the timeline itself: live recordings count from when they went on air.
+        self._timeline = Timeline(container.start_of_others(source, stream))
+
+    def audio(self) -> Iterator[np.ndarray]:
+        """Float samples (samples, channels), to the end or to the first fault that is none of junk."""
+        info, resampler = self._info, None
+        kind: tuple[str, int, int] | None = None
+        for frame in self._frames():
+            channels, rate, before = frame.layout.nb_channels, frame.sample_rate, kind
+            time = frame.time if rate == info.rate else None  # FFmpeg may count with the rate of the beginning
+            due = round(self._timeline.step(time, frame.samples / rate) * info.rate)
+            if due > 0:
+                yield np.broadcast_to(np.float32(0), (due, info.channels))  # takes no memory
+            kind = (frame.format.name, channels, rate)
+            if kind != before and resampler:
+                yield from map(_samples, resampler.resample(None))
+                resampler = None
+            if kind != before and (channels, rate) != (info.channels, info.rate):  # joined from different files
+                resampler = AudioResampler("flt", self._layout, info.rate)
+                self._changes += 1
+            for piece in resampler.resample(frame) if resampler else [frame]:
+                yield _samples(piece)[max(-due, 0) :]
+                due = 0
+        if resampler:
+            yield from map(_samples, resampler.resample(None))
+
+    def _frames(self) -> Iterator[AudioFrame]:
+        context = self._stream.codec_context
+        if self._info.codec in _CHECKSUMS:
+            context.options = {"err_detect": "crccheck+explode"}
+        packets = self._source.demux(self._stream)
+        while not self._ended and not self._cut:
+            try:
+                packet = next(packets, None)
+            except IndexError:  # PyAV at the end, of streams that appeared late; this one has come to its end
+                return
+            except (av.FFmpegError, OSError) as error:
+                self._failure, self._ended = container.words(error), True
+                return
+            if packet is None:
+                return
+            self._cut = packet.is_corrupt and self._strict
+            try:
+                yield from () if self._cut else context.decode(packet)
+            except av.FFmpegError as error:
+                self._failure, self._ended = container.words(error), self._strict
+                self._pieces += 1
+
+    def check_end(self, samples: int) -> None:
+        """Raise DataError if decoding ended, after so many samples, before the recording does."""
+        info, got = self._info, samples / self._info.rate
+        failed = self._ended and self._strict
+        if samples == 0 and not ((failed or self._cut) and info.seconds and not info.estimated):
+            reason = self._failure or "FFmpeg decodes no sample"
+            raise info.error(f"expected a recording, found no audio in it ({reason}); choose another file")
+        of = f" of {info.seconds:.2f} s" if info.seconds and not info.estimated else ""
+        problem = None
+        if failed:
+            problem = f"decoding ends at {got:.2f} s{of} ({self._failure})"
+        elif info.missing > 0:
+            problem = f"the header says {info.missing} bytes more than there are, the audio ends at {got:.2f} s"
+        elif self._cut:
+            problem = f"the file ends in the middle, at {got:.2f} s{of}"
+        elif self._too_short(samples):
+            problem = f"expected {info.seconds:.2f} s of audio, as its header says, could decode {got:.2f} s"
+        if problem:
+            advice = "the file is truncated or damaged; fetch or copy it again, or choose a passage before that"
+            raise info.error(f"{problem}: {advice}")
+        if self._pieces > 2 + got / 60:  # junk at both ends, and a tag now and then in between
+            problem = f"{self._pieces} pieces of it can't be decoded ({self._failure})"
+            raise info.error(f"{problem}: the file is damaged; fetch or copy it again")
+
+    def _too_short(self, samples: int) -> bool:
+        """Are there clearly fewer samples than the file states?"""
+        info = self._info
+        if info.seconds is None or info.estimated or info.container == "avi":  # avi rounds its rate to bytes
+            return False
+        stated = (info.seconds - self._timeline.skipped) * info.rate
+        return samples < stated - (1 if info.exact else _TOLERANCE + 0.001 * stated)
+
+    def notes(self) -> list[str]:
+        """What a person should know of the decoding, in short sentences."""
+        notes = self._timeline.notes()
+        if self._info.missing < 0:
+            notes.append(f"{-self._info.missing} bytes that its header does not count were left out")
+        if self._changes:
+            notes.append("its rate or channels change in the middle: converted to those of its beginning")
+        if self._pieces:
+            notes.append(f"left out {self._pieces} damaged piece(s)")
+        return notes
 
 
-def _missing_bytes(info: Info) -> int:
-    """How many bytes a wav, avi or ogg lacks by the sizes in its own headers, 0 for other containers.
-
-    ffmpeg reads such files to their end without a message if the cut lies between two packets.
-    """
-    ends = {"wav": _end_of_riff, "avi": _end_of_riff, "ogg": _end_of_ogg}
-    if info.container not in ends:
-        return 0
-    with open(info.path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        return max(ends[info.container](file, size) - size, 0)
-
-
-def _end_of_riff(file: IO[bytes], size: int) -> int:
-    """Where the samples of a wav or avi end, by the sizes of its chunks; 0 if it has none."""
-    position, large = 12, 0
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        position += 8
-        if name == b"ds64":
-            large = struct.unpack("<8xQ", file.read(16))[0]
-        if name == b"data" or (name == b"LIST" and file.read(4) == b"movi"):
-            # Without a length it was written to a pipe, or is larger than 4 GiB.
-            return position + (large if length in (0, 2**32 - 1) else length)
-        position += length + length % 2
-    return 0
-
-
-def _end_of_ogg(file: IO[bytes], size: int) -> int:
-    """Where the last page of an ogg ends, by its header; 0 if there is none."""
-    start = max(size - 2**17, 0)  # a page is 65307 bytes at most
-    file.seek(start)
-    tail = file.read()
-    page = tail.rfind(b"OggS\x00")
-    if page < 0:
-        return 0
-    header = tail[page : page + 27].ljust(27, b"\0")
-    table = tail[page + 27 : page + 27 + header[26]]
-    return start + page + 27 + header[26] + sum(table)
+def _samples(frame: AudioFrame) -> np.ndarray:
+    """A frame as float32 (samples, channels)."""
+    channels, planar = frame.layout.nb_channels, frame.format.is_planar
+    kind, scale = _FORMATS[frame.format.name.removesuffix("p")]
+    audio = np.empty((frame.samples, channels), dtype=np.float32)
+    parts = audio.T if planar else [audio.reshape(-1)]
+    with np.errstate(over="ignore", invalid="ignore"):  # of doubles; infinite samples are refused later
+        for index, part in enumerate(parts):  # not `frame.planes`: it reads beyond the end of the list of 8 planes
+            part[:] = np.frombuffer(memoryview(AudioPlane(frame, index)), kind, part.size)
+    if kind == "u1":
+        audio -= scale
+    if scale != 1:
+        audio *= np.float32(1 / scale)
+    return audio

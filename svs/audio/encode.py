@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+import av
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec.context import Flags as CodecFlags
 
-from svs.audio import sources
-from svs.audio.ffmpeg import Running, recording_error, require_ffmpeg
+from svs.audio import container, sources
 from svs.audio.sources import Source, WavWriter
+from svs.errors import recording_error
 from svs.runtime.files import written
 
 FORMATS = ("wav", "flac", "mp3")
@@ -36,16 +37,35 @@ _DOWNMIX = {
     7: [_LEFT, _RIGHT, _BOTH, _NONE, (0.5, 0.5), *_SIDES],
     8: [_LEFT, _RIGHT, _BOTH, _NONE, *_SIDES, *_SIDES],
 }
-# Blocks (samples, channels) of float32 or int32, and ffmpeg's options for them as its input, and for its output.
-_Encoding = tuple[Iterator[np.ndarray], list[str], list[str]]
+CLIPS = ("clamp", "error")  # what becomes of samples beyond full scale in formats that have one
+
+
+class _Encoding(NamedTuple):
+    """How a source is written."""
+
+    blocks: Iterator[np.ndarray]  # (samples, channels)
+    codec: str
+    rate: int
+    layout: str
+    form: str  # FFmpeg's sample format of the blocks
+    options: dict[str, str]  # of the encoder
+    container: str
+    header: dict[str, str]  # options of the container
 
 
 def encode(
-    source: Source, target: Path, codec: str, tags: Mapping[str, str] | None = None, *, bitrate: int | None = None
+    source: Source,
+    target: Path,
+    codec: str,
+    tags: Mapping[str, str] | None = None,
+    *,
+    bitrate: int | None = None,
+    clip: str = "clamp",
+    gain: float = 1.0,
 ) -> list[str]:
     """Write a source as wav, flac or mp3, block by block, whole or not at all.
 
-    The same samples and tags give the same bytes (with the same ffmpeg).
+    The same samples and tags give the same bytes (with the same PyAV).
 
     Parameters
     ----------
@@ -55,50 +75,48 @@ def encode(
     codec : str
         "wav" (32-bit float), "flac" (24 bit) or "mp3" (320 kbit/s; below 32 kHz the best variable bit rate).
     tags : mapping, optional
-        Such as `Info.tags`.  Title, artist, album, date, track, genre, comment and the like are kept if the format
-        has them; all others (the encoder's name, a replay gain) are left out.
+        Such as `Info.tags`.  Title, artist, album and the like (`_TAGS`) are kept if the format has them.
     bitrate : int, optional
         kbit/s of an mp3 at 32 kHz or more instead of 320, constant so that players seek exactly.
+    clip : str
+        Samples beyond full scale in flac and mp3 become full scale ("clamp", with a note) or an error ("error").
+    gain : float
+        Factor of every sample.
 
     Returns
     -------
     list of str
-        What had to be changed, as short sentences: clipped samples, another rate, fewer channels.
+        What had to be changed, as short sentences: clipped samples and their peak, another rate, fewer channels.
 
     Raises
     ------
-    ValueError
-        An unknown codec.
     DataError
-        The format can't hold the source, the source is empty or holds NaN or infinite samples, ffmpeg fails or
-        is missing, or the disk is full.
+        The format can't hold the source, the source is empty or holds NaN or infinite samples, or the disk is full.
     """
+    for what, value, known in (("codec", codec, FORMATS), ("clip", clip, CLIPS)):
+        if value not in known:
+            raise ValueError(f"{what} {value!r}; expected one of {', '.join(known)}")
     target = Path(target)
-    if codec not in FORMATS:
-        raise ValueError(f"codec {codec!r}; expected one of {', '.join(FORMATS)}")
     if source.samples == 0:
         raise recording_error(target, "there is not one sample to write")
     kept = {key.lower(): value.replace("\0", "") for key, value in (tags or {}).items()}
     kept = {key: kept[key] for key in _TAGS if kept.get(key, "").strip()}
-    notes: list[str] = []
-    plain = codec == "wav" and not kept and source.samples * source.channels * 4 <= _LARGEST_WAV
-    if not plain:
-        require_ffmpeg()
+    blocks, limit = _blocks(source, target, gain), _Limit(target, codec, clip)
     try:
         with written(target) as temporary:
-            if plain:
-                with WavWriter(temporary, source.rate, source.channels) as writer:
-                    for block in _blocks(source, target):
-                        writer.write(block)
+            if codec == "flac":
+                _write(_flac(source, target, blocks, limit), target, temporary, kept)
+            elif codec == "mp3":
+                _write(_mp3(source, target, blocks, limit, bitrate), target, temporary, kept)
             else:
-                _pipe(_encoding(source, target, codec, notes, bitrate), target, temporary, kept)
+                _write_wav(source, blocks, target, temporary, kept)
     except OSError as error:
         raise recording_error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
-    return notes
+    return limit.notes()
 
 
-def _blocks(source: Source, target: Path) -> Iterator[np.ndarray]:
-    """All samples of a source, block by block; raise DataError if some are not finite."""
+def _blocks(source: Source, target: Path, gain: float) -> Iterator[np.ndarray]:
+    """All samples of a source times `gain`, block by block; raise DataError if some are not finite."""
     step = max(sources.BLOCK // (4 * source.channels), 1)
     for start, stop in pairwise([*range(0, source.samples, step), source.samples]):
         block = np.asarray(source.read(start, stop), dtype="<f4")
@@ -106,20 +124,49 @@ def _blocks(source: Source, target: Path) -> Iterator[np.ndarray]:
         if bad is not None:
             where = (start + bad) / source.rate
             raise recording_error(target, f"its samples are NaN or infinite at {where:.3f} s; nothing was written")
-        yield block
+        yield block if gain == 1.0 else block * np.float32(gain)
 
 
-def _encoding(source: Source, target: Path, codec: str, notes: list[str], bitrate: int | None) -> _Encoding:
-    if codec == "flac":
-        return _flac(source, target, notes)
-    if codec == "mp3":
-        return _mp3(source, target, notes, bitrate)
-    raw = ["-f", "f32le", "-ar", str(source.rate), "-ac", str(source.channels)]
-    return _blocks(source, target), raw, ["-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"]
+class _Limit:
+    """Keeps blocks within full scale, and counts what was beyond it."""
+
+    def __init__(self, target: Path, codec: str, clip: str):
+        self._target, self._codec, self._clip = target, codec, clip
+        self._clipped, self._peak = 0, 0.0
+        self.changes: list[str] = []  # what else has to be changed
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        peak = float(np.abs(block).max(initial=0.0))
+        if peak <= 1.0:
+            return block
+        if self._clip == "error":
+            text = f"expected samples up to full scale, as {self._codec} holds no more, got {peak:.2f} times full scale"
+            raise recording_error(self._target, f"{text}; nothing was written: choose wav, a lower level, or clipping")
+        self._clipped += int(np.count_nonzero(np.abs(block) > 1.0))
+        self._peak = max(self._peak, peak)
+        return np.clip(block, -1.0, 1.0)
+
+    def notes(self) -> list[str]:
+        of = f"the peak was {self._peak:.2f} times full scale"
+        clipped = f"{self._clipped} samples beyond full scale were clipped ({of}; wav keeps them)"
+        return [*self.changes, clipped] if self._clipped else self.changes
 
 
-def _flac(source: Source, target: Path, notes: list[str]) -> _Encoding:
-    # Above 65 kHz flac counts in tens of Hz, and ffmpeg's encoder stops one short.
+def _write_wav(
+    source: Source, blocks: Iterator[np.ndarray], target: Path, temporary: Path, tags: Mapping[str, str]
+) -> None:
+    if not tags and source.samples * source.channels * 4 <= _LARGEST_WAV:
+        with WavWriter(temporary, source.rate, source.channels) as writer:
+            for block in blocks:
+                writer.write(block)
+        return
+    layout = _LAYOUTS[source.channels - 1] if source.channels <= len(_LAYOUTS) else f"{source.channels}C"
+    encoding = _Encoding(blocks, "pcm_f32le", source.rate, layout, "flt", {}, "wav", {"rf64": "auto"})
+    _write(encoding, target, temporary, tags)
+
+
+def _flac(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit) -> _Encoding:
+    # Above 65 kHz flac counts in tens of Hz, and FFmpeg's encoder stops one short.
     if source.channels > len(_LAYOUTS) or source.rate >= (655_350 if source.rate % 10 == 0 else 65_535):
         raise recording_error(
             target,
@@ -128,39 +175,33 @@ def _flac(source: Source, target: Path, notes: list[str]) -> _Encoding:
         )
 
     def rounded() -> Iterator[np.ndarray]:
-        # Rounded here, because ffmpeg only truncates from 32 to 24 bits.
-        clipped = 0
-        for block in _blocks(source, target):
-            clipped += int(np.count_nonzero(np.abs(block) > 1.0))
-            steps = np.rint(block.astype(np.float64) * 2**23)
-            yield (np.clip(steps, -(2**23), 2**23 - 1).astype("<i4")) << 8
-        if clipped:
-            notes.append(f"{clipped} samples beyond full scale were clipped (wav keeps them)")
+        # Rounded here, because FFmpeg only truncates from 32 to 24 bits.
+        for block in blocks:
+            steps = np.rint(limit(block).astype(np.float64) * 2**23)
+            yield np.clip(steps, -(2**23), 2**23 - 1).astype("<i4") << 8
 
-    # ffmpeg would mix any other layout of as many channels into the one that the format names.
-    raw = ["-f", "s32le", "-ar", str(source.rate), "-ac", str(source.channels)]
-    raw += ["-channel_layout", _LAYOUTS[source.channels - 1]]
-    return rounded(), raw, ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac"]
+    # FFmpeg would mix any other layout of as many channels into the one that the format names.
+    return _Encoding(rounded(), "flac", source.rate, _LAYOUTS[source.channels - 1], "s32", {}, "flac", {})
 
 
-def _mp3(source: Source, target: Path, notes: list[str], bitrate: int | None) -> _Encoding:
+def _mp3(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit, bitrate: int | None) -> _Encoding:
     if source.channels > len(_LAYOUTS):
         raise recording_error(target, f"mp3 holds 2 channels, these are {source.channels}; choose wav")
-    blocks, rate, channels = _blocks(source, target), source.rate, source.channels
-    output = ["-c:a", "libmp3lame", "-id3v2_version", "3", "-f", "mp3"]
+    rate, channels = source.rate, source.channels
     if channels > 2:
-        notes.append(f"mixed down from {channels} channels to stereo, as mp3 holds no more")
+        limit.changes.append(f"mixed down from {channels} channels to stereo, as mp3 holds no more")
         blocks, channels = _mixed_down(blocks, channels), 2
     if rate not in _MP3_RATES:
         rate = 44100 if rate % 11025 == 0 or 44100 % rate == 0 else 48000
-        notes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
+        limit.changes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
         blocks = _resampled(blocks, source.rate, rate, channels)
+    blocks = map(limit, blocks)
     # Lower rates have no 320 kbit/s, and at fewer LAME lowers the level by 5 %, except at a variable bit rate.
-    output += ["-b:a", f"{bitrate or 320}k"] if rate >= 32000 else ["-q:a", "0"]
+    options = {"b": f"{bitrate or 320}k"} if rate >= 32000 else {"flags": "+qscale", "global_quality": "0"}
     if rate >= 32000 and bitrate is not None:
         scale = next((scale for highest, scale in _LAME_SCALES.items() if bitrate <= highest), 1.0)
         blocks = (block / np.float32(scale) for block in blocks)
-    return blocks, ["-f", "f32le", "-ar", str(rate), "-ac", str(channels)], output
+    return _Encoding(blocks, "libmp3lame", rate, _LAYOUTS[channels - 1], "flt", options, "mp3", {"id3v2_version": "3"})
 
 
 def _mixed_down(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
@@ -181,21 +222,33 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, new_rate: int, channels:
     yield stream.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True)
 
 
-def _pipe(encoding: _Encoding, target: Path, temporary: Path, tags: Mapping[str, str]) -> None:
-    """Send blocks through ffmpeg into `temporary`; errors name `target`."""
-    blocks, raw, output = encoding
-    arguments = ["-xerror", *raw, "-i", "pipe:0"]
-    arguments += [text for key, value in tags.items() for text in ("-metadata", f"{key}={value}")]
-    arguments += ["-fflags", "+bitexact", "-flags:a", "+bitexact", *output, f"file:{temporary}"]
-    with Running(arguments, stdin=subprocess.PIPE) as running:
-        assert running.process.stdin is not None
-        complete = False
-        with suppress(BrokenPipeError):  # ffmpeg has ended; its messages say why
-            for block in blocks:
-                running.process.stdin.write(block.tobytes())
-            running.process.stdin.close()
-            complete = True
-        if running.ended() or not complete:
-            if running.full:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # `written` says how much is free
-            raise recording_error(target, f"ffmpeg can't write it ({running.words(temporary)}); nothing was written")
+def _write(encoding: _Encoding, target: Path, temporary: Path, tags: Mapping[str, str]) -> None:
+    """Encode blocks into `temporary`; errors name `target`."""
+    with open(temporary, "wb") as file:
+        sink = container.Local(file, target)
+        exact = {"fflags": "+bitexact", **encoding.header}  # no version of the library
+        try:
+            with av.open(sink, "w", format=encoding.container, container_options=exact) as output:
+                output.metadata.update(tags)
+                stream = output.add_stream(encoding.codec, rate=encoding.rate, options=encoding.options)
+                assert isinstance(stream, AudioStream)
+                context, position = stream.codec_context, 0
+                context.layout = encoding.layout
+                context.format = "fltp" if encoding.codec == "libmp3lame" else encoding.form
+                context.flags |= CodecFlags.bitexact.value
+                for block in filter(len, encoding.blocks):
+                    output.mux(stream.encode(_frame(block, encoding, position)))
+                    position += len(block)
+                    sink.check(target)
+                output.mux(stream.encode(None))
+        except av.FFmpegError as error:
+            sink.check(target)
+            text = f"can't encode it ({container.words(error)}); nothing was written: choose another format"
+            raise recording_error(target, text) from error
+        sink.check(target)
+
+
+def _frame(block: np.ndarray, encoding: _Encoding, position: int) -> AudioFrame:
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(block).reshape(1, -1), encoding.form, encoding.layout)
+    frame.sample_rate, frame.pts = encoding.rate, position
+    return frame

@@ -22,10 +22,12 @@ from typer import Option
 from typer.models import ArgumentInfo, OptionInfo
 
 import svs
+from svs.errors import SVSError
 from svs.runtime.process import log
 
 if TYPE_CHECKING:
     from svs.config.project import Project
+    from svs.config.schema import Settings
 
 app = typer.Typer(
     name="svs",
@@ -54,11 +56,30 @@ Musdb = Annotated[
 Start = Annotated[float, Option(metavar="SECONDS", help="Where the passage starts.", min=0.0)]
 Duration = Annotated[float | None, Option(metavar="SECONDS", help="Its length.", show_default="to the end")]
 Output = Annotated[Path, Option("--output", "-o", help="Folder of the results.")]
+OutputOrPipe = Annotated[
+    Path, Option("--output", "-o", help="Folder of the results; - writes the one --stem to standard output.")
+]
 Overwrite = Annotated[bool, Option("--overwrite", help="Make existing results again.")]
 Weights = Annotated[Path | None, Option(help="Folder of pretrained weights (open-unmix, spleeter).")]
 Picture = Annotated[bool, Option("--picture/--no-picture", help="Draw spectrograms of mixture, estimate, mask.")]
+Stream = Annotated[
+    int | None,
+    Option(
+        min=0,
+        metavar="N",
+        help="Of several audio streams the one with this number, counted from 0, as ffmpeg does.",
+        show_default="the one that players take",
+    ),
+]
 Format = Annotated[
     str, Option("--format", "-f", metavar="wav|flac|mp3", help="Of the results: wav has 32-bit floats, flac 24 bit.")
+]
+Clip = Annotated[
+    str,
+    Option(
+        metavar="rescale|clamp|error",
+        help="Samples beyond full scale in flac and mp3: scale both files by one factor, cut the samples off, or fail.",
+    ),
 ]
 
 
@@ -91,10 +112,16 @@ class Common:
         from svs import networks, separators
         from svs.config.project import find_project
 
-        project = find_project(self.project, [*before, *self.overrides, *after])
-        separators.validate(project.settings)
-        networks.validate(project.settings)
-        return project
+        def check(settings: Settings) -> None:
+            separators.validate(settings)
+            networks.validate(settings)
+
+        try:
+            return find_project(self.project, [*before, *self.overrides, *after], check)
+        except SVSError as error:
+            if any(str(error).startswith(f"{override}: ") for override in self.overrides):
+                raise type(error)(f"-S {error}") from None
+            raise
 
     def say(self, text: object) -> None:
         """Print a result, unless --quiet."""

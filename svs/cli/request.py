@@ -25,7 +25,8 @@ class Request(options.Tuned):
     """The options of `svs separate`."""
 
     songs: Annotated[
-        list[str], Argument(metavar="SONG", help="Audio or video files, folders, or patterns like '*.mp3'.")
+        list[str],
+        Argument(metavar="SONG", help="Audio or video files, folders, patterns like '*.mp3', or - (standard input)."),
     ] = field(default_factory=list)
     tracks: Annotated[
         list[str],
@@ -40,21 +41,36 @@ class Request(options.Tuned):
             show_default=DEFAULT_METHOD,
         ),
     ] = field(default_factory=list)
-    output: options.Output = Path("separated")
+    output: options.OutputOrPipe = Path("separated")
+    stem: Annotated[
+        str | None,
+        Option(metavar="NAME", help="Write only this one of the two files, by its name."),
+    ] = None
     start: options.Start = 0.0
     duration: options.Duration = None
+    stream: options.Stream = None
     wiener: Annotated[bool, Option("-w", help="Multichannel Wiener filter (our nets).")] = False
     hpss: Annotated[bool, Option(help="Drop percussion from the vocals (our nets).")] = False
     codec: options.Format = "wav"
+    clip: options.Clip = "rescale"
     reference: Annotated[Path | None, Option("-r", help="The true vocals of the one song: scores, and oracles.")] = None
     musdb: options.Musdb = None
     weights: options.Weights = None
     overwrite: options.Overwrite = False
     picture: options.Picture = True
 
+    @property
+    def piped(self) -> bool:
+        """Whether the result goes to standard output."""
+        return str(self.output) == "-"
+
     def command(self) -> str:
         """The command line that asks for the same."""
-        words = ["svs", "separate", *(song if not song.startswith("-") else f"./{song}" for song in self.songs)]
+        words = [
+            "svs",
+            "separate",
+            *(f"./{song}" if song.startswith("-") and song != "-" else song for song in self.songs),
+        ]
         for option in options.parameters(Request):
             value, flag = getattr(self, option.name), option.annotation.__metadata__[0].default
             if option.name == "songs" or (value == option.default and option.name != "output"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -15,11 +17,15 @@ from svs.cli import options
 from svs.cli.request import Request, split_methods
 from svs.errors import DataError, SettingsError, SVSError, UnavailableError
 from svs.runtime.process import log
+from svs.runtime.streams import copy_to_output
 from svs.stems import TARGETS
 
 if TYPE_CHECKING:
     from svs.config.project import Project
-    from svs.services.recordings import Order, Result, Song
+    from svs.services.inputs import Input
+    from svs.services.recordings import Order, Result, Service, Song
+
+_Failure = tuple[str, str, SVSError]  # recording; method, or nothing for all of them; why
 
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _OPEN_BAR = "{desc} {n:.0f} s [{elapsed}, {rate_fmt}]"  # the length of a track of MUSDB18 isn't known in advance
@@ -45,8 +51,8 @@ def separate(request: Request) -> None:
 def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     """Do what is asked; the two files of each result get the `names`.  The exit code is that of the first error."""
     from svs import separators
-    from svs.services import output as output_folder
     from svs.services import recordings
+    from svs.services.inputs import open_inputs
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
@@ -57,65 +63,101 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     blind = [method for method in request.methods if separators.find_method(method).kind is separators.Kind.ORACLE]
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")
-    shared = ("output", "start", "duration", "codec", "overwrite", "picture")
-    order = recordings.Order(tuple(request.methods), names=names, **{name: getattr(request, name) for name in shared})
-    found = recordings.recordings(request.songs) if request.songs else []
-    if request.reference is not None and len(found) != 1:
-        raise SettingsError(f"--reference goes with one song; {request.songs[0]} means {len(found)}")
     nets = separators.of_group("cnn")
     if (request.wiener or request.hpss) and not set(request.methods) & set(nets):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
-    songs = dict(zip(found, output_folder.song_names(found), strict=True))
-    with output_folder.only_one(request.output):
-        if code := _each(here, order, request, songs):
-            raise typer.Exit(code)
+    shared = ("output", "start", "duration", "codec", "overwrite", "picture", "stem", "stream", "clip")
+    order = recordings.Order(tuple(request.methods), names=names, **{name: getattr(request, name) for name in shared})
+    if request.piped:
+        _require_pipe(request)
+    with open_inputs(request.songs, None if request.piped else request.output) as (inputs, errors):
+        if (request.piped or request.reference is not None) and len(inputs) > 1:
+            what = "-o -" if request.piped else "--reference"
+            raise SettingsError(f"{what} goes with one song; {request.songs[0]} means {len(inputs)}")
+        with tempfile.TemporaryDirectory(prefix="svs-") if request.piped else nullcontext() as holder:
+            if holder is not None:
+                order = replace(order, output=Path(holder) / "out", picture=False)
+            if code := _each(here, order, request, inputs, errors):
+                raise typer.Exit(code)
+            if holder is not None:  # complete
+                copy_to_output(next(order.output.glob(f"*/*/{order.files()[0]}")))
 
 
-def _each(here: Project, order: Order, request: Request, songs: dict[Path, str]) -> int:
-    """Separate the recordings (with their names) and the tracks one after another; return the exit code."""
-    from tqdm.contrib.logging import logging_redirect_tqdm
+def _require_pipe(request: Request) -> None:
+    """Raise SettingsError unless one stem of one song by one method goes to a pipe or a file."""
+    if request.stem is None:
+        raise SettingsError("-o - writes one file to standard output; say which with --stem, such as --stem vocals")
+    for what, number in (("song", len(request.songs) + len(request.tracks)), ("method", len(request.methods))):
+        if number != 1:
+            raise SettingsError(f"-o - writes one file to standard output, but {number} {what}s are named; name one")
+    if sys.stdout.isatty():
+        raise SettingsError("standard output is a terminal; send it to a file or a program, or name a folder with -o")
 
-    from svs.runtime.progress import progress_bar
+
+def _each(here: Project, order: Order, request: Request, inputs: list[Input], errors: list[DataError]) -> int:
+    """Separate the inputs and the tracks one after another; tell what failed, `errors` first; return the exit code."""
+    from svs.services import output as output_folder
     from svs.services import recordings
 
-    worker = recordings.Service(here, order)
-    failed: list[tuple[str, str, SVSError]] = []  # recording; method, or nothing for all of them; why
-    jobs: list[tuple[str, float, AbstractContextManager[Song]]] = [
-        (str(path), _seconds(path, order), recordings.open_song(path, name, order, request.reference))
-        for path, name in songs.items()
-    ]
+    failed: list[_Failure] = [(str(error).partition(": ")[0], "", error) for error in errors]
+    unavailable: dict[str, SVSError] = {}
+    if inputs or request.tracks:
+        with output_folder.only_one(order.output):
+            worker = recordings.Service(here, order)
+            unavailable = worker.unavailable
+            failed += _separated(here, worker, request, inputs)
+    for path, method, why in failed:
+        options.complain(why, path, method)
+    for name, reason in unavailable.items():
+        print(f"error: {name} was left out: {reason}", file=sys.stderr)
+    count = len(inputs) + len(request.tracks) + len(errors)
+    if failed and count > 1:
+        print(f"{len({path for path, *_ in failed})} of {count} recordings failed", file=sys.stderr)
+    if failed:
+        return failed[0][2].exit_code
+    return UnavailableError.exit_code if unavailable else 0
+
+
+def _separated(here: Project, worker: Service, request: Request, inputs: list[Input]) -> list[_Failure]:
+    """Separate the inputs and the tracks, with a bar of the progress; return what failed."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from svs.runtime.progress import advance, progress_bar
+    from svs.services import recordings
+
+    order, count = worker.order, len(worker.methods)
+    failed: list[_Failure] = []
+    jobs: list[tuple[str, float, AbstractContextManager[Song]]] = []
+    for one in inputs:
+        recording = recordings.open_song(one.path, one.name, order, request.reference, one.label)
+        jobs.append((str(one), _seconds(one.path, order), recording))
     jobs += [(track, 0.0, open_track(here, request.musdb, track, order)) for track in request.tracks]
-    total = sum(seconds for _, seconds, _ in jobs) * len(worker.methods)
-    form = _BAR if total else _OPEN_BAR
+    total = sum(seconds for _, seconds, _ in jobs) * count
     # The log is written above the bar, not through it.
-    bar = progress_bar(total=total or None, unit="s", desc="separate", bar_format=form)
+    bar = progress_bar(total=total or None, unit="s", desc="separate", bar_format=_BAR if total else _OPEN_BAR)
     with logging_redirect_tqdm(), bar as moving:
-        for path, seconds, opened in jobs:
-            end = moving.n + seconds * len(worker.methods)
+        for label, seconds, opened in jobs:
+            end = moving.n + seconds * count
             try:
                 with opened as song:
+                    true = song.mixture.samples / song.mixture.rate  # a file may hold more or less than it states
+                    end = moving.n + true * count
+                    if moving.total is not None:
+                        moving.total += (true - seconds) * count
                     if getattr(song.mixture, "silent", False):
-                        log.warning("%s: digitally silent throughout", path)
-                    results = worker.separate(song, moving.update, moving.set_description)
+                        log.warning("%s: digitally silent throughout", label)
+                    results = worker.separate(song, partial(advance, moving), moving.set_description)
                 for result in results:
-                    if result.error is None:  # errors are printed at the end
+                    if result.error is None and not request.piped:  # errors are printed at the end
                         log.info("%s%s", result.folder, " (was there already)" if result.skipped else "")
                     for note in result.notes:
                         log.info("  %s", note)
-                failed += [(path, result.method, result.error) for result in results if result.error is not None]
-                _summarise(order.output, results)
+                failed += [(label, result.method, result.error) for result in results if result.error is not None]
+                _summarise(order.output, results, sys.stderr if request.piped else sys.stdout)
             except SVSError as error:
-                failed.append((path, "", error))
-            moving.update(max(0.0, end - moving.n))  # what failed or was there already is done too
-    for path, method, why in failed:
-        options.complain(why, path, method)
-    for name, reason in worker.unavailable.items():
-        print(f"error: {name} was left out: {reason}", file=sys.stderr)
-    if failed and len(jobs) > 1:
-        print(f"{len({path for path, *_ in failed})} of {len(jobs)} recordings failed", file=sys.stderr)
-    if failed:
-        return failed[0][2].exit_code
-    return UnavailableError.exit_code if worker.unavailable else 0
+                failed.append((label, "", error))
+            advance(moving, end - moving.n)  # what failed or was there already is done too
+    return failed
 
 
 def _seconds(path: Path, order: Order) -> float:
@@ -123,7 +165,7 @@ def _seconds(path: Path, order: Order) -> float:
     from svs.audio import decode
 
     try:
-        rest = max(0.0, (decode.probe(path).seconds or 0.0) - order.start)
+        rest = max(0.0, (decode.probe(path, order.stream).seconds or 0.0) - order.start)
     except SVSError:
         return 0.0
     return rest if order.duration is None else min(rest, order.duration)
@@ -147,8 +189,8 @@ def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> It
         yield Song(title, cut.pop("mixture"), {"track": title, "samples": last - first}, {}, cut)
 
 
-def _summarise(output: Path, results: list[Result]) -> None:
-    """With a reference: print and save the table of scores, and save the boxplot."""
+def _summarise(output: Path, results: list[Result], stream: TextIO) -> None:
+    """With a reference: print (into the stream) and save the table of scores, and save the boxplot."""
     scored = {result.method: result.scores for result in results if result.scores is not None}
     if not scored:
         return
@@ -162,5 +204,5 @@ def _summarise(output: Path, results: list[Result]) -> None:
         log.warning("%s: there is no second in which both parts sound, so there is no score", song)
         return
     style.save(scores.measures_boxplot(frames, song), output / song / "scores.png")
-    print(f"\n{song}: BSS Eval v4, median over {frames['frame'].nunique()} frames of one second, in dB")
-    print(tables.frame_medians(frames))
+    print(f"\n{song}: BSS Eval v4, median over {frames['frame'].nunique()} frames of one second, in dB", file=stream)
+    print(tables.frame_medians(frames), file=stream)

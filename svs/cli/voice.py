@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from svs.cli.options import Output
+from svs.cli.options import OutputOrPipe
 from svs.cli.request import Request, split_methods
 from svs.cli.separate import run
 from svs.errors import SettingsError
@@ -21,12 +21,12 @@ _SPEECH = "separate.openunmix.model=umxse"  # open-unmix's model for speech enha
 class Enhancement(Request):
     """The options of both commands: those of `svs separate`, of which the fields without `Annotated` are no options."""
 
-    songs: Annotated[list[str], Argument(metavar="RECORDING", help="Files, folders or patterns.")]
+    songs: Annotated[list[str], Argument(metavar="RECORDING", help="Files, folders, patterns, or - (standard input).")]
     methods: Annotated[
         list[str],
         Option("--method", "-m", help="repet_sim (no training) | openunmix (speech model, umxse); again for both."),
     ] = field(default_factory=lambda: ["repet_sim"])
-    output: Output = Path("enhanced")
+    output: OutputOrPipe = Path("enhanced")
     tracks: list[str] = field(default_factory=list)
     wiener: bool = False
     hpss: bool = False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import yaml
 from svs.config import paths, schema
 from svs.config.paths import PACKAGE
 from svs.config.schema import Settings
-from svs.errors import SettingsError
+from svs.errors import ModelError, SettingsError, SVSError
 
 
 @dataclass(frozen=True)
@@ -28,35 +30,96 @@ class Project:
         return self.home / relative
 
 
-def find_project(given: Path | None = None, overrides: Sequence[str] = ()) -> Project:
+def find_project(
+    given: Path | None = None,
+    overrides: Sequence[str] = (),
+    check: Callable[[Settings], None] = lambda settings: None,
+) -> Project:
     """The project of a command.
 
     The first of these: the folder given; $SVS_PROJECT; the working directory or the nearest folder above it that holds
-    `params.yaml` beside `dvc.yaml`; the checkout that svs is installed from.
+    `params.yaml` of svs beside `dvc.yaml` (other projects of DVC are passed over); the checkout that svs is installed
+    from.
 
     Parameters
     ----------
     given : Path, optional
     overrides : sequence of str
         `KEY=VALUE` (`separate.cnn_separator.gate=0.3`), laid over the parameters and the profile.
+    check : callable, optional
+        Looks for more that is wrong with the settings, and raises SVSError.
 
     Raises
     ------
     SettingsError
-        No project is found, or a parameter is unknown or impossible.
+        No project is found, or a parameter is unknown or impossible: the message begins with the override that is to
+        blame, or with the file.
     """
     home = _home(given)
+    content = schema.read(home / paths.PARAMS)
+    try:
+        return Project(home, _settings(content, overrides, check))
+    except (SettingsError, ModelError) as error:
+        reason: SVSError = error
+    if fault := _fault(content, (), check):
+        raise type(fault)(f"{home / paths.PARAMS}, {fault}")
+    for override in reversed(overrides):  # the last one without which all is well
+        if not _fault(content, [other for other in overrides if other != override], check):
+            raise type(reason)(_blamed(override, str(reason), content, check))
+    for count, override in enumerate(overrides, 1):  # several are wrong: the first of them
+        if fault := _fault(content, overrides[:count], check):
+            raise type(fault)(_blamed(override, str(fault), content, check))
+    raise reason
+
+
+def _fault(content: dict[str, Any], overrides: Sequence[str], check: Callable[[Settings], None]) -> SVSError | None:
+    try:
+        _settings(content, overrides, check)
+    except (SettingsError, ModelError) as error:
+        return error
+    return None
+
+
+def _settings(content: dict[str, Any], overrides: Sequence[str], check: Callable[[Settings], None]) -> Settings:
     laid: dict[str, Any] = {}
     for override in overrides:
         laid = schema.merge(laid, _parsed(override))
     profiles = {key: laid.pop(key) for key in ("profile", "profiles") if key in laid}
-    return Project(home, schema.resolve(schema.merge(schema.read(home / paths.PARAMS), profiles), laid))
+    settings = schema.resolve(schema.merge(content, profiles), laid)
+    check(settings)
+    return settings
+
+
+def _blamed(override: str, reason: str, content: dict[str, Any], check: Callable[[Settings], None]) -> str:
+    """The message about an override; of an unknown key it tells the nearest one that would do."""
+    key, _, value = override.partition("=")
+    reason = reason.removeprefix(f"{override!r}: ")
+    reason = re.sub(r"^profile \w+: ", "", reason).removeprefix(f"{key.strip()}: ")
+    if "no such parameter" in reason:
+        known = _keys(schema.merge(content, content["profiles"][content["profile"]]))
+        parent, dot, last = key.strip().rpartition(".")
+        guesses = difflib.get_close_matches(last, {other.rpartition(".")[2] for other in known}, n=5)
+        alike = [other for other in known if other.endswith(f".{last}")]
+        for guess in [
+            *(parent + dot + guess for guess in guesses),
+            *difflib.get_close_matches(key, alike or known, 1, 0.4),
+        ]:
+            if not _fault(content, [f"{guess}={value}"], check):
+                return f"{override}: {reason}; the nearest key is {guess}"
+    return f"{override}: {reason}"
+
+
+def _keys(tree: Any) -> set[str]:
+    """The keys of all values in a tree of mappings, with dots."""
+    if not isinstance(tree, dict):
+        return set()
+    return {f"{key}.{below}" if below else str(key) for key, value in tree.items() for below in (_keys(value) or {""})}
 
 
 def _home(given: Path | None) -> Path:
     named = given or os.environ.get("SVS_PROJECT")
     if named:
-        home = Path(named).expanduser()
+        home = Path(os.path.expanduser(named))
         if not (home / paths.PARAMS).is_file():
             raise SettingsError(
                 f"{home}: expected a folder that holds params.yaml (and models/); name another with "
@@ -64,14 +127,26 @@ def _home(given: Path | None) -> Path:
             )
         return home.resolve()
     for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / paths.PARAMS).is_file() and (folder / "dvc.yaml").is_file():
+        if _is_of_svs(folder):
             return folder
     if (PACKAGE.parent / paths.PARAMS).is_file():
         return PACKAGE.parent
     raise SettingsError(
-        "expected params.yaml in this folder or one above it; name the folder of a checkout of svs "
+        "expected params.yaml of svs in this folder or one above it; name the folder of a checkout of svs "
         "with --project or SVS_PROJECT"
     )
+
+
+def _is_of_svs(folder: Path) -> bool:
+    """Whether a folder holds params.yaml and dvc.yaml of svs, however broken: every project of DVC may have both."""
+    params = folder / paths.PARAMS
+    if not params.is_file() or not (folder / "dvc.yaml").is_file():
+        return False
+    if (folder / schema.WIRING).is_file():
+        return True
+    with open(params, "rb") as file:
+        groups = set(re.findall(rb"^(\w+) *:", file.read(1 << 20), re.MULTILINE))
+    return groups >= {b"profiles", b"separate"}
 
 
 def _parsed(override: str) -> dict[str, Any]:

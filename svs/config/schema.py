@@ -7,6 +7,7 @@ every parameter.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -370,9 +371,11 @@ def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Setti
     profiles = raw.pop("profiles", None)
     profiles = profiles if isinstance(profiles, dict) else {}
     name = raw.get("profile")
+    if not profiles:
+        raise SettingsError("expected the parameters of svs, found no `profiles`; see the file in the repository")
     if name not in list(profiles):  # by equality: what YAML gives may not be hashable
         raise SettingsError(
-            f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles))) or 'none'}; "
+            f"profile: {name!r} is not one of {', '.join(sorted(map(str, profiles)))}; "
             "add it under `profiles` or choose one of these"
         )
     given = merge(merge(raw, profiles[name] or {}), dict(over or {}))
@@ -382,7 +385,7 @@ def resolve(raw: dict[str, Any], over: Mapping[str, Any] | None = None) -> Setti
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(f"params.yaml, profile {name}: {_described(error)}") from None
+        raise SettingsError(f"profile {name}: {_described(error)}") from None
 
 
 def parsed(group: type[AnyGroup], name: str, given: Any) -> AnyGroup:
@@ -414,14 +417,25 @@ def changed(group: AnyGroup, name: str, **values: Any) -> AnyGroup:
     return parsed(type(group), name, group.model_dump() | given)
 
 
+_WORDS = {  # pydantic's, and ours
+    "Value error, ": "",
+    "Input should be a valid dictionary or instance of": "expected the group",
+    "Input should be": "expected",
+    "Extra inputs are not permitted": "there is no such parameter",
+    "Field required": "expected a value, found none",
+}
+
+
 def _described(error: ValidationError, name: str = "") -> str:
     """Every problem in a few words, with its key; `name` is the key of the whole."""
     lines = []
     for problem in error.errors():
         key = ".".join([*([name] if name else []), *map(str, problem["loc"])])
-        message = problem["msg"].removeprefix("Value error, ")
-        shown = problem["type"] not in ("missing", "value_error") and not isinstance(problem["input"], dict)
-        came = f" (got {problem['input']!r})" if shown else ""
+        message = re.sub(r", unable to .*", "", problem["msg"])
+        for theirs, ours in _WORDS.items():
+            message = message.replace(theirs, ours)
+        told = problem["type"] in ("missing", "value_error", "extra_forbidden") or isinstance(problem["input"], dict)
+        came = "" if told else f" (got {problem['input']!r})"
         lines.append(f"{key}: {message}{came}" if key else f"{message}{came}")
     return "; ".join(lines)
 
@@ -454,5 +468,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path = Path("params.yaml")) -> Settings:
-    """Read, merge and validate `params.yaml`.  Errors: as of `read` and `resolve`."""
-    return resolve(read(path))
+    """Read, merge and validate `params.yaml`.  Errors: as of `read` and `resolve`; they name the file."""
+    content = read(path)
+    try:
+        return resolve(content)
+    except SettingsError as error:
+        raise SettingsError(f"{path}, {error}") from None

@@ -16,7 +16,7 @@ import yaml
 from svs.audio.sources import Source, WavSource
 from svs.config.schema import Download
 from svs.data.dataset import SILENT, Manifest, Track, open_sources
-from svs.data.musdb import Candidate, candidates, decoded, with_subsets
+from svs.data.musdb import Candidate, candidates, decoded, entries, with_subsets
 from svs.errors import DataError
 from svs.runtime.files import sha256
 from svs.runtime.parallel import over_tracks
@@ -57,6 +57,9 @@ def inspect(
         A track is broken (or its vocals silent) and the settings say `error`; or no track is left.
     """
     chosen = [candidate for candidate in candidates(folder) if wanted(candidate.subset, candidate.name)]
+    if foreign := entries(folder)[1]:
+        names = ", ".join(item.name for item in foreign[:5])
+        log.info("%s: skipped %d entries that are no tracks: %s", folder, len(foreign), names)
     look = partial(_inspect_track, rate=settings.sample_rate)
     results = over_tracks(look, chosen, [candidate.name for candidate in chosen], desc="inspect")
     good = []
@@ -102,6 +105,8 @@ def _split(tracks: list[Track], settings: Download, seed: int, validation: Seque
 
 def _inspect_track(candidate: Candidate, rate: int | None) -> Track | str:
     """The track without its split, or what is wrong with it in a few words.  Rate None: any rate is accepted."""
+    if candidate.problem:
+        return candidate.problem
     missing = [file.name for file in candidate.files() if not file.is_file()]
     if missing:
         return "missing " + ", ".join(missing)

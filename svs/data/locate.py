@@ -63,9 +63,15 @@ def _generated(settings: Download, seed: int, folder: Path) -> tuple[Path, list[
     from svs.data import synthetic  # scipy.signal takes half a second to import, and most stages only read
 
     shown = partial(progress_bar, unit="track", desc="generate")
-    with written(folder) as temporary:
-        names = synthetic.write_dataset(temporary, seed=seed, **tiny, progress=shown)
-        write_json(temporary / stamp.name, {"settings": wanted, "validation": names["valid"]})
+    try:
+        with written(folder) as temporary:
+            names = synthetic.write_dataset(temporary, seed=seed, **tiny, progress=shown)
+            write_json(temporary / stamp.name, {"settings": wanted, "validation": names["valid"]})
+    except OSError as error:
+        raise DataError(
+            f"{folder}: can't write the generated data set ({error.strerror or error}); name a folder of MUSDB18 "
+            "that you have with --musdb, or a --project that can be written to"
+        ) from error
     return folder, names["valid"]
 
 

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from svs.audio import ffmpeg
 from svs.audio.sources import WavSource
+from svs.data import ffmpeg
 from svs.errors import DataError
+from svs.runtime.files import is_foreign
 from svs.stems import STREAMS
 
 SUFFIX = ".stem.mp4"
+_ALIKE = (".wav", ".flac", ".mp3", ".mp4", ".m4a", ".ogg")  # a file of audio that is no track
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Candidate:
     name: str
     subset: str
     path: Path  # the .stem.mp4, or the folder of wav files
+    problem: str = ""  # why it can't be a track, if its name shows that
 
     @property
     def is_stem(self) -> bool:
@@ -45,18 +48,34 @@ def with_subsets(folder: Path) -> Path:
 
 
 def candidates(folder: Path) -> list[Candidate]:
-    found = []
-    for subset in ("train", "test"):
-        for item in sorted((folder / subset).iterdir()):
-            if item.name.endswith(SUFFIX) and item.is_file():
-                found.append(Candidate(item.name.removesuffix(SUFFIX), subset, item))
-            elif item.is_dir():
-                found.append(Candidate(item.name, subset, item))
+    """What looks like a track in `train` and `test` of a folder; raise DataError if there is none, or both layouts."""
+    found, _ = entries(folder)
     if not found:
         raise DataError(f"{folder}: no tracks; expected train/*{SUFFIX} or train/<track>/mixture.wav")
-    if len({candidate.is_stem for candidate in found}) == 2:
+    there = [one for one in found if not one.problem and any(file.is_file() for file in one.files())]
+    if len({candidate.is_stem for candidate in there}) == 2:
         raise DataError(f"{folder}: holds {SUFFIX} files and wav folders together; musdb reads one kind: separate them")
     return found
+
+
+def entries(folder: Path) -> tuple[list[Candidate], list[Path]]:
+    """What looks like a track in `train` and `test` of a folder, and the rest: what systems leave, texts, pictures."""
+    found, foreign = [], []
+    for subset in ("train", "test"):
+        for item in sorted((folder / subset).iterdir()):
+            if is_foreign(item.name):
+                foreign.append(item)
+            elif item.name.endswith(SUFFIX) and item.is_file():
+                found.append(Candidate(item.name.removesuffix(SUFFIX), subset, item))
+            elif item.is_dir() and not item.name.endswith(SUFFIX):
+                found.append(Candidate(item.name, subset, item))
+            elif SUFFIX in item.name.lower() or item.suffix.lower() in _ALIKE or not item.exists():
+                kind = "folder" if item.is_dir() else "file" if item.exists() else "link to nothing"
+                wanted = f"expected NAME{SUFFIX} or a folder of wav files"
+                found.append(Candidate(item.name, subset, item, f"{wanted}, this is a {kind} called {item.name}"))
+            else:
+                foreign.append(item)
+    return found, foreign
 
 
 @contextmanager
@@ -91,14 +110,13 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
     ffmpeg.require_ffmpeg()
     expected = _probed(path) if samples is None else [samples] * len(STREAMS)
     wavs = {name: folder / f"{name}.wav" for name in names}
-    arguments = ["-xerror", *ffmpeg.only_local(path)]
+    arguments: list[str] = []
     for name, wav in wavs.items():
         # Neither the source's dates nor ffmpeg's version: the bytes are the same on all machines.
         exact = ["-map_metadata", "-1", "-fflags", "+bitexact", "-bitexact"]
         arguments += ["-map", f"0:a:{STREAMS.index(name)}", "-c:a", "pcm_s16le", *exact, str(wav)]
-    with ffmpeg.Running(arguments) as running:
-        failed, reason = running.ended(), running.words(path)
-    if failed and running.full:
+    failed, _, reason = ffmpeg.run("ffmpeg", path, *arguments, before=("-nostdin", "-y", "-xerror"))
+    if failed and "No space left" in reason:
         raise DataError(
             f"{folder}: the disk is full; {path.name} needs about {sum(expected) * 4e-6:.0f} MB to be decoded; "
             "free some space or set TMPDIR to another disk"
@@ -114,9 +132,8 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, samples: int | 
 
 def _probed(path: Path) -> list[int]:
     """Samples of each stream, as ffprobe says."""
-    content, messages = ffmpeg.ffprobe(path)
+    content, reason = ffmpeg.ffprobe(path)
     if not content:
-        reason = ffmpeg.last_words(messages, path)
         raise DataError(f"ffprobe can't read {path.name} ({reason}): it is truncated or no mp4")
     streams = [stream for stream in content["streams"] if stream["codec_type"] == "audio"]
     if len(streams) != len(STREAMS):

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from scipy import signal
 
-from svs.audio import ffmpeg
+from svs.data import ffmpeg
 from svs.data.musdb import decode_stems
 from svs.errors import SettingsError
 from svs.stems import STREAMS

@@ -6,6 +6,8 @@ id, so the same input gives the same bytes.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,8 +63,9 @@ def share_legend(
 
 
 def headline(figure: plt.Figure, title: str) -> None:
-    """The title of a whole figure."""
-    figure.suptitle(drawable(title), x=0.01, ha="left", fontweight="bold")
+    """The title of a whole figure, in fonts of this machine where the usual one lacks its characters."""
+    others = {"fontfamily": [*plt.rcParams["font.family"], *fonts]} if (fonts := _stand_ins(title)) else {}
+    figure.suptitle(drawable(title), x=0.01, ha="left", fontweight="bold", **others)
 
 
 def save(figure: plt.Figure, path: Path) -> None:
@@ -75,7 +78,32 @@ def save(figure: plt.Figure, path: Path) -> None:
 
 
 def drawable(title: str) -> str:
-    """A title that the font can draw: a dollar sign would begin a formula, an emoji has no glyph."""
-    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
-    signs = "".join(sign if font.get_char_index(ord(sign)) else "\N{WHITE SQUARE}" for sign in title)
+    """A title that can be drawn: a dollar sign would begin a formula; what no font has becomes an ellipsis."""
+    left_out = _undrawable(title) - {sign for signs in _stand_ins(title).values() for sign in signs}
+    signs = re.sub("\0+", "\N{HORIZONTAL ELLIPSIS}", "".join("\0" if sign in left_out else sign for sign in title))
     return signs.replace("$", r"\$")[:120]
+
+
+def _undrawable(title: str) -> set[str]:
+    """Characters of a title that the usual font lacks."""
+    kinds = (font_manager.FontProperties(weight=weight) for weight in ("normal", "bold"))
+    fonts = [font_manager.get_font(font_manager.findfont(kind)) for kind in kinds]
+    return {sign for sign in title if not all(font.get_char_index(ord(sign)) for font in fonts)}
+
+
+@lru_cache
+def _stand_ins(title: str) -> dict[str, set[str]]:
+    """Fonts of this machine that have characters of a title that the usual one lacks, and these characters."""
+    missing, found = _undrawable(title), {}
+    for entry in sorted(font_manager.fontManager.ttflist, key=lambda entry: entry.fname):
+        if not missing:
+            break
+        try:
+            font = font_manager.get_font(entry.fname)
+        except (OSError, RuntimeError):  # removed since the list was made, or of a kind that can't be drawn
+            continue
+        has = {sign for sign in missing if sign.isprintable() and font.get_char_index(ord(sign))}
+        if has and font.scalable and "Last Resort" not in entry.name:  # that one has a box for everything
+            found[entry.name] = has
+            missing = missing - has
+    return found

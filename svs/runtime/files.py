@@ -20,6 +20,11 @@ from svs.errors import DataError
 
 _ROOT = "svs"
 _NO_RESULT = ("svs.config.", "svs.runtime.", "svs.errors", "svs.stems")  # code that does not change what is computed
+# What file managers, archivers and disks leave beside files, and what is in it; hidden names are foreign too.
+_FOREIGN = frozenset(
+    ("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx")
+    + ("system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+)
 _HOST = re.sub(r"[^\w-]", "-", platform.node())[:40]
 
 
@@ -106,6 +111,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file or folder of this name is no content: hidden, or left by a file manager, an archiver or a disk."""
+    return name.casefold() in _FOREIGN or (name.startswith(".") and bool(name.strip(".")))
 
 
 def sha256(paths: Iterable[Path]) -> str:

@@ -7,11 +7,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from svs.errors import SVSError
+from svs.errors import DataError, SettingsError, SVSError
+from svs.runtime.streams import guarded
 
 log = logging.getLogger("svs")
 
@@ -27,25 +29,60 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
     with 130, SIGTERM with 143 and SIGHUP with 129: each is raised as an
     exception, so half-written files are removed, and then child programs are ended.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's CUDA messages
-    logging.basicConfig(level=os.environ.get("SVS_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    _require_utf8()
     caught = catch_termination()
     try:
-        function(*arguments)
+        with guarded():
+            _run(function, arguments)
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+        # Skips the last garbage collection, which takes a second over TensorFlow's objects.
+        gc.freeze()
+
+
+def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
+    """Run a function; print an error, or the end by a signal, and exit with its code."""
+    level, known = os.environ.get("SVS_LOG") or "INFO", logging.getLevelNamesMapping()
+    logging.basicConfig(level=known.get(level, logging.INFO), format="%(message)s", stream=sys.stderr)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
+    try:
+        if level not in known:
+            raise SettingsError(f"SVS_LOG={level}: expected one of {', '.join(known)}; choose one, or unset it")
+        _require_folders()
+        try:
+            function(*arguments)
+        finally:
+            sys.stdout.flush()  # a result that can't be written is an error too
     except SVSError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, Terminated) as end:
         end_children()
         said, code = ("terminated", end.code) if isinstance(end, Terminated) else ("interrupted", 130)
-        with suppress(OSError):  # the terminal is closed
-            print(f"{said}: run again to continue", file=sys.stderr)
+        print(f"{said}: run again to continue", file=sys.stderr)
         sys.exit(code)
-    finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL)
-        # Skips the last garbage collection, which takes a second over TensorFlow's objects.
-        gc.freeze()
+
+
+def _require_utf8() -> None:
+    """Start again in UTF-8 mode where file names of other characters than the locale's could not be written."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _require_folders() -> None:
+    """Raise DataError unless the working directory and a folder for temporary files exist."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DataError("the working directory has been removed; change to another one, and run again") from None
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise DataError(
+            "expected a folder for temporary files, can write neither to /tmp nor to the working directory; "
+            "set TMPDIR to a folder that can be written to"
+        ) from None
 
 
 def catch_termination() -> list[int]:
@@ -81,6 +118,7 @@ def quietly() -> Iterator[None]:
 
     Garbage collection is paused too: it costs half a second during that import.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides its CUDA messages, which come later too
     collecting = gc.isenabled()
     gc.disable()
     kept = os.dup(2)

@@ -19,3 +19,9 @@ def progress_bar(items: Iterable | None = None, *, unit: str, **options: Any) ->
     # --quiet shows errors only.
     quiet = log.getEffectiveLevel() >= logging.ERROR
     return tqdm(items, unit=unit, mininterval=interval, dynamic_ncols=True, disable=quiet, **options)
+
+
+def advance(bar: tqdm, amount: float) -> None:
+    """Move a bar on, at most to its total: a sum of parts may exceed it by rounding."""
+    bar.n = bar.n + amount if bar.total is None else min(bar.n + amount, bar.total)
+    bar.update(0)

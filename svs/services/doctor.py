@@ -124,7 +124,7 @@ def _program(name: str) -> Check:
     except (OSError, subprocess.SubprocessError):
         said = ""
     named = re.match(r"\S+ version (\S+)", said)  # ffmpeg version 5.1.6-0+deb12u1 Copyright ...
-    advice = "`make setup` installs it; or install ffmpeg with your system's packages"
+    advice = "the pipeline decodes .stem.mp4 with it; `make setup` installs it, or your system's packages"
     found = f"{named[1]} ({shutil.which(name)})" if named else ""
     return _judged("system", name, bool(named), found, advice, needed=True)
 

@@ -6,6 +6,8 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 
 from svs import separators
 from svs.config.project import Project
-from svs.errors import DataError
+from svs.errors import DataError, SettingsError
 from svs.runtime.files import files_below, read_json, sha256
 from svs.runtime.process import log
+from svs.separators.estimates import REQUEST
 
 
 def separation_request(project: Project, method: str) -> dict[str, Any]:
@@ -71,16 +74,53 @@ def writing(result: Path, song: Path) -> Iterator[None]:
             song.rmdir()
 
 
-def song_names(paths: Sequence[Path]) -> list[str]:
-    """A folder name for each recording: its own name without the suffix, with more of the path where two are alike."""
-    longer = [_names(Path(os.path.abspath(path))) for path in paths]
+def song_names(paths: Sequence[Path], output: Path | None = None) -> list[str]:
+    """A folder name for each recording: its own name without the suffix, with more of the path where two are alike.
+
+    A recording keeps the name that it has in the folder `output`, whatever else is named now; a name that a recording
+    of another file name has there is taken.
+    """
+    choices = [list(dict.fromkeys(_names(Path(os.path.abspath(path))))) for path in paths]
+    owners = {name: _owners(output / name) for names in choices for name in names} if output is not None else {}
+    kept: dict[int, str] = {}
+    for index, path in enumerate(paths):
+        file = readable(path.name)
+        for name in choices[index]:
+            claims = [content for owner, content in owners.get(name, ()) if owner in (file, None)]
+            if claims and name not in kept.values() and path.is_file() and sha256([path]) in claims:
+                kept[index] = name
+                break
+        others = [name for name in choices[index] if all(owner in (file, None) for owner, _ in owners.get(name, ()))]
+        choices[index] = others or choices[index][-1:]
+    longer = [
+        iter([kept[index]] if index in kept else [name for name in names if name not in kept.values()] or names[-1:])
+        for index, names in enumerate(choices)
+    ]
     names = [next(more) for more in longer]
-    while alike := {name for name in names if names.count(name) > 1}:
+    while alike := _alike(names):
         before = names
         names = [next(more, name) if name in alike else name for more, name in zip(longer, names, strict=True)]
         if names == before:
             break
     return names
+
+
+def _owners(folder: Path) -> set[tuple[str | None, str]]:
+    """File name (None where it isn't known) and checksum of the recordings that a folder holds results of."""
+    found = set()
+    for path in [*folder.glob(f"*/{REQUEST}"), folder / "vad.json"]:
+        with suppress(DataError, OSError, KeyError, TypeError, AttributeError):  # none, or not what svs wrote
+            content = read_json(path)
+            song = content.get("song", content)
+            found.add((song.get("file"), song["sha256"]))
+    return found
+
+
+def _alike(names: Sequence[str]) -> set[str]:
+    """Names that are one to file systems which know neither upper case nor two spellings of an accent."""
+    seen = [unicodedata.normalize("NFC", name).casefold() for name in names]
+    counts = Counter(seen)
+    return {name for name, folded in zip(names, seen, strict=True) if counts[folded] > 1}
 
 
 def _names(path: Path) -> Iterator[str]:
@@ -111,6 +151,8 @@ def only_one(output: Path) -> Iterator[None]:
     Raise DataError if another run uses the folder, or it can't be written to.
     """
     output = Path(output)
+    if str(output) == "-":
+        raise SettingsError("-o -: expected a folder; `svs separate` alone writes to standard output, with --stem")
     existed = output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,7 @@ with a reference `scores.json` in museval's layout.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from svs import separators
-from svs.audio import decode, encode, find
+from svs.audio import decode, encode
 from svs.audio.convert import resample
-from svs.audio.sources import ArraySource, DifferenceSource, RawSource, Source
+from svs.audio.sources import BLOCK, ArraySource, DifferenceSource, RawSource, Source
 from svs.config.project import Project
 from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
@@ -34,6 +33,8 @@ from svs.stems import TARGETS
 
 ENHANCED = ("enhanced", "residual")  # names of the two parts of a voice or breath recording
 SCORES, PICTURE = "scores.json", "spectrogram.png"
+CLIPS = ("rescale", "clamp", "error")
+_FULL_SCALE = 1 - 2.0**-23  # the largest sample of 24 bits
 _UNEQUAL = 0.1  # s by which a reference may be longer or shorter (padding of codecs)
 
 
@@ -49,19 +50,26 @@ class Order:
     overwrite: bool = False  # separate again what is already there
     picture: bool = True  # draw the spectrograms
     names: tuple[str, str] = TARGETS  # of the two audio files
+    stem: str | None = None  # the only one of them that is written
+    stream: int | None = None  # of the audio streams of a recording, counted from 0; None: the one that players take
+    clip: str = "rescale"  # one of `CLIPS`: what is done about samples beyond full scale in flac and mp3
 
     def __post_init__(self) -> None:
         for method in self.methods:
             separators.find_method(method)
         if self.codec not in encode.FORMATS:
             raise SettingsError(f"{self.codec}: no such format; expected one of {', '.join(encode.FORMATS)}")
+        if self.clip not in CLIPS:
+            raise SettingsError(f"clip {self.clip}: expected one of {', '.join(CLIPS)}")
+        if self.stem not in (None, *self.names):
+            raise SettingsError(f"stem {self.stem}: expected one of {', '.join(self.names)}")
         if not (np.isfinite(self.start) and self.start >= 0):
             raise SettingsError(f"start: expected seconds from 0, got {self.start}")
         if self.duration is not None and not (np.isfinite(self.duration) and self.duration > 0):
             raise SettingsError(f"duration: expected seconds above 0, got {self.duration}")
 
     def files(self) -> list[str]:
-        return [f"{name}.{self.codec}" for name in self.names]
+        return [f"{name}.{self.codec}" for name in self.names if self.stem in (None, name)]
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Song:
     identity: Mapping[str, Any]  # what distinguishes it from another recording of that name
     tags: Mapping[str, str] = field(default_factory=dict)  # written to the results, in formats that have tags
     references: Mapping[str, Source] | None = None  # the true `vocals` and `accompaniment`
+    notes: tuple[str, ...] = ()  # what was special in reading it, in short sentences
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Result:
     method: str
     folder: Path
     skipped: bool = False  # it was there already
-    notes: tuple[str, ...] = ()  # what the encoder had to change, in short sentences
+    notes: tuple[str, ...] = ()  # what was special in reading it, and what the encoder had to change
     scores: Mapping[str, np.ndarray] | None = None  # SDR, ISR, SIR, SAR of (targets, frames) in dB
     error: SVSError | None = None  # why the method left nothing
 
@@ -142,6 +151,8 @@ class Service:
             "start": order.start,
             "duration": order.duration,
             "files": order.files(),
+            "stream": order.stream,
+            **({"clip": order.clip} if order.codec != "wav" else {}),
             **separation_request(self.project, method),
         }
         if is_answered(folder, REQUEST, request, order.overwrite):
@@ -154,6 +165,7 @@ class Service:
                 notes, scores = self._write(temporary, song, separator, progress)
             except DataError as error:  # name the file that was to be written, not the temporary one
                 raise DataError(str(error).replace(str(temporary), str(folder))) from error
+            notes = [*song.notes, *notes]
             write_json(temporary / REQUEST, {**request, "notes": notes})
         return Result(song.name, method, folder, notes=tuple(notes), scores=scores)
 
@@ -170,10 +182,7 @@ class Service:
                 progress(len(mixed) / mixture.rate)
         vocals = RawSource(raw, mixture.rate, mixture.channels)
         parts: dict[str, Source] = {"vocals": vocals, "accompaniment": DifferenceSource(mixture, vocals)}
-        notes = []
-        for name, part in zip(self.order.files(), parts.values(), strict=True):
-            changes = encode.encode(part, folder / name, self.order.codec, song.tags)
-            notes += [f"{name}: {change}" for change in changes]
+        notes = self._write_parts(folder, parts, song.tags)
         if self.order.picture:
             draw(folder / PICTURE, song, separator.name, vocals, self.project, self.order)
         if song.references is None:
@@ -184,6 +193,30 @@ class Service:
         scores = score.score_sources(dict(song.references), parts, whole, BSSEVAL)
         write_text(folder / SCORES, museval_json(song.name, scores, settings.score))
         return notes, scores
+
+    def _write_parts(self, folder: Path, parts: Mapping[str, Source], tags: Mapping[str, str]) -> list[str]:
+        """Write the audio files; returns what the encoder had to change."""
+        order, gain, notes = self.order, 1.0, []
+        if order.codec != "wav" and order.clip == "rescale" and (peak := max(map(_peak, parts.values()))) > _FULL_SCALE:
+            gain = _FULL_SCALE / peak
+            notes.append(
+                f"samples reach {peak:.3f} times full scale, so both parts are scaled by {gain:.4f} "
+                f"({20 * np.log10(gain):.1f} dB) and still sum to the recording; --clip clamp keeps the level"
+            )
+        clip = "error" if order.clip == "error" else "clamp"
+        for name, part in zip(order.names, parts.values(), strict=True):
+            if order.stem in (None, name):
+                file = f"{name}.{order.codec}"
+                changes = encode.encode(part, folder / file, order.codec, tags, clip=clip, gain=gain)
+                notes += [f"{file}: {change}" for change in changes]
+        return notes
+
+
+def _peak(source: Source) -> float:
+    """The largest magnitude of a source."""
+    step = max(BLOCK // (4 * source.channels), 1)
+    starts = range(0, source.samples, step)
+    return max(float(np.abs(source.read(start, min(start + step, source.samples))).max()) for start in starts)
 
 
 def draw(path: Path, song: Song, method: str, vocals: Source, project: Project, order: Order) -> None:
@@ -204,22 +237,26 @@ def _stored_scores(folder: Path) -> dict[str, np.ndarray] | None:
 
 
 @contextmanager
-def open_song(path: Path, name: str, order: Order, reference: Path | None = None) -> Iterator[Song]:
+def open_song(
+    path: Path, name: str, order: Order, reference: Path | None = None, label: str | None = None
+) -> Iterator[Song]:
     """Open anything that ffmpeg reads as a `Song`; it stays decoded as long as the block runs.
 
     The reference holds the true vocals of the same recording.  The true accompaniment is the recording less these.
+    Messages and results call the recording by its label instead of its file name, if it has one.
     Raise DataError if one can't be read, or they differ in length.
     """
     with ExitStack() as stack:
-        recording = stack.enter_context(decode.open_recording(path, order.start, order.duration))
-        identity = {"file": readable(path.name), "sha256": sha256([path])}
+        passage = order.start, order.duration
+        recording = stack.enter_context(decode.open_recording(path, *passage, stream=order.stream, name=label))
+        identity = {"file": label or readable(path.name), "sha256": sha256([path])}
         references: dict[str, Source] | None = None
         if reference is not None:
-            decoded = stack.enter_context(decode.open_recording(reference, order.start, order.duration))
+            decoded = stack.enter_context(decode.open_recording(reference, *passage))
             vocals = _fitting(decoded, recording, reference)
             references = {"vocals": vocals, "accompaniment": DifferenceSource(recording, vocals)}
             identity["reference"] = sha256([reference])
-        yield Song(name, recording, identity, recording.info.tags, references)
+        yield Song(name, recording, identity, recording.info.tags, references, tuple(recording.notes))
 
 
 def _fitting(reference: Source, mixture: Source, path: Path) -> Source:
@@ -237,19 +274,3 @@ def _fitting(reference: Source, mixture: Source, path: Path) -> Source:
     fitted = np.zeros((mixture.samples, mixture.channels), dtype=audio.dtype)
     fitted[: len(audio)] = audio
     return ArraySource(fitted, mixture.rate)
-
-
-def recordings(arguments: Sequence[str | Path]) -> list[Path]:
-    """`svs.audio.find.find_recordings`, without the results of svs in a folder; DataError if there is nothing else."""
-    named = {os.path.abspath(argument) for argument in arguments}
-    found = [path for path in find.find_recordings(arguments) if os.path.abspath(path) in named or not _is_result(path)]
-    if not found:
-        raise DataError(
-            f"{arguments[0]}: expected recordings, found only what svs separated before; "
-            "name one of these files if you mean it"
-        )
-    return found
-
-
-def _is_result(path: Path) -> bool:
-    return path.stem in (*TARGETS, *ENHANCED) and (path.parent / REQUEST).is_file()

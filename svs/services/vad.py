@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 SEGMENTS, PICTURE, REQUEST = "segments.csv", "activity.png", "vad.json"
 
 
-def request(path: Path, start: float, duration: float | None, detector: Detector) -> dict[str, Any]:
+def request(path: Path, start: float, duration: float | None, stream: int | None, detector: Detector) -> dict[str, Any]:
     """What the segments of a recording depend on, as in `vad.json` beside them."""
     return {
         "sha256": sha256([path]),
         "start": start,
         "duration": duration,
+        "stream": stream,
         "threshold": detector.threshold,
         "model": detector.fingerprint,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from svs import separators
@@ -83,21 +85,101 @@ def test_a_profile_is_laid_over_an_override(home):
 
 
 @pytest.mark.parametrize(
-    "override, match",
+    "override, reason",
     [
-        ("seed", "'seed': expected KEY=VALUE"),
+        ("seed", "expected KEY=VALUE"),
         ("=3", "expected KEY=VALUE"),
         ("a..b=3", "expected KEY=VALUE"),
         ("", "expected KEY=VALUE"),
-        ("seed=[", "is not a value of YAML"),
-        ("seed=three", "seed: "),
-        ("seed=", "seed: "),
-        ("magic=1", "magic: "),
-        ("separate=1", "separate: "),
-        ("profile=none", "profile: 'none'"),
+        ("seed=[", "'[' is not a value of YAML"),
+        ("seed=three", "expected a valid integer (got 'three')"),
+        ("seed=", "expected a valid integer (got None)"),
+        ("separate=1", "expected the group Separate (got 1)"),
+        ("profile=none", "'none' is not one of full, sample, tiny"),
+        ("extract.masks.width=8", "extract.masks: width 8 is even"),
+        ("magic=1", "there is no such parameter"),
+        ("sed=3", "there is no such parameter; the nearest key is seed"),
+        ("gates.tolerance=1", "gates: there is no such parameter; the nearest key is gate.tolerance"),
+        ("download.on_bad_trak=skip", "there is no such parameter; the nearest key is download.on_bad_track"),
+        ("download.pth=x", "there is no such parameter; the nearest key is download.path"),
+        ("profiles.tiny.vad.epoch=3", "vad.epoch: there is no such parameter; the nearest key is profiles.tiny.vad.ep"),
     ],
 )
-def test_impossible_overrides(override, match, home):
-    with pytest.raises(SettingsError, match=match) as caught:
-        find_project(home, [override])
-    assert "\n" not in str(caught.value)
+def test_impossible_overrides(override, reason, home):
+    """The message blames the override, though others stand before and after it."""
+    with pytest.raises(SettingsError) as caught:
+        find_project(home, ["seed=3", override, "vad.epochs=2"])
+    assert str(caught.value).startswith(f"{override}: {reason}")
+    assert "\n" not in str(caught.value) and "params.yaml" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override, reason",
+    [
+        ("separate.repet_sim.rech=5", "there is no such parameter; the nearest key is separate.repet_sim.reach"),
+        ("cnn_separator.gate=0.3", "cnn_separator: there is no such parameter; the nearest key is separate.cnn.gate"),
+        (
+            "separate.cnn_separator.gat=0.3",
+            "there is no such parameter; the nearest key is separate.cnn_separator.gate",
+        ),
+        ("separate.mixture.share=2", "expected less than or equal to 1 (got 2)"),
+        ("separate.magic=1", "magic: no such method; expected one of"),
+    ],
+)
+def test_what_a_check_finds_is_blamed_on_the_override_too(override, reason, home):
+    with pytest.raises(SettingsError) as caught:
+        find_project(home, [override, "seed=3"], separators.validate)
+    assert str(caught.value).startswith(f"{override}: {reason}")
+
+
+@pytest.mark.parametrize(
+    "old, new, reason",
+    [
+        ("seed: 20", "seed: x", "profile tiny: seed: expected a valid integer"),
+        ("seed: 20", "seed: [x", "not valid YAML"),
+        ("profile: tiny", "profile: tinny", "profile: 'tinny' is not one of full, sample, tiny"),
+        ("share: 0.25", "share: 7", "separate.mixture.share: expected less than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_in_the_file_names_the_file(old, new, reason, home):
+    """Whatever the overrides are."""
+    text = (home / "params.yaml").read_text()
+    assert old in text
+    (home / "params.yaml").write_text(text.replace(old, new))
+    with pytest.raises(SettingsError) as caught:
+        find_project(home, ["vad.epochs=2"], separators.validate)
+    assert re.match(rf"{re.escape(str(home / 'params.yaml'))}[,:] {re.escape(reason)}", str(caught.value))
+
+
+FOREIGN = {
+    "parameters of another project": "train:\n  lr: 0.1\nseed: 3\n",
+    "an empty file": "",
+    "a list": "- 1\n- 2\n",
+    "broken YAML": "train: [1\n",
+    "no text": b"\xff\xfe\x00binary",
+    "groups of the same names, indented": "all:\n  profiles: 1\n  separate: 2\n",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_another_project_of_dvc_is_passed_over(content, home, monkeypatch):
+    (home / "dvc.yaml").touch()
+    other = home / "other" / "deep"
+    other.mkdir(parents=True)
+    (other.parent / "dvc.yaml").write_text("stages: {}\n")
+    (other.parent / "params.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    monkeypatch.chdir(other)
+    assert find_project().home == home  # the nearest of svs
+    (home / "dvc.yaml").unlink()
+    assert find_project().home == REPOSITORY
+    with pytest.raises(SettingsError, match=re.escape(str(other.parent / "params.yaml"))):
+        find_project(other.parent)  # named, it is an error of that file
+
+
+def test_broken_parameters_of_svs_are_not_passed_over(home, monkeypatch):
+    (home / "dvc.yaml").touch()
+    (home / "wiring.yaml").unlink()
+    (home / "params.yaml").write_text((home / "params.yaml").read_text().replace("seed: 20", "seed: [20"))
+    monkeypatch.chdir(home)
+    with pytest.raises(SettingsError, match=r"home/params.yaml: not valid YAML"):
+        find_project()

@@ -62,3 +62,9 @@ def test_a_folder_in_the_folder_is_found(download, here):
     (download.path / "musdb18hq" / "test").mkdir()
     folder, validation = locate(download, 1, Path("nowhere"))
     assert (folder, validation) == (download.path / "musdb18hq", [])
+
+
+def test_a_place_that_cannot_be_written_to(settings, tmp_path):
+    (tmp_path / "root").touch()
+    with pytest.raises(DataError, match=r"root/tiny: can't write the generated data set \(File exists\); name a"):
+        locate(settings.download, 7, tmp_path / "root")

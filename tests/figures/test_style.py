@@ -9,6 +9,9 @@ import sys
 
 import matplotlib.pyplot as plt
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 
 from svs.figures import scores as figure_scores
 from svs.figures import style
@@ -66,3 +69,62 @@ def test_saving_closes_the_figure_and_leaves_no_litter(tmp_path):
     style.save(figure, tmp_path / "new" / "a.png")
     assert not plt.fignum_exists(figure.number)
     assert [item.name for item in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+@pytest.fixture
+def only_usual(monkeypatch):
+    """No fonts but the usual ones, whatever this machine has."""
+    usual = [entry for entry in font_manager.fontManager.ttflist if entry.name.startswith("DejaVu")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", usual)
+    style._stand_ins.cache_clear()
+    yield
+    style._stand_ins.cache_clear()
+
+
+def a_font(path, signs):
+    """A font with a square for each of some characters."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 700), (700, 700), (700, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    names = [".notdef", *(f"u{ord(sign):x}" for sign in signs)]
+    made = FontBuilder(1000, isTTF=True)
+    made.setupGlyphOrder(names)
+    made.setupCharacterMap({ord(sign): f"u{ord(sign):x}" for sign in signs})
+    made.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    made.setupHorizontalMetrics(dict.fromkeys(names, (800, 0)))
+    made.setupHorizontalHeader(ascent=800, descent=-200)
+    made.setupNameTable({"familyName": "Some Squares", "styleName": "Regular"})
+    made.setupOS2()
+    made.setupPost()
+    made.save(path)
+    return path
+
+
+TITLES = {
+    "plain": "plain",
+    "Ça ira ñ": "Ça ira ñ",
+    "cash $x$": r"cash \$x\$",
+    "歌う人: hpss": "…: hpss",
+    "a 歌 b 🎤🎤 c": "a … b … c",
+    "tab\there": "tab…here",
+}
+
+
+@pytest.mark.parametrize("title", TITLES)
+@pytest.mark.filterwarnings("error")
+def test_a_title_without_a_font_has_no_boxes(title, tmp_path, only_usual):
+    figure = plt.figure()
+    style.headline(figure, title)
+    assert figure.get_suptitle() == TITLES[title] == style.drawable(title)
+    style.save(figure, tmp_path / "a.png")  # matplotlib warns of a missing glyph
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_title_is_drawn_in_a_font_of_the_machine_that_has_it(tmp_path, only_usual):
+    font_manager.fontManager.addfont(a_font(tmp_path / "squares.ttf", "歌人"))
+    figure = plt.figure()
+    style.headline(figure, "a 歌 う 人 b")
+    assert figure.get_suptitle() == "a 歌 … 人 b"
+    style.save(figure, tmp_path / "a.png")

@@ -1,9 +1,5 @@
-"""Recordings for the tests of audio: every format, a tone, an ffmpeg that fails."""
+"""Recordings for the tests of audio: every format, a tone, what is decoded or refused."""
 
-import os
-import stat
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -80,14 +76,3 @@ def tone(samples, channels=2, rate=RATE, seed=0):
 
 def level(audio):
     return np.sqrt(np.mean(np.square(audio, dtype=np.float64), axis=0))
-
-
-def fake_ffmpeg(folder, monkeypatch, body):
-    """An ffmpeg that runs `body`, before the real ffprobe on the PATH."""
-    path = folder / "bin" / "ffmpeg"
-    path.parent.mkdir()
-    path.write_text(
-        f"#!{sys.executable}\nimport os, sys\ntarget = sys.argv[-1].removeprefix('file:')\n" + textwrap.dedent(body)
-    )
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")

@@ -84,7 +84,7 @@ def started(*words, **options) -> subprocess.Popen:
     """Begin to run the command in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "svs.cli", *map(str, words)],
-        stdin=subprocess.DEVNULL,
+        stdin=options.pop("stdin", subprocess.DEVNULL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -316,7 +316,7 @@ def test_the_command_makes_the_same_page(home: Home, tmp_path: Path, monkeypatch
     assert done.exit_code == 0 and done.output.strip().endswith("report/index.html"), done.output
     assert sorted({path.parent.name for path in (tmp_path / "report").rglob("*.mp3")}) == ["01", "02"]
     done = CliRunner().invoke(app, ["report", "--project", str(home.folder), "--audio", "some"])
-    assert "report.audio: Input should be 'all', 'generated' or 'none'" in str(done.exception)
+    assert "report.audio: expected 'all', 'generated' or 'none'" in str(done.exception)
 
 
 # What it says

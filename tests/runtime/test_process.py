@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -78,7 +79,6 @@ def test_a_signal_clears_away_and_a_second_one_does_not_stop_that(name, code):
 
 STARTING = """
 import os, signal, subprocess, time
-from svs.audio import ffmpeg
 from svs.runtime.process import main
 from svs.runtime.worker import Worker
 
@@ -100,7 +100,7 @@ main(lambda: {work})
 @pytest.mark.parametrize(
     "work",
     [
-        "ffmpeg.Running(['-f', 'lavfi', '-i', 'anullsrc', '-f', 'null', '-'], stdin=subprocess.DEVNULL)",
+        "subprocess.Popen(['sleep', '60'])",
         "Worker('a worker', ['sleep', '60'])",
     ],
 )
@@ -141,6 +141,34 @@ def test_parameters_are_logged_by_group(caplog):
     with caplog.at_level("INFO", logger="svs"):
         log_parameters(score={"window": 1}, seed=3)
     assert caplog.messages == ["score: {'window': 1}", "seed: 3"]
+
+
+def test_no_folder_for_temporary_files(monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+    with pytest.raises(SystemExit) as ended:
+        main(lambda: None)
+    error = capsys.readouterr().err
+    assert ended.value.code == 3 and error.count("\n") == 1
+    assert error.startswith("error: expected a folder for temporary files") and "set TMPDIR to a folder" in error
+
+
+def test_a_working_directory_that_is_gone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit) as ended:
+        main(lambda: None)
+    assert (ended.value.code, capsys.readouterr().err) == (
+        3,
+        "error: the working directory has been removed; change to another one, and run again\n",
+    )
+
+
+def test_a_level_of_the_log_that_is_none():
+    done = run("log.info('seen')", SVS_LOG="loud")
+    assert done.returncode == 2 and done.stderr.startswith("error: SVS_LOG=loud: expected one of CRITICAL, ")
+    assert done.stderr.count("\n") == 1 and run("log.info('seen')", SVS_LOG="").stderr == "seen\n"
 
 
 def test_quietly_is_quiet_inside_only(capfd):

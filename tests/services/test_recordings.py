@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from svs.config.project import find_project
-from svs.errors import DataError, ModelError, SettingsError, UnavailableError
+from svs.errors import ModelError, SettingsError, UnavailableError
 from svs.services import recordings
 from svs.services.recordings import Order
-from tests.helpers.command import music, project, wav
+from tests.helpers.command import project
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,8 @@ def home(tmp_path_factory):
         ({"duration": 0.0}, "duration: expected seconds above 0"),
         ({"duration": float("nan")}, "duration: .* got nan"),
         ({"duration": -2.0}, "duration: .* got -2"),
+        ({"clip": "shout"}, "clip shout: expected one of rescale, clamp, error"),
+        ({"stem": "drums"}, "stem drums: expected one of vocals, accompaniment"),
     ],
 )
 def test_impossible_orders(changes, match):
@@ -43,17 +45,3 @@ def test_methods_that_cannot_run_are_left_out(home, tmp_path):
     assert "no such model" in str(some.unavailable["cnn_deep_separator"])
     with pytest.raises((ModelError, UnavailableError), match="no such model"):
         recordings.Service(find_project(home), Order(("cnn_deep_separator",), tmp_path))
-
-
-def test_results_are_no_recordings(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.wav", "out/a/hpss/vocals.wav", "out/a/hpss/other.wav", "stems/vocals.wav"):
-        wav(tmp_path / name, music(0.01))
-    (tmp_path / "out/a/hpss/result.json").write_text("{}")
-    expected = ["a.wav", "out/a/hpss/other.wav", "stems/vocals.wav"]
-    assert list(map(str, recordings.recordings(["."]))) == expected
-    assert list(map(str, recordings.recordings(["**/*.wav"]))) == expected
-    named = "out/a/hpss/vocals.wav"
-    assert list(map(str, recordings.recordings([named, "a.wav"]))) == ["a.wav", named]
-    with pytest.raises(DataError, match="found only what svs separated before"):
-        recordings.recordings(["out/a/hpss/voc*.wav"])

@@ -22,7 +22,7 @@ def activity(probability):
 def test_segments_are_kept_for_the_request_that_they_answer(tmp_path):
     detector = SimpleNamespace(threshold=0.5, fingerprint="a model")
     (tmp_path / "a.wav").write_bytes(b"x")
-    wanted = vad.request(tmp_path / "a.wav", 10.0, None, detector)
+    wanted = vad.request(tmp_path / "a.wav", 10.0, None, None, detector)
     folder = tmp_path / "out" / "a"
     vad.save(folder, activity([1, 0, 0.5, 0.75, 0]), wanted)
     assert (folder / "segments.csv").read_text() == (
