@@ -25,8 +25,6 @@ from svs.errors import DataError, recording_error
 
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "imf"}
 _RAW = {"aac", "ac3", "eac3", "dts", "dtshd", "truehd", "amr"}  # frames without a header: no length is stated
-_COUNTED = {"wav", "aiff", "au", "flac", "w64"}  # these state a count of samples, not a rounded time
-_LOSSLESS = re.compile(r"pcm_(?!mulaw|alaw)|flac|alac")
 _T = TypeVar("_T")
 
 
@@ -47,11 +45,6 @@ class Info:
     notes: tuple[str, ...]  # what a person should know, in short sentences
     estimated: bool  # `seconds` is no more than the size over the bit rate
     missing: int  # bytes that the file lacks by the sizes in its header; negative: that it has beyond them
-
-    @property
-    def exact(self) -> bool:
-        """Does the file state a count of samples?"""
-        return self.container in _COUNTED and bool(_LOSSLESS.match(self.codec))
 
     def error(self, text: str) -> DataError:
         return recording_error(self.name, text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ _SILENT = 2.0**-24  # peak below which not even 24 bits hold anything
 # to refuse a song.  And those that count their samples: FFmpeg may take a short last packet for a cut; the count tells.
 _LENIENT = {"mp3", "aac", "ac3", "eac3", "dts", "mpegts", "mpeg", "wav", "caf"}
 _CHECKSUMS = {"flac", "wavpack", "tta"}  # FFmpeg compares the checksums of their frames only when asked
+_COUNTED = {"wav", "aiff", "au", "flac", "w64"}  # these state a count of samples, not a rounded time
+_LOSSLESS = re.compile(r"pcm_(?!mulaw|alaw)|flac|alac")
 _TOLERANCE = 4096  # samples by which healthy lossy files differ from their stated length (padding, delay)
 # Sample formats of FFmpeg, without the "p" of planar ones: type, full scale.
 _FORMATS = {"flt": ("f4", 1), "dbl": ("f8", 1), "u8": ("u1", 2**7)}
@@ -284,7 +287,8 @@ class _Decoder:
         if info.seconds is None or info.estimated or info.container == "avi":  # avi rounds its rate to bytes
             return False
         stated = (info.seconds - self._timeline.skipped) * info.rate
-        return samples < stated - (1 if info.exact else _TOLERANCE + 0.001 * stated)
+        exact = info.container in _COUNTED and _LOSSLESS.match(info.codec)
+        return samples < stated - (1 if exact else _TOLERANCE + 0.001 * stated)
 
     def notes(self) -> list[str]:
         """What a person should know of the decoding, in short sentences."""

@@ -37,13 +37,14 @@ _DOWNMIX = {
     7: [_LEFT, _RIGHT, _BOTH, _NONE, (0.5, 0.5), *_SIDES],
     8: [_LEFT, _RIGHT, _BOTH, _NONE, *_SIDES, *_SIDES],
 }
+_Blocks = Iterator[np.ndarray]  # float32 or int32 (samples, channels)
 CLIPS = ("clamp", "error")  # what becomes of samples beyond full scale in formats that have one
 
 
 class _Encoding(NamedTuple):
     """How a source is written."""
 
-    blocks: Iterator[np.ndarray]  # (samples, channels)
+    blocks: _Blocks
     codec: str
     rate: int
     layout: str
@@ -115,7 +116,7 @@ def encode(
     return limit.notes()
 
 
-def _blocks(source: Source, target: Path, gain: float) -> Iterator[np.ndarray]:
+def _blocks(source: Source, target: Path, gain: float) -> _Blocks:
     """All samples of a source times `gain`, block by block; raise DataError if some are not finite."""
     step = max(sources.BLOCK // (4 * source.channels), 1)
     for start, stop in pairwise([*range(0, source.samples, step), source.samples]):
@@ -152,9 +153,7 @@ class _Limit:
         return [*self.changes, clipped] if self._clipped else self.changes
 
 
-def _write_wav(
-    source: Source, blocks: Iterator[np.ndarray], target: Path, temporary: Path, tags: Mapping[str, str]
-) -> None:
+def _write_wav(source: Source, blocks: _Blocks, target: Path, temporary: Path, tags: Mapping[str, str]) -> None:
     if not tags and source.samples * source.channels * 4 <= _LARGEST_WAV:
         with WavWriter(temporary, source.rate, source.channels) as writer:
             for block in blocks:
@@ -165,7 +164,7 @@ def _write_wav(
     _write(encoding, target, temporary, tags)
 
 
-def _flac(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit) -> _Encoding:
+def _flac(source: Source, target: Path, blocks: _Blocks, limit: _Limit) -> _Encoding:
     # Above 65 kHz flac counts in tens of Hz, and FFmpeg's encoder stops one short.
     if source.channels > len(_LAYOUTS) or source.rate >= (655_350 if source.rate % 10 == 0 else 65_535):
         raise recording_error(
@@ -174,7 +173,7 @@ def _flac(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Li
             f"{source.channels} channels at {source.rate} Hz; choose wav",
         )
 
-    def rounded() -> Iterator[np.ndarray]:
+    def rounded() -> _Blocks:
         # Rounded here, because FFmpeg only truncates from 32 to 24 bits.
         for block in blocks:
             steps = np.rint(limit(block).astype(np.float64) * 2**23)
@@ -184,7 +183,7 @@ def _flac(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Li
     return _Encoding(rounded(), "flac", source.rate, _LAYOUTS[source.channels - 1], "s32", {}, "flac", {})
 
 
-def _mp3(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Limit, bitrate: int | None) -> _Encoding:
+def _mp3(source: Source, target: Path, blocks: _Blocks, limit: _Limit, bitrate: int | None) -> _Encoding:
     if source.channels > len(_LAYOUTS):
         raise recording_error(target, f"mp3 holds 2 channels, these are {source.channels}; choose wav")
     rate, channels = source.rate, source.channels
@@ -204,7 +203,7 @@ def _mp3(source: Source, target: Path, blocks: Iterator[np.ndarray], limit: _Lim
     return _Encoding(blocks, "libmp3lame", rate, _LAYOUTS[channels - 1], "flt", options, "mp3", {"id3v2_version": "3"})
 
 
-def _mixed_down(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
+def _mixed_down(blocks: _Blocks, channels: int) -> _Blocks:
     """Blocks mixed to stereo, scaled so that it never exceeds the full scale of the channels."""
     matrix = np.array(_DOWNMIX[channels])
     matrix /= matrix.sum(axis=0).max()
@@ -212,7 +211,7 @@ def _mixed_down(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndar
         yield (block @ matrix).astype(np.float32)
 
 
-def _resampled(blocks: Iterator[np.ndarray], rate: int, new_rate: int, channels: int) -> Iterator[np.ndarray]:
+def _resampled(blocks: _Blocks, rate: int, new_rate: int, channels: int) -> _Blocks:
     """Blocks at another rate, as if the whole were resampled at once."""
     import soxr
 
