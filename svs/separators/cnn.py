@@ -53,11 +53,12 @@ class CNNSeparator(MaskSeparator):
         `hop` is more than the frames that the net predicts.
     """
 
-    uses_all_cores = True
+    uses_all_cores = continued = True
 
     def __init__(self, name: str, folder: Path, options: Options):
         self.name, self._options = name, options
         self._evaluate, shape, card = _load(folder, options.hop)
+        self.level = card.get("level")
         width, label_width = int(card["representation"]["width"]), int(card["label_width"])
         if options.hop > label_width:
             raise SettingsError(

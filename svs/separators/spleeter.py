@@ -5,16 +5,13 @@ demand.  Its network runs there in a process (`svs.separators.spleeter_worker`) 
 
 The network sees a song in segments of 512 frames (11.9 s) and nothing beyond a segment, so the estimate depends on
 where segments begin.  Here they begin where spleeter begins them: every 512 frames of the song.  Chunks begin there
-too, and what a segment adds to the estimate does not depend on the chunk in which it is computed.  At some rates
-(48 kHz, for example) 512 frames are not a whole number of samples.  Segments then begin every 441 frames, which are,
-and 35 or 36 frames at either end of a segment are not used.
+too, and what a segment adds to the estimate does not depend on the chunk in which it is computed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
-import math
 import re
 import subprocess
 import sys
@@ -26,7 +23,6 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from svs.audio.convert import resample
 from svs.config.paths import PACKAGE
 from svs.config.schema import Group, Settings
 from svs.data import pretrained
@@ -34,7 +30,7 @@ from svs.errors import SVSError, UnavailableError
 from svs.runtime.download import offline
 from svs.runtime.files import sha256, written
 from svs.runtime.worker import Worker
-from svs.separators.base import Separator, Stems, in_pairs, resample_to_length, round_up
+from svs.separators.base import Separator, Stems, in_pairs
 from svs.separators.method import Kind, Method
 
 # The checksum is spleeter's own (its tests compare it with the release's checksum.json).
@@ -48,12 +44,9 @@ ARCHIVE = pretrained.Remote(
 RATE = 44100  # Hz
 _FRAME, _STEP = 4096, 1024  # samples of its STFT
 _SEGMENT = 512  # frames that the network sees at a time
-_SHORT = 441  # frames between segments if 512 don't fit: 441 x 1024 samples are 10.24 s
 _SAMPLES = _FRAME + _STEP * (_SEGMENT - 1)  # of a segment
-_ROUNDING = 1e-5  # of full scale: differences between two chunks that were resampled
 # glibc's malloc then returns memory to the system at once: the worker holds 80 MB less.
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
-_FILTER = RATE // 20  # samples (50 ms): the length of the resampling filter
 
 
 class Options(Group):
@@ -74,6 +67,7 @@ class Spleeter(Separator):
 
     name = "spleeter"
     uses_all_cores = True
+    sample_rate = RATE
 
     def __init__(self, worker: Worker):
         self.worker = worker
@@ -82,62 +76,40 @@ class Spleeter(Separator):
         self._last: list[tuple[np.ndarray, np.ndarray]] = []
 
     def alignment(self, rate: int) -> int:
-        # Frames that are a whole number of samples at both rates: a divisor of 11,025.
-        unit = RATE // math.gcd(RATE, _STEP * rate)
-        return math.lcm(_advance(rate), unit) * _STEP * rate // RATE
+        return _SEGMENT * _STEP
 
     def context(self, rate: int) -> int:
-        return round_up(_SEGMENT * _STEP + _FRAME + _FILTER, _common(rate)) * rate // RATE
+        return _SEGMENT * _STEP + _FRAME
 
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         """As for every method.  A segment begins where `wanted` does: in the song, on a multiple of `alignment`."""
-        audio = resample(mixture, rate, RATE)
-        start, stop = (wanted.start, wanted.stop) if wanted else (0, len(mixture))
-        margin = 0 if rate == RATE else round_up(_FILTER, _common(rate))
-        origin = round(start * RATE / rate)
-        first, last = max(0, origin - margin), min(len(audio), math.ceil(stop * RATE / rate) + margin)
+        first, last = (wanted.start, wanted.stop) if wanted else (0, len(mixture))
         self._known, self._last = self._last, []
-        estimate = in_pairs(lambda pair: self._estimate(pair.T, origin, first, last, rate).T, audio.T).T
-        begin = first * rate // RATE
         vocals = np.zeros_like(mixture, dtype=np.float32)
-        vocals[begin:] = resample_to_length(estimate, RATE, rate, len(mixture) - begin)
+        vocals[first:last] = in_pairs(lambda pair: self._estimate(pair.T, first, last).T, mixture.T).T
         return vocals
 
-    def _estimate(self, audio: np.ndarray, origin: int, first: int, last: int, rate: int) -> np.ndarray:
-        """Vocals of samples [first, last) of stereo audio at 44.1 kHz.
+    def _estimate(self, audio: np.ndarray, first: int, last: int) -> np.ndarray:
+        """Vocals of samples [first, last) of stereo audio.
 
-        Frame f of the song, counted from `origin`, holds the samples before f x 1024.  Segment s gives frames
-        [s x advance, (s + 1) x advance).  It sees 512 frames: those left over lie on either side, half and half.
+        Frame f of the song, counted from `first`, holds the samples before f x 1024.  Segment s has the frames from
+        s x 512 on.
         """
-        advance = _advance(rate)
-        lead, tolerance = (_SEGMENT - advance) // 2, 0.0 if rate == RATE else _ROUNDING
         segments = []
         vocals = np.zeros((last - first, 2), dtype=np.float32)
-        earliest = ((first - origin) // _STEP + 1) // advance
-        latest = ((last - 1 - origin) // _STEP + _FRAME // _STEP) // advance
-        for segment in range(earliest, latest + 1):
-            where = origin + segment * advance * _STEP - _FRAME
-            content = _cut(audio, where - lead * _STEP, _SAMPLES)
-            answer = next((answer for known, answer in self._known if np.abs(known - content).max() <= tolerance), None)
+        for segment in range((last - first - 1 + _FRAME) // (_SEGMENT * _STEP) + 1):
+            where = first + segment * _SEGMENT * _STEP - _FRAME
+            content = _cut(audio, where, _SAMPLES)
+            answer = next((answer for known, answer in self._known if np.array_equal(known, content)), None)
             if answer is None:
-                said = self.worker.ask(lead, lead + advance, content.astype("<f4", copy=False).tobytes())
+                said = self.worker.ask(0, _SEGMENT, content.astype("<f4", copy=False).tobytes())
                 answer = np.frombuffer(said, "<f4").reshape(-1, 2)
             segments.append((content, answer))
             vocals += _cut(answer, first - where, last - first)
         self._last += segments[-2:]
         return vocals
-
-
-def _advance(rate: int) -> int:
-    """Frames from one segment to the next."""
-    return _SEGMENT if _STEP * rate % RATE == 0 else _SHORT
-
-
-def _common(rate: int) -> int:
-    """Samples at 44.1 kHz on whose multiples there is also a sample of a recording of this rate."""
-    return RATE // math.gcd(RATE, rate)
 
 
 def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:

@@ -43,13 +43,14 @@ class UNetSeparator(MaskSeparator):
         Shifted frames have fewer bins than the net takes, or are too short for its hop.
     """
 
-    uses_all_cores = True
+    uses_all_cores = continued = True
 
     def __init__(self, name: str, folder: Path, semitones: Sequence[float] = (0.0,)):
         self.name = name
         from svs.networks.archive import load  # Keras takes seconds to import
 
         self._model, card = load(folder)
+        self.level = card.get("level")
         try:
             representation = Representation(**card["representation"])
             self._bins, self._multiple, context = (int(card[key]) for key in ("bins", "frames_multiple", "context"))

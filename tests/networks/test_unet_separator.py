@@ -33,6 +33,7 @@ from svs.separators.unet_separator import UNetSeparator
 from svs.stems import ACCOMPANIMENT
 from svs.training import mixtures, on_mixtures
 from tests.helpers import REPOSITORY
+from tests.helpers.separation import separated
 
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
@@ -373,6 +374,8 @@ def test_training_learns_and_is_the_same_every_time(store, tmp_path):
     assert curve[-1, 1] < curve[0, 1] - 1
     assert card["val_loss"] == pytest.approx(curve[:, 2].min(), abs=1e-5)
     assert card["parameters"] == model.count_params()
+    assert card["level"] == Stems(store).level("MIX", "train") > 0.01
+    assert UNetSeparator("unet_separator", tmp_path / "a" / "model").level == card["level"]
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monkeypatch):
@@ -423,6 +426,7 @@ def test_a_step_whose_gradient_is_not_finite_is_left_out(precision):
 def test_all_songs_keep_the_last_epoch(store, tmp_path):
     _, card = train(store, tmp_path, songs=("train", "valid"), keep="last")
     assert card["best_epoch"] == 2 and card["songs"] == {"train": 2, "valid": 1}
+    assert card["level"] == Stems(store).level("MIX", "train", "valid") != Stems(store).level("MIX", "train")
 
 
 @pytest.mark.parametrize(
@@ -495,7 +499,7 @@ def test_chunks_have_no_seams(folder, song):
 def test_any_recording(folder, song, channels, rate, samples):
     separator = UNetSeparator("unet_separator", folder)
     audio = np.tile(song[:samples], (1, 3))[:, :channels]
-    estimate = separator.vocals(audio, rate)
+    estimate = separated(separator, audio, rate)
     assert estimate.shape == audio.shape and estimate.dtype == np.float32 and np.isfinite(estimate).all()
 
 
@@ -578,7 +582,7 @@ def test_the_estimate_is_the_mean_of_those_at_all_pitches(fine, song, settings):
     assert together.name == "unet_separator" and together.uses_all_cores and not together.needs_references
     pieces = [part for _, part in chunking.chunks(together, ArraySource(song, RATE), 1.7)]
     assert len(pieces) > 2
-    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(pieces), separated(together, song, RATE), atol=1e-5)
 
 
 def test_pitches_that_the_net_can_not_hear_are_refused(fine, folder):

@@ -18,6 +18,7 @@ from tests.helpers.separation import (
     cnn_options,
     oracle_ibm,
     sdr,
+    separated,
 )
 
 
@@ -48,11 +49,26 @@ def test_any_rate_length_and_number_of_channels(built, name, rate, channels, sam
     half[:, 0] = 0
     for mixture in (np.zeros_like(noise), noise, half):
         true = {"vocals": mixture / 4, "accompaniment": mixture * 3 / 4}
-        vocals = separator.vocals(mixture, rate, true if separator.needs_references else None)
+        vocals = separated(separator, mixture, rate, true if separator.needs_references else None)
         assert vocals.shape == mixture.shape and vocals.dtype == np.float32
         assert np.all(np.isfinite(vocals))
         assert np.sum(vocals**2) <= 1.01 * np.sum(mixture**2)
         assert mixture.any() or not vocals.any()
+
+
+@pytest.mark.parametrize("gain", [0.01, 10.0])
+@pytest.mark.parametrize("name", [*METHODS, "oracle_ibm", "mixture"])
+def test_an_estimate_scales_with_the_recording(built, excerpt, name, gain):
+    special = {"oracle_ibm": oracle_ibm(HALF_RATE, "each"), "mixture": Mixture(0.25)}
+    separator = special[name] if name in special else built(name)
+
+    def estimate(factor):
+        audio = {stem: np.float32(factor) * excerpt[stem] for stem in ("mixture", "vocals", "accompaniment")}
+        return separated(separator, audio.pop("mixture"), 44100, audio if separator.needs_references else None)
+
+    expected = estimate(1.0)
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(estimate(gain) / gain, expected, atol=1e-4)
 
 
 def test_bins_up_to_the_cutoff_are_accompaniment(built):
@@ -65,7 +81,7 @@ def test_bins_up_to_the_cutoff_are_accompaniment(built):
 
 def test_what_the_representation_does_not_reach_stays_in_the_accompaniment(excerpt):
     true = {name: excerpt[name] for name in ("vocals", "accompaniment")}
-    vocals = oracle_ibm(HALF_RATE, "shared").vocals(excerpt["mixture"], 44100, true)
+    vocals = separated(oracle_ibm(HALF_RATE, "shared"), excerpt["mixture"], 44100, true)
     assert vocals.shape == excerpt["mixture"].shape
 
     def high(audio):
@@ -88,7 +104,7 @@ def test_estimates_are_as_long_as_the_mixture(nets, excerpt, rate, samples):
         Mixture(0.25),
         CNNSeparator("net", nets[9], cnn_options(hop=9)),
     ):
-        vocals = separator.vocals(mixture, rate, true)
+        vocals = separated(separator, mixture, rate, true)
         assert vocals.shape == mixture.shape and vocals.dtype == np.float32
         assert np.all(np.isfinite(vocals))
 

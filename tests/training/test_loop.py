@@ -20,6 +20,7 @@ from svs.config.schema import Draw, ExcerptTraining
 from svs.data.dataset import Dataset
 from svs.errors import ModelError
 from svs.features import extraction
+from svs.features.store import Spectrograms
 from svs.networks import archive, streaming
 from svs.runtime.files import Scratch
 from svs.training import loop, on_excerpts
@@ -107,6 +108,7 @@ def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expe
     """A net that says one number everywhere, against a mask that is vocals everywhere."""
     root = zarr.open_group(tmp_path / "masks", mode="w")
     for track in "ab":
+        root.require_group(track).attrs["level"] = 0.1
         root.require_group(track).create_array("mixture", data=np.full((40, 257), 0.01, np.float32))
         root.require_group(track).create_array("mask", data=np.ones((40, 257), bool))
     root.attrs.put(
@@ -157,6 +159,7 @@ def test_the_loss_falls(store, tmp_path, name, mode, label_width):
     assert rows[-1, 1] < rows[0, 1]
     assert card["val_loss"] == pytest.approx(rows[:, 2].min(), abs=1e-6)
     assert card["best_epoch"] == 1 + rows[:, 2].argmin()
+    assert card["level"] == Spectrograms(store / ("vad" if mode == "VAD" else "masks")).level(mode, "train") > 0.01
     assert card["loss"] == pytest.approx(rows[card["best_epoch"] - 1, 1], abs=1e-6)
     assert (card["model"], card["mode"], card["epochs"]) == (name, mode, 4)
     assert card["parameters"] == sum(weight.size for weight in model.get_weights())
