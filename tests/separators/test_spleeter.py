@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import os
 import shutil
 import signal
@@ -26,13 +25,7 @@ from svs.separators import spleeter
 from svs.separators.chunking import chunks
 from tests.helpers import REPOSITORY
 from tests.helpers.processes import gone
-
-FILES = {
-    "checkpoint": b'model_checkpoint_path: "model"\nall_model_checkpoint_paths: "model"\n',
-    "model.index": b"index",
-    "model.data-00000-of-00001": b"data",
-    "model.meta": b"meta",
-}
+from tests.helpers.spleeter import put
 
 
 @pytest.fixture(autouse=True)
@@ -58,175 +51,6 @@ def one_line(error: pytest.ExceptionInfo) -> str:
     text = str(error.value)
     assert "\n" not in text and text.startswith("spleeter: ")
     return text
-
-
-# Checkpoints
-
-
-def put(folder: Path, *, without: str = "", **changes: bytes) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in FILES.items():
-        if name != without:
-            (folder / name).write_bytes(changes.get(name.replace(".", "_"), content))
-    return folder
-
-
-@pytest.mark.parametrize("inside", [".", "2stems"])
-def test_an_unpacked_model_is_found(tmp_path, inside):
-    put(tmp_path / "own" / inside)
-    assert spleeter.find(tmp_path / "own") == tmp_path / "own" / inside / "model"
-
-
-@pytest.mark.parametrize("inside", [".", "2stems"])
-@pytest.mark.parametrize("missing", ["checkpoint", "model.index", "model.data-00000-of-00001"])
-def test_an_incomplete_model_is_refused(tmp_path, inside, missing):
-    put(tmp_path / "own" / inside, without=missing)
-    with pytest.raises(UnavailableError) as error:
-        spleeter.find(tmp_path / "own")
-    assert missing in one_line(error) and "README.md" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\xff\xfe",
-        b'all_model_checkpoint_paths: "model"',
-        b'model_checkpoint_path: "/"',
-        b'model_checkpoint_path: ".."',
-    ],
-)
-def test_a_checkpoint_file_that_names_nothing_is_refused(tmp_path, content):
-    with pytest.raises(UnavailableError) as error:
-        spleeter.find(put(tmp_path / "own", checkpoint=content))
-    assert "checkpoint" in one_line(error)
-
-
-def test_an_empty_file_is_refused(tmp_path):
-    with pytest.raises(UnavailableError, match="model.index missing, empty"):
-        spleeter.find(put(tmp_path / "empty", model_index=b""))
-
-
-def test_a_model_that_was_trained_elsewhere_is_found(tmp_path):
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "checkpoint").write_text('model_checkpoint_path: "/home/somebody/2stems/model.ckpt-7"\n')
-    for name in ("model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001", "model.ckpt-5.index"):
-        (folder / name).write_text("x")
-    assert spleeter.find(folder) == folder / "model.ckpt-7"
-
-
-def test_an_empty_folder_2stems_is_refused_and_not_filled(tmp_path):
-    """Spleeter takes any folder that exists, and goes on with random weights."""
-    (tmp_path / "own" / "2stems").mkdir(parents=True)
-    with pytest.raises(UnavailableError, match="checkpoint missing"):
-        spleeter.find(tmp_path / "own")
-
-
-@pytest.mark.parametrize("exists", [True, False])
-def test_without_weights_it_says_where_they_go(tmp_path, exists):
-    folder = tmp_path / "own"
-    if exists:
-        folder.mkdir()
-        (folder / "README.md").write_text("what goes here")
-    with pytest.raises(UnavailableError) as error:
-        spleeter.find(folder)
-    text = one_line(error)
-    assert "2stems.tar.gz" in text and str(folder) in text and spleeter.ARCHIVE.url in text
-
-
-# Archives
-
-
-def archive(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as tar:
-        for member, content in members:
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def members(prefix: str = "./") -> list[tuple[tarfile.TarInfo, bytes]]:
-    return [(tarfile.TarInfo(prefix + name), content) for name, content in FILES.items()]
-
-
-@pytest.mark.parametrize("prefix", ["", "./", "2stems/"])
-def test_an_archive_is_unpacked_once(tmp_path, prefix):
-    extra = [(tarfile.TarInfo(prefix + "._checkpoint"), b"macOS")]
-    archive(tmp_path / "own" / "2stems.tar.gz", extra + members(prefix))
-    model = spleeter.find(tmp_path / "own")
-    unpacked = model.parent.parent if prefix == "2stems/" else model.parent
-    assert unpacked.parent == tmp_path / "cache" / "spleeter"
-    assert {name: model.with_name(name).read_bytes() for name in FILES} == FILES
-    before = model.with_name("model.index").stat().st_mtime_ns
-    assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").stat().st_mtime_ns == before
-    model.with_name("model.index").unlink()  # somebody cleaned up
-    assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").exists()
-    assert list(unpacked.parent.iterdir()) == [unpacked]
-
-
-def test_another_archive_is_not_taken_for_the_one_before(tmp_path):
-    archive(tmp_path / "own" / "2stems.tar.gz", members())
-    first = spleeter.find(tmp_path / "own")
-    archive(tmp_path / "own" / "2stems.tar.gz", [*members()[:-1], (tarfile.TarInfo("model.meta"), b"another")])
-    assert spleeter.find(tmp_path / "own").parent != first.parent
-
-
-def link(kind: bytes, name: str = "model.data-00000-of-00001", target: str = "/etc/passwd") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member
-
-
-@pytest.mark.parametrize(
-    "evil",
-    [
-        (tarfile.TarInfo("../../evil"), b"x"),
-        (tarfile.TarInfo("2stems/../../evil"), b"x"),
-        (tarfile.TarInfo("/tmp/evil"), b"x"),
-        (link(tarfile.SYMTYPE), b""),
-        (link(tarfile.LNKTYPE), b""),
-        (link(tarfile.SYMTYPE, "2stems", "/etc"), b""),
-        (link(tarfile.SYMTYPE, "model.meta", "../evil"), b""),
-        (link(tarfile.FIFOTYPE), b""),
-        (link(tarfile.CHRTYPE), b""),
-    ],
-    ids=lambda value: f"{value[0].name} {value[0].type!r}",
-)
-@pytest.mark.parametrize("first", [True, False])
-def test_nothing_of_an_evil_archive_leaves_its_folder(tmp_path, evil, first):
-    path = archive(tmp_path / "own" / "2stems.tar.gz", [evil, *members()] if first else [*members(), evil])
-    try:
-        folder = spleeter.find(tmp_path / "own").parent
-    except UnavailableError as error:
-        assert str(path) in str(error)
-    else:  # an absolute path became a relative one
-        assert all(not item.is_symlink() for item in folder.rglob("*"))
-        assert {name: (folder / name).read_bytes() for name in FILES} == FILES
-    assert [item for item in tmp_path.rglob("*evil*") if not item.is_relative_to(tmp_path / "cache")] == []
-    assert not Path("/tmp/evil").exists()
-
-
-@pytest.mark.parametrize("damage", ["half", "no archive", "empty", "flipped", "another content"])
-def test_a_damaged_archive_is_refused(tmp_path, damage):
-    path = archive(tmp_path / "own" / "2stems.tar.gz", [*members(), (tarfile.TarInfo("x"), os.urandom(200000))])
-    content = path.read_bytes()
-    middle = len(content) // 2
-    path.write_bytes(
-        {
-            "half": content[:middle],
-            "no archive": b"<html>Not Found</html>",
-            "empty": b"",
-            "flipped": content[:middle] + bytes(64) + content[middle + 64 :],
-        }.get(damage, b"")
-    )
-    if damage == "another content":
-        archive(path, members()[:2])
-    with pytest.raises(UnavailableError) as error:
-        spleeter.find(tmp_path / "own")
-    assert "2stems.tar.gz" in one_line(error) and "unfinished" not in str(error.value)
-    assert list((tmp_path / "cache" / "spleeter").iterdir()) == []
 
 
 # The environment
