@@ -16,6 +16,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from svs.audio.convert import mono, resample
+from svs.audio.level import level
 from svs.audio.sources import Source
 from svs.config.schema import Extract, Representation, Store
 from svs.data.dataset import Dataset, Track
@@ -23,7 +24,7 @@ from svs.dsp.masks import ideal_binary_mask
 from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.errors import DataError
 from svs.features import singing_labels
-from svs.features.store import GROUP_OF_MODE, MASKS, STEMS, VAD, track_key
+from svs.features.store import GROUP_OF_MODE, LEVEL, MASKS, STEMS, VAD, track_key
 from svs.runtime.files import Scratch, link_tree, written
 from svs.runtime.parallel import over_tracks
 
@@ -109,8 +110,10 @@ def _extract_track(dataset: Dataset, settings: Extract, finished: Path, track: T
         written(finished / key) as temporary,
         dataset.open(track, ("mixture", "vocals", "accompaniment", *stems)) as sources,
     ):
+        loudness = level(sources["mixture"])
         for group in groups:
-            runs |= writers[group](zarr.open_group(temporary / group / key, mode="w"), sources, settings)
+            arrays = zarr.open_group(temporary / group / key, mode="w", attributes={LEVEL: loudness})
+            runs |= writers[group](arrays, sources, settings)
         np.savez(temporary / _RUNS, **{mode: runs[mode] for mode in modes})
 
 
@@ -146,17 +149,17 @@ def _write_masks(group: zarr.Group, sources: dict[str, Source], settings: Extrac
     shape = (frames(len(audio["mixture"]), representation), representation.bins)
     mixture, vocals = (np.empty(shape, dtype=settings.store.dtype) for _ in range(2))
     mask = np.empty(shape, dtype=bool)
-    level = np.empty(len(mask), dtype=np.float32)  # of the vocals, dB
+    voice = np.empty(len(mask), dtype=np.float32)  # level of the vocals, dB
     for rows, sizes in _magnitudes(audio, representation):
         mixture[rows] = _rounded(magnitude(sizes["mixture"], representation), settings.store.dtype)
         loud = magnitude(sizes["vocals"], representation)
         vocals[rows] = _rounded(loud, settings.store.dtype)
         mask[rows] = ideal_binary_mask(sizes["vocals"], sizes["accompaniment"])
         with np.errstate(divide="ignore"):
-            level[rows] = 10 * np.log10(np.square(loud).sum(axis=1))
+            voice[rows] = 10 * np.log10(np.square(loud).sum(axis=1))
     for name, array in (("mixture", mixture), ("vocals", vocals), ("mask", mask)):
         write_array(group, name, array, settings.store)
-    everywhere, voiced = np.ones(len(level), dtype=bool), level > representation.voiced_above
+    everywhere, voiced = np.ones(len(voice), dtype=bool), voice > representation.voiced_above
     half = representation.width // 2
     return {"SVS": _runs(everywhere, everywhere, half), "DAE": _runs(voiced, voiced, half)}
 

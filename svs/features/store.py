@@ -7,7 +7,8 @@ is one shard of chunks and is written once (`svs.features.extraction`).  An
 excerpt is cut when it is read.  The attributes of each group hold its
 representation and, for each mode, the *index*: one row
 [track, split, first, last, class] for every run of frames [first, last] on
-which an excerpt of that mode may be centred.
+which an excerpt of that mode may be centred.  The attribute of a track in a
+group is the level of its mixture (`svs.audio.level`).
 
 Test tracks never enter the store.
 """
@@ -26,6 +27,7 @@ from svs.errors import DataError
 
 MASKS, VAD, STEMS = "masks", "vad", "stems"
 GROUP_OF_MODE = {"SVS": MASKS, "DAE": MASKS, "VAD": VAD, "MIX": STEMS}
+LEVEL = "level"  # attribute of a track in a group
 _DRAW = "draw"  # attribute of a group
 
 
@@ -61,6 +63,7 @@ class _Group:
     _hint = "run `dvc repro extract`"
 
     def __init__(self, path: Path):
+        self._path = path
         try:
             self._group = zarr.open_group(path, mode="r")
             attributes: dict[str, Any] = self._group.attrs.asdict()
@@ -75,6 +78,24 @@ class _Group:
         if (track, name) not in self._arrays:
             self._arrays[track, name] = cast(zarr.Array, self._group[f"{track_key(track)}/{name}"])
         return self._arrays[track, name]
+
+    def level(self, mode: str, *splits: str) -> float:
+        """Median level of the mixtures of a mode's tracks (`svs.audio.level`) without silent ones; 0 if all are silent.
+
+        Raises
+        ------
+        DataError
+            An earlier version made the store, and wrote no levels.
+        """
+        tracks = {track for track, split, *_ in self._index[mode] if split in splits}
+        levels: list[Any] = [self._group[track_key(track)].attrs.get(LEVEL) for track in tracks]
+        if None in levels:
+            raise DataError(
+                f"{self._path}: expected the level of each track, but an earlier version of svs made this store; "
+                "extract it again"
+            )
+        heard = [level for level in levels if level > 0]
+        return float(np.median(heard)) if heard else 0.0
 
 
 class Spectrograms(_Group):

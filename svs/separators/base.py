@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from math import gcd
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from svs.audio.convert import resample
 from svs.config.schema import Representation
-from svs.dsp.stft import istft, stft
-
-_LONGEST_STEP = 8.0  # s; 8 kHz and 44.1 kHz meet every 5.12 s
+from svs.dsp.stft import istft, stft, tuned
+from svs.errors import SettingsError
 
 Stems = Mapping[str, np.ndarray]  # audio or spectrograms by the name of the stem
+# Pitch shifts for test-time augmentation.
+Semitones = Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
+_TOP = 8  # highest bins that a network masks: their mean is the mask of all bins above
 
 
 def round_up(samples: int, step: int) -> int:
@@ -26,16 +29,21 @@ class Separator(ABC):
     """A method that estimates the vocals of a mixture.
 
     The accompaniment is always the mixture less the vocals, so the two sum to the mixture.
-    `svs.separators.chunking` passes a song in chunks.  A chunk begins on a multiple of `alignment` and has `context`
-    samples more on either side, whose estimate is thrown away.
+    `svs.separators.chunking` passes a song in chunks, at the method's own sample rate and level.  A chunk begins on a
+    multiple of `alignment` and has `context` samples more on either side, whose estimate is thrown away.
     """
 
     name: str
     needs_references = False  # True for oracles: they get the true stems
     uses_all_cores = False  # True if one process keeps all cores busy: tracks are then separated one after another
+    sample_rate: int | None = None  # Hz of what the method gets; None: any, so that of the recording
+    level: float | None = None  # `svs.audio.level.level` of what the method gets; None: that of the recording
+    # True: a chunk has all of its context at either end of a song too, where `svs.dsp.continuation` continues the song.
+    # False: at the ends it has none.
+    continued = False
 
     def alignment(self, rate: int) -> int:
-        """Samples on whose multiples a chunk may begin."""
+        """Samples at the method's rate on whose multiples a chunk may begin."""
         return 1
 
     def context(self, rate: int) -> int:
@@ -52,7 +60,7 @@ class Separator(ABC):
         ----------
         mixture : float32 (samples, channels)
         rate : int
-            Hz.
+            Hz: `sample_rate`, where the method has one.
         references : mapping of str to float32 (samples, channels), optional
             The true `vocals` and `accompaniment`, for oracles.
         wanted : slice of samples, optional
@@ -66,10 +74,9 @@ class Separator(ABC):
 
 
 class MaskSeparator(Separator):
-    """A method that multiplies the mixture's spectrogram by a mask.
+    """A method that multiplies the mixture's spectrogram by a mask, at the sample rate of its representation.
 
-    It works at the sample rate of its representation.  A recording with a higher rate is resampled, and everything
-    above the representation's highest frequency stays in the accompaniment.
+    Everything above the representation's highest frequency stays in the accompaniment.
 
     Parameters
     ----------
@@ -78,54 +85,70 @@ class MaskSeparator(Separator):
         Frames on either side on which the mask of a frame depends.
     frame_alignment : int
         Frames on whose multiples a chunk must begin.
+    semitones : sequence of float
+        By which the method gets every song shifted up (`svs.dsp.stft.tuned`), one after another; the estimates are
+        averaged.
+    bins : int
+        Bins from 0 Hz up that a network needs.
+
+    Raises
+    ------
+    SettingsError
+        Shifted frames have fewer bins than the network needs, or are too short for the hop.
     """
 
-    def __init__(self, representation: Representation, frames_of_context: int = 0, frame_alignment: int = 1):
-        self.representation = representation
+    def __init__(
+        self,
+        representation: Representation,
+        frames_of_context: int = 0,
+        frame_alignment: int = 1,
+        *,
+        semitones: Sequence[float] = (0.0,),
+        bins: int = 0,
+    ):
+        self._pitches = [self._tuned(representation, each, bins) for each in semitones]
+        self.representation = max(self._pitches, key=lambda shifted: shifted.frame_size)
+        self.sample_rate = representation.sample_rate
         self._frames_of_context, self._frame_alignment = frames_of_context, frame_alignment
 
+    def _tuned(self, representation: Representation, semitones: float, bins: int) -> Representation:
+        told = f"separate.{self.name}.semitones: {semitones:g} does not go with this net"
+        try:
+            shifted = tuned(representation, semitones)
+        except ValueError as error:
+            raise SettingsError(f"{told}: {error}") from None
+        if shifted.bins < bins:
+            raise SettingsError(f"{told}: it takes {bins} bins, of which {shifted.bins} are left")
+        return shifted
+
     def alignment(self, rate: int) -> int:
-        ours = self.representation
-        step = ours.hop_length * self._frame_alignment
-        # As many steps as make a whole number of samples at the recording's rate.
-        steps = ours.sample_rate // gcd(ours.sample_rate, step * rate)
-        exact = steps * step * rate // ours.sample_rate
-        # For two rates without a common factor that is minutes: take the nearest sample instead.
-        return exact if exact <= _LONGEST_STEP * rate else round(step * rate / ours.sample_rate)
+        return self.representation.hop_length * self._frame_alignment
 
     def context(self, rate: int) -> int:
         ours = self.representation
         frames = self._frames_of_context + -(-ours.frame_size // ours.hop_length)
-        samples = -(-frames * ours.hop_length * rate // ours.sample_rate)
-        if rate != ours.sample_rate:
-            samples += rate // 20  # 50 ms: the length of the resampling filter
-        return round_up(samples, self.alignment(rate))
+        return round_up(frames * ours.hop_length, self.alignment(rate))
 
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
-        ours = self.representation
-
-        def spectrogram(audio: np.ndarray) -> np.ndarray:
-            return stft(resample(audio, rate, ours.sample_rate).T, ours)
-
-        known = {name: spectrogram(audio) for name, audio in (references or {}).items()}
-        estimate = self.estimate(spectrogram(mixture), known)
-        audio = istft(estimate, ours, -(-len(mixture) * ours.sample_rate // rate))
-        return resample_to_length(audio.T, ours.sample_rate, rate, len(mixture))
+        total = np.zeros_like(mixture)
+        for ours in self._pitches:
+            variant = copy(self)
+            variant.representation = ours
+            known = {name: stft(audio.T, ours) for name, audio in (references or {}).items()}
+            total += istft(variant.estimate(stft(mixture.T, ours), known), ours, len(mixture)).T
+        return total / np.float32(len(self._pitches))
 
     @abstractmethod
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         """Vocals' spectrogram from the mixture's, both complex64 (channels, bins, frames)."""
 
 
-def resample_to_length(audio: np.ndarray, rate: int, new_rate: int, samples: int) -> np.ndarray:
-    """Resample (n, channels) from `rate` to `new_rate` Hz, then cut or zero-pad to `samples`.
-
-    A recording that is resampled there and back may differ by one sample in length.
-    """
-    audio = resample(np.ascontiguousarray(audio), rate, new_rate)[:samples]
-    return np.pad(audio, ((0, samples - len(audio)), (0, 0)))
+def extended(mask: np.ndarray, bins: int) -> np.ndarray:
+    """A mask (..., bins, frames) of more bins: above those that a network masks, the mean of the highest ones."""
+    above = mask[..., -_TOP:, :].mean(axis=-2, keepdims=True)
+    return np.concatenate([mask, np.repeat(above, bins - mask.shape[-2], axis=-2)], axis=-2)
 
 
 def in_pairs(function: Callable[[np.ndarray], np.ndarray], mixture: np.ndarray) -> np.ndarray:

@@ -1,18 +1,78 @@
-"""Separate a song of any length by any method: in chunks, with context, without seams."""
+"""Separate a song of any length by any method: in chunks, with context, without seams.
+
+The recording is resampled to the method's rate once, as a stream, and so is the estimate on its way back: chunks begin
+on whole frames at every rate.  A network trained here gets a recording at the level of its training songs.  Beyond the
+ends it gets a continuation: in training, it has seldom heard a sound that breaks off.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from math import gcd
 from pathlib import Path
 
 import numpy as np
 
+from svs.audio.convert import Resampled, resampled
+from svs.audio.level import gain
 from svs.audio.sources import Source, WavWriter
+from svs.dsp import continuation
 from svs.errors import DataError
 from svs.runtime.files import written
 from svs.separators.base import Separator
 
 _FADE = 0.02  # s of cross-fade between chunks, which are equal there unless a method looks beyond its context
+_BEYOND = 64  # samples estimated beyond the end of a resampled recording, where the resampling filter would ring
+
+
+class _Continued:
+    """A source with `margin` samples more before its beginning and after its end (`svs.dsp.continuation`)."""
+
+    def __init__(self, source: Source, margin: int):
+        self.rate, self.channels, self.samples = source.rate, source.channels, source.samples + 2 * margin
+        self._source, self._margin = source, margin
+
+    @cached_property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        source, margin = self._source, self._margin
+        needed = min(continuation.reach(margin, self.rate), source.samples)
+        before = continuation.continuation(source.read(0, needed)[::-1], margin, self.rate)[::-1]
+        last = source.read(source.samples - needed, source.samples)
+        return before, continuation.continuation(last, margin, self.rate)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        inner, (before, after) = self._source, self._ends
+        first, last = start - self._margin, stop - self._margin  # of the source
+        within = inner.read(*(min(max(place, 0), inner.samples) for place in (first, last)))
+        beyond = slice(*(max(0, place - inner.samples) for place in (first, last)))
+        return np.concatenate([before[start:stop], within, after[beyond]])
+
+
+class _Given:
+    """A recording as a method gets it: at the method's rate and level, and continued beyond its ends.
+
+    Parameters
+    ----------
+    source : Source
+    rate : int
+        Hz.
+    gain : float
+    reach : int
+        Samples, at that rate, by which it may be read beyond either end.
+    """
+
+    def __init__(self, source: Source, rate: int, gain: float, reach: int):
+        common = gcd(source.rate, rate)
+        units = -(-reach * common // rate)  # the margin is a whole number of samples at both rates
+        self.samples, self._margin = max(1, round(source.samples * rate / source.rate)), units * rate // common
+        whole = _Continued(source, units * source.rate // common) if reach else source
+        self._whole = Resampled(whole, rate) if rate != source.rate else whole
+        self._gain = np.float32(gain)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Samples [start, stop) as float32 (stop - start, channels); `start` may be negative."""
+        return self._whole.read(start + self._margin, stop + self._margin) * self._gain
 
 
 def chunks(
@@ -45,25 +105,45 @@ def chunks(
         raise DataError("the recording holds no audio")
     if separator.needs_references and not references:
         raise DataError(f"{separator.name} needs the true stems; give references or choose another method")
-    rate = mixture.rate
+    done = 0
+    estimates = _estimates(separator, mixture, chunk, references or {})
+    for piece in resampled(estimates, separator.sample_rate or mixture.rate, mixture.rate, mixture.channels):
+        vocals = piece[: mixture.samples - done]
+        if len(vocals):
+            done += len(vocals)
+            yield mixture.read(done - len(vocals), done), vocals
+    if done < mixture.samples:  # at a much lower rate, the last sample ends before the recording does
+        yield mixture.read(done, mixture.samples), np.zeros((mixture.samples - done, mixture.channels), np.float32)
+
+
+def _estimates(
+    separator: Separator, mixture: Source, chunk: float, references: Mapping[str, Source]
+) -> Iterator[np.ndarray]:
+    """Vocals chunk after chunk, at the method's rate."""
+    rate = separator.sample_rate or mixture.rate
     align, context = separator.alignment(rate), separator.context(rate)
     step = max(1, round(chunk * rate) // align) * align
     fade = min(context, round(_FADE * rate))
-    tail = None
-    for start in range(0, mixture.samples, step):
-        stop = min(start + step, mixture.samples)
+    beyond = _BEYOND if separator.continued and rate != mixture.rate else 0
+    lead, reach = (context, context + fade + beyond) if separator.continued else (0, 0)
+    factor = gain(mixture, separator.level)
+    heard = _Given(mixture, rate, factor, reach)
+    true = {name: _Given(source, rate, factor, reach) for name, source in references.items()}
+    end, tail = heard.samples + beyond, None
+    for start in range(0, end, step):
+        stop = min(start + step, end)
         # On the right the length of the fade more: the part that is faded out must be exact too.
-        left, right = max(0, start - context), min(mixture.samples, stop + context + fade)
-        audio = mixture.read(left, right)
-        true = {name: source.read(left, right) for name, source in (references or {}).items()} or None
-        estimate = separator.vocals(audio, rate, true, wanted=slice(start - left, min(stop + fade, right) - left))
-        piece = estimate[start - left : stop - left].copy()
+        left, right = max(-lead, start - context), min(end + lead, stop + context + fade)
+        known = {name: source.read(left, right) for name, source in true.items()} or None
+        wanted = slice(start - left, min(stop + fade, right) - left)
+        estimate = separator.vocals(heard.read(left, right), rate, known, wanted=wanted)
+        piece = estimate[start - left : stop - left] / np.float32(factor)
         if tail is not None:
             length = min(len(tail), len(piece))
             weight = np.linspace(0, 1, length, dtype=np.float32)[:, None]
             piece[:length] = tail[:length] * (1 - weight) + piece[:length] * weight
-        tail = estimate[stop - left : stop - left + fade] if stop < mixture.samples else None
-        yield audio[start - left : stop - left], piece
+        tail = estimate[stop - left : stop - left + fade] / np.float32(factor) if stop < end else None
+        yield piece
 
 
 def separate_to(

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from svs.audio.convert import resample
 from svs.config.schema import Count, Group, Representation
 from svs.data import pretrained
 from svs.errors import ModelError
-from svs.separators.base import MaskSeparator, Stems, in_pairs, resample_to_length
+from svs.separators.base import MaskSeparator, Stems, in_pairs
 from svs.separators.method import Kind, Method
 
 if TYPE_CHECKING:
@@ -106,13 +105,9 @@ class OpenUnmix(MaskSeparator):
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
-        ours = self.representation.sample_rate
-        audio = resample(mixture, rate, ours).T
         if self._networks[0].fc3.out_features == 2 * self._networks[0].nb_output_bins:  # stereo
-            estimate = in_pairs(self._separate, audio)
-        else:
-            estimate = np.concatenate([self._separate(channel[None]) for channel in audio])
-        return resample_to_length(estimate.T, ours, rate, len(mixture))
+            return in_pairs(self._separate, mixture.T).T
+        return np.concatenate([self._separate(channel[None]) for channel in mixture.T]).T
 
     def _separate(self, audio: np.ndarray) -> np.ndarray:
         """Vocals of audio at the networks' rate and channels, through their own STFT, which reflects the edges."""

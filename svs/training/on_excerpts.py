@@ -10,6 +10,7 @@ import numpy as np
 
 from svs.config.schema import ExcerptTraining
 from svs.errors import ModelError
+from svs.features.store import Spectrograms
 from svs.networks.archive import load, untrained
 from svs.runtime import devices
 from svs.runtime.files import Scratch
@@ -67,6 +68,8 @@ def train(
 
     Raises
     ------
+    DataError
+        The store holds no excerpts, or no levels.
     ModelError
         The loss or a weight is not finite, or `initial` has other shapes.
     """
@@ -77,18 +80,18 @@ def train(
     batches, validation = (
         Batches(store, mode, split, settings.excerpts, size, label, seed, folder, share) for split in (TRAIN, VALID)
     )
-    counts = {"train": batches.excerpts, "valid": validation.excerpts}
+    level, counts = Spectrograms(store).level(mode, TRAIN), {"train": batches.excerpts, "valid": validation.excerpts}
     log.info("%s: %d training, %d validation excerpts, %d batches an epoch", model_name, *counts.values(), len(batches))
-    shape = {"bins": batches.bins, "width": batches.width, "label_width": batches.label_width}
-    build = partial(_built, model_name, shape, settings, seed, initial)
+    build = partial(_built, model_name, batches, settings, seed, initial)
     kept: dict[str, Any] = {"strategy": strategy, "curve": curve, "logs": logs}
     model, card = loop.train(build, batches, validation, settings, seed, scratch, **kept)
     card |= {"model": model_name, "mode": mode, "representation": batches.representation, "excerpts": counts}
-    card |= {"label_width": batches.label_width, "input_gain": settings.input_gain}
+    card |= {"label_width": batches.label_width, "input_gain": settings.input_gain, "level": level}
     return model, card | {"val_loss_floor": entropy_floor(settings.label_smoothing) if mode == "SVS" else None}
 
 
-def _built(name: str, shape: dict[str, int], settings: ExcerptTraining, seed: int, initial: Path | None) -> keras.Model:
+def _built(name: str, batches: Batches, settings: ExcerptTraining, seed: int, initial: Path | None) -> keras.Model:
+    shape = {"bins": batches.bins, "width": batches.width, "label_width": batches.label_width}
     model = untrained(name, **shape, input_gain=settings.input_gain, seed=seed)
     if initial is not None:
         weights = load(initial)[0].get_weights()

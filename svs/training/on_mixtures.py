@@ -128,8 +128,8 @@ def train_on_mixes(
     Raises
     ------
     DataError
-        The store holds a test track, its stems have another rate than the network's spectrogram, or no song is as
-        long as a passage.
+        The store holds a test track or no levels, its stems have another rate than the network's spectrogram, or no
+        song is as long as a passage.
     ModelError
         The loss or a weight is not finite.
     """
@@ -143,10 +143,9 @@ def train_on_mixes(
             "make extract.stems.sample_rate the same"
         )
     strategy = devices.strategy(settings.batch_size)
-    batches = Mixes(stems, settings.songs, settings, seed)
-    validation = Passages(stems, ("valid",), settings)
+    batches, validation = Mixes(stems, settings.songs, settings, seed), Passages(stems, ("valid",), settings)
     songs, seconds = stems.tracks(*settings.songs), settings.frames * ours.hop_length / ours.sample_rate
-    mean, deviation = standardisation(stems, songs, settings)
+    level, (mean, deviation) = stems.level("MIX", *settings.songs), standardisation(stems, songs, settings)
     told = "%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages"
     log.info(told, model_name, settings.mixes, seconds, len(songs), len(validation.places))
     stretch = max(1, round(ours.sample_rate / ours.hop_length))
@@ -168,6 +167,7 @@ def train_on_mixes(
         "bins": settings.bins,
         "frames_multiple": settings.frames_multiple,
         "context": settings.context,
+        "level": level,
         "val_loss_floor": None,
         "songs": {split: len(stems.tracks(split)) for split in settings.songs},
     }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import median_filter
 
-from svs.audio.convert import mono
+from svs.audio.convert import blocks, mono, resampled
+from svs.audio.level import gain
 from svs.audio.sources import Source
 from svs.config import paths
 from svs.config.project import Project
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 4096  # frames of a spectrogram: 48 s
 _BATCH = 64  # windows that the net sees together; the layers of 256 windows need 1 GB
-_SAMPLES = 1 << 20  # read at a time
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Detector:
 
     def __init__(self, project: Project, threshold: float | None = None):
         folder = project.path(paths.VAD)
-        self._model, self._settings = load_net(folder, project.settings.extract.vad)
+        self._model, self._settings, self._level = load_net(folder, project.settings.extract.vad)
         self.fingerprint = sha256(files_below(folder))
         scored = project.path(paths.METRICS / "vad.json")
         tuned = read_json(scored)["threshold"] if scored.is_file() else 0.5
@@ -79,15 +79,15 @@ class Detector:
 
     def listen(self, recording: Source) -> Activity:
         """Probability of singing at every frame of a recording; needs about 90 kB of memory for each second of it."""
-        probability = probabilities(self._model, recording, self._settings)
+        probability = probabilities(self._model, recording, self._settings, self._level)
         hop = self._settings.hop_length / self._settings.sample_rate
         smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
         times = np.arange(len(probability)) * hop
         return Activity(times, probability, self.threshold, smoothing, recording.samples / recording.rate)
 
 
-def load_net(folder: Path, settings: VADExcerpts) -> tuple[keras.Model, VADExcerpts]:
-    """The trained net in a folder, and the settings with the representation that it was trained on.
+def load_net(folder: Path, settings: VADExcerpts) -> tuple[keras.Model, VADExcerpts, float | None]:
+    """The trained net in a folder, the settings with the representation that it was trained on, and the level.
 
     Raises
     ------
@@ -97,18 +97,22 @@ def load_net(folder: Path, settings: VADExcerpts) -> tuple[keras.Model, VADExcer
     from svs.networks.archive import load  # Keras takes seconds to import
 
     model, card = load(folder)
-    return model, VADExcerpts(**{**settings.model_dump(), **card["representation"]})
+    return model, VADExcerpts(**{**settings.model_dump(), **card["representation"]}), card.get("level")
 
 
-def probabilities(model: keras.Model, recording: Source, settings: VADExcerpts) -> np.ndarray:
+def probabilities(
+    model: keras.Model, recording: Source, settings: VADExcerpts, level: float | None = None
+) -> np.ndarray:
     """Probability of singing at every frame of a recording, computed in blocks: float32 (frames,).
 
-    The mean of the channels is taken, with silence before and after it.  The
-    settings are those of `load_net`.
+    The mean of the channels is taken, at the level of the training songs, with
+    silence before and after it.  The settings and the level are those of
+    `load_net`.
     """
     from svs.networks.windows import predictions
 
     audio = _at(recording, settings.sample_rate)
+    audio *= np.float32(gain(recording, level))
     total, half = frames(len(audio), settings), settings.width // 2
     probability = np.empty(total, dtype=np.float32)
     for first in range(0, total, _BLOCK):
@@ -122,13 +126,9 @@ def probabilities(model: keras.Model, recording: Source, settings: VADExcerpts) 
 
 def _at(recording: Source, rate: int) -> np.ndarray:
     """The mean of the channels at another rate, read and resampled in blocks: float32 (samples,)."""
-    import soxr
-
-    stream = soxr.ResampleStream(recording.rate, rate, 1, dtype="float32", quality="HQ")
     audio, filled = np.empty(-(-recording.samples * rate // recording.rate) + 1, dtype=np.float32), 0
-    for start in range(0, recording.samples, _SAMPLES):
-        block = mono(recording.read(start, min(start + _SAMPLES, recording.samples)))
-        piece = stream.resample_chunk(block, last=start + _SAMPLES >= recording.samples)
-        audio[filled : filled + len(piece)] = piece
+    pieces = (mono(block)[:, None] for block in blocks(recording))
+    for piece in resampled(pieces, recording.rate, rate, channels=1):
+        audio[filled : filled + len(piece)] = piece[:, 0]
         filled += len(piece)
     return audio[:filled]

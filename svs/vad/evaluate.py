@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def _truth_and_score(
-    model: keras.Model, dataset: Dataset, split: str, settings: VADExcerpts
+    model: keras.Model, dataset: Dataset, split: str, settings: VADExcerpts, level: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities of all frames of a split whose label is sure."""
     truth, score = [], []
     for track in progress_bar(dataset.manifest.split(split), unit="track", desc="vad"):
         with dataset.open(track, ("mixture", "vocals")) as sources:
-            probability = probabilities(model, sources["mixture"], settings)
+            probability = probabilities(model, sources["mixture"], settings, level)
             label = labels(levels(sources["vocals"], settings), settings)
         count = min(len(label), len(probability))
         sure = label[:count] != UNSURE
@@ -44,9 +44,9 @@ def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts) -> dict:
     dict
         threshold, frames, singing (share of frames), net and always_singing (`detection_metrics`).
     """
-    model, settings = load_net(folder, settings)
-    threshold = best_threshold(*_truth_and_score(model, dataset, "valid", settings))
-    truth, score = _truth_and_score(model, dataset, "test", settings)
+    model, settings, level = load_net(folder, settings)
+    threshold = best_threshold(*_truth_and_score(model, dataset, "valid", settings, level))
+    truth, score = _truth_and_score(model, dataset, "test", settings, level)
     return {
         "threshold": threshold,
         "frames": len(truth),

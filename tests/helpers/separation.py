@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from svs.audio.sources import ArraySource
 from svs.config.schema import Representation
 from svs.dsp.masks import ideal_binary_mask
+from svs.separators.base import Separator
+from svs.separators.chunking import chunks
 from svs.separators.cnn import Options as CNNOptions
 from svs.separators.oracles import Oracle
 
@@ -21,6 +24,12 @@ BLIND = [name for name in METHODS if name != "oracle_irm"]
 BINS = 257
 HALF_RATE = Representation(sample_rate=22050, frame_size=512, win_length=512, hop_length=256)
 FULL_RATE = Representation(sample_rate=44100, frame_size=512, win_length=512, hop_length=128)
+
+
+def separated(separator: Separator, audio, rate: int, references=None, chunk: float = 3600.0) -> np.ndarray:
+    """Vocals of audio (samples, channels) at any rate, in chunks of so many seconds; the default is one chunk."""
+    true = {name: ArraySource(reference, rate) for name, reference in (references or {}).items()} or None
+    return np.concatenate([vocals for _, vocals in chunks(separator, ArraySource(audio, rate), chunk, true)])
 
 
 def glide(seconds: float, rate: int = 22050, seed: int = 3) -> np.ndarray:

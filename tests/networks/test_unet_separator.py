@@ -33,6 +33,7 @@ from svs.separators.unet_separator import UNetSeparator
 from svs.stems import ACCOMPANIMENT
 from svs.training import mixtures, on_mixtures
 from tests.helpers import REPOSITORY
+from tests.helpers.separation import separated
 
 RATE = 44100
 REPRESENTATION = {"sample_rate": RATE, "frame_size": 1024, "win_length": 1024, "hop_length": 512}
@@ -495,7 +496,7 @@ def test_chunks_have_no_seams(folder, song):
 def test_any_recording(folder, song, channels, rate, samples):
     separator = UNetSeparator("unet_separator", folder)
     audio = np.tile(song[:samples], (1, 3))[:, :channels]
-    estimate = separator.vocals(audio, rate)
+    estimate = separated(separator, audio, rate)
     assert estimate.shape == audio.shape and estimate.dtype == np.float32 and np.isfinite(estimate).all()
 
 
@@ -578,7 +579,7 @@ def test_the_estimate_is_the_mean_of_those_at_all_pitches(fine, song, settings):
     assert together.name == "unet_separator" and together.uses_all_cores and not together.needs_references
     pieces = [part for _, part in chunking.chunks(together, ArraySource(song, RATE), 1.7)]
     assert len(pieces) > 2
-    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(pieces), separated(together, song, RATE), atol=1e-5)
 
 
 def test_pitches_that_the_net_can_not_hear_are_refused(fine, folder):

@@ -18,6 +18,7 @@ from tests.helpers.separation import (
     cnn_options,
     oracle_ibm,
     sdr,
+    separated,
 )
 
 
@@ -48,7 +49,7 @@ def test_any_rate_length_and_number_of_channels(built, name, rate, channels, sam
     half[:, 0] = 0
     for mixture in (np.zeros_like(noise), noise, half):
         true = {"vocals": mixture / 4, "accompaniment": mixture * 3 / 4}
-        vocals = separator.vocals(mixture, rate, true if separator.needs_references else None)
+        vocals = separated(separator, mixture, rate, true if separator.needs_references else None)
         assert vocals.shape == mixture.shape and vocals.dtype == np.float32
         assert np.all(np.isfinite(vocals))
         assert np.sum(vocals**2) <= 1.01 * np.sum(mixture**2)
@@ -65,7 +66,7 @@ def test_bins_up_to_the_cutoff_are_accompaniment(built):
 
 def test_what_the_representation_does_not_reach_stays_in_the_accompaniment(excerpt):
     true = {name: excerpt[name] for name in ("vocals", "accompaniment")}
-    vocals = oracle_ibm(HALF_RATE, "shared").vocals(excerpt["mixture"], 44100, true)
+    vocals = separated(oracle_ibm(HALF_RATE, "shared"), excerpt["mixture"], 44100, true)
     assert vocals.shape == excerpt["mixture"].shape
 
     def high(audio):
@@ -88,7 +89,7 @@ def test_estimates_are_as_long_as_the_mixture(nets, excerpt, rate, samples):
         Mixture(0.25),
         CNNSeparator("net", nets[9], cnn_options(hop=9)),
     ):
-        vocals = separator.vocals(mixture, rate, true)
+        vocals = separated(separator, mixture, rate, true)
         assert vocals.shape == mixture.shape and vocals.dtype == np.float32
         assert np.all(np.isfinite(vocals))
 

@@ -17,14 +17,14 @@ import pytest
 
 from svs import separators
 from svs.audio.convert import resample
-from svs.audio.sources import ArraySource, WavSource
+from svs.audio.sources import WavSource
 from svs.config.schema import MethodWiring, Settings
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import UnavailableError
 from svs.separators import spleeter
-from svs.separators.chunking import chunks
 from tests.helpers import REPOSITORY
 from tests.helpers.processes import gone
+from tests.helpers.separation import separated
 from tests.helpers.spleeter import put
 
 
@@ -228,10 +228,6 @@ def built(settings, tmp_path):
         separator.worker.close()
 
 
-def chunked(separator, audio: np.ndarray, rate: int, chunk: float) -> np.ndarray:
-    return np.concatenate([vocals for _, vocals in chunks(separator, ArraySource(audio, rate), chunk)])
-
-
 def test_what_the_worker_is_given(built, tmp_path):
     separator = built(separation_exponent=1.5)
     assert separator.name == "spleeter"
@@ -248,7 +244,7 @@ def test_frames_sum_to_the_mixture_at_any_rate(built, song, rate, channels):
         if samples > 2000:
             given = resample(resample(given, 44100, 6000), 6000, rate)  # nothing that resampling takes away
         given = np.tile(given, (1, 3))[:, :channels] * np.float32(0.9)
-        came = separator.vocals(given, rate)
+        came = separated(separator, given, rate)
         assert came.shape == given.shape and came.dtype == np.float32
         if samples > 2000:
             error = np.abs(came - given)[rate // 10 : -rate // 10].max()
@@ -265,9 +261,9 @@ def test_chunks_are_as_the_whole(built, song, rate, chunk, tolerance):
     asked = []
     ask = separator.worker.ask
     separator.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
-    whole = separator.vocals(audio, rate)
+    whole = separated(separator, audio, rate)
     at_once = len(asked)
-    pieces = chunked(separator, audio, rate, chunk)
+    pieces = separated(separator, audio, rate, chunk=chunk)
     del separator.worker.ask
     assert pieces.shape == whole.shape
     assert np.abs(pieces - whole).max() < tolerance
@@ -281,7 +277,7 @@ def test_chunks_of_four_channels_compute_no_segment_twice(built, song):
     asked = []
     ask = separator.worker.ask
     separator.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
-    pieces = chunked(separator, audio, 44100, 2.0)
+    pieces = separated(separator, audio, 44100, chunk=2.0)
     assert len(asked) == 2 * 4
     assert np.abs(pieces - separator.vocals(audio, 44100)).max() < 1e-6
     del separator.worker.ask
@@ -289,36 +285,6 @@ def test_chunks_of_four_channels_compute_no_segment_twice(built, song):
 
 def test_silence_gives_silence(built):
     assert not built().vocals(np.zeros((50000, 2), np.float32), 44100).any()
-
-
-@pytest.mark.parametrize(
-    "rate",
-    [
-        8000,
-        11025,
-        12000,
-        16000,
-        22050,
-        24000,
-        32000,
-        44056,
-        44100,
-        47952,
-        48000,
-        64000,
-        88200,
-        96000,
-        176400,
-        191999,
-        192000,
-    ],
-)
-def test_chunks_begin_on_whole_samples_of_both_rates_and_whole_frames(rate):
-    separator = spleeter.Spleeter(None)
-    align, context = separator.alignment(rate), separator.context(rate)
-    assert align * 44100 % (rate * 1024) == 0 and context * 44100 % rate == 0
-    assert align * 44100 // rate // 1024 % (512 if 44100 % rate == 0 or rate % 44100 == 0 else 441) == 0
-    assert align <= 12 * rate or rate in (44056, 47952, 191999)
 
 
 # Spleeter itself
@@ -421,8 +387,8 @@ def test_any_length_is_spleeter_s_own(real, song, own_python, models, tmp_path):
 )
 def test_chunks_of_spleeter_are_as_the_whole(real, song, rate, chunk, tolerance):
     audio = resample(song, 44100, rate)
-    whole = real().vocals(audio, rate)
-    assert np.abs(chunked(real(), audio, rate, chunk) - whole).max() < tolerance
+    whole = separated(real(), audio, rate)
+    assert np.abs(separated(real(), audio, rate, chunk=chunk) - whole).max() < tolerance
 
 
 @pytest.mark.slow
@@ -442,15 +408,15 @@ def test_chunks_of_spleeter_are_as_the_whole(real, song, rate, chunk, tolerance)
 )
 def test_channels_and_rates(real, song, rate, channels, samples):
     audio = np.tile(resample(song[: 5 * 44100], 44100, rate), (1, 3))[:samples, :channels]
-    came = real().vocals(audio, rate)
+    came = separated(real(), audio, rate)
     assert came.shape == audio.shape and came.dtype == np.float32 and np.isfinite(came).all()
     assert 0 < np.abs(came).max() < 1.5
     if channels == 1 and rate == 44100:
-        both = real().vocals(np.repeat(audio, 2, axis=1), rate)
+        both = separated(real(), np.repeat(audio, 2, axis=1), rate)
         np.testing.assert_allclose(came[:, 0], both.mean(axis=1), atol=1e-6)
     if channels == 5:
-        np.testing.assert_allclose(came[:, :2], real().vocals(audio[:, :2], rate), atol=1e-6)
-        np.testing.assert_allclose(came[:, 4:], real().vocals(audio[:, 4:], rate), atol=1e-6)
+        np.testing.assert_allclose(came[:, :2], separated(real(), audio[:, :2], rate), atol=1e-6)
+        np.testing.assert_allclose(came[:, 4:], separated(real(), audio[:, 4:], rate), atol=1e-6)
 
 
 @pytest.mark.slow

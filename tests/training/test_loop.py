@@ -107,6 +107,7 @@ def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expe
     """A net that says one number everywhere, against a mask that is vocals everywhere."""
     root = zarr.open_group(tmp_path / "masks", mode="w")
     for track in "ab":
+        root.require_group(track).attrs["level"] = 0.1
         root.require_group(track).create_array("mixture", data=np.full((40, 257), 0.01, np.float32))
         root.require_group(track).create_array("mask", data=np.ones((40, 257), bool))
     root.attrs.put(
