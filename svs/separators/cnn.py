@@ -68,9 +68,7 @@ class CNNSeparator(MaskSeparator):
             )
         representation = Representation(**{key: card["representation"][key] for key in Representation.model_fields})
         context = width // 2 + (label_width if options.hop > 1 else 0) + (_HPSS_KERNEL if options.hpss else 0)
-        super().__init__(
-            representation, context, options.hop, semitones=options.semitones, bins=representation.bins
-        )
+        super().__init__(representation, context, options.hop, semitones=options.semitones, bins=representation.bins)
         self._bins = representation.bins
         if shape != (representation.bins, width):
             raise ModelError(

@@ -76,7 +76,7 @@ class Spleeter(Separator):
     sample_rate = REPRESENTATION.sample_rate
 
     def __init__(self, segment: Callable[[np.ndarray], np.ndarray]):
-        self._segment = segment
+        self.segment = segment
         # The last segment of each pair of channels, with its vocals: the next chunk begins with it.
         self._last: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -101,7 +101,7 @@ class Spleeter(Separator):
                 audio = _cut(pair.T, begin, (_SEGMENT - 1 + 2 * _MARGIN) * _STEP)
                 answer = next((answer for heard, answer in known if np.array_equal(heard, audio)), None)
                 if answer is None:
-                    answer = self._segment(audio)
+                    answer = self.segment(audio)
                 vocals += _cut(answer, first - begin, last - first)
             latest.append((audio, answer))
             return vocals.T

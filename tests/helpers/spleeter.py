@@ -78,3 +78,64 @@ def save_checkpoint(folder: Path, weights: spleeter_weights.Weights) -> None:
         tensors=list(found.values()),
     )
     (folder / "checkpoint").write_bytes(FILES["checkpoint"])
+
+
+def upstream(
+    weights: spleeter_weights.Weights,
+    audio: np.ndarray,
+    separation_exponent: float = 2.0,
+    mask_extension: str = "zeros",
+) -> np.ndarray:
+    """Vocals of stereo audio at 44.1 kHz, after the text of spleeter's code, with torch and numpy alone.
+
+    `spleeter.model.EstimatorSpecBuilder`: a frame of zeros in front, `tf.signal.stft` with `pad_end`, segments of 512
+    frames, the mask of the networks, and a sum of windowed frames times 2/3.
+    """
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(4096) / 4096)
+    frames = -(-(len(audio) + 4096) // 1024)
+    padded = np.zeros((frames * 1024 + 4096, 2))
+    padded[4096 : 4096 + len(audio)] = audio
+    places = [slice(frame * 1024, frame * 1024 + 4096) for frame in range(frames)]
+    spectrum = np.stack([np.fft.rfft(padded[place] * window[:, None], axis=0) for place in places])
+    segments = np.zeros((-(-frames // 512) * 512, 1024, 2), np.float32)
+    segments[:frames] = np.abs(spectrum[:, :1024])
+    vocals, rest = (
+        np.concatenate([_u_net(weights[stem], segment) for segment in segments.reshape(-1, 512, 1024, 2)])[:frames]
+        ** separation_exponent
+        for stem in weights
+    )
+    mask = (vocals + 0.5e-10) / (vocals + rest + 1e-10)
+    above = mask.mean(axis=1, keepdims=True) * (mask_extension == "average")
+    masked = spectrum * np.concatenate([mask, np.repeat(above, 1025, axis=1)], axis=1)
+    estimate = np.zeros_like(padded)
+    for place, frame in zip(places, masked, strict=True):
+        estimate[place] += np.fft.irfft(frame, axis=0) * window[:, None] * 2 / 3
+    return estimate[4096 : 4096 + len(audio)].astype(np.float32)
+
+
+def _u_net(arrays: dict[str, np.ndarray], magnitude: np.ndarray) -> np.ndarray:
+    """`spleeter.model.functions.unet.apply_unet` of (512, 1024, 2)."""
+    import torch
+    from torch.nn import functional as F
+
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        parts = (tensors[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *parts, eps=1e-3)
+
+    given = x = torch.from_numpy(magnitude).permute(2, 0, 1)[None]
+    skips = []
+    with torch.inference_mode():
+        for level in range(1, 7):
+            name = f"down{level}_conv.1"
+            x = F.conv2d(F.pad(x, (1, 2, 1, 2)), tensors[f"{name}.weight"], tensors[f"{name}.bias"], stride=2)
+            skips.append(x)
+            if level < 6:
+                x = F.leaky_relu(norm(x, f"down{level}_act.0"), 0.2)
+        for level in range(1, 7):
+            x = x if level == 1 else torch.cat([skips[6 - level], x], dim=1)
+            x = F.conv_transpose2d(x, tensors[f"up{level}.0.weight"], tensors[f"up{level}.0.bias"], stride=2)
+            x = norm(F.relu(x[..., 1:-2, 1:-2]), f"up{level}.3")
+        x = F.conv2d(F.pad(x, (3, 3, 3, 3)), tensors["up7.0.weight"], tensors["up7.0.bias"], dilation=2)
+        return (torch.sigmoid(x) * given)[0].permute(1, 2, 0).numpy()
