@@ -43,6 +43,17 @@ def test_arrays(method, shape, rate, home):
     np.testing.assert_array_equal(audio, before)
 
 
+@pytest.mark.parametrize("gain", [0.01, 10.0])
+def test_a_quiet_or_loud_copy_gives_the_same_at_its_gain(home, tmp_path, gain):
+    net, card = archive.load(home / "models" / "cnn_separator")
+    archive.save(project(tmp_path / "project") / "models" / "cnn_separator", net, {**card, "level": 0.1})
+    audio = music(1.0)
+    expected, came = (svs.separate(each, 44100, project=tmp_path / "project") for each in (audio, gain * audio))
+    assert np.abs(expected["vocals"]).max() > 0.01
+    for name, part in came.items():
+        np.testing.assert_allclose(part / gain, expected[name], atol=1e-4)
+
+
 def test_the_default_is_our_net(home):
     audio = music(0.5)
     expected = svs.separate(audio, 44100, "cnn_separator", project=home)

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import zarr
 
+from svs.audio.level import level
 from svs.audio.sources import WavSource
 from svs.data.dataset import Dataset
 from svs.errors import DataError
@@ -131,6 +132,21 @@ def test_voice_activity_arrays(tiny_set, small, made):
         )
         seen |= set(label.tolist())
     assert {singing_labels.SINGING, singing_labels.SILENT} <= seen <= {1, 0, -1}
+
+
+def test_the_level_of_a_mode_is_the_median_of_its_tracks_mixtures(tiny_set, made):
+    folder, manifest = tiny_set
+    levels = {
+        track.name: level(WavSource(folder / track.subset / track.name / "mixture.wav"))
+        for track in manifest.split("train", "valid")
+    }
+    trained = [levels[track.name] for track in manifest.split("train")]
+    assert len(set(levels.values())) == 3 and min(levels.values()) > 0.01
+    for group, mode in (("masks", "SVS"), ("vad", "VAD")):
+        found = store.Spectrograms(made[0] / group)
+        assert found.level(mode, "train") == np.median(trained)
+        assert found.level(mode, "train", "valid") == np.median([*levels.values()])
+    assert store.Stems(made[0] / "stems").level("MIX", "train") == np.median(trained)
 
 
 def test_layout_is_zarr_v3_with_one_shard_an_array(tiny_set, small, made):

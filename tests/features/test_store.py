@@ -34,6 +34,22 @@ def test_frames_after_the_start_point(tmp_path):
     assert spectrograms.available("SVS", "train", 1.0) == {"a": 7, "b": 0}  # from frame 10 on
 
 
+def test_silent_tracks_have_no_say_in_the_level_and_a_store_without_levels_is_refused(tmp_path):
+    root = zarr.open_group(tmp_path, mode="w")
+    for track, level in {"a": 0.1, "b": 0.0, "c": 0.3, "d": 0.9}.items():
+        root.create_group(track).attrs["level"] = level
+    rows = [[track, "valid" if track == "d" else "train", 5, 9, 1] for track in "abcd"]
+    index = {"SVS": rows, "DAE": rows[1:2], "VAD": [*rows, ["e", "valid", 5, 9, 1]]}
+    root.attrs.put({"representation": {}, "index": index})
+    spectrograms = Spectrograms(tmp_path)
+    assert spectrograms.level("SVS", "train") == pytest.approx(0.2)
+    assert spectrograms.level("DAE", "train") == 0.0
+    root.create_group("e")
+    assert spectrograms.level("VAD", "train") == pytest.approx(0.2)
+    with pytest.raises(DataError, match="expected the level of each track, .* earlier version .*; extract it again"):
+        spectrograms.level("VAD", "valid")
+
+
 def test_draw_defaults_are_kept(tmp_path):
     zarr.open_group(tmp_path, mode="w").attrs.put({"representation": {}})
     assert DrawDefaults.load(tmp_path) is None

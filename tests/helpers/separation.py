@@ -23,6 +23,7 @@ METHODS = {
 BLIND = [name for name in METHODS if name != "oracle_irm"]
 BINS = 257
 HALF_RATE = Representation(sample_rate=22050, frame_size=512, win_length=512, hop_length=256)
+QUARTER_HOP = Representation(sample_rate=44100, frame_size=1024, win_length=1024, hop_length=256)
 FULL_RATE = Representation(sample_rate=44100, frame_size=512, win_length=512, hop_length=128)
 
 

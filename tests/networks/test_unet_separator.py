@@ -374,6 +374,8 @@ def test_training_learns_and_is_the_same_every_time(store, tmp_path):
     assert curve[-1, 1] < curve[0, 1] - 1
     assert card["val_loss"] == pytest.approx(curve[:, 2].min(), abs=1e-5)
     assert card["parameters"] == model.count_params()
+    assert card["level"] == Stems(store).level("MIX", "train") > 0.01
+    assert UNetSeparator("unet_separator", tmp_path / "a" / "model").level == card["level"]
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monkeypatch):
@@ -424,6 +426,7 @@ def test_a_step_whose_gradient_is_not_finite_is_left_out(precision):
 def test_all_songs_keep_the_last_epoch(store, tmp_path):
     _, card = train(store, tmp_path, songs=("train", "valid"), keep="last")
     assert card["best_epoch"] == 2 and card["songs"] == {"train": 2, "valid": 1}
+    assert card["level"] == Stems(store).level("MIX", "train", "valid") != Stems(store).level("MIX", "train")
 
 
 @pytest.mark.parametrize(

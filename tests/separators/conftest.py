@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from svs import networks, separators
 from svs.audio.sources import WavSource
 from svs.data.synthetic import write_stempeg_song
+from svs.networks import archive
+from svs.networks.unet_separator import Size
 from svs.stems import ACCOMPANIMENT
 from tests.helpers.separation import (
     BINS,
     METHODS,
+    QUARTER_HOP,
     save_net,
 )
 
@@ -66,3 +70,20 @@ def nets(tmp_path_factory):
         net.set_weights(weights)
         folders[width] = save_net(root / str(width), net, width)
     return folders
+
+
+@pytest.fixture(scope="session")
+def unet(tmp_path_factory):
+    """An untrained U-Net that pools eight frames, whose mask takes all values."""
+    sizes = {"fold": 4, "channels": 6, "growth": 2, "levels": 3, "blocks": 1, "convolutions": 2, "bottleneck": 8}
+    full_band = {"ensemble": 0, "channels": 8, "bottleneck": 8, "blocks": 1}
+    size = Size(ensemble=1, max_frequency=16000.0, dropout=0.0, full_band=full_band, **sizes)
+    bins = 256
+    net = networks.find_network("unet_separator").build(bins, size, np.full(bins, -8.0), np.full(bins, 2.0), seed=2)
+    weights = net.get_weights()
+    weights[-2] = weights[-2] * 12
+    net.set_weights(weights)
+    card = {"representation": QUARTER_HOP.model_dump(), "bins": bins, "frames_multiple": 8, "context": size.context}
+    folder = tmp_path_factory.mktemp("unet") / "net"
+    archive.save(folder, net, card)
+    return folder

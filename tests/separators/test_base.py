@@ -56,6 +56,21 @@ def test_any_rate_length_and_number_of_channels(built, name, rate, channels, sam
         assert mixture.any() or not vocals.any()
 
 
+@pytest.mark.parametrize("gain", [0.01, 10.0])
+@pytest.mark.parametrize("name", [*METHODS, "oracle_ibm", "mixture"])
+def test_an_estimate_scales_with_the_recording(built, excerpt, name, gain):
+    special = {"oracle_ibm": oracle_ibm(HALF_RATE, "each"), "mixture": Mixture(0.25)}
+    separator = special[name] if name in special else built(name)
+
+    def estimate(factor):
+        audio = {stem: np.float32(factor) * excerpt[stem] for stem in ("mixture", "vocals", "accompaniment")}
+        return separated(separator, audio.pop("mixture"), 44100, audio if separator.needs_references else None)
+
+    expected = estimate(1.0)
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(estimate(gain) / gain, expected, atol=1e-4)
+
+
 def test_bins_up_to_the_cutoff_are_accompaniment(built):
     time = np.arange(3 * 44100) / 44100
     bass = (0.3 * np.sin(2 * np.pi * 60 * time) * (1 + np.sin(9 * time)))[:, None].astype(np.float32)

@@ -20,6 +20,7 @@ from svs.config.schema import Draw, ExcerptTraining
 from svs.data.dataset import Dataset
 from svs.errors import ModelError
 from svs.features import extraction
+from svs.features.store import Spectrograms
 from svs.networks import archive, streaming
 from svs.runtime.files import Scratch
 from svs.training import loop, on_excerpts
@@ -158,6 +159,7 @@ def test_the_loss_falls(store, tmp_path, name, mode, label_width):
     assert rows[-1, 1] < rows[0, 1]
     assert card["val_loss"] == pytest.approx(rows[:, 2].min(), abs=1e-6)
     assert card["best_epoch"] == 1 + rows[:, 2].argmin()
+    assert card["level"] == Spectrograms(store / ("vad" if mode == "VAD" else "masks")).level(mode, "train") > 0.01
     assert card["loss"] == pytest.approx(rows[card["best_epoch"] - 1, 1], abs=1e-6)
     assert (card["model"], card["mode"], card["epochs"]) == (name, mode, 4)
     assert card["parameters"] == sum(weight.size for weight in model.get_weights())

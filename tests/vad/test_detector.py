@@ -110,6 +110,18 @@ def test_any_length(samples, here):
     assert came.segments() == [(0.0, pytest.approx(samples / 44100), pytest.approx(float(came.probability.mean())))]
 
 
+@pytest.mark.parametrize("gain", [0.01, 10.0])
+def test_singing_is_heard_at_any_gain(here, tmp_path, gain):
+    net, card = archive.load(here.home / "models" / "vad")
+    folder = project(tmp_path / "project")
+    archive.save(folder / "models" / "vad", net, {**card, "level": 0.05})
+    audio = music(2.0)
+    expected = Detector(find_project(folder)).listen(ArraySource(audio, 44100)).probability
+    quiet = ArraySource(np.float32(gain) * audio, 44100)
+    np.testing.assert_allclose(Detector(find_project(folder)).listen(quiet).probability, expected, atol=1e-4)
+    assert np.abs(Detector(here).listen(quiet).probability - expected).max() > 0.05  # a net without a level
+
+
 def test_the_threshold(here, tmp_path):
     assert Detector(here).threshold == 0.5 and Detector(here, 0.0).threshold == 0.0
     (here.home / "metrics").mkdir()
