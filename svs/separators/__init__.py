@@ -130,7 +130,8 @@ def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> 
 
 def recommended() -> tuple[str, ...]:
     """The methods that are used if the user names none, the best one first."""
-    return tuple(name for name, method in methods().items() if method.recommended)
+    found = [name for name, method in methods().items() if method.recommended]
+    return tuple(sorted(found, key=lambda name: -methods()[name].recommended))
 
 
 def needs(name: str, settings: Settings) -> Path:

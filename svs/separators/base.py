@@ -112,13 +112,14 @@ class MaskSeparator(Separator):
         self._frames_of_context, self._frame_alignment = frames_of_context, frame_alignment
 
     def _tuned(self, representation: Representation, semitones: float, bins: int) -> Representation:
-        told = f"separate.{self.name}.semitones: {semitones:g} does not go with this net"
         try:
             shifted = tuned(representation, semitones)
+            if shifted.bins < bins:
+                raise ValueError(f"it takes {bins} bins, of which {shifted.bins} are left")
         except ValueError as error:
-            raise SettingsError(f"{told}: {error}") from None
-        if shifted.bins < bins:
-            raise SettingsError(f"{told}: it takes {bins} bins, of which {shifted.bins} are left")
+            raise SettingsError(
+                f"separate.{self.name}.semitones: {semitones:g} does not go with this net: {error}"
+            ) from None
         return shifted
 
     def alignment(self, rate: int) -> int:

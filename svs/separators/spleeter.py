@@ -251,7 +251,7 @@ def build(name: str, options: Options, needs: Path, settings: Settings) -> Splee
 
 
 def _ready(needs: Path, fetch: bool) -> bool:
-    if not at_hand(needs) and fetch:
+    if fetch and not at_hand(needs) and not offline():
         try:
             load(needs)
         except UnavailableError as error:

@@ -250,7 +250,9 @@ def method(name: str, project: Project) -> Check:
         state, found, advice = _PRETRAINED[name](project, folder)
     if name == default(project):
         found = f"the default of `svs separate`: {found}"
-    return Check("methods", name, state, found, advice, needed=name in settings.methods)
+    # Without published weights, the pipeline goes on without the method.
+    needed = name in settings.methods and kind is not separators.Kind.PRETRAINED
+    return Check("methods", name, state, found, advice, needed=needed)
 
 
 def default(project: Project) -> str | None:

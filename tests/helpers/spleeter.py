@@ -70,7 +70,7 @@ def save_checkpoint(folder: Path, weights: spleeter_weights.Weights) -> None:
         variable: weights[stem][name].transpose(2, 3, 1, 0) if weights[stem][name].ndim == 4 else weights[stem][name]
         for number, stem in enumerate(weights)
         for name, variable in spleeter_weights.variables(number).items()
-    }
+    } | {"global_step": np.int64(0)}  # the Estimator looks for it
     tf.raw_ops.SaveV2(
         prefix=str(folder / "model"),
         tensor_names=list(found),
