@@ -59,7 +59,8 @@ def _u_net(mixture: keras.KerasTensor, stem: str, arrays: Mapping[str, np.ndarra
     def normalised(name: str, x: keras.KerasTensor) -> keras.KerasTensor:
         return applied(keras.layers.BatchNormalization(epsilon=_EPSILON, name=f"{stem}_{name}"), name, x)
 
-    x, skips = mixture, []
+    x = mixture
+    skips: list[keras.KerasTensor] = []
     for level, filters in enumerate(_FILTERS, 1):
         if skips:
             x = keras.layers.LeakyReLU(0.2)(normalised(f"down{level - 1}_act.0", x))

@@ -91,7 +91,8 @@ class Spleeter(Separator):
     ) -> np.ndarray:
         """As for every method.  A segment begins where `wanted` does: in the song, on a multiple of `alignment`."""
         first, last = (wanted.start, wanted.stop) if wanted else (0, len(mixture))
-        known, latest = self._last, []
+        known = self._last
+        latest: list[tuple[np.ndarray, np.ndarray]] = []
 
         def estimate(pair: np.ndarray) -> np.ndarray:
             vocals = np.zeros((last - first, 2), dtype=np.float32)
@@ -99,9 +100,8 @@ class Spleeter(Separator):
             for number in range((last - first - 1 + _FRAME) // (_SEGMENT * _STEP) + 1):
                 begin = first + number * _SEGMENT * _STEP - _FRAME - _BEFORE
                 audio = _cut(pair.T, begin, (_SEGMENT - 1 + 2 * _MARGIN) * _STEP)
-                answer = next((answer for heard, answer in known if np.array_equal(heard, audio)), None)
-                if answer is None:
-                    answer = self.segment(audio)
+                answers = [answer for heard, answer in known if np.array_equal(heard, audio)]
+                answer = answers[0] if answers else self.segment(audio)
                 vocals += _cut(answer, first - begin, last - first)
             latest.append((audio, answer))
             return vocals.T

@@ -555,7 +555,7 @@ def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys
     words = ["separate", "a.wav", "-o", "out", "--no-picture", "--project", home]
     assert_refused(
         svs(*words),
-        "weights of spleeter are not at hand .*neither unet_separator nor cnn_separator is trained .*or name a method that",
+        "weights of spleeter are not at hand .*neither unet_separator nor cnn_separator is trained .*or name a method",
         5,
     )
     for name in ("cnn_separator", "unet_separator"):
