@@ -49,10 +49,10 @@ def recording(tmp_path_factory):
     folder = tmp_path_factory.mktemp("songs")
     ffmpeg("-i", stempeg.example_stem_path(), "-map", "0:a:0", "-c:a", "pcm_s16le", folder / "song.wav")
 
-    def make(seconds):
-        path = folder / f"{seconds}.flac"
+    def make(seconds, rate=44100):
+        path = folder / f"{seconds}-{rate}.flac"
         if not path.exists():
-            ffmpeg("-stream_loop", -1, "-i", folder / "song.wav", "-t", seconds, path)
+            ffmpeg("-stream_loop", -1, "-i", folder / "song.wav", "-t", seconds, "-ar", rate, path)
         return path
 
     return make
@@ -64,7 +64,9 @@ def home(tmp_path_factory):
     folder = project(tmp_path_factory.mktemp("project"))
     net = networks.build("cnn_separator", 2049, 9, 1, input_gain=100.0, seed=0)
     spectral = {"sample_rate": 44100, "frame_size": 4096, "win_length": 2048, "hop_length": 512, "width": 9}
-    archive.save(folder / "models" / "cnn_separator", net, {"representation": spectral, "label_width": 1})
+    archive.save(
+        folder / "models" / "cnn_separator", net, {"representation": spectral, "label_width": 1, "level": 0.15}
+    )
     net = networks.build("vad", 513, 25, 1, input_gain=100.0, seed=0)
     spectral = {"sample_rate": 22050, "frame_size": 1024, "win_length": 1024, "hop_length": 256, "width": 25}
     archive.save(folder / "models" / "vad", net, {"representation": spectral})
@@ -94,11 +96,12 @@ def test_memory_does_not_grow_with_the_song(method, picture, recording, home, tm
     assert used[1] < used[0] + CHANCE and used[1] < LIMIT, used
 
 
-def test_memory_of_a_net_of_full_size(recording, home, tmp_path):
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_memory_of_a_net_of_full_size(rate, recording, home, tmp_path):
     used = [
         peak(
             "separate",
-            recording(seconds),
+            recording(seconds, rate),
             "-q",
             "-m",
             "cnn_separator",

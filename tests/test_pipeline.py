@@ -156,6 +156,8 @@ def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value
 READS_TRACKS = {"extract", "score_vad", "reference", "pictures", "report"} | everything("separate", "score")
 CODE = [
     ("svs/audio/convert.py", READS_TRACKS),  # the resampler
+    ("svs/audio/level.py", {"extract", "score_vad"} | everything("separate")),
+    ("svs/dsp/continuation.py", everything("separate")),
     ("svs/data/musdb.py", READS_TRACKS | {"download"}),  # the decoder
     ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report", "pictures"} | {"train@unet_separator"}),  # `tuned`
     ("svs/evaluation/published.py", {"reference", "plots", "report"}),

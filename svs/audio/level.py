@@ -8,6 +8,7 @@ from svs.audio.convert import blocks
 from svs.audio.sources import Source
 
 _BLOCK = 0.1  # s
+_READ = 64  # blocks read at a time
 _SILENCE = 1e-9  # level of a silent recording: the least step of 32-bit integers is 5e-10
 _RANGE = 0.1  # a block counts whose power is at least this share (-10 dB) of the mean over all that count
 
@@ -19,9 +20,11 @@ def level(source: Source) -> float:
     that remain: silence before, after and inside a song does not count.  It takes one pass over the source.  The level
     of a copy at another gain differs by that gain.
     """
-    power = np.array(
-        [np.square(block, dtype=np.float64).mean() for block in blocks(source, max(1, round(_BLOCK * source.rate)))]
-    )
+    size, means = max(1, round(_BLOCK * source.rate)), []
+    for read in blocks(source, _READ * size):
+        squares = np.square(read, dtype=np.float64).mean(axis=1)
+        means += [squares[first : first + size].mean() for first in range(0, len(squares), size)]
+    power = np.array(means)
     while len(kept := power[power >= _RANGE * power.mean()]) < len(power):
         power = kept
     return float(np.sqrt(power.mean()))

@@ -57,22 +57,23 @@ class _Given:
     source : Source
     rate : int
         Hz.
-    gain : float
+    factor : float
+        By which its samples are multiplied.
     reach : int
         Samples, at that rate, by which it may be read beyond either end.
     """
 
-    def __init__(self, source: Source, rate: int, gain: float, reach: int):
+    def __init__(self, source: Source, rate: int, factor: float, reach: int):
         common = gcd(source.rate, rate)
         units = -(-reach * common // rate)  # the margin is a whole number of samples at both rates
         self.samples, self._margin = max(1, round(source.samples * rate / source.rate)), units * rate // common
         whole = _Continued(source, units * source.rate // common) if reach else source
         self._whole = Resampled(whole, rate) if rate != source.rate else whole
-        self._gain = np.float32(gain)
+        self._factor = np.float32(factor)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples [start, stop) as float32 (stop - start, channels); `start` may be negative."""
-        return self._whole.read(start + self._margin, stop + self._margin) * self._gain
+        return self._whole.read(start + self._margin, stop + self._margin) * self._factor
 
 
 def chunks(

@@ -27,6 +27,7 @@ from svs.app import server, work
 from svs.app.work import Desk, Job, Wish
 from svs.config.project import Project, find_project
 from svs.errors import SettingsError, SVSError, UnavailableError
+from svs.separators.base import Separator
 from svs.services import recordings
 from svs.services.recordings import Result
 from tests.helpers import REPOSITORY
@@ -190,19 +191,13 @@ def test_a_defect_shows_no_traceback(desk: Desk, folder: Path, monkeypatch):
     assert "ZeroDivisionError" in job.error and "Traceback" not in job.error and "\n" not in job.error
 
 
-class _Slow:
+class _Slow(Separator):
     """Separates when it is told to."""
 
-    name, needs_references = "mixture", False
+    name = "mixture"
 
     def __init__(self):
         self.reached, self.go = threading.Event(), threading.Event()
-
-    def alignment(self, rate: int) -> int:
-        return 1
-
-    def context(self, rate: int) -> int:
-        return 0
 
     def vocals(self, mixture, rate, references=None, wanted=None):
         self.reached.set()
