@@ -8,7 +8,7 @@ from copy import copy
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from svs.config.schema import Representation
 from svs.dsp.stft import istft, stft, tuned
@@ -114,12 +114,11 @@ class MaskSeparator(Separator):
     def _tuned(self, representation: Representation, semitones: float, bins: int) -> Representation:
         try:
             shifted = tuned(representation, semitones)
-            if shifted.bins < bins:
-                raise ValueError(f"it takes {bins} bins, of which {shifted.bins} are left")
-        except ValueError as error:
-            raise SettingsError(
-                f"separate.{self.name}.semitones: {semitones:g} does not go with this net: {error}"
-            ) from None
+            problem = "" if shifted.bins >= bins else f"it takes {bins} bins, of which {shifted.bins} are left"
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        if problem:
+            raise SettingsError(f"separate.{self.name}.semitones: {semitones:g} does not go with this net: {problem}")
         return shifted
 
     def alignment(self, rate: int) -> int:
