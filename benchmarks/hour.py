@@ -5,7 +5,7 @@
 The music is the song that stempeg ships, over and over, a 16-bit stereo flac.
 Each method separates it in a process of its own, with its picture, by the
 parameters of params.yaml.  `all MB` is the largest sum, every 0.2 s, of what
-the command and all of its programs (ffmpeg, spleeter's worker) hold: memory
+the command and all of its programs (ffmpeg) hold: memory
 that several share is counted once (PSS).  `main MB` is the largest that the
 command itself ever held (VmHWM).  `wall s` counts what other work on the machine
 takes, `cpu s` the seconds of all cores that it took.  The exit code is 1 where either is above the
@@ -107,23 +107,14 @@ def home(folder: Path, method: str) -> tuple[Path, str]:
         open_unmix(here)
         return folder, "random"
     if method == "spleeter":
-        if any(there.glob("**/*.tar.gz")) or any(there.glob("**/checkpoint")):
+        from svs.data import spleeter_weights
+        from tests.helpers.spleeter import random_weights, save_npz
+
+        if spleeter_weights.at_hand(there):
             here.symlink_to(there)
             return folder, "published"
         here.mkdir()
-        options = separators.options("spleeter", schema.load(_ROOT / paths.PARAMS))
-        subprocess.run(
-            [
-                _ROOT / options.environment / "bin" / "python",
-                "-I",
-                _ROOT / "tests" / "helpers" / "spleeter_reference.py",
-                "save",
-                here,
-                "3",
-            ],
-            check=True,
-            stderr=subprocess.DEVNULL,
-        )
+        save_npz(here / spleeter_weights.KEPT, random_weights())
         return folder, "random"
     return folder, "-"
 

@@ -27,7 +27,6 @@ def run(method: str) -> None:
         inputs=[paths.MANIFEST, parameters.methods[method].needs],
         code=[separators.find_method(method).build.__module__, estimates.__name__],
     )
-    scratch = files.Scratch(paths.SCRATCH, f"separate-{method}", mark)
     try:
         separator = separators.build(method, parameters)
     except UnavailableError as error:
@@ -35,6 +34,7 @@ def run(method: str) -> None:
         log.warning("%s is left out: %s", method, error)
         unavailable.record(paths.ESTIMATES / method, method, str(error))
         return
+    scratch = files.Scratch(paths.SCRATCH, f"separate-{method}", mark)
     chunk, again = parameters.separate.common.chunk, partial(separators.build, method, parameters, Path().absolute())
     seconds = estimates.separate_all(data, separator, chunk, paths.ESTIMATES / method, scratch, again)
     scratch.done()

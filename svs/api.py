@@ -35,8 +35,8 @@ def separate(
     rate : int
         Hz, 1,000 to 768,000.
     method : str, optional
-        A name in `svs.separators.methods`; the default is the best of our nets that is trained
-        (`svs.separators.default`).
+        A name in `svs.separators.methods`; the default is the best one whose weights are at hand
+        or can be downloaded (`svs.separators.default`).
     references : mapping of str to float array, optional
         The true `vocals` and `accompaniment` of the same shape, for oracles.
     project : Path, optional
@@ -64,7 +64,7 @@ def separate(
         if (reference.samples, reference.channels) != (source.samples, source.channels):
             raise DataError(f"reference {name}: expected the shape of the audio, {given.shape}")
     found = _project(project, tuple(overrides))
-    separator = _built(method or separators.default(found.settings, found.home), project, tuple(overrides))
+    separator = _built(method or separators.default(found.settings, found.home, fetch=True), project, tuple(overrides))
     chunk = found.settings.separate.common.chunk
     vocals = np.concatenate([piece for _, piece in chunks(separator, source, chunk, true or None)])
     vocals = vocals.reshape(given.shape)

@@ -12,11 +12,14 @@ import pytest
 
 from svs.config import schema
 from svs.data import inspection, locate
+from svs.errors import UnavailableError
 from tests.helpers import REPOSITORY
 
 # A folder of MUSDB18's 7-second previews; beside the repository where nothing else is said.
 PREVIEWS = Path(os.environ.get("SVS_PREVIEWS", REPOSITORY.parent / "shared" / "data" / "musdb18-7"))
 
+
+_GIVEN = {name: os.environ.get(name) for name in ("SVS_WEIGHTS", "SVS_OFFLINE")}
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     # A run in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
@@ -44,6 +47,36 @@ def previews() -> Path:
     if not (PREVIEWS / "train").is_dir():
         pytest.skip(f"no MUSDB18 previews at {PREVIEWS}; name a folder with SVS_PREVIEWS")
     return PREVIEWS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_weights_of_others(tmp_path_factory: pytest.TempPathFactory):
+    """No test depends on the weights that this user has, and none fetches any, unless it says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SVS_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+        patch.setenv("SVS_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def published_weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with Deezer's weights of spleeter: those that the user has; with --slow they are fetched."""
+    from svs.data import spleeter_weights
+    from tests.helpers.spleeter import save_npz
+
+    supplied = REPOSITORY / "models" / "weights" / "spleeter"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _GIVEN.items():
+            patch.delenv(name) if value is None else patch.setenv(name, value)
+        if not spleeter_weights.at_hand(supplied) and not request.config.getoption("--slow"):
+            pytest.skip("the weights of spleeter are not at hand; --slow fetches them")
+        try:
+            weights = spleeter_weights.load(supplied)
+        except UnavailableError as error:
+            pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("published")
+    save_npz(folder / spleeter_weights.KEPT, weights)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ import pytest
 import stempeg
 
 from benchmarks import hour
-from svs import networks, separators
-from svs.config import schema
+from svs import networks
 from svs.networks import archive
 from tests.helpers.command import REPOSITORY, ffmpeg, project
 
@@ -122,9 +121,6 @@ def test_memory_of_a_net_of_full_size(rate, recording, home, tmp_path):
 @pytest.mark.parametrize("method", ["cnn_deep_separator", "cnn_deep_separator_valid", "unet_separator", "spleeter"])
 def test_memory_of_nets_and_of_all_their_processes(method, recording, tmp_path):
     """With the picture; chunks of 12 s are the shortest that spleeter has."""
-    environment = separators.options("spleeter", schema.load(REPOSITORY / "params.yaml")).environment
-    if method == "spleeter" and not (REPOSITORY / environment / ".svs-complete").is_file():
-        pytest.skip("no environment of spleeter: make spleeter")
     rows = [
         hour.measured(method, recording(seconds), seconds / 60, tmp_path / str(seconds), ["separate.common.chunk=12"])
         for seconds in (60, 240)

@@ -17,7 +17,8 @@ from svs.errors import SettingsError
 if TYPE_CHECKING:
     from svs.config.project import Project
 
-DEFAULT_METHOD = "unet_separator where it is trained, else cnn_separator"  # svs.separators.recommended
+# As `svs.separators.recommended` says.
+DEFAULT_METHOD = "spleeter if its weights can be had, else unet_separator or cnn_separator, where trained"
 
 
 @dataclass(kw_only=True)

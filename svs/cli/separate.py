@@ -58,8 +58,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
     here = request.open()
     if not request.methods:
-        request = replace(request, methods=[separators.default(here.settings, here.home)])
-        log.info("by %s, the best that is trained here; --method chooses another", request.methods[0])
+        request = replace(request, methods=[separators.default(here.settings, here.home, fetch=True)])
+        log.info("by %s, the best that is at hand; --method chooses another", request.methods[0])
     blind = [method for method in request.methods if separators.find_method(method).kind is separators.Kind.ORACLE]
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")

@@ -21,8 +21,9 @@ from svs.errors import ModelError, SettingsError
 
 MODEL, CARD = "model.keras", "model.json"  # the files of a trained network (`svs.networks.archive`)
 
-# Not networks, but modules that networks are built, kept and evaluated with.  They import Keras or torch.
-_TOOLS = ("archive", "layers", "streaming", "windows")
+# Not networks to train, but modules that networks are built, kept and evaluated with, and the network of others.  They
+# import Keras or torch.
+_TOOLS = ("archive", "layers", "spleeter", "streaming", "windows")
 
 
 @dataclass(frozen=True)

@@ -100,27 +100,38 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     return find_method(name).build(name, options(name, settings), home / needs(name, settings), settings)
 
 
-def default(settings: Settings, home: Path = Path()) -> str:
-    """The method if the user names none: the first of `recommended` that is trained.
+def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> str:
+    """The method if the user names none: the first of `recommended` whose weights are at hand.
+
+    Parameters
+    ----------
+    settings : Settings
+    home : Path
+        As of `build`.
+    fetch : bool
+        Whether to download published weights that are not at hand.
 
     Raises
     ------
     ModelError
-        None of them is trained.
+        None of them has its weights.
     """
     preferred = recommended()
     for name in preferred:
-        if (home / needs(name, settings) / "model.keras").is_file():
+        if methods()[name].ready(home / needs(name, settings), fetch):
             return name
+    trained = [name for name in preferred if name in of_kind(Kind.NET)]
     raise ModelError(
-        f"neither {' nor '.join(preferred)} is trained in {home.resolve()}: `dvc repro "
-        f"train@{preferred[0]}` trains it; or name a method that needs no training: --method repet_sim"
+        f"the weights of spleeter are not at hand (`svs methods`), and neither {' nor '.join(trained)} is trained in "
+        f"{home.resolve()}: `dvc repro train@{trained[0]}` trains it; or name a method that needs no training: "
+        "--method repet_sim"
     )
 
 
 def recommended() -> tuple[str, ...]:
     """The methods that are used if the user names none, the best one first."""
-    return tuple(name for name, method in methods().items() if method.recommended)
+    found = [name for name, method in methods().items() if method.recommended]
+    return tuple(sorted(found, key=lambda name: -methods()[name].recommended))
 
 
 def needs(name: str, settings: Settings) -> Path:

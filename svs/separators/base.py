@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, ValidationError
 
 from svs.config.schema import Representation
-from svs.dsp.stft import istft, stft
+from svs.dsp.stft import istft, stft, tuned
+from svs.errors import SettingsError
 
 Stems = Mapping[str, np.ndarray]  # audio or spectrograms by the name of the stem
+# Pitch shifts for test-time augmentation.
+Semitones = Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
+_TOP = 8  # highest bins that a network masks: their mean is the mask of all bins above
 
 
 def round_up(samples: int, step: int) -> int:
@@ -78,11 +85,41 @@ class MaskSeparator(Separator):
         Frames on either side on which the mask of a frame depends.
     frame_alignment : int
         Frames on whose multiples a chunk must begin.
+    semitones : sequence of float
+        By which the method gets every song shifted up (`svs.dsp.stft.tuned`), one after another; the estimates are
+        averaged.
+    bins : int
+        Bins from 0 Hz up that a network needs.
+
+    Raises
+    ------
+    SettingsError
+        Shifted frames have fewer bins than the network needs, or are too short for the hop.
     """
 
-    def __init__(self, representation: Representation, frames_of_context: int = 0, frame_alignment: int = 1):
-        self.representation, self.sample_rate = representation, representation.sample_rate
+    def __init__(
+        self,
+        representation: Representation,
+        frames_of_context: int = 0,
+        frame_alignment: int = 1,
+        *,
+        semitones: Sequence[float] = (0.0,),
+        bins: int = 0,
+    ):
+        self._pitches = [self._tuned(representation, each, bins) for each in semitones]
+        self.representation = max(self._pitches, key=lambda shifted: shifted.frame_size)
+        self.sample_rate = representation.sample_rate
         self._frames_of_context, self._frame_alignment = frames_of_context, frame_alignment
+
+    def _tuned(self, representation: Representation, semitones: float, bins: int) -> Representation:
+        try:
+            shifted = tuned(representation, semitones)
+            problem = "" if shifted.bins >= bins else f"it takes {bins} bins, of which {shifted.bins} are left"
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        if problem:
+            raise SettingsError(f"separate.{self.name}.semitones: {semitones:g} does not go with this net: {problem}")
+        return shifted
 
     def alignment(self, rate: int) -> int:
         return self.representation.hop_length * self._frame_alignment
@@ -95,13 +132,23 @@ class MaskSeparator(Separator):
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
-        ours = self.representation
-        known = {name: stft(audio.T, ours) for name, audio in (references or {}).items()}
-        return istft(self.estimate(stft(mixture.T, ours), known), ours, len(mixture)).T
+        total = np.zeros_like(mixture)
+        for ours in self._pitches:
+            variant = copy(self)
+            variant.representation = ours
+            known = {name: stft(audio.T, ours) for name, audio in (references or {}).items()}
+            total += istft(variant.estimate(stft(mixture.T, ours), known), ours, len(mixture)).T
+        return total / np.float32(len(self._pitches))
 
     @abstractmethod
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         """Vocals' spectrogram from the mixture's, both complex64 (channels, bins, frames)."""
+
+
+def extended(mask: np.ndarray, bins: int) -> np.ndarray:
+    """A mask (..., bins, frames) of more bins: above those that a network masks, the mean of the highest ones."""
+    above = mask[..., -_TOP:, :].mean(axis=-2, keepdims=True)
+    return np.concatenate([mask, np.repeat(above, bins - mask.shape[-2], axis=-2)], axis=-2)
 
 
 def in_pairs(function: Callable[[np.ndarray], np.ndarray], mixture: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from svs.config.schema import Count, Group, Positive, Representation, Settings
 from svs.dsp.stft import magnitude
 from svs.errors import ModelError, SettingsError
 from svs.runtime.process import log
-from svs.separators.base import MaskSeparator, Stems
+from svs.separators.base import MaskSeparator, Semitones, Stems, extended
 
 _HPSS_KERNEL = 31  # frames and bins of librosa's median filters
 
@@ -35,6 +35,7 @@ class Options(Group):
     batch_size: Positive
     hpss: bool
     wiener: Count
+    semitones: Semitones
 
 
 class CNNSeparator(MaskSeparator):
@@ -67,7 +68,8 @@ class CNNSeparator(MaskSeparator):
             )
         representation = Representation(**{key: card["representation"][key] for key in Representation.model_fields})
         context = width // 2 + (label_width if options.hop > 1 else 0) + (_HPSS_KERNEL if options.hpss else 0)
-        super().__init__(representation, context, options.hop)
+        super().__init__(representation, context, options.hop, semitones=options.semitones, bins=representation.bins)
+        self._bins = representation.bins
         if shape != (representation.bins, width):
             raise ModelError(
                 f"{folder}: the net takes {shape}, its card says {(representation.bins, width)}; train it again"
@@ -83,7 +85,7 @@ class CNNSeparator(MaskSeparator):
 
     def mask(self, spectrum: np.ndarray) -> np.ndarray:
         """Probability that each bin is vocals, from scaled magnitudes; both are float32 (bins, frames)."""
-        return self._evaluate(spectrum, self._options.batch_size)
+        return extended(self._evaluate(spectrum[: self._bins], self._options.batch_size), len(spectrum))
 
     def _wiener(self, mask: np.ndarray, mixture: np.ndarray) -> np.ndarray:
         """Multichannel Wiener filter (Nugraha et al. 2016, in norbert) from the masked magnitudes.

@@ -40,7 +40,9 @@ class Method:
     group : str
         A group of parameters that it shares with other methods; `separate.NAME` overrides it.
     recommended : int
-        If the user names no method, the trained one with the highest number is used, but never one with 0.
+        If the user names no method, the one with the highest number that is ready is used, but never one with 0.
+    ready : callable
+        From the path that it needs, and whether to download what is missing, to whether it can run.
     """
 
     kind: Kind
@@ -49,3 +51,4 @@ class Method:
     build: Callable[[str, Any, Path, Settings], Separator]
     group: str = ""
     recommended: int = 0
+    ready: Callable[[Path, bool], bool] = lambda needs, fetch: (needs / "model.keras").is_file()

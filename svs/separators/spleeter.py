@@ -1,114 +1,114 @@
-"""Spleeter, 2 stems: a U-Net that Deezer trained (Hennequin et al. 2020).
+"""Spleeter, 2 stems: two U-Nets that Deezer trained (Hennequin et al. 2020).
 
-Spleeter's pinned dependencies exclude ours, so it has an environment of its own, which `tools/spleeter.sh` makes on
-demand.  Its network runs there in a process (`svs.separators.spleeter_worker`) that loads the checkpoint once.
-
-The network sees a song in segments of 512 frames (11.9 s) and nothing beyond a segment, so the estimate depends on
+The networks see a song in segments of 512 frames (11.9 s) and nothing beyond a segment, so the estimate depends on
 where segments begin.  Here they begin where spleeter begins them: every 512 frames of the song.  Chunks begin there
 too, and what a segment adds to the estimate does not depend on the chunk in which it is computed.
+
+Engine `native` runs the networks of `svs.networks.spleeter`.  Engine `package` runs the package spleeter, whose pinned
+dependencies exclude ours: it has an environment of its own, which `tools/spleeter.sh` makes on demand, and runs there
+in a process (`svs.separators.spleeter_worker`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import re
 import subprocess
 import sys
-import tarfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from svs.config.paths import PACKAGE
-from svs.config.schema import Group, Settings
-from svs.data import pretrained
+from svs.config.schema import Group, Representation, Settings
+from svs.data.spleeter_weights import at_hand, checkpoint, load
+from svs.dsp.stft import window_sum
 from svs.errors import SVSError, UnavailableError
 from svs.runtime.download import offline
-from svs.runtime.files import sha256, written
+from svs.runtime.process import log
 from svs.runtime.worker import Worker
-from svs.separators.base import Separator, Stems, in_pairs
+from svs.separators.base import MaskSeparator, Semitones, Separator, Stems, in_pairs
 from svs.separators.method import Kind, Method
 
-# The checksum is spleeter's own (its tests compare it with the release's checksum.json).
-ARCHIVE = pretrained.Remote(
-    "2stems.tar.gz",
-    "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz",
-    "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692",
-)
-
 # Spleeter's 2stems.json.
-RATE = 44100  # Hz
-_FRAME, _STEP = 4096, 1024  # samples of its STFT
+REPRESENTATION = Representation(sample_rate=44100, frame_size=4096, win_length=4096, hop_length=1024)
+_FRAME, _STEP = REPRESENTATION.frame_size, REPRESENTATION.hop_length
 _SEGMENT = 512  # frames that the network sees at a time
-_SAMPLES = _FRAME + _STEP * (_SEGMENT - 1)  # of a segment
+_BINS = 1024  # that it sees, from 0 Hz up
+_EPSILON = 1e-10  # added to the sum of the stems in the mask, half of it to each stem
+# Frames on either side of a segment, so that the STFT of the segment's audio can be inverted: more than the longest
+# frame that `semitones` allows.
+_MARGIN = 6
+_BEFORE = _MARGIN * _STEP - _FRAME // 2  # samples of the margin that no frame of the segment reaches
 # glibc's malloc then returns memory to the system at once: the worker holds 80 MB less.
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
 
 
 class Options(Group):
-    """Spleeter, 2 stems: its environment, and how its two spectrograms become a mask."""
+    """Spleeter, 2 stems: what runs it, and how its two spectrograms become a mask."""
 
+    engine: Literal["native", "package"]
     environment: Path
     install: bool
     separation_exponent: Annotated[float, Field(gt=0, le=8)]
     mask_extension: Literal["zeros", "average"]
+    semitones: Semitones
+
+    @model_validator(mode="after")
+    def _possible(self) -> Options:
+        if self.engine == "package" and self.semitones != (0.0,):
+            raise ValueError("engine package: expected semitones [0.0], which is all that it does; or engine native")
+        return self
 
 
 class Spleeter(Separator):
-    """Parameters
+    """A song in spleeter's segments.
+
+    Parameters
     ----------
-    worker : Worker
-        The network (`svs.separators.spleeter_worker`), which ends with this object.
+    segment : callable
+        The vocals of one segment, from its audio with a margin; both are float32 (samples, 2).
     """
 
     name = "spleeter"
     uses_all_cores = True
-    sample_rate = RATE
+    sample_rate = REPRESENTATION.sample_rate
 
-    def __init__(self, worker: Worker):
-        self.worker = worker
-        # The last two segments of each pair of channels, with their answers: the next chunk begins with them.
-        self._known: list[tuple[np.ndarray, np.ndarray]] = []
+    def __init__(self, segment: Callable[[np.ndarray], np.ndarray]):
+        self.segment = segment
+        # The last segment of each pair of channels, with its vocals: the next chunk begins with it.
         self._last: list[tuple[np.ndarray, np.ndarray]] = []
 
     def alignment(self, rate: int) -> int:
         return _SEGMENT * _STEP
 
     def context(self, rate: int) -> int:
-        return _SEGMENT * _STEP + _FRAME
+        return (_SEGMENT + _MARGIN) * _STEP
 
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         """As for every method.  A segment begins where `wanted` does: in the song, on a multiple of `alignment`."""
         first, last = (wanted.start, wanted.stop) if wanted else (0, len(mixture))
-        self._known, self._last = self._last, []
+        known = self._last
+        latest: list[tuple[np.ndarray, np.ndarray]] = []
+
+        def estimate(pair: np.ndarray) -> np.ndarray:
+            vocals = np.zeros((last - first, 2), dtype=np.float32)
+            # Frame f of the song, counted from `first`, holds the samples before f x 1024.
+            for number in range((last - first - 1 + _FRAME) // (_SEGMENT * _STEP) + 1):
+                begin = first + number * _SEGMENT * _STEP - _FRAME - _BEFORE
+                audio = _cut(pair.T, begin, (_SEGMENT - 1 + 2 * _MARGIN) * _STEP)
+                answers = [answer for heard, answer in known if np.array_equal(heard, audio)]
+                answer = answers[0] if answers else self.segment(audio)
+                vocals += _cut(answer, first - begin, last - first)
+            latest.append((audio, answer))
+            return vocals.T
+
         vocals = np.zeros_like(mixture, dtype=np.float32)
-        vocals[first:last] = in_pairs(lambda pair: self._estimate(pair.T, first, last).T, mixture.T).T
-        return vocals
-
-    def _estimate(self, audio: np.ndarray, first: int, last: int) -> np.ndarray:
-        """Vocals of samples [first, last) of stereo audio.
-
-        Frame f of the song, counted from `first`, holds the samples before f x 1024.  Segment s has the frames from
-        s x 512 on.
-        """
-        segments = []
-        vocals = np.zeros((last - first, 2), dtype=np.float32)
-        for segment in range((last - first - 1 + _FRAME) // (_SEGMENT * _STEP) + 1):
-            where = first + segment * _SEGMENT * _STEP - _FRAME
-            content = _cut(audio, where, _SAMPLES)
-            answer = next((answer for known, answer in self._known if np.array_equal(known, content)), None)
-            if answer is None:
-                said = self.worker.ask(0, _SEGMENT, content.astype("<f4", copy=False).tobytes())
-                answer = np.frombuffer(said, "<f4").reshape(-1, 2)
-            segments.append((content, answer))
-            vocals += _cut(answer, first - where, last - first)
-        self._last += segments[-2:]
+        vocals[first:last] = in_pairs(estimate, mixture.T).T
+        self._last = latest
         return vocals
 
 
@@ -121,71 +121,71 @@ def _cut(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
     return piece
 
 
-# The checkpoint
-
-
-def checkpoint(folder: Path, shown: Path | None = None) -> Path:
-    """The checkpoint in a folder or in its `2stems`, as TensorFlow wants it: a path without a suffix.
+class Mask(MaskSeparator):
+    """The masks of one segment with its margin, from the mixture's magnitudes.
 
     Parameters
     ----------
-    folder : Path
-        Its file `checkpoint` names the model.
-    shown : Path, optional
-        What an error message names instead of the folder.
-
-    Raises
-    ------
-    UnavailableError
-        A file is missing or empty.  (Spleeter itself would go on with random weights.)
+    model : keras.Model
+        Of `svs.networks.spleeter`.
+    options : Options
     """
-    if (folder / "2stems").is_dir():
-        folder = folder / "2stems"
-    record = folder / "checkpoint"
-    text = record.read_text(encoding="utf-8", errors="replace") if record.is_file() else ""
-    # The path is that of the machine on which the model was trained: its files lie beside `checkpoint`.
-    named = re.search(r'^model_checkpoint_path:\s*"(?:[^"]*/)?([^"/]+)"', text, re.MULTILINE)
-    files = [folder / f"{named[1]}{suffix}" for suffix in (".index", ".data-00000-of-00001")] if named else []
-    broken = [file.name for file in files if not file.is_file() or not file.stat().st_size]
-    if named and not broken:
-        return folder / named[1]
-    raise UnavailableError(
-        f"spleeter: {shown or folder} holds no whole model ({', '.join(broken or ['checkpoint'])} missing, empty or "
-        f"damaged); put {ARCHIVE.name} or its content there (models/weights/spleeter/README.md)"
-    )
+
+    name = Spleeter.name
+
+    def __init__(self, model: Any, options: Options):
+        super().__init__(REPRESENTATION, semitones=options.semitones, bins=_BINS)
+        self._model, self._options = model, options
+
+    def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
+        frames = slice(_MARGIN, _MARGIN + _SEGMENT)
+        vocals, segment = np.zeros_like(mixture), mixture[..., frames]
+        scale = np.float32(window_sum(REPRESENTATION) / window_sum(self.representation))
+        magnitude = np.abs(segment[:, :_BINS]) * scale
+        stems = self._model.predict_on_batch(magnitude.transpose(2, 1, 0)[None])
+        voice, rest = (stem[0].transpose(2, 1, 0) ** np.float32(self._options.separation_exponent) for stem in stems)
+        mask = (voice + np.float32(_EPSILON / 2)) / (voice + rest + np.float32(_EPSILON))
+        vocals[:, :_BINS, frames] = segment[:, :_BINS] * mask
+        if self._options.mask_extension == "average":
+            vocals[:, _BINS:, frames] = segment[:, _BINS:] * mask.mean(axis=1, keepdims=True)
+        return vocals
 
 
-def find(folder: Path, *, download: bool = True) -> Path:
-    """The checkpoint: unpacked in `folder` or in `folder/2stems`, or from the archive there, cached, or downloaded.
+def _native(needs: Path, options: Options) -> Callable[[np.ndarray], np.ndarray]:
+    weights = load(needs)
+    from svs.networks import spleeter  # Keras takes seconds to import
 
-    Raises
-    ------
-    UnavailableError
-        There is none, a file of it is missing, or the archive is damaged.
-    """
-    if any(next(folder.glob(pattern), None) for pattern in ("2stems/", "checkpoint", "*.index", "*.data-*-of-*")):
-        return checkpoint(folder)
-    (archive,) = pretrained.find_weights(Spleeter.name, [ARCHIVE], folder, download=download)
-    unpacked = pretrained.cache() / Spleeter.name / f"2stems-{sha256([archive])[:16]}"
-    with contextlib.suppress(UnavailableError):
-        return checkpoint(unpacked)
     try:
-        with (
-            written(unpacked) as temporary,
-            gzip.open(archive) as stream,
-            tarfile.open(fileobj=stream, mode="r:") as tar,
-        ):
-            tar.extractall(temporary, filter="data")  # refuses links and paths that leave the folder
-            stream.read()  # to the end, where gzip's checksum is
-            checkpoint(temporary, shown=archive)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        mask = Mask(spleeter.build(weights), options)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
         raise UnavailableError(
-            f"spleeter: {archive} could not be unpacked into {unpacked} ({error}); get it again from {ARCHIVE.url}"
+            f"spleeter: the weights in {needs} have other shapes than those of 2stems ({reason}); put others there"
         ) from None
-    return checkpoint(unpacked)
+    return lambda audio: mask.vocals(audio, REPRESENTATION.sample_rate)
 
 
-# The environment
+# The package
+
+
+class Package:
+    """The package spleeter.
+
+    Parameters
+    ----------
+    worker : Worker
+        `svs.separators.spleeter_worker`, which ends with this object.
+    """
+
+    def __init__(self, worker: Worker):
+        self.worker = worker
+
+    def __call__(self, audio: np.ndarray) -> np.ndarray:
+        """The vocals of one segment with its margin."""
+        vocals, frames = np.zeros_like(audio), slice(_BEFORE, _BEFORE + (_SEGMENT - 1) * _STEP + _FRAME)
+        answer = self.worker.ask(0, _SEGMENT, audio[frames].astype("<f4", copy=False).tobytes())
+        vocals[frames] = np.frombuffer(answer, "<f4").reshape(-1, 2)
+        return vocals
 
 
 def environment(options: Options, root: Path = PACKAGE.parent) -> Path:
@@ -237,14 +237,28 @@ def _make(script: Path, folder: Path) -> tuple[bool, str]:
     return process.returncode == 0, said.removeprefix("svs setup: ")
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> Spleeter:
-    model, python = find(needs).absolute(), environment(options)
+def _package(needs: Path, options: Options) -> Package:
+    model, python = checkpoint(needs).absolute(), environment(options)
     program = PACKAGE / "separators" / "spleeter_worker.py"
     command = [str(python), "-I", str(program), str(model), repr(options.separation_exponent), options.mask_extension]
     try:
-        return Spleeter(Worker(Spleeter.name, command, _FRUGAL))
+        return Package(Worker(Spleeter.name, command, _FRUGAL))
     except SVSError as error:
         raise UnavailableError(f"{error} (while it loaded {model})") from None
 
 
-METHODS = {"spleeter": Method(Kind.PRETRAINED, "spleeter 2 stems: U-Net, pretrained by Deezer", Options, build)}
+def build(name: str, options: Options, needs: Path, settings: Settings) -> Spleeter:
+    return Spleeter((_native if options.engine == "native" else _package)(needs, options))
+
+
+def _ready(needs: Path, fetch: bool) -> bool:
+    if fetch and not at_hand(needs) and not offline():
+        try:
+            load(needs)
+        except UnavailableError as error:
+            log.warning("%s", error)
+    return at_hand(needs) is not None
+
+
+ABOUT = "spleeter 2 stems: U-Nets on stereo magnitudes, pretrained by Deezer"
+METHODS = {"spleeter": Method(Kind.PRETRAINED, ABOUT, Options, build, recommended=3, ready=_ready)}

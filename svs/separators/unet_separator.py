@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 from scipy.special import expit
 
 from svs.config.schema import Group, Representation, Settings
-from svs.dsp.stft import log_magnitude, magnitude, tuned
-from svs.errors import ModelError, SettingsError
-from svs.separators.base import MaskSeparator, Stems, in_pairs, round_up
+from svs.dsp.stft import log_magnitude, magnitude
+from svs.errors import ModelError
+from svs.separators.base import MaskSeparator, Semitones, Stems, extended, in_pairs, round_up
 
 _PIECE = 256  # frames per prediction, without their context: a whole chunk at once takes 0.2 GB more
-_TOP = 8  # highest bins that the network masks: their mean is the mask of all bins above
 
 
 class Options(Group):
     """Pitch shifts in semitones for test-time augmentation; the estimates are averaged."""
 
-    semitones: Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
+    semitones: Semitones
 
 
 class UNetSeparator(MaskSeparator):
@@ -59,30 +55,8 @@ class UNetSeparator(MaskSeparator):
         # As a graph: layer by layer, Keras would keep the output of every layer until the last one is done (3 GB).
         self._model.compile(jit_compile=False)
         self._reach = round_up(context, self._multiple)
-        self._shifted = [self._tuned(representation, each) for each in semitones]
-        longest = max(self._shifted, key=lambda shifted: shifted.frame_size)
         # A chunk begins where pooling begins in the whole song.
-        super().__init__(longest, context, self._multiple)
-
-    def _tuned(self, representation: Representation, semitones: float) -> Representation:
-        told = f"separate.{self.name}.semitones: {semitones:g} does not go with this net"
-        try:
-            shifted = tuned(representation, semitones)
-        except ValueError as error:
-            raise SettingsError(f"{told}: {error}") from None
-        if shifted.bins < self._bins:
-            raise SettingsError(f"{told}: it takes {self._bins} bins, of which {shifted.bins} are left")
-        return shifted
-
-    def vocals(
-        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
-    ) -> np.ndarray:
-        total = np.zeros_like(mixture)
-        for shifted in self._shifted:
-            variant = copy(self)
-            variant.representation = shifted
-            total += super(UNetSeparator, variant).vocals(mixture, rate)
-        return total / np.float32(len(self._shifted))
+        super().__init__(representation, context, self._multiple, semitones=semitones, bins=self._bins)
 
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         return in_pairs(lambda stereo: self.mask(magnitude(stereo, self.representation)) * stereo, mixture)
@@ -100,8 +74,7 @@ class UNetSeparator(MaskSeparator):
             # The mean over the masks of the ensemble.
             pieces.append(expit(logits).reshape(*logits.shape[:2], -1, 2).mean(axis=2))
         predicted = np.concatenate(pieces)[:frames].transpose(2, 1, 0)
-        above = predicted[:, -_TOP:].mean(axis=1, keepdims=True)
-        return np.concatenate([predicted, np.repeat(above, spectrum.shape[1] - self._bins, axis=1)], axis=1)
+        return extended(predicted, spectrum.shape[1])
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings) -> UNetSeparator:

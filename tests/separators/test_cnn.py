@@ -57,6 +57,24 @@ def test_mask_equals_one_window_at_a_time(nets, excerpt, label_width, hop, frame
     assert frames < 40 or expected.max() - expected.min() > 0.3
 
 
+def test_estimates_of_several_pitches_are_averaged(nets, excerpt, tmp_path):
+    audio = resample(excerpt["mixture"], 44100, HALF_RATE.sample_rate)[:12000]
+
+    def vocals(*semitones: float) -> np.ndarray:
+        return CNNSeparator("net", nets[1], cnn_options(semitones=semitones)).vocals(audio, HALF_RATE.sample_rate)
+
+    np.testing.assert_allclose(vocals(0.0, 2.0, 5.0), (vocals(0.0) + vocals(2.0) + vocals(5.0)) / 3, atol=1e-6)
+    assert np.abs(vocals(2.0) - vocals(0.0)).max() > 1e-3
+    with pytest.raises(SettingsError, match=f"net.semitones: -1 does not go with this net: it takes {BINS} bins, of"):
+        finer = save_net(tmp_path, archive.load(nets[1])[0], 1, FULL_RATE)
+        CNNSeparator("net", finer, cnn_options(semitones=(-1.0,)))
+    with pytest.raises(
+        SettingsError, match="semitones: -1 does not go with this net: hop_length 256 is more than"
+    ) as told:
+        vocals(-1.0)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 200])
 def test_the_size_of_a_batch_changes_nothing(nets, excerpt, batch_size):
     heard = magnitude(spectrum(excerpt).mean(axis=0), HALF_RATE)

