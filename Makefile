@@ -46,7 +46,7 @@ gate: setup
 
 # On all cores, a file at a time: the tests of a file share what is slow to make.  For one process: ARGS=-n0.
 test: setup
-	python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # To compare two runs: python -m benchmarks --compare OLD.json NEW.json
 bench: setup

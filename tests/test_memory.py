@@ -96,7 +96,7 @@ def test_memory_does_not_grow_with_the_song(method, picture, recording, home, tm
     assert used[1] < used[0] + CHANCE and used[1] < LIMIT, used
 
 
-@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize("rate", [48000])  # resampled there and back: more than at the net's own 44.1 kHz
 def test_memory_of_a_net_of_full_size(rate, recording, home, tmp_path):
     used = [
         peak(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from svs import networks
 from svs.audio.sources import WavSource
@@ -159,10 +160,11 @@ def test_an_option_wins_over_set_over_the_store_over_params(extracted, home, tmp
     assert network == "cnn_deep_separator"  # its label is 3 frames wide
     assert (training.excerpts.per_track, training.excerpts.valid_per_track) == (16, 3)
     assert (training.excerpts.start_point, training.label_width) == (0.2, 3)
-    assert (training.epochs, seed) == (6, 20)  # the profile's
-    changed = ["-S", "train.cnn_deep_separator.excerpts.per_track=5", "-S", "train.cnn_deep_separator.epochs=4"]
+    profile = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["profiles"]["tiny"]
+    assert (training.epochs, seed) == (profile["train"]["excerpts"]["epochs"], 20)
+    changed = ["-S", "train.cnn_deep_separator.excerpts.per_track=5", "-S", "train.cnn_deep_separator.epochs=5"]
     assert train(*changed)[1].excerpts.per_track == 5
-    assert train(*changed)[1].epochs == 4
+    assert train(*changed)[1].epochs == 5
     assert train(*changed, "-e", 3)[1].epochs == 3
     network, training, seed = train("-b", 7, "-ow", 1, "--learning-rate", 0.25, "--seed", 3)
     assert (network, training.batch_size, training.label_width, training.learning_rate, seed) == (
