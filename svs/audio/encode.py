@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from av.codec.context import Flags as CodecFlags
 
 from svs.audio import container, sources
+from svs.audio.convert import resampled
 from svs.audio.sources import Source, WavWriter
 from svs.errors import recording_error
 from svs.runtime.files import written
@@ -193,7 +194,7 @@ def _mp3(source: Source, target: Path, blocks: _Blocks, limit: _Limit, bitrate: 
     if rate not in _MP3_RATES:
         rate = 44100 if rate % 11025 == 0 or 44100 % rate == 0 else 48000
         limit.changes.append(f"resampled from {source.rate} to {rate} Hz, as mp3 has no {source.rate} Hz")
-        blocks = _resampled(blocks, source.rate, rate, channels)
+        blocks = resampled(blocks, source.rate, rate, channels)
     blocks = map(limit, blocks)
     # Lower rates have no 320 kbit/s, and at fewer LAME lowers the level by 5 %, except at a variable bit rate.
     options = {"b": f"{bitrate or 320}k"} if rate >= 32000 else {"flags": "+qscale", "global_quality": "0"}
@@ -210,16 +211,6 @@ def _mixed_down(blocks: _Blocks, channels: int) -> _Blocks:
     matrix /= matrix.sum(axis=0).max()
     for block in blocks:
         yield (block @ matrix).astype(np.float32)
-
-
-def _resampled(blocks: _Blocks, rate: int, new_rate: int, channels: int) -> _Blocks:
-    """Blocks at another rate, as if the whole were resampled at once."""
-    import soxr
-
-    stream = soxr.ResampleStream(rate, new_rate, channels, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield stream.resample_chunk(np.ascontiguousarray(block))
-    yield stream.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True)
 
 
 def _write(encoding: _Encoding, target: Path, temporary: Path, tags: Mapping[str, str]) -> None:

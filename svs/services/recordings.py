@@ -17,8 +17,8 @@ import numpy as np
 
 from svs import separators
 from svs.audio import decode, encode
-from svs.audio.convert import resample
-from svs.audio.sources import BLOCK, ArraySource, DifferenceSource, RawSource, Source
+from svs.audio.convert import blocks, resample
+from svs.audio.sources import ArraySource, DifferenceSource, RawSource, Source
 from svs.config.project import Project
 from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
@@ -214,9 +214,7 @@ class Service:
 
 def _peak(source: Source) -> float:
     """The largest magnitude of a source."""
-    step = max(BLOCK // (4 * source.channels), 1)
-    starts = range(0, source.samples, step)
-    return max(float(np.abs(source.read(start, min(start + step, source.samples))).max()) for start in starts)
+    return max(float(np.abs(block).max()) for block in blocks(source))
 
 
 def draw(path: Path, song: Song, method: str, vocals: Source, project: Project, order: Order) -> None:

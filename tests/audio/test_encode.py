@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import soxr
 
-from svs.audio import decode, encode, sources
+from svs.audio import convert, decode, encode, sources
 from svs.audio.sources import ArraySource
 from svs.errors import DataError
 from tests.helpers import REPOSITORY
@@ -71,7 +71,7 @@ def test_mp3_resampled_without_seams(rate, new_rate, tmp_path, small_blocks):
     notes = encode.encode(ArraySource(audio, rate), tmp_path / "a.mp3", "mp3")
     assert notes == [f"resampled from {rate} to {new_rate} Hz, as mp3 has no {rate} Hz"]
     blocks = [audio[start : start + 3001] for start in range(0, len(audio), 3001)]
-    joined = np.concatenate(list(encode._resampled(iter(blocks), rate, new_rate, 1)))
+    joined = np.concatenate(list(convert.resampled(iter(blocks), rate, new_rate, 1)))
     whole = soxr.resample(audio, rate, new_rate)
     assert abs(len(joined) - len(whole)) <= 1
     length = min(len(joined), len(whole))
