@@ -116,9 +116,12 @@ def end_children() -> None:
 def quietly() -> Iterator[None]:
     """Discard standard error, for the import of TensorFlow, which prints lines that no setting turns off.
 
+    Its later warnings are advice to programmers (a graph traced again for another net), so only its errors are shown.
+
     Garbage collection is paused too: it costs half a second during that import.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides its CUDA messages, which come later too
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     collecting = gc.isenabled()
     gc.disable()
     kept = os.dup(2)
