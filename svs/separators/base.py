@@ -17,6 +17,8 @@ from svs.errors import SettingsError
 Stems = Mapping[str, np.ndarray]  # audio or spectrograms by the name of the stem
 # Pitch shifts for test-time augmentation.
 Semitones = Annotated[tuple[Annotated[float, Field(ge=-6, le=6)], ...], Field(min_length=1)]
+# The level (`svs.audio.level`) at which a pretrained network hears every recording; None: that of the recording.
+Level = Annotated[float, Field(gt=0, le=1)] | None
 _TOP = 8  # highest bins that a network masks: their mean is the mask of all bins above
 
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from svs.config.schema import Count, Group, Representation
 from svs.data import pretrained
 from svs.errors import ModelError
-from svs.separators.base import MaskSeparator, Stems, in_pairs
+from svs.separators.base import Level, MaskSeparator, Stems, in_pairs
 from svs.separators.method import Kind, Method
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Options(Group):
     niter: Count
     wiener_window: Annotated[float, Field(ge=0.1, le=60)]
     context: Annotated[float, Field(ge=0, le=60)]
+    level: Level
 
 
 def remotes(model: str) -> dict[str, pretrained.Remote]:
@@ -90,7 +91,7 @@ class OpenUnmix(MaskSeparator):
         for network, path in zip(self._networks, paths, strict=True):
             _fill(network, path, options.model)
         separator.freeze()  # no gradients, no dropout, no statistics of the batch
-        self._niter = options.niter
+        self._niter, self.level = options.niter, options.level
         # The filter needs a second source beside a single target: the rest of the mixture.
         self._residual = options.niter > 0 and len(files) == 1
         rate, size, hop = round(float(separator.sample_rate)), separator.stft.n_fft, separator.stft.n_hop

@@ -28,7 +28,7 @@ from svs.errors import SVSError, UnavailableError
 from svs.runtime.download import offline
 from svs.runtime.process import log
 from svs.runtime.worker import Worker
-from svs.separators.base import MaskSeparator, Semitones, Separator, Stems, in_pairs
+from svs.separators.base import Level, MaskSeparator, Semitones, Separator, Stems, in_pairs
 from svs.separators.method import Kind, Method
 
 # Spleeter's 2stems.json.
@@ -54,6 +54,7 @@ class Options(Group):
     separation_exponent: Annotated[float, Field(gt=0, le=8)]
     mask_extension: Literal["zeros", "average"]
     semitones: Semitones
+    level: Level
 
     @model_validator(mode="after")
     def _possible(self) -> Options:
@@ -69,14 +70,16 @@ class Spleeter(Separator):
     ----------
     segment : callable
         The vocals of one segment, from its audio with a margin; both are float32 (samples, 2).
+    level : float, optional
+        At which the networks hear every recording.
     """
 
     name = "spleeter"
     uses_all_cores = True
     sample_rate = REPRESENTATION.sample_rate
 
-    def __init__(self, segment: Callable[[np.ndarray], np.ndarray]):
-        self.segment = segment
+    def __init__(self, segment: Callable[[np.ndarray], np.ndarray], level: float | None = None):
+        self.segment, self.level = segment, level
         # The last segment of each pair of channels, with its vocals: the next chunk begins with it.
         self._last: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -248,7 +251,7 @@ def _package(needs: Path, options: Options) -> Package:
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings) -> Spleeter:
-    return Spleeter((_native if options.engine == "native" else _package)(needs, options))
+    return Spleeter((_native if options.engine == "native" else _package)(needs, options), options.level)
 
 
 def _ready(needs: Path, fetch: bool) -> bool:

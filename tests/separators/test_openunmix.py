@@ -31,9 +31,8 @@ RATE = 44100
 
 
 def options(**changes) -> OpenUnmixOptions:
-    return OpenUnmixOptions(
-        **({"model": "umxhq", "targets": "vocals", "niter": 1, "wiener_window": 6.966, "context": 5.0} | changes)
-    )
+    usual = {"model": "umxhq", "targets": "vocals", "niter": 1, "wiener_window": 6.966, "context": 5.0, "level": None}
+    return OpenUnmixOptions(**(usual | changes))
 
 
 def network(model: str, target: str = "vocals"):
@@ -306,6 +305,13 @@ def test_a_noisy_recording_of_a_voice(tmp_path, song):
     speech = vocals.read(0, vocals.samples)
     assert decibels(speech - voice, voice) < decibels(noise, voice) - 4
     np.testing.assert_allclose(speech + rest.read(0, rest.samples), voice + noise, atol=1e-6)
+
+
+@pytest.mark.parametrize("gain", [0.01, 10.0])
+def test_a_recording_at_any_gain_is_heard_alike(umxhq, song, gain):
+    levelled = openunmix.OpenUnmix(options(level=0.15), umxhq)
+    expected = separated(levelled, song, RATE)
+    np.testing.assert_allclose(separated(levelled, np.float32(gain) * song, RATE) / gain, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -111,6 +111,16 @@ def test_native_chunks_are_as_the_whole(native, song, rate, chunk):
     assert np.abs(whole).max() > 0.1 and np.abs(pieces - whole).max() < 1e-5
 
 
+@pytest.mark.parametrize("gain", [0.01, 10.0])
+def test_a_recording_at_any_gain_is_heard_alike(native, song, gain):
+    audio, segment = song[: 5 * 44100], native().segment
+    levelled = spleeter.Spleeter(segment, 0.15)
+    expected = separated(levelled, audio, 44100)
+    np.testing.assert_allclose(separated(levelled, np.float32(gain) * audio, 44100) / gain, expected, atol=1e-4)
+    as_it_is = separated(spleeter.Spleeter(segment), np.float32(gain) * audio, 44100)
+    assert np.abs(as_it_is / gain - expected).max() > 1e-3
+
+
 def test_several_pitches_are_averaged(native, song):
     audio = song[:150000]
     both = native(semitones=(0.0, 2.0)).vocals(audio, 44100)
