@@ -5,7 +5,6 @@ Only the named file is read: nothing that it points to, on this disk or elsewher
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -22,6 +21,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from svs.errors import DataError, recording_error
+from svs.runtime.files import NO_ROOM
 
 _PLAYLISTS = {"hls", "concat", "dash", "sdp", "imf"}
 _RAW = {"aac", "ac3", "eac3", "dts", "dtshd", "truehd", "amr"}  # frames without a header: no length is stated
@@ -64,8 +64,8 @@ class Local:
         self._failure: OSError | None = None
 
     def check(self, name: object) -> None:
-        """Raise the failure that there was: a full disk as it is, all others as a DataError."""
-        if self._failure and self._failure.errno == errno.ENOSPC:
+        """Raise the failure that there was: no room as it is, all others as a DataError."""
+        if self._failure and self._failure.errno in NO_ROOM:
             raise self._failure
         if self._failure:
             raise recording_error(name, f"the disk fails ({self._failure.strerror}); copy it to another disk")

@@ -9,7 +9,6 @@ be read again.  Whatever is wrong with a file is a `DataError` of one line.
 
 from __future__ import annotations
 
-import errno
 import math
 import re
 import tempfile
@@ -31,6 +30,7 @@ from svs.audio import container, sources
 from svs.audio.container import Info
 from svs.audio.timeline import Timeline
 from svs.errors import recording_error
+from svs.runtime.files import NO_ROOM
 
 _SILENT = 2.0**-24  # peak below which not even 24 bits hold anything
 # Streams of self-contained frames: players skip junk in them (tags, cuts, joined files), so one lost frame is no reason
@@ -148,11 +148,13 @@ def open_recording(
             try:
                 samples, peak = _keep(decoder, info, file, first, last)
             except OSError as error:
-                if error.errno != errno.ENOSPC:
+                if error.errno not in NO_ROOM:
                     raise
                 seconds = duration or (info.seconds or 0.0) - start
                 need = f"about {seconds * info.rate * info.channels * 4 / 1e6:.0f} MB" if seconds > 0 else "more space"
-                text = f"the disk is full; {info.name} needs {need} to be decoded; free some space or set TMPDIR to "
+                text = (
+                    f"{NO_ROOM[error.errno]}; {info.name} needs {need} to be decoded; free some space or set TMPDIR to "
+                )
                 raise recording_error(tempfile.gettempdir(), f"{text}another disk") from None
         yield Recording(info, file, first, samples, peak, [*info.notes, *decoder.notes()])
 

@@ -18,6 +18,12 @@ from typing import Any
 from svs.config.paths import PACKAGE
 from svs.errors import DataError
 
+# What there is no room for, by the number of the error.
+NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "a file reached the limit of its size (ulimit -f)",
+}
 _ROOT = "svs"
 _NO_RESULT = ("svs.config.", "svs.runtime.", "svs.errors", "svs.stems")  # code that does not change what is computed
 # What file managers, archivers and disks leave beside files, and what is in it; hidden names are foreign too.
@@ -38,7 +44,7 @@ def written(path: Path) -> Iterator[Path]:
     Raises
     ------
     DataError
-        The disk is full.
+        There is no room on the disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,9 +61,9 @@ def written(path: Path) -> Iterator[Path]:
             os.replace(path, holder / "replaced")
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if reason := NO_ROOM.get(error.errno or 0):
             free = shutil.disk_usage(path.parent).free / 2**20
-            raise DataError(f"{path}: the disk is full ({free:.0f} MiB free); free some space and run again") from error
+            raise DataError(f"{path}: {reason} ({free:.0f} MiB free); free some space and run again") from error
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -478,6 +479,14 @@ def test_a_disk_that_is_full(place, separate, disk):
     kept = below(full)
     assert_refused(separate("a.wav", "-o", full / "other"), "the disk is full")
     assert below(full) == kept and os.listdir(full) == ["out"]
+
+
+def test_a_limit_on_the_size_of_files(place):
+    wav(place / "a.wav", music(4))  # 1.4 MB decoded
+    command = f"ulimit -f 500; {sys.executable} -m svs.cli separate -q a.wav -m mixture --no-picture"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert ran.returncode == 3 and not (place / "separated").exists()
+    assert re.fullmatch(r"error: /.*: a file reached the limit of its size \(ulimit -f\); a.wav needs .*\n", ran.stderr)
 
 
 def test_no_room_for_temporary_files(place, separate, disk):

@@ -96,14 +96,17 @@ def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old(tmp_path):
     assert tree(tmp_path) == {"a.txt": "old"}
 
 
-def test_a_full_disk_is_said_in_plain_words(tmp_path):
+@pytest.mark.parametrize(
+    "number, said", [(errno.ENOSPC, "the disk is full"), (errno.EFBIG, "a file reached the limit")]
+)
+def test_a_full_disk_is_said_in_plain_words(tmp_path, number, said):
     (tmp_path / "a.txt").write_text("old")
     with (
-        pytest.raises(DataError, match=r"a\.txt: the disk is full \(\d+ MiB free\); free some space") as caught,
+        pytest.raises(DataError, match=rf"a\.txt: {said}.* \(\d+ MiB free\); free some space") as caught,
         written(tmp_path / "a.txt") as temporary,
     ):
         temporary.write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
     assert "\n" not in str(caught.value)
     assert tree(tmp_path) == {"a.txt": "old"}
 
