@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from svs.app.work import Desk
 from svs.config.project import Project
-from svs.errors import SettingsError, UnavailableError
+from svs.errors import SettingsError
 from svs.runtime.process import log
 
 PORTS = 100  # tried one after another
@@ -95,13 +95,13 @@ def serve(project: Project, host: str, port: int, minutes: float, show: bool) ->
 
     Raises
     ------
-    UnavailableError
+    ModuleNotFoundError
         Gradio is not installed.
     SettingsError
         The host, port or limit is impossible.
     """
     if find_spec("gradio") is None:
-        raise UnavailableError("the web page needs gradio, which is not installed; run pip install 'svs[app]'")
+        raise ModuleNotFoundError("gradio is not installed", name="gradio")
     with (
         listen(host, port) as endpoint,
         tempfile.TemporaryDirectory(prefix="svs-app-", ignore_cleanup_errors=True) as folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -12,10 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from svs.errors import DataError, SettingsError, SVSError
+from svs.errors import DataError, SettingsError, SVSError, UnavailableError
 from svs.runtime.streams import guarded
 
 log = logging.getLogger("svs")
+
+_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
 class Terminated(SystemExit):
@@ -43,18 +47,22 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
 
 def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Run a function; print an error, or the end by a signal, and exit with its code."""
-    level, known = os.environ.get("SVS_LOG") or "INFO", logging.getLevelNamesMapping()
-    logging.basicConfig(level=known.get(level, logging.INFO), format="%(message)s", stream=sys.stderr)
+    level = os.environ.get("SVS_LOG") or "INFO"
+    logging.basicConfig(level=level if level in _LEVELS else "INFO", format="%(message)s", stream=sys.stderr)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
     try:
-        if level not in known:
-            raise SettingsError(f"SVS_LOG={level}: expected one of {', '.join(known)}; choose one, or unset it")
+        if level not in _LEVELS:
+            raise SettingsError(f"SVS_LOG={level}: expected one of {', '.join(_LEVELS)}; choose one, or unset it")
         _require_folders()
         try:
             function(*arguments)
         finally:
             sys.stdout.flush()  # a result that can't be written is an error too
-    except SVSError as error:
+    except (SVSError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            if (extra := _extra_with(error.name or "")) is None:
+                raise
+            error = UnavailableError(f"{error.name} is not installed; pip install 'svs[{extra}]' installs it")
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, Terminated) as end:
@@ -62,6 +70,16 @@ def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
         said, code = ("terminated", end.code) if isinstance(end, Terminated) else ("interrupted", 130)
         print(f"{said}: run again to continue", file=sys.stderr)
         sys.exit(code)
+
+
+def _extra_with(module: str) -> str | None:
+    """The extra of svs that a module belongs to, or None."""
+    from importlib import metadata  # it takes longer to import than the rest
+
+    name = {"sklearn": "scikit-learn"}.get(module, module.partition(".")[0])
+    lines = metadata.requires("svs") or ()
+    found = (re.match(rf"{name}\b(?!-).*extra == [\"'](\w+)", line) for line in lines)
+    return next((match[1] for match in found if match), None)
 
 
 def _require_utf8() -> None:
@@ -87,9 +105,7 @@ def _require_folders() -> None:
 
 def catch_termination() -> list[int]:
     """Let SIGTERM and SIGHUP raise `Terminated`, unless they are ignored (as under nohup); returns those caught."""
-    numbers: list[int] = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
-    ]
+    numbers = [number for number in _ENDS if signal.getsignal(number) == signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, _terminate)
     return numbers
@@ -97,8 +113,8 @@ def catch_termination() -> list[int]:
 
 def _terminate(number: int, _: Any) -> None:
     # A second signal must not interrupt the cleanup.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for each in _ENDS:
+        signal.signal(each, signal.SIG_IGN)
     raise Terminated(128 + number)
 
 

@@ -72,7 +72,7 @@ def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
         try:
             found.append(Check("data and models", "data set", *data_set(project)))
             for name, command in _TRAINED.items():
-                found.append(Check("data and models", name, *_model(project.path(paths.MODELS) / name, command)))
+                found.append(Check("data and models", name, *_model(project.model(paths.MODELS / name), command)))
             found += [method(name, project) for name in separators.methods()]
         except ImportError as error:
             found.append(
@@ -238,7 +238,7 @@ def _model(folder: Path, command: str) -> _State:
 def method(name: str, project: Project) -> Check:
     """Whether a separation method can run here; no network is loaded and nothing is downloaded."""
     settings, kind = project.settings, separators.find_method(name).kind
-    folder = project.path(separators.needs(name, settings))
+    folder = project.model(separators.needs(name, settings))
     state, found, advice = OK, "", ""
     if kind is separators.Kind.NET:
         state, found, advice = _model(folder, f"dvc repro train@{name}")

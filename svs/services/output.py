@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import tempfile
@@ -12,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from svs import separators
 from svs.config.project import Project
@@ -24,7 +25,7 @@ from svs.separators.estimates import REQUEST
 def separation_request(project: Project, method: str) -> dict[str, Any]:
     """What an estimate by a method depends on, apart from the recording."""
     settings = project.settings
-    needs = project.path(separators.needs(method, settings))
+    needs = project.model(separators.needs(method, settings))
     oracle = separators.find_method(method).kind is separators.Kind.ORACLE
     return {
         "method": method,
@@ -141,7 +142,7 @@ def _folder_name(name: str) -> str:
 
 def readable(name: str) -> str:
     """A file name as text, even where its bytes are not UTF-8."""
-    return os.fsencode(name).decode(errors="replace")
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 @contextmanager
@@ -162,19 +163,21 @@ def only_one(output: Path) -> Iterator[None]:
         raise DataError(
             f"{output}: expected a folder that can be written to ({error.strerror}); choose another --output"
         ) from None
-    folder = os.open(output, os.O_RDONLY)  # the folder itself is locked, so no lock file is left in it
+    lock = FileLock(output / ".lock", blocking=False)
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{output}: another run of svs is writing there; wait for it, or choose another --output"
-            ) from None
-        except OSError as error:
-            log.debug("%s: this file system can't lock folders (%s)", output, error.strerror)
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"{output}: another run of svs is writing there; wait for it, or choose another --output"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        log.debug("%s: this file system can't lock files (%s)", output, error)
+    try:
         yield
     finally:
-        os.close(folder)
+        with suppress(OSError):  # Windows removes it itself, once it is released
+            Path(lock.lock_file).unlink()
+        lock.release()
         if not existed:
             with suppress(OSError):
                 output.rmdir()
