@@ -9,7 +9,6 @@ import tempfile
 import threading
 import webbrowser
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 from svs.app.work import Desk
 from svs.config.project import Project
 from svs.errors import SettingsError
-from svs.runtime.process import log
+from svs.runtime.process import log, require
 
 PORTS = 100  # tried one after another
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -100,8 +99,7 @@ def serve(project: Project, host: str, port: int, minutes: float, show: bool) ->
     SettingsError
         The host, port or limit is impossible.
     """
-    if find_spec("gradio") is None:
-        raise ModuleNotFoundError("gradio is not installed", name="gradio")
+    require("gradio")
     with (
         listen(host, port) as endpoint,
         tempfile.TemporaryDirectory(prefix="svs-app-", ignore_cleanup_errors=True) as folder,

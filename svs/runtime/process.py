@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any
 
 from svs.errors import DataError, SettingsError, SVSError, UnavailableError
@@ -70,6 +71,13 @@ def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
         said, code = ("terminated", end.code) if isinstance(end, Terminated) else ("interrupted", 130)
         print(f"{said}: run again to continue", file=sys.stderr)
         sys.exit(code)
+
+
+def require(*modules: str) -> None:
+    """Raise ModuleNotFoundError, of which `main` makes one line, unless the modules are installed; imports nothing."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(f"{module} is not installed", name=module)
 
 
 def _extra_with(module: str) -> str | None:

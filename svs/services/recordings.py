@@ -24,7 +24,7 @@ from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES, museval_json, read_scores
 from svs.runtime.files import sha256, write_json, write_text, written
-from svs.runtime.process import log
+from svs.runtime.process import log, require
 from svs.separators.base import Separator
 from svs.separators.chunking import chunks
 from svs.separators.estimates import REQUEST
@@ -55,6 +55,8 @@ class Order:
     clip: str = "rescale"  # one of `CLIPS`: what is done about samples beyond full scale in flac and mp3
 
     def __post_init__(self) -> None:
+        if self.picture:
+            require("matplotlib")
         for method in self.methods:
             separators.find_method(method)
         if self.codec not in encode.FORMATS:
