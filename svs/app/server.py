@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from svs.app.work import Desk
 from svs.config.project import Project
 from svs.errors import SettingsError
-from svs.runtime.process import log, require
+from svs.runtime.extras import require
+from svs.runtime.process import log
 
 PORTS = 100  # tried one after another
 LOCAL = ("127.0.0.1", "localhost", "::1")

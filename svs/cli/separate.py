@@ -16,7 +16,8 @@ import typer
 from svs.cli import options
 from svs.cli.request import Request, split_methods
 from svs.errors import DataError, SettingsError, SVSError, UnavailableError
-from svs.runtime.process import log, require
+from svs.runtime.extras import require
+from svs.runtime.process import log
 from svs.runtime.streams import copy_to_output
 from svs.stems import TARGETS
 

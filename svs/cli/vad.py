@@ -11,7 +11,8 @@ from typer import Argument, Option
 
 from svs.cli import options
 from svs.errors import SVSError
-from svs.runtime.process import log, require
+from svs.runtime.extras import require
+from svs.runtime.process import log
 
 if TYPE_CHECKING:
     from svs.services.inputs import Input

@@ -5,16 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import re
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from typing import Any
 
-from svs.errors import DataError, SettingsError, SVSError, UnavailableError
+from svs.errors import DataError, SettingsError, SVSError
+from svs.runtime.extras import explained
 from svs.runtime.streams import guarded
 
 log = logging.getLogger("svs")
@@ -60,34 +59,16 @@ def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
         finally:
             sys.stdout.flush()  # a result that can't be written is an error too
     except (SVSError, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError):
-            if (extra := _extra_with(error.name or "")) is None:
-                raise
-            error = UnavailableError(f"{error.name} is not installed; pip install 'svs[{extra}]' installs it")
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        told = error if isinstance(error, SVSError) else explained(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(told.exit_code)
     except (KeyboardInterrupt, Terminated) as end:
         end_children()
         said, code = ("terminated", end.code) if isinstance(end, Terminated) else ("interrupted", 130)
         print(f"{said}: run again to continue", file=sys.stderr)
         sys.exit(code)
-
-
-def require(*modules: str) -> None:
-    """Raise ModuleNotFoundError, of which `main` makes one line, unless the modules are installed; imports nothing."""
-    for module in modules:
-        if find_spec(module) is None:
-            raise ModuleNotFoundError(f"{module} is not installed", name=module)
-
-
-def _extra_with(module: str) -> str | None:
-    """The extra of svs that a module belongs to, or None."""
-    from importlib import metadata  # it takes longer to import than the rest
-
-    name = {"sklearn": "scikit-learn"}.get(module, module.partition(".")[0])
-    lines = metadata.requires("svs") or ()
-    found = (re.match(rf"{name}\b(?!-).*extra == [\"'](\w+)", line) for line in lines)
-    return next((match[1] for match in found if match), None)
 
 
 def _require_utf8() -> None:

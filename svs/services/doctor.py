@@ -11,17 +11,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from svs import separators  # its methods are imported only when they are asked for
 from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
+from svs.runtime.extras import EXTRAS, packages
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
-# What the extras of svs are for.  A checkout needs the pipeline.
-EXTRAS = {"pictures": "spectrograms", "app": "`svs app`", "openunmix": "open-unmix", "pipeline": "the pipeline"}
 _FREE = 5.0  # GiB of free disk below which the check warns
 _TRAINED = {"autoencoder": "dvc repro pretrain", "vad": "dvc repro train_vad"}
 _State = tuple[str, str, str]  # state, what was found, advice
@@ -138,13 +137,7 @@ def pins(home: Path) -> dict[str, str]:
 
 
 def _packages(home: Path) -> Iterator[Check]:
-    pinned = pins(home)
-    named: dict[str, str] = {}
-    for line in requires("svs") or ():
-        asked = re.search(r"extra == ['\"](\w+)", line)
-        extra = asked[1] if asked else ""
-        if not line.startswith("svs[") and (not extra or extra in EXTRAS):
-            named.setdefault(re.split(r"[^\w.-]", line)[0].lower(), extra)
+    pinned, named = pins(home), packages()
     for name, extra in named.items():
         state, found, advice = _package(name, pinned.get(name))
         if state == MISSING and extra:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import unicodedata
 from collections import Counter
@@ -128,8 +129,13 @@ def _names(path: Path) -> Iterator[str]:
     """Names of a recording, from the shortest to its whole path."""
     yield _folder_name(path.stem if path.stem.strip(".") else path.name)
     for level in range(len(path.parts)):
-        parents = path.parent.parts[len(path.parent.parts) - level :]
+        parents = [_without_drive(part) for part in path.parent.parts[len(path.parent.parts) - level :]]
         yield _folder_name(" - ".join([*(part for part in parents if part.strip("/.\\")), path.name]))
+
+
+def _without_drive(part: str) -> str:
+    """A part of a path as a part of a name: of `C:\\` and `\\\\server\\share\\` what can stand in one."""
+    return re.sub(r"[\\/:]+", " ", part).strip() if part.endswith(("\\", "/")) else part
 
 
 def _folder_name(name: str) -> str:

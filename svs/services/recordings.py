@@ -23,8 +23,9 @@ from svs.config.project import Project
 from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES, museval_json, read_scores
+from svs.runtime.extras import require
 from svs.runtime.files import sha256, write_json, write_text, written
-from svs.runtime.process import log, require
+from svs.runtime.process import log
 from svs.separators.base import Separator
 from svs.separators.chunking import chunks
 from svs.separators.estimates import REQUEST

@@ -331,7 +331,7 @@ def test_addresses(host: str, url: str):
 
 
 def test_without_gradio_one_line_says_what_to_install(monkeypatch, project: Project):
-    monkeypatch.setattr("svs.runtime.process.find_spec", lambda name: None)
+    monkeypatch.setattr("svs.runtime.extras.find_spec", lambda name: None)
     ran = svs("app", "--no-open", "--project", project.home)
     assert_refused(
         ran, r"^error: gradio is not installed; pip install 'svs\[app\]' installs it$", UnavailableError.exit_code
