@@ -64,8 +64,7 @@ def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
     if project:
         try:
             found.append(Check("data and models", "data set", *data_set(project)))
-            for name, command in _TRAINED.items():
-                found.append(Check("data and models", name, *_model(project.model(paths.MODELS / name), command)))
+            found += [trained(name, project) for name in _TRAINED]
             found += [method(name, project, checkout) for name in separators.methods()]
         except ImportError as error:
             found.append(
@@ -215,6 +214,11 @@ def data_set(project: Project) -> _State:
         return MISSING, download.dataset, str(error) if download.path else fetch
 
 
+def trained(name: str, project: Project) -> Check:
+    """Whether a network that is no separation method is here: `autoencoder` or `vad`."""
+    return Check("data and models", name, *_model(project.model(paths.MODELS / name), _TRAINED[name]))
+
+
 def _model(folder: Path, command: str) -> _State:
     """State of a trained model by its card; the model is not loaded."""
     if not (folder / "model.keras").is_file():
@@ -261,8 +265,7 @@ def _openunmix(project: Project, folder: Path) -> _State:
 
     options = separators.options("openunmix", project.settings)
     assert isinstance(options, openunmix.Options)  # the registry knows them only as a Group
-    files = list(openunmix.remotes(options.model).values())
-    files = files[:1] if options.targets == "vocals" else files
+    files = list(openunmix.needed(options).values())
     return _weights(
         f"weights of {options.model}",
         ", ".join(file.name for file in files),
