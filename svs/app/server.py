@@ -9,14 +9,14 @@ import tempfile
 import threading
 import webbrowser
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from svs.app.work import Desk
 from svs.config.project import Project
-from svs.errors import SettingsError, UnavailableError
+from svs.errors import SettingsError
+from svs.runtime.extras import require
 from svs.runtime.process import log
 
 PORTS = 100  # tried one after another
@@ -95,13 +95,12 @@ def serve(project: Project, host: str, port: int, minutes: float, show: bool) ->
 
     Raises
     ------
-    UnavailableError
+    ModuleNotFoundError
         Gradio is not installed.
     SettingsError
         The host, port or limit is impossible.
     """
-    if find_spec("gradio") is None:
-        raise UnavailableError("the web page needs gradio, which is not installed; run pip install 'svs[app]'")
+    require("gradio")
     with (
         listen(host, port) as endpoint,
         tempfile.TemporaryDirectory(prefix="svs-app-", ignore_cleanup_errors=True) as folder,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from typer.exceptions import Abort, TyperException
 
-from svs.cli import doctor, extract, methods, report, revisions, score, separate, train, vad, voice, web
+from svs.cli import doctor, extract, methods, models, report, revisions, score, separate, train, vad, voice, web
 from svs.cli.options import app, command
 from svs.errors import SettingsError
 from svs.runtime.process import main as run
@@ -18,7 +18,7 @@ from svs.runtime.process import main as run
 # What `svs -h` shows, in its order.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Recordings": (separate.separate, voice.voice, voice.respiratory, vad.vad, web.app),
-    "What is here": (methods.methods, doctor.doctor),
+    "What is here": (methods.methods, doctor.doctor, models.fetch),
     "Training and scores": (
         extract.extract,
         train.train,
@@ -31,6 +31,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for _panel, _functions in _PANELS.items():
     for _function in _functions:
         app.command(_function.__name__, rich_help_panel=_panel)(command(_function))
+app.add_typer(models.app, rich_help_panel="What is here")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field
+from importlib.util import find_spec
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
@@ -61,7 +62,11 @@ OutputOrPipe = Annotated[
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Make existing results again.")]
 Weights = Annotated[Path | None, Option(help="Folder of pretrained weights (open-unmix, spleeter).")]
-Picture = Annotated[bool, Option("--picture/--no-picture", help="Draw spectrograms of mixture, estimate, mask.")]
+PICTURES = find_spec("matplotlib") is not None  # of the extra `pictures`
+Picture = Annotated[
+    bool,
+    Option("--picture/--no-picture", help="Draw spectrograms; needs svs[pictures]."),
+]
 Stream = Annotated[
     int | None,
     Option(

@@ -58,7 +58,7 @@ class Request(options.Tuned):
     musdb: options.Musdb = None
     weights: options.Weights = None
     overwrite: options.Overwrite = False
-    picture: options.Picture = True
+    picture: options.Picture = options.PICTURES
 
     @property
     def piped(self) -> bool:

@@ -16,6 +16,7 @@ import typer
 from svs.cli import options
 from svs.cli.request import Request, split_methods
 from svs.errors import DataError, SettingsError, SVSError, UnavailableError
+from svs.runtime.extras import require
 from svs.runtime.process import log
 from svs.runtime.streams import copy_to_output
 from svs.stems import TARGETS
@@ -56,6 +57,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
+    if request.reference is not None or request.tracks:
+        require("pandas", "seaborn")  # for the table of scores
     here = request.open()
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home, fetch=True)])

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from svs.cli import options
 from svs.errors import SVSError
+from svs.runtime.extras import require
 from svs.runtime.process import log
 
 if TYPE_CHECKING:
@@ -31,13 +32,12 @@ class Listening(options.Tuned):
         Option(min=0.0, max=1.0, help="Probability above which somebody sings.", show_default="tuned on validation"),
     ] = None
     overwrite: options.Overwrite = False
-    picture: options.Picture = True
+    picture: options.Picture = options.PICTURES
 
 
 def vad(given: Listening) -> None:
     """Where somebody sings, by the voice activity net: OUTPUT/SONG/{segments.csv,activity.png}."""
     from svs.audio import decode
-    from svs.figures import spectrograms
     from svs.runtime.progress import progress_bar
     from svs.services import output as output_folder
     from svs.services import vad as results
@@ -45,6 +45,8 @@ def vad(given: Listening) -> None:
     from svs.vad.detector import Detector
 
     here = given.open()
+    if given.picture:
+        require("matplotlib")
 
     def listen(one: Input, folder: Path) -> None:
         decode.probe(one.path, given.stream, one.label)  # raises the right error for a file that can't be read
@@ -60,6 +62,8 @@ def vad(given: Listening) -> None:
                 log.info("%s: %s", one, note)
             activity = detector.listen(recording)
             if given.picture:
+                from svs.figures import spectrograms
+
                 settings = here.settings.plots
                 figure = spectrograms.activity_picture(folder.name, recording, activity, settings, given.start)
         results.save(folder, activity, request, figure)

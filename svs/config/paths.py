@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from platformdirs import user_data_path
+
 PACKAGE = Path(__file__).parent.parent  # the folder `svs`, wherever it is installed
 
 PARAMS = Path("params.yaml")
+PACKAGED = PACKAGE / "config" / PARAMS  # in a wheel, whose build puts params.yaml and wiring.yaml there
+DEFAULTS = PACKAGED if PACKAGED.is_file() else PACKAGE.parent / PARAMS  # what svs comes with
 
 DATASETS = Path("data/musdb")  # generated and downloaded data sets, one folder each
 MANIFEST = Path("data/manifest.json")
@@ -23,5 +27,11 @@ METRICS = Path("metrics")
 PLOTS = Path("plots")
 CURVES = PLOTS / "training"  # one CSV of losses by epoch for each training
 LOGS = Path("logs")  # TensorBoard, untracked
+
+
+def user_data() -> Path:
+    """The user's folder of svs: the project of those who have none, and in its `models` nets for every project."""
+    return user_data_path("svs", appauthor=False)
+
 
 SCRATCH = Path(".cache")  # what an interrupted run continues from, untracked

@@ -29,6 +29,19 @@ class Project:
         """A path of the settings, below `home`."""
         return self.home / relative
 
+    def model(self, relative: Path) -> Path:
+        """A net or weights: as `find_model`."""
+        return find_model(self.home, relative)
+
+
+def find_model(home: Path, relative: Path) -> Path:
+    """Where a net or weights lie: below `home`, the user's folder (`svs.config.paths.user_data`), or the package.
+
+    It is the first of these that holds anything but a README; the one below `home` if none does.
+    """
+    places = [place / relative for place in (home, paths.user_data(), PACKAGE)]
+    return next((place for place in places if any(file.name != "README.md" for file in place.glob("*"))), places[0])
+
 
 def find_project(
     given: Path | None = None,
@@ -39,7 +52,10 @@ def find_project(
 
     The first of these: the folder given; $SVS_PROJECT; the working directory or the nearest folder above it that holds
     `params.yaml` of svs beside `dvc.yaml` (other projects of DVC are passed over); the checkout that svs is installed
-    from.
+    from; the user's folder (`svs.config.paths.user_data`), with the parameters that svs comes with.
+
+    The parameters of the project lie over those that svs comes with, so it may hold only those that it changes.  Its
+    `methods` and `models` are all that it has.
 
     Parameters
     ----------
@@ -52,11 +68,11 @@ def find_project(
     Raises
     ------
     SettingsError
-        No project is found, or a parameter is unknown or impossible: the message begins with the override that is to
-        blame, or with the file.
+        The folder given is no project, or a parameter is unknown or impossible: the message begins with the override
+        that is to blame, or with the file.
     """
     home = _home(given)
-    content = schema.read(home / paths.PARAMS)
+    content = _content(home / paths.PARAMS)
     try:
         return Project(home, _settings(content, overrides, check))
     except (SettingsError, ModelError) as error:
@@ -70,6 +86,16 @@ def find_project(
         if fault := _fault(content, overrides[:count], check):
             raise type(fault)(_blamed(override, str(fault), content, check))
     raise reason
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The parameters of a project, laid over those that svs comes with."""
+    defaults = schema.read(paths.DEFAULTS)
+    if not path.is_file():  # the user's folder
+        return defaults
+    given = schema.read(path)
+    replaced = given.keys() & {"methods", "models"}
+    return schema.merge({key: value for key, value in defaults.items() if key not in replaced}, given)
 
 
 def _fault(content: dict[str, Any], overrides: Sequence[str], check: Callable[[Settings], None]) -> SVSError | None:
@@ -129,12 +155,7 @@ def _home(given: Path | None) -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents):
         if _is_of_svs(folder):
             return folder
-    if (PACKAGE.parent / paths.PARAMS).is_file():
-        return PACKAGE.parent
-    raise SettingsError(
-        "expected params.yaml of svs in this folder or one above it; name the folder of a checkout of svs "
-        "with --project or SVS_PROJECT"
-    )
+    return paths.user_data() if paths.DEFAULTS == paths.PACKAGED else PACKAGE.parent
 
 
 def _is_of_svs(folder: Path) -> bool:

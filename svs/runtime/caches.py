@@ -55,6 +55,8 @@ def _writable(folder: Path) -> bool:
 @cache
 def _temporary() -> str:
     """A folder of this user alone, as numba runs what it finds in it."""
+    if not hasattr(os, "getuid"):  # Windows, where each user has a temporary folder
+        return tempfile.mkdtemp(prefix="svs-caches-")
     place = Path(tempfile.gettempdir()) / f"svs-caches-{os.getuid()}"
     with suppress(FileExistsError):
         place.mkdir(mode=0o700)

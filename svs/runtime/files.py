@@ -129,7 +129,8 @@ def sha256(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
-            hashlib.file_digest(file, lambda: digest)
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 

@@ -139,7 +139,8 @@ def _named(function: Callable[[Any], Any], item: Any, name: str) -> Any:
             raise
         raise type(error)(f"{name}: {error}") from None
     except Exception as error:
-        error.add_note(f"while at work on {name}")
+        if hasattr(error, "add_note"):  # since Python 3.11
+            error.add_note(f"while at work on {name}")
         raise
 
 
@@ -147,12 +148,12 @@ def _in_pool(start: Callable[[], Executor], calls: list[Callable], desc: str) ->
     """Results of calls in threads or processes."""
     # A terminal sends Ctrl-C and hangups to all its processes.  Those that start here inherit the mask, so that
     # only this one gets them; it ends its workers itself.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    restore = _blocked("SIGHUP")
     pool = start()  # SIGINT is unblocked in it
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        _blocked("SIGINT")
         futures = {pool.submit(call): index for index, call in enumerate(calls)}
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        restore()
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
@@ -164,6 +165,14 @@ def _in_pool(start: Callable[[], Executor], calls: list[Callable], desc: str) ->
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _blocked(*names: str) -> Callable[[], object]:
+    """Block signals in this thread, but not on Windows, which can't; returns what restores those blocked before."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return lambda: None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {getattr(signal, name) for name in names})
+    return partial(signal.pthread_sigmask, signal.SIG_SETMASK, before)
 
 
 def _start_process() -> None:

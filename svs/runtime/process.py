@@ -13,9 +13,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from svs.errors import DataError, SettingsError, SVSError
+from svs.runtime.extras import explained
 from svs.runtime.streams import guarded
 
 log = logging.getLogger("svs")
+
+_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
 class Terminated(SystemExit):
@@ -43,20 +47,23 @@ def main(function: Callable[..., None], *arguments: Any) -> None:
 
 def _run(function: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Run a function; print an error, or the end by a signal, and exit with its code."""
-    level, known = os.environ.get("SVS_LOG") or "INFO", logging.getLevelNamesMapping()
-    logging.basicConfig(level=known.get(level, logging.INFO), format="%(message)s", stream=sys.stderr)
+    level = os.environ.get("SVS_LOG") or "INFO"
+    logging.basicConfig(level=level if level in _LEVELS else "INFO", format="%(message)s", stream=sys.stderr)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
     try:
-        if level not in known:
-            raise SettingsError(f"SVS_LOG={level}: expected one of {', '.join(known)}; choose one, or unset it")
+        if level not in _LEVELS:
+            raise SettingsError(f"SVS_LOG={level}: expected one of {', '.join(_LEVELS)}; choose one, or unset it")
         _require_folders()
         try:
             function(*arguments)
         finally:
             sys.stdout.flush()  # a result that can't be written is an error too
-    except SVSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    except (SVSError, ModuleNotFoundError) as error:
+        told = error if isinstance(error, SVSError) else explained(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(told.exit_code)
     except (KeyboardInterrupt, Terminated) as end:
         end_children()
         said, code = ("terminated", end.code) if isinstance(end, Terminated) else ("interrupted", 130)
@@ -87,9 +94,7 @@ def _require_folders() -> None:
 
 def catch_termination() -> list[int]:
     """Let SIGTERM and SIGHUP raise `Terminated`, unless they are ignored (as under nohup); returns those caught."""
-    numbers: list[int] = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
-    ]
+    numbers = [number for number in _ENDS if signal.getsignal(number) == signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, _terminate)
     return numbers
@@ -97,8 +102,8 @@ def catch_termination() -> list[int]:
 
 def _terminate(number: int, _: Any) -> None:
     # A second signal must not interrupt the cleanup.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for each in _ENDS:
+        signal.signal(each, signal.SIG_IGN)
     raise Terminated(128 + number)
 
 

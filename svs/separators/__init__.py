@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from svs.config.project import find_model
 from svs.config.schema import Group, Settings, merge, parsed
 from svs.errors import ModelError, SettingsError
 from svs.networks import Network, networks
@@ -97,7 +98,7 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     UnavailableError
         Its pretrained weights or its environment are missing and can't be downloaded.
     """
-    return find_method(name).build(name, options(name, settings), home / needs(name, settings), settings)
+    return find_method(name).build(name, options(name, settings), find_model(home, needs(name, settings)), settings)
 
 
 def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> str:
@@ -118,7 +119,7 @@ def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> 
     """
     preferred = recommended()
     for name in preferred:
-        if methods()[name].ready(home / needs(name, settings), fetch):
+        if methods()[name].ready(find_model(home, needs(name, settings)), fetch):
             return name
     trained = [name for name in preferred if name in of_kind(Kind.NET)]
     raise ModelError(

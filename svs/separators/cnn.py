@@ -17,12 +17,13 @@ import numpy as np
 from pydantic import Field
 
 from svs.config.schema import Count, Group, Positive, Representation, Settings
+from svs.dsp.masks import median_mask
 from svs.dsp.stft import magnitude
 from svs.errors import ModelError, SettingsError
 from svs.runtime.process import log
 from svs.separators.base import MaskSeparator, Semitones, Stems, extended
 
-_HPSS_KERNEL = 31  # frames and bins of librosa's median filters
+_HPSS_KERNEL = 31  # frames and bins of the median filters, as librosa has them
 
 
 class Options(Group):
@@ -104,10 +105,8 @@ class CNNSeparator(MaskSeparator):
     @staticmethod
     def _harmonic(vocals: np.ndarray) -> np.ndarray:
         """The harmonic part (median filtering, Fitzgerald 2010), without bleed from percussion."""
-        import librosa
-
-        mask, _ = librosa.decompose.hpss(np.abs(vocals), kernel_size=_HPSS_KERNEL, power=2.0, margin=1.0, mask=True)
-        return vocals * mask
+        size = _HPSS_KERNEL
+        return vocals * np.stack([median_mask(np.abs(one), "harmonic", size, size, 2.0, 1.0) for one in vocals])
 
 
 def _load(folder: Path, hop: int) -> tuple[Callable[[np.ndarray, int], np.ndarray], tuple[int, ...], dict]:

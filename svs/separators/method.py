@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from svs.separators.base import Separator
 
 
-class Kind(StrEnum):
+class Kind(str, Enum):
     """The kinds of methods, in the order of lists."""
 
     NET = "net"  # trained here

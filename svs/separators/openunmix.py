@@ -63,6 +63,12 @@ def remotes(model: str) -> dict[str, pretrained.Remote]:
     }
 
 
+def needed(options: Options) -> dict[str, pretrained.Remote]:
+    """The files of weights that the options need, by target: the first is that of the vocals."""
+    files = remotes(options.model)
+    return dict(list(files.items())[: 1 if options.targets == "vocals" else None])
+
+
 class OpenUnmix(MaskSeparator):
     """Parameters
     ----------
@@ -82,9 +88,7 @@ class OpenUnmix(MaskSeparator):
     uses_all_cores = True
 
     def __init__(self, options: Options, folder: Path):
-        files = remotes(options.model)
-        if options.targets == "vocals":
-            files = dict(list(files.items())[:1])
+        files = needed(options)
         paths = pretrained.find_weights(self.name, list(files.values()), folder)
         separator = getattr(_package(), options.model)(targets=list(files), pretrained=False)
         self._separator, self._networks = separator, list(separator.target_models.values())

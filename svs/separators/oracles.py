@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from svs.config.schema import Group, Representation, Settings
-from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
+from svs.dsp.masks import ideal_binary_mask, ratio_mask
 from svs.separators.base import MaskSeparator, Stems
 from svs.separators.method import Kind, Method
 
@@ -53,7 +53,7 @@ class Oracle(MaskSeparator):
 
 
 def build(name: str, options: Any, needs: Path, settings: Settings) -> Oracle:
-    mask = ideal_binary_mask if name == "oracle_ibm" else partial(ideal_ratio_mask, power=options.power)
+    mask = ideal_binary_mask if name == "oracle_ibm" else partial(ratio_mask, power=options.power)
     # The spectrogram is that of the store, on which the networks are trained: they have the same ceiling.
     return Oracle(name, settings.extract.masks, mask, options.channels)
 

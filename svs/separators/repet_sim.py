@@ -15,12 +15,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import librosa
 import numpy as np
 import scipy.ndimage
 from pydantic import Field
 
 from svs.config.schema import Group, Positive, PositiveSeconds, Representation, Settings
+from svs.dsp.masks import ratio_mask
 from svs.dsp.stft import HAMMING, padded, stft
 from svs.separators.base import Separator
 from svs.separators.method import Kind, Method
@@ -136,7 +136,7 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
     def nearest(self, values: np.ndarray, own: int, representation: Representation) -> np.ndarray:
         rate, hop = representation.sample_rate, representation.hop_length
         within = int(np.count_nonzero(values > -np.inf))
-        width = min(int(librosa.time_to_frames(self._options.width, sr=rate, hop_length=hop)), (within - 1) // 2 - 1)
+        width = min(int(self._options.width * rate) // hop, (within - 1) // 2 - 1)
         if width < 1:
             return np.array([own])
         number = 2 * int(np.ceil(np.sqrt(within - 2 * width + 1)))
@@ -147,7 +147,7 @@ class RepetSimLibrosaVariant(RepetitionSeparator):
 
     def share(self, mixture: np.ndarray, model: np.ndarray) -> np.ndarray:
         model = np.minimum(model, mixture)
-        return librosa.util.softmask(mixture - model, self._options.margin * model, power=self._options.power)
+        return ratio_mask(mixture - model, self._options.margin * model, self._options.power)
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings) -> Separator:

@@ -11,24 +11,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from svs import separators  # its methods are imported only when they are asked for
 from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
+from svs.runtime.extras import EXTRAS, packages
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
-PYTHON = (3, 11)
-# Packages that svs can do without, and what needs them.
-OPTIONAL = {
-    "torch": "open-unmix",
-    "torchaudio": "open-unmix",
-    "openunmix": "open-unmix",
-    "gradio": "`svs app`",
-    "questionary": "the menu of `svs separate`",
-}
 _FREE = 5.0  # GiB of free disk below which the check warns
 _TRAINED = {"autoencoder": "dvc repro pretrain", "vad": "dvc repro train_vad"}
 _State = tuple[str, str, str]  # state, what was found, advice
@@ -59,21 +51,21 @@ def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
 
     If `full`, Keras and torch are imported too, which takes some seconds, and their devices listed.
     """
-    found = [_python(), _program("ffmpeg"), _program("ffprobe")]
     project: Project | None = None
     try:
         project = find_project(given)
-        found.append(Check("system", "project", OK, f"{project.home}, profile {project.settings.profile}"))
+        parameters = Check("system", "project", OK, f"{project.home}, profile {project.settings.profile}")
     except SVSError as error:
-        found.append(Check("system", "project", MISSING, "no parameters", str(error), needed=True))
-    home = project.home if project else Path.cwd()
-    found += [_disk(home), *_packages(home), _backend(), *(_devices() if full else ())]
+        parameters = Check("system", "project", MISSING, "no parameters", str(error), needed=True)
+    home = project.home if project and project.home.is_dir() else Path.cwd()
+    checkout = bool(pins(home))
+    found = [_python(checkout), *(_program(name, checkout) for name in ("ffmpeg", "ffprobe")), parameters]
+    found += [_disk(home), *_packages(home), *([_backend()] if checkout else ()), *(_devices() if full else ())]
     if project:
         try:
             found.append(Check("data and models", "data set", *data_set(project)))
-            for name, command in _TRAINED.items():
-                found.append(Check("data and models", name, *_model(project.path(paths.MODELS) / name, command)))
-            found += [method(name, project) for name in separators.methods()]
+            found += [trained(name, project) for name in _TRAINED]
+            found += [method(name, project, checkout) for name in separators.methods()]
         except ImportError as error:
             found.append(
                 Check("methods", "all", MISSING, str(error), "`make setup` installs what is missing", needed=True)
@@ -112,13 +104,13 @@ def _judged(
     return Check(group, name, OK if ok else problem, found, "" if ok else advice, needed)
 
 
-def _python() -> Check:
+def _python(checkout: bool) -> Check:
     found = f"{platform.python_version()}, svs {version('svs')} in {paths.PACKAGE}"
-    advice = f"svs is made for Python {'.'.join(map(str, PYTHON))}; install it and run `make setup`"
-    return _judged("system", "Python", sys.version_info[:2] == PYTHON, found, advice, DIFFERS)
+    advice = "the lock of the pipeline is made for Python 3.11; install it and run `make setup`"
+    return _judged("system", "Python", not checkout or sys.version_info[:2] == (3, 11), found, advice, DIFFERS)
 
 
-def _program(name: str) -> Check:
+def _program(name: str, needed: bool) -> Check:
     try:
         said = subprocess.run([name, "-version"], capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError):
@@ -126,7 +118,7 @@ def _program(name: str) -> Check:
     named = re.match(r"\S+ version (\S+)", said)  # ffmpeg version 5.1.6-0+deb12u1 Copyright ...
     advice = "the pipeline decodes .stem.mp4 with it; `make setup` installs it, or your system's packages"
     found = f"{named[1]} ({shutil.which(name)})" if named else ""
-    return _judged("system", name, bool(named), found, advice, needed=True)
+    return _judged("system", name, bool(named), found, advice, needed=needed)
 
 
 def _disk(home: Path) -> Check:
@@ -144,14 +136,13 @@ def pins(home: Path) -> dict[str, str]:
 
 
 def _packages(home: Path) -> Iterator[Check]:
-    pinned = pins(home)
-    direct = [re.split(r"[^\w.-]", line)[0] for line in requires("svs") or () if "extra ==" not in line]
-    named = {**dict.fromkeys(direct, ""), **OPTIONAL}
-    for name, use in named.items():
+    pinned, named = pins(home), packages()
+    for name, extra in named.items():
         state, found, advice = _package(name, pinned.get(name))
-        if state == MISSING and use:
-            found = f"{use} needs it"
-        yield Check("packages", name, state, found, advice, needed=not use)
+        if state == MISSING and extra:
+            found = f"{EXTRAS[extra]} needs it"
+            advice = advice if pinned else f"pip install 'svs[{extra}]' installs it"
+        yield Check("packages", name, state, found, advice, needed=not extra or (extra == "pipeline" and bool(pinned)))
     others = [name for name in pinned if name not in named]
     odd = [name for name in others if _package(name, pinned[name])[0] != OK]
     if others:
@@ -223,6 +214,11 @@ def data_set(project: Project) -> _State:
         return MISSING, download.dataset, str(error) if download.path else fetch
 
 
+def trained(name: str, project: Project) -> Check:
+    """Whether a network that is no separation method is here: `autoencoder` or `vad`."""
+    return Check("data and models", name, *_model(project.model(paths.MODELS / name), _TRAINED[name]))
+
+
 def _model(folder: Path, command: str) -> _State:
     """State of a trained model by its card; the model is not loaded."""
     if not (folder / "model.keras").is_file():
@@ -235,10 +231,10 @@ def _model(folder: Path, command: str) -> _State:
         return MISSING, f"{folder / 'model.json'} is missing or damaged", f"`{command}` trains it anew"
 
 
-def method(name: str, project: Project) -> Check:
+def method(name: str, project: Project, checkout: bool = True) -> Check:
     """Whether a separation method can run here; no network is loaded and nothing is downloaded."""
     settings, kind = project.settings, separators.find_method(name).kind
-    folder = project.path(separators.needs(name, settings))
+    folder = project.model(separators.needs(name, settings))
     state, found, advice = OK, "", ""
     if kind is separators.Kind.NET:
         state, found, advice = _model(folder, f"dvc repro train@{name}")
@@ -251,7 +247,7 @@ def method(name: str, project: Project) -> Check:
     if name == default(project):
         found = f"the default of `svs separate`: {found}"
     # Without published weights, the pipeline goes on without the method.
-    needed = name in settings.methods and kind is not separators.Kind.PRETRAINED
+    needed = checkout and name in settings.methods and kind is not separators.Kind.PRETRAINED
     return Check("methods", name, state, found, advice, needed=needed)
 
 
@@ -269,8 +265,7 @@ def _openunmix(project: Project, folder: Path) -> _State:
 
     options = separators.options("openunmix", project.settings)
     assert isinstance(options, openunmix.Options)  # the registry knows them only as a Group
-    files = list(openunmix.remotes(options.model).values())
-    files = files[:1] if options.targets == "vocals" else files
+    files = list(openunmix.needed(options).values())
     return _weights(
         f"weights of {options.model}",
         ", ".join(file.name for file in files),

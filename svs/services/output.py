@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
+import re
 import tempfile
 import unicodedata
 from collections import Counter
@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from svs import separators
 from svs.config.project import Project
@@ -24,7 +26,7 @@ from svs.separators.estimates import REQUEST
 def separation_request(project: Project, method: str) -> dict[str, Any]:
     """What an estimate by a method depends on, apart from the recording."""
     settings = project.settings
-    needs = project.path(separators.needs(method, settings))
+    needs = project.model(separators.needs(method, settings))
     oracle = separators.find_method(method).kind is separators.Kind.ORACLE
     return {
         "method": method,
@@ -127,8 +129,13 @@ def _names(path: Path) -> Iterator[str]:
     """Names of a recording, from the shortest to its whole path."""
     yield _folder_name(path.stem if path.stem.strip(".") else path.name)
     for level in range(len(path.parts)):
-        parents = path.parent.parts[len(path.parent.parts) - level :]
+        parents = [_without_drive(part) for part in path.parent.parts[len(path.parent.parts) - level :]]
         yield _folder_name(" - ".join([*(part for part in parents if part.strip("/.\\")), path.name]))
+
+
+def _without_drive(part: str) -> str:
+    """A part of a path as a part of a name: of `C:\\` and `\\\\server\\share\\` what can stand in one."""
+    return re.sub(r"[\\/:]+", " ", part).strip() if part.endswith(("\\", "/")) else part
 
 
 def _folder_name(name: str) -> str:
@@ -141,7 +148,7 @@ def _folder_name(name: str) -> str:
 
 def readable(name: str) -> str:
     """A file name as text, even where its bytes are not UTF-8."""
-    return os.fsencode(name).decode(errors="replace")
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 @contextmanager
@@ -162,19 +169,21 @@ def only_one(output: Path) -> Iterator[None]:
         raise DataError(
             f"{output}: expected a folder that can be written to ({error.strerror}); choose another --output"
         ) from None
-    folder = os.open(output, os.O_RDONLY)  # the folder itself is locked, so no lock file is left in it
+    lock = FileLock(output / ".lock", blocking=False)
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{output}: another run of svs is writing there; wait for it, or choose another --output"
-            ) from None
-        except OSError as error:
-            log.debug("%s: this file system can't lock folders (%s)", output, error.strerror)
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"{output}: another run of svs is writing there; wait for it, or choose another --output"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        log.debug("%s: this file system can't lock files (%s)", output, error)
+    try:
         yield
     finally:
-        os.close(folder)
+        with suppress(OSError):  # Windows removes it itself, once it is released
+            Path(lock.lock_file).unlink()
+        lock.release()
         if not existed:
             with suppress(OSError):
                 output.rmdir()

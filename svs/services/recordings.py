@@ -23,6 +23,7 @@ from svs.config.project import Project
 from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES, museval_json, read_scores
+from svs.runtime.extras import require
 from svs.runtime.files import sha256, write_json, write_text, written
 from svs.runtime.process import log
 from svs.separators.base import Separator
@@ -55,6 +56,8 @@ class Order:
     clip: str = "rescale"  # one of `CLIPS`: what is done about samples beyond full scale in flac and mp3
 
     def __post_init__(self) -> None:
+        if self.picture:
+            require("matplotlib")
         for method in self.methods:
             separators.find_method(method)
         if self.codec not in encode.FORMATS:

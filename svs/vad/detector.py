@@ -70,7 +70,7 @@ class Detector:
     """
 
     def __init__(self, project: Project, threshold: float | None = None):
-        folder = project.path(paths.VAD)
+        folder = project.model(paths.VAD)
         self._model, self._settings, self._level = load_net(folder, project.settings.extract.vad)
         self.fingerprint = sha256(files_below(folder))
         scored = project.path(paths.METRICS / "vad.json")

@@ -31,6 +31,7 @@ from svs.separators.base import Separator
 from svs.services import recordings
 from svs.services.recordings import Result
 from tests.helpers import REPOSITORY
+from tests.helpers.command import assert_refused, svs
 from tests.helpers.command import project as project_without_nets
 
 RATE = 44100
@@ -330,9 +331,11 @@ def test_addresses(host: str, url: str):
 
 
 def test_without_gradio_one_line_says_what_to_install(monkeypatch, project: Project):
-    monkeypatch.setattr(server, "find_spec", lambda name: None)
-    with pytest.raises(UnavailableError, match=r"pip install 'svs\[app\]'"):
-        server.serve(project, "127.0.0.1", 0, 1.0, False)
+    monkeypatch.setattr("svs.runtime.extras.find_spec", lambda name: None)
+    ran = svs("app", "--no-open", "--project", project.home)
+    assert_refused(
+        ran, r"^error: gradio is not installed; pip install 'svs\[app\]' installs it$", UnavailableError.exit_code
+    )
 
 
 class _Served:

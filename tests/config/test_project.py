@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from svs import separators
-from svs.config.project import find_project
-from svs.errors import SettingsError
+from svs import networks, separators
+from svs.config import paths
+from svs.config.project import find_model, find_project
+from svs.errors import SettingsError, SVSError
 from tests.helpers.command import REPOSITORY, project
 
 
@@ -48,6 +49,29 @@ def test_the_checkout_that_svs_is_from(tmp_path, monkeypatch):
     monkeypatch.delenv("SVS_PROJECT", raising=False)
     monkeypatch.chdir(tmp_path)
     assert find_project().home == REPOSITORY
+
+
+def test_a_project_may_hold_only_what_it_changes(home):
+    wired = find_project(home).settings
+    (home / "params.yaml").write_text("separate:\n  mixture: {share: 0.5}\n")
+    (home / "wiring.yaml").write_text("methods:\n  mixture: {needs: x}\n")
+    came = find_project(home, ["separate.common.chunk=7"]).settings
+    assert (separators.options("mixture", came).share, came.separate.common.chunk, came.seed) == (0.5, 7.0, wired.seed)
+    assert list(came.methods) == ["mixture"] and came.models == wired.models
+
+
+def test_a_net_is_looked_for_in_the_project_the_users_folder_and_the_package(tmp_path, monkeypatch):
+    net, home = paths.MODELS / "weights/spleeter", tmp_path / "home"
+    monkeypatch.setattr(paths, "user_data", lambda: tmp_path / "user")
+    monkeypatch.setattr("svs.config.project.PACKAGE", tmp_path / "svs")
+    places = [tmp_path / "svs" / net, tmp_path / "user" / net, home / net]
+    assert find_model(home, net) == home / net  # where it would be put
+    (home / net).mkdir(parents=True)
+    (home / net / "README.md").touch()
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "weights.npz").touch()
+        assert find_model(home, net) == place
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
@@ -172,8 +196,8 @@ def test_another_project_of_dvc_is_passed_over(content, home, monkeypatch):
     assert find_project().home == home  # the nearest of svs
     (home / "dvc.yaml").unlink()
     assert find_project().home == REPOSITORY
-    with pytest.raises(SettingsError, match=re.escape(str(other.parent / "params.yaml"))):
-        find_project(other.parent)  # named, it is an error of that file
+    with pytest.raises(SVSError, match=re.escape(str(other.parent / "params.yaml"))):
+        find_project(other.parent, (), networks.validate)  # named, it is an error of that file
 
 
 def test_broken_parameters_of_svs_are_not_passed_over(home, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from svs.config.schema import Representation
-from svs.dsp.masks import ideal_binary_mask, ideal_ratio_mask
+from svs.dsp.masks import ideal_binary_mask, ratio_mask
 from svs.separators.mixture import Mixture
 from tests.helpers.separation import (
     FULL_RATE,
@@ -42,13 +42,13 @@ def test_ratio_oracle_of_energies_beats_the_binary_one_and_that_of_magnitudes(bu
 @FEW
 @given(MAGNITUDES, MAGNITUDES, st.sampled_from([0.5, 1.0, 2.0, 4.0]))
 def test_ratio_mask(vocals, accompaniment, power):
-    mask = ideal_ratio_mask(vocals, accompaniment, power)
+    mask = ratio_mask(vocals, accompaniment, power)
     assert mask.dtype == np.float32 and mask.min() >= 0 and mask.max() <= 1
     sound = (vocals > 0) | (accompaniment > 0)
-    np.testing.assert_allclose((mask + ideal_ratio_mask(accompaniment, vocals, power))[sound], 1, atol=1e-6)
+    np.testing.assert_allclose((mask + ratio_mask(accompaniment, vocals, power))[sound], 1, atol=1e-6)
     assert not mask[~sound].any()
     np.testing.assert_array_equal(mask[sound] > 0.5, (ideal_binary_mask(vocals, accompaniment) & (mask != 0.5))[sound])
-    turned = ideal_ratio_mask(2 * vocals * np.array([1, -1, 1j, -1j, 1]), 2 * accompaniment, power)
+    turned = ratio_mask(2 * vocals * np.array([1, -1, 1j, -1j, 1]), 2 * accompaniment, power)
     np.testing.assert_allclose(turned, mask, atol=1e-6)
     with np.errstate(all="ignore"):
         plain = vocals.astype(float) ** power / (vocals.astype(float) ** power + accompaniment.astype(float) ** power)

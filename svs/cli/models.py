@@ -1,0 +1,60 @@
+"""`svs models` and `svs fetch`: trained networks, where they lie, and how to get or copy them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument
+
+from svs.cli.options import Tuned, command
+
+app = typer.Typer(name="models", help="Trained networks: which there are, where they lie, fetch or copy one.")
+Name = Annotated[str, Argument(help="A network of `svs models list`.")]
+_FETCHED = ["spleeter"]  # what the default method of `svs separate` needs
+
+
+def list_(common: Tuned) -> None:
+    """Every network: whether it is here, its size, where it lies, and what it was trained on."""
+    from svs.services import models
+
+    found = models.models(common.open())
+    column = max(len(model.name) for model in found)
+    for model in found:
+        size = f"{model.size / 1e6:.1f} MB" if model.files else ""
+        print(f"{model.name:<{column}}  {'ready  ' if model.files else 'missing'}  {size:>8}  {model.path}")
+        print(f"{'':<{column}}  {model.about}{'' if model.files else f'; {model.advice}'}")
+
+
+def fetch(
+    common: Tuned, names: Annotated[list[str] | None, Argument(metavar="[NAME]...", help="By default spleeter.")] = None
+) -> None:
+    """Download published weights, so that `svs separate` needs no network later."""
+    from svs.services import models
+
+    here = common.open()
+    for name in names or _FETCHED:
+        model = models.fetch(name, here)
+        common.say(f"{name}: {model.path} ({model.size / 1e6:.1f} MB)")
+
+
+def path(common: Tuned, name: Name) -> None:
+    """Print where a network lies."""
+    from svs.services import models
+
+    print(models.present(name, common.open()).path)
+
+
+def export(
+    common: Tuned, name: Name, folder: Annotated[Path, Argument(help="A folder that is not there yet.")]
+) -> None:
+    """Copy a network, for another machine or project: put the folder there as models/NAME."""
+    from svs.services import models
+
+    model = models.export(name, common.open(), folder)
+    common.say(f"{folder}: {', '.join(file.name for file in model.files)} ({model.size / 1e6:.1f} MB)")
+
+
+for _function in (list_, fetch, path, export):
+    app.command(_function.__name__.rstrip("_"))(command(_function))
