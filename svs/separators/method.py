@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from svs.config.schema import Group, Settings
+from svs.config.schema import Group
 
 if TYPE_CHECKING:
     from svs.separators.base import Separator
