@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Arguments for the command underneath: make repro ARGS="train@cnn_separator", make test ARGS=--slow
 ARGS ?=
 
-.PHONY: help setup spleeter repro plots compare gate test bench lint lock clean
+.PHONY: help setup spleeter repro plots compare gate test bench docs lint lock clean
 
 help:
 	@echo "make repro     set up, then run every stage whose inputs changed (dvc repro)"
@@ -16,9 +16,10 @@ help:
 	@echo "make gate      fail if the scores of a method fell since REV"
 	@echo "make test      set up, then run the fast tests (ARGS=--slow: all tests)"
 	@echo "make bench     measure every step's speed beside its baseline, with limits (ARGS='--music FOLDER')"
+	@echo "make docs      build the documentation as a site in build/site"
 	@echo "make setup     set up the environment only"
 	@echo "make spleeter  set up the separate environment of the method spleeter (otherwise made on first use)"
-	@echo "make lint      check the code, its format, types and layers, the shell scripts and the workflow"
+	@echo "make lint      check the code, its format, types and layers, the shell scripts, the workflow and the licences"
 	@echo "make lock      compile requirements.txt from pyproject.toml"
 	@echo "make clean     remove the environment and temporary files (data and models stay)"
 
@@ -52,6 +53,10 @@ test: setup
 bench: setup
 	python -m benchmarks --json build/bench.json $(ARGS)
 
+# A broken link is an error.  The site opens from disk: build/site/index.html.
+docs: setup
+	mkdocs build --strict
+
 lint: setup
 	ruff check .
 	ruff format --check .
@@ -60,11 +65,13 @@ lint: setup
 	shellcheck --severity=warning .ci/run tools/*.sh
 	zizmor --offline --quiet .github
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	reuse lint --lines
 
 # The local part of torch's version (+cpu) exists in one index only; the lock must install from any index.
 lock: setup
 	python -m pip install --quiet pip-tools
-	pip-compile --quiet --extra app --extra test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+	pip-compile --quiet --extra app --extra docs --extra test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.tmp pyproject.toml
 	sed 's/+cpu$$//' requirements.tmp > requirements.txt
 	rm requirements.tmp

@@ -1,4 +1,4 @@
-"""README, CHANGELOG and docs: what they link to, and what they name (commands, options, parameters, files), exists."""
+"""Every page of the repository: what it links to, and what it names (commands, options, parameters, files), exists."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ from svs.cli.options import Tuned
 from svs.errors import SVSError
 from tests.helpers import REPOSITORY
 
-PAGES = [
-    REPOSITORY / "README.md",
-    REPOSITORY / "CHANGELOG.md",
-    *sorted((REPOSITORY / "docs").glob("*.md")),
-]
+PAGES = [page for folder in (".", "docs/**") for page in sorted(REPOSITORY.glob(f"{folder}/*.md"))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(REPOSITORY)) for page in PAGES])
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDED = re.compile(r"^  (\w+): \{<<", re.MULTILINE)
@@ -41,6 +37,7 @@ NOT_OURS = {
     "echo",
     "ffmpeg",
     "git",
+    "pip",
     "ruff",
 }  # programs of shell blocks that are not looked into
 FOLDERS = r"\.ci|\.dvc|\.github|benchmarks|data|docs|metrics|models|plots|stages|svs|tests|tools"
@@ -197,6 +194,8 @@ def of_make(words: list[str]) -> list[str]:
 
 def of_module(module: str, words: list[str]) -> list[str]:
     """A module that does not exist, or options that it does not declare."""
+    if module in ("pip", "venv"):
+        return []
     if module == "pytest":
         known = pytest_options()
     else:
