@@ -12,7 +12,7 @@ from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.published import FLOOR as PUBLISHED_FLOOR
 from svs.evaluation.published import ORACLES as PUBLISHED_CEILINGS
 from svs.figures import style
-from svs.figures.style import INK, LIMIT, MUTED, OURS, THEIRS
+from svs.figures.style import INK, LIMIT, MUTED, OURS, PRETRAINED, THEIRS
 from svs.separators import Kind, of_kind
 from svs.stems import TARGETS
 
@@ -29,8 +29,8 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     """SDR of every method as boxes over tracks, vocals beside accompaniment.
 
     Methods are sorted by the median of the vocals; floor and ceiling are grey,
-    with a dashed line at their medians; published systems have their own
-    colour.  Points are tracks.
+    with a dashed line at their medians; methods that others trained and
+    published systems have colours of their own.  Points are tracks.
 
     Parameters
     ----------
@@ -51,8 +51,10 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     vocals = table[table["target"] == "vocals"].groupby("method")["SDR"].median().sort_values(ascending=False)
     order = list(vocals.index)
     floors, ceilings = of_kind(Kind.FLOOR), of_kind(Kind.ORACLE)
-    limits = {*floors, *ceilings} | ({PUBLISHED_FLOOR, *PUBLISHED_CEILINGS} & set(theirs))
-    palette = {method: LIMIT if method in limits else THEIRS if method in theirs else OURS for method in order}
+    palette = dict.fromkeys(order, OURS) | dict.fromkeys(theirs, THEIRS)
+    palette |= dict.fromkeys(of_kind(Kind.PRETRAINED), PRETRAINED)
+    palette |= dict.fromkeys([*floors, *ceilings, PUBLISHED_FLOOR, *PUBLISHED_CEILINGS], LIMIT)
+    palette = {method: palette[method] for method in order}
     few = len(order) < _FEW
     height = 1.6 + (0.55 if few else 0.3) * len(order)
     figure, axes = plt.subplots(1, 2, figsize=(11, height), sharey=True)
@@ -72,7 +74,7 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     if theirs:
         for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):
             tick.set_fontweight("normal" if method in theirs else "bold")
-        _colour_legend(axes[1])
+    _colour_legend(axes[1], set(palette.values()))
     figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
     figure.tight_layout()
     return figure
@@ -85,10 +87,19 @@ def _mark(axis: plt.Axes, value: float, name: str) -> None:
     axis.annotate(name, (value, 1.0), xycoords=above, ha="center", va="bottom", fontsize=8.5, color=MUTED)
 
 
-def _colour_legend(axis: plt.Axes) -> None:
-    names = {"this repository": OURS, "published (SiSEC18)": THEIRS, "floors and ceilings": LIMIT}
-    boxes = [plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor=INK, linewidth=0.8) for colour in names.values()]
-    axis.legend(boxes, list(names), fontsize=8.5, loc="lower right", framealpha=1, edgecolor="white")
+def _colour_legend(axis: plt.Axes, used: set[str]) -> None:
+    names = {
+        OURS: "this repository",
+        PRETRAINED: "pretrained by others",
+        THEIRS: "published (SiSEC18)",
+        LIMIT: "floors and ceilings",
+    }
+    boxes = {
+        name: plt.Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor=INK, linewidth=0.8)
+        for colour, name in names.items()
+        if colour in used
+    }
+    axis.legend(boxes.values(), boxes.keys(), fontsize=8.5, loc="lower right", framealpha=1, edgecolor="white")
 
 
 def published_note(published: pd.DataFrame) -> str:

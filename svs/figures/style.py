@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from svs.runtime.files import written
 
 INK, MUTED, GRID = "#1b1f24", "#6e7781", "#e6e8eb"
-OURS, LIMIT, THEIRS = "#2f6fb2", "#c9ced6", "#e0b36a"
+OURS, PRETRAINED, LIMIT, THEIRS = "#2f6fb2", "#a98bd0", "#c9ced6", "#e0b36a"
 STYLE: dict[str, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,

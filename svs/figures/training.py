@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @styled
 def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, float]) -> plt.Figure:
-    """Loss and validation loss by epoch, one panel for each training.
+    """Loss and validation loss by epoch, one panel for each training; a ring marks the best epoch.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ def training_curves(curves: Mapping[str, pd.DataFrame], reference: Mapping[str, 
     for axis, (name, curve) in zip(axes[0], curves.items(), strict=True):
         points: dict[str, Any] = {"marker": "o" if len(curve) < 30 else None, "markersize": 3}
         axis.plot(curve["epoch"], curve["loss"], color=MUTED, label="training", **points)
-        axis.plot(curve["epoch"], curve["val_loss"], color=OURS, label="validation", **points)
+        best = curve.loc[curve["val_loss"].idxmin()]
+        axis.plot(
+            curve["epoch"], curve["val_loss"], color=OURS, label=f"validation, best {best['val_loss']:.4f}", **points
+        )
+        axis.plot(best["epoch"], best["val_loss"], "o", markersize=8, fillstyle="none", color=OURS)
         if name in reference:
             axis.axhline(reference[name], color=INK, linestyle=":", linewidth=1, label="dissertation's validation")
-        best = curve.loc[curve["val_loss"].idxmin()]
-        below = {"xytext": (0, -13), "textcoords": "offset points", "ha": "center"}
-        at = (best["epoch"], best["val_loss"])
-        axis.annotate(f"{best['val_loss']:.4f}", at, **below, fontsize=8.5, color=OURS)
         axis.set_title(name, loc="left")
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)

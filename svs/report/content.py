@@ -24,7 +24,9 @@ from svs.runtime.files import read_json
 from svs.separators import Kind
 from svs.stems import TARGETS
 
-OURS, PUBLISHED, BOTTOM, TOP = "ours", "published", "floor", "ceiling"  # kinds of methods
+# Kinds of methods; pretrained ones run here, but others trained them.
+OURS, PRETRAINED, PUBLISHED, BOTTOM, TOP = "ours", "pretrained", "published", "floor", "ceiling"
+_KINDS = {Kind.PRETRAINED: PRETRAINED, Kind.ORACLE: TOP, Kind.FLOOR: BOTTOM}
 PROTOCOLS = {BSSEVAL: "BSS Eval v4", DISSERTATION: "the dissertation's protocol"}
 _DETERMINING = ("params.yaml", "wiring.yaml", "dvc.yaml", "stages", "svs")  # what determines the results
 UNKNOWN = "unknown"
@@ -108,8 +110,7 @@ def gather(home: Path, settings: Settings) -> Content:
 
 def _method(name: str) -> Method:
     known = separators.methods().get(name)
-    kind = {Kind.FLOOR: BOTTOM, Kind.ORACLE: TOP}.get(known.kind, OURS) if known else OURS
-    return Method(name, kind, True, known.about if known else "")
+    return Method(name, _KINDS.get(known.kind, OURS) if known else OURS, True, known.about if known else "")
 
 
 def _system(name: str) -> Method:

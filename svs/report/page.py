@@ -133,12 +133,12 @@ def _ranked(methods: Sequence[Method], scores: pd.DataFrame) -> list[Row]:
 
 
 def _summary(rows: Sequence[Row]) -> list[tuple[Method, float]]:
-    """The best method of ours between the floor and the ceiling (a binary mask), with their median SDR of vocals."""
+    """Floor, best method of ours, best pretrained one, ceiling (a binary mask), with their median SDR of vocals."""
     best: dict[str, tuple[Method, float]] = {}
     for method, values in rows:
         if method.here and (method.kind != content.TOP or method.name == of_kind(Kind.ORACLE)[0]):
             best.setdefault(method.kind, (method, values["vocals"]["SDR"]))
-    return [best[kind] for kind in (content.BOTTOM, content.OURS, content.TOP) if kind in best]
+    return [best[kind] for kind in (content.BOTTOM, content.OURS, content.PRETRAINED, content.TOP) if kind in best]
 
 
 def _paired(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -50,6 +50,20 @@ def test_floor_and_ceiling_are_marked(index, gap):
     assert [np.allclose(colour, grey, atol=0.15) for colour in colours] == [True, False, False, True]
 
 
+def test_methods_that_others_trained_are_no_method_of_ours():
+    axes = figure_scores.sdr_boxplot(scores(MEDIANS | {"spleeter": 6.0}), "").axes
+    legend = axes[1].get_legend()
+    colours = {
+        text.get_text(): patch.get_facecolor()
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    }
+    assert list(colours) == ["this repository", "pretrained by others", "floors and ceilings"]
+    order = [label.get_text().split()[0] for label in axes[0].get_yticklabels()]
+    box = axes[0].patches[order.index("spleeter")].get_facecolor()
+    assert np.allclose(box, colours["pretrained by others"], atol=0.15)  # seaborn desaturates
+    assert not np.allclose(box, colours["this repository"], atol=0.15)
+
+
 def test_no_marks_without_floor_and_ceiling():
     axis = figure_scores.sdr_boxplot(scores({"ours": 1.0, "theirs": 2.0}), "").axes[0]
     assert not axis.texts and all(line.get_linestyle() != "--" for line in axis.lines)

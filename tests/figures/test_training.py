@@ -13,9 +13,9 @@ def test_training_curves():
     first, second = figure.axes
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["a", "b"]
     losses = {line.get_label(): list(line.get_ydata()) for line in first.lines}
-    assert losses["training"] == [3, 1, 2] and losses["validation"] == pytest.approx([3.1, 1.1, 2.1])
+    assert losses["training"] == [3, 1, 2] and losses["validation, best 1.1000"] == pytest.approx([3.1, 1.1, 2.1])
     assert losses["dissertation's validation"] == [0.5, 0.5]
     assert "dissertation's validation" not in [line.get_label() for line in second.lines]
-    (best,) = first.texts
-    assert (best.get_text(), best.xy) == ("1.1000", (2, 1.1))  # the best epoch, not the last
+    (best,) = [line for line in first.lines if line.get_fillstyle() == "none"]
+    assert best.get_xydata().tolist() == [[2, 1.1]]  # the best epoch, not the last
     assert first.get_xlabel() == "epoch" and "(nats)" in first.get_ylabel()

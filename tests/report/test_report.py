@@ -37,7 +37,7 @@ from tests.helpers import REPOSITORY
 from tests.helpers.command import wav
 
 RATE = 44100
-METHODS = {"cnn_separator": 0.6, "hpss": 0.4, "oracle_ibm": 0.9, "mixture": 0.25}  # shares: stand-in estimates
+METHODS = {"cnn_separator": 0.6, "spleeter": 0.4, "oracle_ibm": 0.9, "mixture": 0.25}  # shares: stand-in estimates
 SYSTEMS = ("MIX", "IBM1", "WK", "TAK1")
 EVIL = 'A "quoted" & <img src=x onerror=alert(1)> #1 100% 😀 </script>'
 
@@ -219,7 +219,7 @@ def made(home: Home, folder: Path, audible: bool, **report) -> listening.Passage
     return listening.make(
         (1, home.tracks[0]),
         data=data,
-        methods=["hpss"],
+        methods=["spleeter"],
         folder=folder,
         estimates=home.folder / paths.ESTIMATES,
         settings=home.settings.model_copy(update={"report": changed}),
@@ -230,10 +230,10 @@ def test_a_passage_of_a_long_track_is_its_middle_at_its_true_level(home: Home, t
     passage = made(home, tmp_path, True, passage=1.5)
     assert (passage.start, passage.length, passage.seconds) == (1.25, 1.5, 4.0)
     original, _ = sf.read(
-        home.folder / paths.ESTIMATES / "hpss/test" / home.tracks[0].name / "vocals.wav", dtype="float32"
+        home.folder / paths.ESTIMATES / "spleeter/test" / home.tracks[0].name / "vocals.wav", dtype="float32"
     )
     expected = original[round(1.25 * RATE) : round(2.75 * RATE)]
-    with decode.open_recording(tmp_path / "tracks/01/hpss.vocals.mp3") as recording:
+    with decode.open_recording(tmp_path / "tracks/01/spleeter.vocals.mp3") as recording:
         heard = recording.read(0, recording.samples)
     assert len(heard) == pytest.approx(len(expected), abs=1)
     assert np.corrcoef(heard[: len(expected)].ravel(), expected.ravel())[0, 1] > 0.97
@@ -264,7 +264,7 @@ def test_without_audio_there_are_pictures_alone(home: Home, tmp_path: Path):
     made(home, tmp_path, False)
     assert {path.name for path in (tmp_path / "tracks/01").iterdir()} == {
         f"{name}.webp"
-        for name in ("mixture", *(f"{method}.{target}" for method in ("true", "hpss") for target in TARGETS))
+        for name in ("mixture", *(f"{method}.{target}" for method in ("true", "spleeter") for target in TARGETS))
     }
 
 
@@ -328,19 +328,19 @@ def test_methods_and_published_systems_that_are_absent_are_named_with_the_reason
     data.mkdir()
     shutil.copytree(copied.folder.parent / "home/metrics", data / "unused")
     copied.manifest.save(copied.folder / paths.MANIFEST)
-    unavailable.record(copied.folder / paths.ESTIMATES / "hpss", "hpss", "its weights <are> elsewhere")
+    unavailable.record(copied.folder / paths.ESTIMATES / "spleeter", "spleeter", "its weights <are> elsewhere")
     unavailable.record(copied.folder / paths.PUBLISHED, "published systems", "SVS_OFFLINE is set")
     for name in ("scores.csv", "scores_dissertation.csv", "frames.csv"):
         table = pd.read_csv(copied.folder / "metrics" / name)
-        table = table[table["method"] != "hpss"] if "method" in table else table.drop(columns="hpss")
+        table = table[table["method"] != "spleeter"] if "method" in table else table.drop(columns="spleeter")
         table.to_csv(copied.folder / "metrics" / name, index=False)
     for name in ("published.csv", "paired.csv"):
         path = copied.folder / "metrics" / name
         path.write_text(path.read_text().splitlines()[0] + "\n")
     html = html_of(copied)
-    assert "<b>hpss</b> is absent, it could not run: its weights &lt;are&gt; elsewhere" in html
+    assert "<b>spleeter</b> is absent, it could not run: its weights &lt;are&gt; elsewhere" in html
     assert html.count("left out: SVS_OFFLINE is set") == 2
-    assert 'value="hpss.vocals"' not in html and 'value="cnn_separator.vocals"' in html
+    assert 'value="spleeter.vocals"' not in html and 'value="cnn_separator.vocals"' in html
 
 
 def test_whatever_a_track_is_called_it_is_text(tmp_path: Path):
@@ -355,7 +355,7 @@ def test_whatever_a_track_is_called_it_is_text(tmp_path: Path):
     assert {path.name for path in (index.parent / "tracks").iterdir()} == {"01", "02"}
     data = json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
     assert data["tracks"] == [track.name for track in home.tracks] and name in data["tracks"] and "NA" in data["tracks"]
-    assert len(data["scores"]["bsseval"]["hpss"]["vocals"]["SDR"]) == 2
+    assert len(data["scores"]["bsseval"]["spleeter"]["vocals"]["SDR"]) == 2
 
 
 def test_names_can_not_end_the_script(home: Home, copied: Home):
@@ -376,7 +376,7 @@ def test_it_says_where_it_comes_from(report: Path, home: Home):
     html = report.read_text()
     assert "<b>tiny</b>, 3 test tracks; 1 to train on, 1 to validate on; seed 20" in html
     assert "make repro" in html and "svs report --output report" in html
-    assert "gate&nbsp;<b>0.15</b>" in html and "variant&nbsp;<b>two_stage</b>" in html
+    assert "gate&nbsp;<b>0.15</b>" in html and "engine&nbsp;<b>native</b>" in html
     assert f"{networks.training('cnn_separator', home.settings).epochs}</td>" in html
 
 
@@ -475,18 +475,18 @@ def test_it_plays_and_switches_at_the_same_position(open_page):
     track.get_by_role("button", name="Play").click()
     until(page, f"{POSITION} > 0.3")
     page.evaluate(WATCH)
-    track.get_by_label(re.compile("^vocals by hpss")).check()
-    until(page, "window.heard.some(([, ...all]) => all.length === 1 && all[0][0] === 'hpss.vocals')")
+    track.get_by_label(re.compile("^vocals by spleeter")).check()
+    until(page, "window.heard.some(([, ...all]) => all.length === 1 && all[0][0] === 'spleeter.vocals')")
     page.wait_for_timeout(200)
     heard = page.evaluate("clearInterval(window.watching), window.heard")
-    assert {source for _, *all_ in heard for source, _ in all_} == {"mixture", "hpss.vocals"}
+    assert {source for _, *all_ in heard for source, _ in all_} == {"mixture", "spleeter.vocals"}
     silence = [later[0] - sooner[0] for sooner, later in pairwise(heard) if len(sooner) == 1]
     assert sum(silence) < 0.05, "a gap between the two"
-    positions = [(at, all_[-1][1] if all_[-1][0] == "hpss.vocals" else all_[0][1]) for at, *all_ in heard if all_]
+    positions = [(at, all_[-1][1] if all_[-1][0] == "spleeter.vocals" else all_[0][1]) for at, *all_ in heard if all_]
     drift = [position - at for at, position in positions]
     assert max(drift) - min(drift) < 0.12, "the position jumped"
-    assert page.locator("#track-1 .seen").inner_text() == "vocals by hpss"
-    assert "hpss.vocals.webp" in page.locator("#track-1 .upper").get_attribute("src")
+    assert page.locator("#track-1 .seen").inner_text() == "vocals by spleeter"
+    assert "spleeter.vocals.webp" in page.locator("#track-1 .upper").get_attribute("src")
     until(page, "document.querySelector('#track-1 .upper').naturalWidth === 900")
 
 
@@ -579,8 +579,8 @@ def test_boxes_are_those_of_numpy_and_sort(open_page, home: Home):
     sdr = expected("vocals", "SDR", pd.concat([scores, published]))
     assert [name for name, _ in rows()] == sorted(sdr, key=sdr.get, reverse=True)
     assert {name: float(text) for name, text in rows()} == pytest.approx(sdr, abs=0.006)
-    first = page.locator("#boxes .row[data-name=hpss]").get_attribute("aria-label")
-    values = scores[(scores["method"] == "hpss") & (scores["target"] == "vocals")]["SDR"]
+    first = page.locator("#boxes .row[data-name=spleeter]").get_attribute("aria-label")
+    values = scores[(scores["method"] == "spleeter") & (scores["target"] == "vocals")]["SDR"]
     low, high = (f"{value:.2f}".replace("-", "−") for value in np.percentile(values, [25, 75]))
     assert f"quartiles {low} to {high}" in first
     page.get_by_role("radio", name="name", exact=True).check()
@@ -592,7 +592,10 @@ def test_boxes_are_those_of_numpy_and_sort(open_page, home: Home):
     )
     assert "4 without such a score" in page.locator("#boxes-note").inner_text()
     page.get_by_role("checkbox", name="floors and ceilings").uncheck()
-    assert [name for name, _ in rows()] == ["cnn_separator", "hpss"]
+    assert [name for name, _ in rows()] == ["cnn_separator", "spleeter"]
+    page.get_by_role("checkbox", name="pretrained").uncheck()
+    assert [name for name, _ in rows()] == ["cnn_separator"]
+    page.get_by_role("checkbox", name="pretrained").check()
     page.get_by_role("radio", name="dissertation's").check()
     assert len(rows()) == 2
 
@@ -638,7 +641,8 @@ def test_nothing_is_cut_off(open_page, width: int, scheme: str):
             return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
         const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
             if (!/, 0\\)$|transparent|\\/ 0\\)/.test(c)) return c; } return 'white'; };
-        return ['.small', '.intro', 'th.ours', 'th.floor', 'th.published', '.facts dt', '.pill > span', 'summary']
+        return ['.small', '.intro', 'th.ours', 'th.pretrained', 'th.floor', 'th.published',
+            '.facts dt', '.pill > span', 'summary']
             .map(s => [s, document.querySelector(s)]).filter(([, e]) => e).map(([s, e]) => {
                 const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
                 return [s, (a + 0.05) / (b + 0.05)]; }).filter(([, ratio]) => ratio < 4.5); }""")
