@@ -49,8 +49,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 def uri_of(path: Path) -> str:
     """Where the site has a file of the repository."""
     name = Path(os.path.normpath(path)).relative_to(ROOT).as_posix()
-    if name == "README.md":
-        return "index.md"
     if name.startswith("docs/"):
         return name.removeprefix("docs/")
     return name if path.suffix in (".md", ".png") else f"{name}.txt"  # so that browsers show it
