@@ -20,8 +20,6 @@ from svs.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "THIRD_PARTY.md"]
-INTRODUCTION = """Every parameter of `params.yaml`, with its value and its meaning.
-The section of the chosen profile (`profiles.NAME`) overrides the shared groups above it."""
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)")  # the path of a relative link
 
 
@@ -51,8 +49,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 def uri_of(path: Path) -> str:
     """Where the site has a file of the repository."""
     name = Path(os.path.normpath(path)).relative_to(ROOT).as_posix()
-    if name == "README.md":
-        return "index.md"
     if name.startswith("docs/"):
         return name.removeprefix("docs/")
     return name if path.suffix in (".md", ".png") else f"{name}.txt"  # so that browsers show it
@@ -93,10 +89,11 @@ def parameters() -> str:
             path[indent // 2 :] = [key]
             rows.append([".".join(path), value.strip(), above + comment])
             above = ""
-    text = ["# Parameters", "", INTRODUCTION]
-    for group, members in itertools.groupby(rows, key=lambda row: re.match(r"(profiles\.)?\w+", row[0])[0]):
+    text = ["# Parameters\n\nThe chosen profile (`profiles.NAME`) overrides the shared groups above it."]
+    said = [row for row in rows if any(row[1:])]
+    for group, members in itertools.groupby(said, key=lambda row: re.match(r"(profiles\.)?\w+", row[0])[0]):
         text += ["", f"## {group}", "", "| parameter | value | meaning |", "| --- | --- | --- |"]
         for key, value, meaning in members:
             cells = [f"`{key}`", f"`{value}`" if value else "", meaning.strip().replace("|", "\\|")]
-            text += [f"| {' | '.join(cells)} |"] if any(cells[1:]) else []
+            text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
