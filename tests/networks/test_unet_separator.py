@@ -362,27 +362,17 @@ def test_dropout_is_for_training_alone():
 # Training
 
 
-def test_training_learns_and_is_the_same_every_time(store, tmp_path):
-    rounds = []
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        model, card = train(store, tmp_path / name, epochs=6, mixes=24)
-        archive.save(tmp_path / name / "model", model, card)
-        rounds.append((tmp_path / name / "model" / "model.keras").read_bytes())
-    assert rounds[0] == rounds[1]
-    curve = np.loadtxt(tmp_path / "a" / "curve.csv", delimiter=",", skiprows=1)
+def test_training_learns_and_ends_with_the_same_bytes_although_interrupted(store, tmp_path, monkeypatch):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    model, card = train(store, tmp_path / "whole", epochs=6, mixes=24)
+    archive.save(tmp_path / "whole" / "model", model, card)
+    curve = np.loadtxt(tmp_path / "whole" / "curve.csv", delimiter=",", skiprows=1)
     assert curve[-1, 1] < curve[0, 1] - 1
     assert card["val_loss"] == pytest.approx(curve[:, 2].min(), abs=1e-5)
     assert card["parameters"] == model.count_params()
     assert card["level"] == Stems(store).level("MIX", "train") > 0.01
-    assert UNetSeparator("unet_separator", tmp_path / "a" / "model").level == card["level"]
-
-
-def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monkeypatch):
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "killed").mkdir()
-    model, card = train(store, tmp_path / "whole", epochs=3)
-    archive.save(tmp_path / "whole" / "model", model, card)
+    assert UNetSeparator("unet_separator", tmp_path / "whole" / "model").level == card["level"]
 
     epochs = []
 
@@ -395,9 +385,9 @@ def test_an_interrupted_training_ends_with_the_same_bytes(store, tmp_path, monke
     kept = on_mixtures.loop.Checkpoint.on_epoch_end
     monkeypatch.setattr(on_mixtures.loop.Checkpoint, "on_epoch_end", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(store, tmp_path / "killed", epochs=3)
+        train(store, tmp_path / "killed", epochs=6, mixes=24)
     monkeypatch.undo()
-    model, card = train(store, tmp_path / "killed", epochs=3)
+    model, card = train(store, tmp_path / "killed", epochs=6, mixes=24)
     archive.save(tmp_path / "killed" / "model", model, card)
     assert epochs == [0, 1]
     for name in ("model.keras", "model.json"):
