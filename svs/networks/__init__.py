@@ -23,7 +23,7 @@ MODEL, CARD = "model.keras", "model.json"  # the files of a trained network (`sv
 
 # Not networks to train, but modules that networks are built, kept and evaluated with, and the network of others.  They
 # import Keras or torch.
-_TOOLS = ("archive", "layers", "spleeter", "streaming", "windows")
+_TOOLS = ("archive", "inference", "layers", "spleeter", "streaming", "windows")
 
 
 @dataclass(frozen=True)

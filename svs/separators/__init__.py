@@ -35,7 +35,7 @@ def methods() -> dict[str, Method]:
 def _of_a_network(network: Network) -> Method:
     group = "" if network.on_mixtures else "cnn"
     code = import_module(f"{__name__}.{group or 'unet_separator'}")
-    return Method(Kind.NET, network.about, code.Options, code.build, group, network.recommended)
+    return Method(Kind.NET, network.about, code.Options, code.build, group, network.recommended, on_device=True)
 
 
 def of_kind(*kinds: Kind) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ def validate(settings: Settings) -> None:
             options(name, settings)
 
 
-def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
+def build(name: str, settings: Settings, home: Path = Path(), device: str = "auto") -> Separator:
     """A separation method, ready to use.
 
     Parameters
@@ -87,6 +87,8 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     settings : Settings
     home : Path
         The folder of `params.yaml`, to which paths are relative.
+    device : str
+        Of networks: "auto", or one of `svs.networks.inference.devices`.  Other methods run on the CPU.
 
     Raises
     ------
@@ -95,9 +97,11 @@ def build(name: str, settings: Settings, home: Path = Path()) -> Separator:
     ModelError
         Its trained model is missing.
     UnavailableError
-        Its pretrained weights or its environment are missing and can't be downloaded.
+        Its pretrained weights or its environment are missing and can't be downloaded, or there is no such device.
     """
-    return find_method(name).build(name, options(name, settings), home / needs(name, settings), settings)
+    method = find_method(name)
+    chosen = {"device": device} if method.on_device else {}
+    return method.build(name, options(name, settings), home / needs(name, settings), settings, **chosen)
 
 
 def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> str:

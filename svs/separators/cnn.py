@@ -146,5 +146,5 @@ def gated(mask: np.ndarray, gate: float, *, hard: bool = False) -> np.ndarray:
     return kept.astype(mask.dtype) if hard else np.where(kept, mask, mask.dtype.type(0))
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> CNNSeparator:
+def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> CNNSeparator:
     return CNNSeparator(name, needs, options)

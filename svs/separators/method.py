@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from svs.config.schema import Group, Settings
+from svs.config.schema import Group
 
 if TYPE_CHECKING:
     from svs.separators.base import Separator
@@ -41,6 +41,8 @@ class Method:
         A group of parameters that it shares with other methods; `separate.NAME` overrides it.
     recommended : int
         If the user names no method, the one with the highest number that is ready is used, but never one with 0.
+    on_device : bool
+        Whether `build` also takes `device` by keyword: it runs a network (`svs.networks.inference`).
     ready : callable
         From the path that it needs, and whether to download what is missing, to whether it can run.
     """
@@ -48,7 +50,8 @@ class Method:
     kind: Kind
     about: str
     options: type[Group]
-    build: Callable[[str, Any, Path, Settings], Separator]
+    build: Callable[..., Separator]
     group: str = ""
     recommended: int = 0
+    on_device: bool = False
     ready: Callable[[Path, bool], bool] = lambda needs, fetch: (needs / "model.keras").is_file()

@@ -247,7 +247,7 @@ def _package(needs: Path, options: Options) -> Package:
         raise UnavailableError(f"{error} (while it loaded {model})") from None
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> Spleeter:
+def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> Spleeter:
     return Spleeter((_native if options.engine == "native" else _package)(needs, options))
 
 
@@ -261,4 +261,4 @@ def _ready(needs: Path, fetch: bool) -> bool:
 
 
 ABOUT = "spleeter 2 stems: U-Nets on stereo magnitudes, pretrained by Deezer"
-METHODS = {"spleeter": Method(Kind.PRETRAINED, ABOUT, Options, build, recommended=3, ready=_ready)}
+METHODS = {"spleeter": Method(Kind.PRETRAINED, ABOUT, Options, build, recommended=3, on_device=True, ready=_ready)}

@@ -77,5 +77,5 @@ class UNetSeparator(MaskSeparator):
         return extended(predicted, spectrum.shape[1])
 
 
-def build(name: str, options: Options, needs: Path, settings: Settings) -> UNetSeparator:
+def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> UNetSeparator:
     return UNetSeparator(name, needs, options.semitones)
