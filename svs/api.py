@@ -12,6 +12,7 @@ import numpy as np
 from svs import separators
 from svs.audio.sources import ArraySource
 from svs.config.project import find_project
+from svs.config.quality import DEFAULT, parameters
 from svs.errors import DataError
 from svs.separators.base import Separator
 from svs.separators.chunking import chunks
@@ -70,7 +71,9 @@ class ArraySeparator:
         """
         given = np.asarray(audio)
         source = ArraySource(_checked(given, "audio"), _checked_rate(rate))
-        true = {name: ArraySource(_checked(np.asarray(array), name), rate) for name, array in (references or {}).items()}
+        true = {
+            name: ArraySource(_checked(np.asarray(array), name), rate) for name, array in (references or {}).items()
+        }
         for name, reference in true.items():
             if (reference.samples, reference.channels) != (source.samples, source.channels):
                 raise DataError(f"reference {name}: expected the shape of the audio, {given.shape}")
@@ -100,6 +103,7 @@ class ArraySeparator:
 def load(
     method: str | None = None,
     *,
+    quality: str = DEFAULT,
     device: str = "auto",
     project: Path | None = None,
     overrides: Sequence[str] = (),
@@ -111,6 +115,8 @@ def load(
     method : str, optional
         A name in `svs.separators.methods`, or several joined by `+` for the mean of their estimates; the default is
         the best one whose weights are at hand or can be downloaded (`svs.separators.default`).
+    quality : str
+        A name in `svs.config.quality.QUALITIES`: what the method trades for speed.
     device : str
         What trained networks run on: `auto`, or one of `svs.networks.inference.devices()`.
     project : Path, optional
@@ -128,7 +134,7 @@ def load(
     >>> with svs.load("spleeter") as separator:
     ...     parts = separator.separate(audio, 44100)
     """
-    found = find_project(project, overrides)
+    found = find_project(project, [*parameters(quality), *overrides])
     name = method or separators.default(found.settings, found.home, fetch=True)
     separator = separators.build(name, found.settings, found.home, device=device)
     return ArraySeparator(separator, found.settings.separate.common.chunk)

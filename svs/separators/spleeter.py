@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from svs.config.paths import PACKAGE
 from svs.config.schema import Group, Representation, Settings
@@ -53,13 +53,7 @@ class Options(Group):
     install: bool
     separation_exponent: Annotated[float, Field(gt=0, le=8)]
     mask_extension: Literal["zeros", "average"]
-    semitones: Semitones
-
-    @model_validator(mode="after")
-    def _possible(self) -> Options:
-        if self.engine == "package" and self.semitones != (0.0,):
-            raise ValueError("engine package: expected semitones [0.0], which is all that it does; or engine native")
-        return self
+    semitones: Semitones  # of engine native alone
 
 
 class Spleeter(Separator):
