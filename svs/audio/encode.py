@@ -108,15 +108,14 @@ def encode(
     clip: str = "clamp",
     gain: float = 1.0,
 ) -> list[str]:
-    """Write a source as one of `FORMATS`, block by block, whole or not at all.
+    """Write a source times `gain` as one of `FORMATS`, block by block, whole or not at all; it replaces `target`.
 
-    The same samples and tags give the same bytes (with the same PyAV).
+    The same samples and tags give the same bytes (with the same PyAV).  SettingsError: as of `check_format`.
 
     Parameters
     ----------
     source : Source
     target : Path
-        Replaced if it exists.
     codec : str
         One of `FORMATS`: "wav", "flac", "mp3", "ogg" (Vorbis), "opus" or "m4a" (AAC).
     tags : mapping, optional
@@ -128,40 +127,39 @@ def encode(
     clip : str
         Samples beyond full scale become full scale ("clamp", with a note) or an error ("error"), except in a float wav.
     gain : float
-        Factor of every sample.
 
     Returns
     -------
     list of str
-        What had to be changed, as short sentences: clipped samples and their peak, another rate, fewer channels.
+        What had to be changed, in short sentences: clipped samples and their peak, another rate, fewer channels.
 
     Raises
     ------
-    SettingsError
-        There is no such format, bit depth or bit rate.
     DataError
-        The format can't hold the source, the source is empty or holds NaN or infinite samples, or the disk is full.
+        The format can't hold the source, the source is empty or has NaN or infinite samples, or the disk is full.
     """
     check_format(codec, bit_depth, bitrate)
-    if clip not in CLIPS:
-        raise ValueError(f"clip {clip!r}; expected one of {', '.join(CLIPS)}")
-    target = Path(target)
+    assert clip in CLIPS
     if source.samples == 0:
         raise recording_error(target, "there is not one sample to write")
-    kept = {key.lower(): value.replace("\0", "") for key, value in (tags or {}).items()}
-    kept = {key: kept[key] for key in _TAGS if kept.get(key, "").strip()}
-    blocks, limit = _blocks(source, target, gain), _Limit(target, codec, clip)
+    kept, blocks = _kept(tags or {}), _blocks(source, target, gain)
+    limit = _Limit(target, codec if codec != "wav" else f"wav of {bit_depth} bit", clip)
     try:
         with written(target) as temporary:
-            if not has_full_scale(codec, bit_depth):
-                _write_wav(source, blocks, target, temporary, kept)
-            elif codec in _LOSSY:
+            if codec in _LOSSY:
                 _write(_lossy(source, target, codec, blocks, limit, bitrate), target, temporary, kept)
-            else:
+            elif has_full_scale(codec, bit_depth):
                 _write(_whole(source, target, codec, blocks, limit, bit_depth or "24"), target, temporary, kept)
+            else:
+                _write_wav(source, blocks, target, temporary, kept)
     except OSError as error:
         raise recording_error(target, f"can't write it ({error.strerror or error}); choose another folder") from error
     return limit.notes()
+
+
+def _kept(tags: Mapping[str, str]) -> dict[str, str]:
+    clean = {key.lower(): value.replace("\0", "") for key, value in tags.items()}
+    return {key: clean[key] for key in _TAGS if clean.get(key, "").strip()}
 
 
 def _blocks(source: Source, target: Path, gain: float) -> _Blocks:
@@ -190,14 +188,16 @@ class _Limit:
             return block
         if self._clip == "error":
             text = f"expected samples up to full scale, as {self._codec} holds no more, got {peak:.2f} times full scale"
-            raise recording_error(self._target, f"{text}; nothing was written: choose wav, a lower level, or clipping")
+            raise recording_error(
+                self._target, f"{text}; nothing was written: choose a float wav, a lower level, or clipping"
+            )
         self._clipped += int(np.count_nonzero(np.abs(block) > 1.0))
         self._peak = max(self._peak, peak)
         return np.clip(block, -1.0, 1.0)
 
     def notes(self) -> list[str]:
         of = f"the peak was {self._peak:.2f} times full scale"
-        clipped = f"{self._clipped} samples beyond full scale were clipped ({of}; wav keeps them)"
+        clipped = f"{self._clipped} samples beyond full scale were clipped ({of}; a float wav keeps them)"
         return [*self.changes, clipped] if self._clipped else self.changes
 
 

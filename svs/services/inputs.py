@@ -13,6 +13,7 @@ from pathlib import Path
 
 from svs.audio import find
 from svs.errors import DataError, SettingsError
+from svs.runtime.files import read_json
 from svs.services.output import ENHANCED, NAME, RESULT, song_names
 from svs.stems import TARGETS
 
@@ -102,4 +103,7 @@ def _is_result(path: Path) -> bool:
     bare = str(path.with_suffix(""))
     parts = [bare.rpartition(stem) for stem in (*TARGETS, *ENHANCED)]
     names = [f"{before}{RESULT}{after}" for before, stem, after in parts if stem]
-    return any(Path(f"{name}.json").is_file() for name in [*names, f"{bare}_{RESULT}"])
+    if any(Path(f"{name}.json").is_file() for name in names):
+        return True
+    lone = Path(f"{bare}.{RESULT}.json")  # of a name without {stem}: the recording itself may lie there too
+    return lone.is_file() and any(file.endswith(path.suffix) for file in read_json(lone)["files"])

@@ -6,6 +6,7 @@ import fcntl
 import glob
 import hashlib
 import os
+import shutil
 import tempfile
 import unicodedata
 from collections import Counter
@@ -19,7 +20,7 @@ from typing import Any
 from svs import separators
 from svs.config.project import Project
 from svs.errors import DataError, SettingsError
-from svs.runtime.files import files_below, read_json, sha256, write_text, written
+from svs.runtime.files import files_below, read_json, sha256, written
 from svs.runtime.process import log
 from svs.separators.estimates import REQUEST
 
@@ -31,7 +32,9 @@ NAME = "{song}/{method}/{stem}"  # of each file of a result below the output fol
 def check_name(name: str, methods: Sequence[str], stem: str | None) -> None:
     """Raise SettingsError unless a template like `NAME` keeps apart the results of all recordings and methods."""
     try:
-        parts = [(field, spec or change) for _, field, spec, change in Formatter().parse(name) if field is not None]
+        parts = [
+            (field, spec or change or "") for _, field, spec, change in Formatter().parse(name) if field is not None
+        ]
     except ValueError as error:
         raise SettingsError(f"name {name!r}: expected a template such as {NAME} ({error})") from None
     known, fields = ("song", "method", "stem"), [field for field, _ in parts]
@@ -60,7 +63,7 @@ class Place:
     def path(self, file: str) -> Path:
         """The path of a file.  Where the template has no stem, files beside the audio have theirs at the end."""
         stem, suffix = os.path.splitext(file)
-        name = self.name if "{stem}" in self.name or file in self.audio else f"{self.name}_{{stem}}"
+        name = self.name if "{stem}" in self.name or file in self.audio else f"{self.name}.{{stem}}"
         return self.output / (name.format(song=self.song, method=self.method, stem=stem) + suffix)
 
     @property
@@ -112,11 +115,11 @@ class Place:
         for target in files.values():
             target.unlink(missing_ok=True)
         # The request comes before the audio files: it says whose they are.  It is answered when all of them are there.
-        write_text(self.path(REQUEST), (folder / REQUEST).read_text(encoding="utf-8"))
+        shutil.copyfile(folder / REQUEST, request)
+        os.replace(folder / REQUEST, self.path(REQUEST))
         for path, target in files.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
-        os.replace(folder / REQUEST, request)
 
 
 def separation_request(project: Project, method: str) -> dict[str, Any]:
