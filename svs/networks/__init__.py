@@ -19,11 +19,12 @@ from typing import Any
 from svs.config.schema import ExcerptTraining, MixtureTraining, Settings, merge, parsed
 from svs.errors import ModelError, SettingsError
 
-MODEL, CARD = "model.keras", "model.json"  # the files of a trained network (`svs.networks.archive`)
+# The files of a trained network (`svs.networks.archive`): what runs, what is trained on, what it was trained on.
+ONNX, MODEL, CARD = "model.onnx", "model.keras", "model.json"
 
-# Not networks to train, but modules that networks are built, kept and evaluated with, and the network of others.  They
-# import Keras or torch.
-_TOOLS = ("archive", "inference", "layers", "spleeter", "streaming", "windows")
+# Not networks to train, but modules that networks are built, kept and evaluated with, and the network of others.  Some
+# import Keras or onnx.
+_TOOLS = ("archive", "export", "graph", "inference", "layers", "spleeter", "streaming", "windows")
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,15 @@
-"""Trained networks on disk: a folder with `model.keras` and `model.json`."""
+"""Trained networks on disk: a folder with `model.onnx` to run, `model.keras` to train on, and `model.json`."""
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-import numpy as np
-
 from svs import networks
 from svs.errors import ModelError
-from svs.networks import CARD, MODEL
+from svs.networks import CARD, MODEL, ONNX, export
 from svs.runtime.files import fingerprint, read_json, write_json, written
 from svs.runtime.process import quietly
 
@@ -27,12 +23,13 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # of every member of the archive: the earliest da
 
 
 def save(folder: Path, model: keras.Model, card: dict) -> None:
-    """Write `model.keras` and `model.json` into a folder that appears whole.
+    """Write `model.onnx`, `model.keras` and `model.json` into a folder that appears whole.
 
     The archive is packed again without dates, so that equal weights give equal bytes.
     """
     with written(folder) as temporary:
         temporary.mkdir()
+        (temporary / ONNX).write_bytes(exported(model))
         raw = temporary / "raw.keras"
         # Without the optimiser and its state.
         bare = type(model).from_config(model.get_config())  # clone_model would compile it again
@@ -48,34 +45,30 @@ def save(folder: Path, model: keras.Model, card: dict) -> None:
         write_json(temporary / CARD, card)
 
 
-def load(folder: Path) -> tuple[Any, dict]:
-    """The network and card that `save` wrote.
+def exported(model: keras.Model) -> bytes:
+    """A network as ONNX: the same weights give the same bytes; raises as `svs.networks.export.require_known`."""
+    for layer in model.layers:
+        if isinstance(layer, TorchNetwork):
+            return export.of_torch(layer.module, model.input_shape[1:])
+    return export.of_keras(model)
 
-    Returns
-    -------
-    model : keras.Model or TorchModel
-    card : dict
+
+def load(folder: Path) -> tuple[keras.Model, dict]:
+    """The network to train on, and the card, that `save` wrote; `svs.networks.inference` has the network to run.
 
     Raises
     ------
     ModelError
-        A file is missing or damaged, or belongs to a network of torch that no longer exists.
+        A file is missing or damaged, or belongs to a network of torch that no longer exists, or to another backend.
     """
     path = Path(folder) / MODEL
     if not path.is_file():
         raise ModelError(f"{path}: no such model; train it with `dvc repro`")
     try:
-        with zipfile.ZipFile(path) as archive:
-            layers = json.loads(archive.read("config.json"))["config"].get("layers", [])
-            made = [layer["config"] for layer in layers if layer["class_name"] == TorchNetwork.__name__]
-            if made:
-                weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
-                model = TorchModel(made[0]["network"], made[0]["arguments"], weights)
-            else:
-                model = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise ModelError(
-            f"{path}: not a model that Keras {keras.__version__} can load "
+            f"{path}: not a model that Keras {keras.__version__} can load on {keras.config.backend()} "
             f"({' '.join(str(error).split())[:200]}); train it again"
         ) from None
     return model, read_json(Path(folder) / CARD)
@@ -120,37 +113,3 @@ class TorchNetwork(keras.layers.TorchModuleWrapper):
     def get_config(self) -> dict[str, Any]:
         code = fingerprint(code=[networks.find_network(self._network).build.__module__])
         return {"network": self._network, "arguments": dict(self._arguments), "code": code, "name": self.name}
-
-
-class TorchModel:
-    """A trained network of torch for inference on the CPU, whatever backend Keras has.
-
-    Parameters
-    ----------
-    network : str
-        The name of the network.
-    arguments : dict
-        Of its `build`.
-    weights : h5py.File
-        Of a `.keras` file: the arrays of the module's `state_dict`.
-    """
-
-    def __init__(self, network: str, arguments: dict, weights: h5py.File):
-        import torch
-
-        self._module = _module(network, arguments)
-        state = weights["layers/torch_network/vars"]
-        self._module.load_state_dict({name: torch.from_numpy(np.asarray(state[name])) for name in state})
-        self._module.eval()
-        self.input_shape = (None, arguments["bins"], arguments["width"], 1)
-
-    def get_weights(self) -> list[np.ndarray]:
-        """The arrays in the order of `TorchNetwork`: parameters, then buffers."""
-        return [value.detach().numpy() for value in (*self._module.parameters(), *self._module.buffers())]
-
-    def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
-        """Logits of a batch, as `keras.Model.predict_on_batch`."""
-        import torch
-
-        with torch.inference_mode():
-            return self._module(torch.from_numpy(batch)).numpy()

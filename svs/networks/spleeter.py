@@ -11,18 +11,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from svs.runtime.process import quietly
-
-with quietly():
-    import keras
+from svs.networks.graph import Graph
 
 FRAMES, BINS = 512, 1024  # that it sees at a time; bins from 0 Hz up
 _FILTERS = (16, 32, 64, 128, 256, 512)
-_EPSILON = 1e-3  # of batch normalisation: Keras's default
+_EPSILON = 1e-3  # of batch normalisation
+_HALVED = {"strides": [2, 2], "pads": [1, 1, 2, 2]}  # as TensorFlow pads a kernel of 5
 
 
-def build(weights: Mapping[str, Mapping[str, np.ndarray]]) -> keras.Model:
-    """The network with its weights, compiled for prediction.
+def graph(weights: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
+    """The network with its weights, as ONNX.
 
     Parameters
     ----------
@@ -31,47 +29,48 @@ def build(weights: Mapping[str, Mapping[str, np.ndarray]]) -> keras.Model:
 
     Returns
     -------
-    keras.Model
-        From magnitudes (n, 512, 1024, 2) to a list of the stems' magnitudes, each of that shape.
+    bytes
+        From magnitudes (1, 2, 512, 1024) to those of each stem: (stems, 2, 512, 1024).
 
     Raises
     ------
     ValueError
         An array has another shape.
     """
-    mixture = keras.Input((FRAMES, BINS, 2), name="magnitude")
-    model = keras.Model(mixture, [_u_net(mixture, stem, arrays) for stem, arrays in weights.items()], name="spleeter")
-    # As a graph: layer by layer, Keras would keep the output of every layer until the last one is done.
-    model.compile(jit_compile=False)
-    return model
+    made = Graph()
+    stems = [_u_net(made, arrays) for arrays in weights.values()]
+    shape = (2, FRAMES, BINS)
+    return made.serialized({"mixture": (1, *shape)}, made.node("Concat", *stems, axis=0), (len(stems), *shape))
 
 
-def _u_net(mixture: keras.KerasTensor, stem: str, arrays: Mapping[str, np.ndarray]) -> keras.KerasTensor:
+def _u_net(made: Graph, arrays: Mapping[str, np.ndarray]) -> str:
     """Magnitudes of a stem: the mixture's, times a mask."""
 
-    def applied(layer: keras.Layer, name: str, x: keras.KerasTensor) -> keras.KerasTensor:
-        y = layer(x)
-        parts = ("weight", "bias", "running_mean", "running_var")[: len(layer.weights)]
-        found = [arrays[f"{name}.{part}"] for part in parts]
-        layer.set_weights([array.transpose(2, 3, 1, 0) if array.ndim == 4 else array for array in found])
-        return y
+    def constants(name: str, *shapes: tuple[int, ...]) -> list[str]:
+        found = [arrays[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")[: len(shapes)]]
+        if [array.shape for array in found] != list(shapes):
+            raise ValueError(f"{name}: expected shapes {shapes}, got {[array.shape for array in found]}")
+        return [made.array(array) for array in found]
 
-    def normalised(name: str, x: keras.KerasTensor) -> keras.KerasTensor:
-        return applied(keras.layers.BatchNormalization(epsilon=_EPSILON, name=f"{stem}_{name}"), name, x)
+    def normalised(name: str, x: str, channels: int) -> str:
+        return made.node("BatchNormalization", x, *constants(name, *[(channels,)] * 4), epsilon=_EPSILON)
 
-    x = mixture
-    skips: list[keras.KerasTensor] = []
+    x, channels = "mixture", 2
+    skips: list[tuple[str, int]] = []
     for level, filters in enumerate(_FILTERS, 1):
         if skips:
-            x = keras.layers.LeakyReLU(0.2)(normalised(f"down{level - 1}_act.0", x))
-        convolution = keras.layers.Conv2D(filters, 5, 2, "same", name=f"{stem}_down{level}")
-        x = applied(convolution, f"down{level}_conv.1", x)
-        skips.append(x)
+            x = made.node("LeakyRelu", normalised(f"down{level - 1}_act.0", x, channels), alpha=0.2)
+        x = made.node("Conv", x, *constants(f"down{level}_conv.1", (filters, channels, 5, 5), (filters,)), **_HALVED)
+        channels = filters
+        skips.append((x, channels))
     skips.pop()
     for level, filters in enumerate((*_FILTERS[-2::-1], 1), 1):
-        transposed = keras.layers.Conv2DTranspose(filters, 5, 2, "same", activation="relu", name=f"{stem}_up{level}")
-        x = normalised(f"up{level}.3", applied(transposed, f"up{level}.0", x))
+        kernel = constants(f"up{level}.0", (channels, filters, 5, 5), (filters,))
+        # The convolution that halves, the other way: (n - 1) * 2 + 5 less what is cut are 2 n.
+        x = made.node("Relu", made.node("ConvTranspose", x, *kernel, **_HALVED))
+        x, channels = normalised(f"up{level}.3", x, filters), filters
         if skips:
-            x = keras.layers.Concatenate()([skips.pop(), x])
-    mask = keras.layers.Conv2D(2, 4, padding="same", dilation_rate=2, activation="sigmoid", name=f"{stem}_mask")
-    return keras.layers.Multiply(name=stem)([applied(mask, "up7.0", x), mixture])
+            skip, more = skips.pop()
+            x, channels = made.node("Concat", skip, x, axis=1), channels + more
+    mask = made.node("Conv", x, *constants("up7.0", (2, 1, 4, 4), (2,)), dilations=[2, 2], pads=[3] * 4)
+    return made.node("Mul", made.node("Sigmoid", mask), "mixture")

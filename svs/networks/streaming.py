@@ -10,48 +10,44 @@ A kernel is a sum over its frames (*taps*).  The product of a tensor with a tap 
 takes it at its own shift.  The dense layers take all columns of a window.  If `hop` is 1, only the centre frame of the
 output is computed.
 
-The mask is that of `Model.predict`, window after window, except for rounding.  The weights come from the `.keras` file
-without Keras, whose import takes seconds and half a gigabyte.
+All this is one ONNX graph over a block of windows, made from the graph of one window (`svs.networks.export`).  The
+mask is that of window after window, except for rounding.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cache, partial
 
-import h5py
 import numpy as np
-import torch
-from torch.nn import functional
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper
 
-from svs.networks import CARD, MODEL
+from svs.networks.graph import Graph, Shape
+from svs.networks.inference import Net
 from svs.networks.windows import averaged
-from svs.runtime.files import read_json
 from svs.runtime.parallel import cores
 
-_STORED = {"Conv2D": "conv2d", "Dense": "dense", "BatchNormalization": "batch_normalization"}
-_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 _CHAIN = re.compile(
-    r"InputLayer (Rescaling )?((ZeroPadding2D )?Conv2D (BatchNormalization )?(LeakyReLU )?(MaxPooling2D )?)+"
-    r"Flatten (Dense (BatchNormalization )?(LeakyReLU )?)+Reshape"
+    r"(Mul )?Transpose ((Pad )?Conv (BatchNormalization )?(LeakyRelu )?(MaxPool )?)+"
+    r"Transpose Flatten (Gemm (BatchNormalization )?(LeakyRelu )?)+Reshape Identity"
 )
+_END = 2**62  # of a slice to the end
 
 
 class Unshareable(Exception):
-    """The network is not a chain of the layers known here.  `svs.networks.windows.predictions` takes any network."""
+    """The network is not a chain of the nodes known here.  `svs.networks.windows.predictions` takes any network."""
 
 
 @dataclass(eq=False)
 class _Layer:
     """A convolution or a dense layer, with the pooling and the LeakyReLU after it; batch normalisation is folded in.
 
-    `kernel` is (bins, frames, channels in, channels out) or (units in, units out).  `padding` are the zeros before and
+    `kernel` is (channels out, channels in, bins, frames) or (units in, units out).  `padding` are the zeros before and
     after the bins, and before and after the frames.  `pool` bins become one.  A slope of 1 is no LeakyReLU.
     """
 
@@ -61,113 +57,56 @@ class _Layer:
     pool: int = 1
     slope: float = 1.0
 
-    @cached_property
-    def weights(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Kernel, output channels first, and bias, as torch takes them."""
-        return _tensor(self.kernel.T), _tensor(self.bias)
 
-    def product(self, tap: int, column: torch.Tensor) -> torch.Tensor:
-        """From (1, channels in, windows, bins) to (1, channels out, windows, bins): what a column adds to a sum."""
-        # torch pads both sides alike.  A sum has one product with the tap of its own column, which brings the bias.
-        (below, above), (own, _) = self.padding
-        most = max(below, above)
-        kernel, bias = self.weights
-        kernel = kernel[:, :, tap : tap + 1].contiguous(memory_format=torch.channels_last)
-        product = functional.conv2d(column, kernel, bias if tap == own else None, padding=(0, most))
-        return product[..., most - below : product.shape[3] - (most - above)]
-
-    def total(self, first: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        """The sum of products, pooled, through the LeakyReLU."""
-        # Other sums take the same products: only what is made here is changed in place.
-        total = torch.add(first, others[0]) if others else first.clone()
-        for other in others[1:]:
-            total += other
-        if self.pool > 1:
-            total = functional.max_pool2d(total, (1, self.pool))
-        return functional.leaky_relu_(total, self.slope)
+def _read(graph: onnx.GraphProto) -> Iterator[tuple[str, dict, list[np.ndarray]]]:
+    """Kind, attributes and constants of each node."""
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    for node in graph.node:
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        yield node.op_type, attributes, [constants[name] for name in node.input if name in constants]
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(_DEVICE)
-
-
-def load(folder: Path, hop: int = 1) -> tuple[Evaluation, dict]:
-    """The network and card that `svs.networks.archive.save` wrote, the network ready for whole spectrograms.
-
-    Parameters
-    ----------
-    folder : Path
-    hop : int
-        Frames between windows, at most as many as the network predicts.
-
-    Raises
-    ------
-    Unshareable
-        It is another kind of network, or not a readable file.
-    DataError
-        The card is missing or damaged.
-    """
-    path = Path(folder) / MODEL
+def _network(model: bytes) -> tuple[tuple[int, int], int, list[_Layer]]:
+    """Bins and frames of a window, the frames that the network predicts, and its layers; raises Unshareable."""
     try:
-        window, label_width, layers = _network(path)
-    except (OSError, zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError) as error:
-        raise Unshareable(f"{path}: {error}") from None
-    return Evaluation(window, label_width, layers, hop), read_json(Path(folder) / CARD)
-
-
-def _read(path: Path) -> Iterator[tuple[str, dict, list[np.ndarray]]]:
-    """Class, config and weights of each layer of a `.keras` file, in the order of the chain."""
-    counts = dict.fromkeys(_STORED, 0)
-    with zipfile.ZipFile(path) as packed, packed.open("model.weights.h5") as stream, h5py.File(stream) as stored:
-        for entry in json.loads(packed.read("config.json"))["config"]["layers"]:
-            kind, weights = entry["class_name"], []
-            if kind in _STORED:  # Keras numbers the layers of a class
-                arrays = stored["layers"][_STORED[kind] + (f"_{counts[kind]}" if counts[kind] else "")]["vars"]
-                weights = [arrays[str(index)][()] for index in range(len(arrays))]
-                counts[kind] += 1
-            yield kind, entry["config"], weights
-
-
-def _network(path: Path) -> tuple[tuple[int, int], int, list[_Layer]]:
-    """Bins and frames of a window, the frames that the network predicts, and its layers."""
-    chain = [layer for layer in _read(path) if layer[0] != "Dropout"]
+        graph = onnx.load_from_string(model).graph
+    except DecodeError as error:
+        raise Unshareable(str(error)) from None
+    chain = list(_read(graph))
     if not _CHAIN.fullmatch(order := " ".join(kind for kind, *_ in chain)):
-        raise Unshareable(f"layers {order}")
-    layers, gain, padding = [], 1.0, [0, 0]  # zeros before and after the bins, of the convolution to come
-    for kind, config, weights in chain:
-        match kind, config:
-            case "Rescaling", {"scale": gain, "offset": 0}:
+        raise Unshareable(f"nodes {order[:200]}")
+    layers, gain = list[_Layer](), np.ones((), np.float32)
+    padding = [0, 0]  # zeros before and after the bins, of the convolution to come
+    for kind, attributes, arrays in chain:
+        match kind, attributes, arrays:
+            case "Mul", _, [gain]:
                 pass
-            case "ZeroPadding2D", {"padding": [padding, [0, 0]]}:
-                pass
-            case "Conv2D", {"strides": [1, 1], "dilation_rate": [1, 1], "activation": "linear", "padding": "valid"}:
-                kernel, bias = weights
-                layers.append(_Layer(kernel, bias, [padding, [0, 0]]))
+            case "Pad", _, [sides] if not sides[[0, 1, 3, 4, 5, 7]].any():
+                padding = sides[[2, 6]].tolist()
+            case "Conv", {"strides": [1, 1], "dilations": [1, 1], "group": 1}, [kernel, bias]:
+                below, before, above, after = attributes.get("pads", [0, 0, 0, 0])
+                layers.append(_Layer(kernel, bias, [[padding[0] + below, padding[1] + above], [before, after]]))
                 padding = [0, 0]
-            case "Conv2D", {"strides": [1, 1], "dilation_rate": [1, 1], "activation": "linear"} if padding == [0, 0]:
-                kernel, bias = weights
-                layers.append(_Layer(kernel, bias, [[(size - 1) // 2, size // 2] for size in kernel.shape[:2]]))
-            case "Dense", {"activation": "linear"}:
-                kernel, bias = weights
+            case "Gemm", _, [kernel, bias]:
                 layers.append(_Layer(kernel, bias))
-            case "BatchNormalization", {"axis": -1, "epsilon": epsilon}:
-                scale, shift, mean, variance = (weight.astype(np.float64) for weight in weights)
+            case "BatchNormalization", {"epsilon": epsilon}, _:
+                scale, shift, mean, variance = (array.astype(np.float64) for array in arrays)
                 last, factor = layers[-1], scale / np.sqrt(variance + epsilon)
-                last.kernel, last.bias = last.kernel * factor, (last.bias - mean) * factor + shift
-            case "LeakyReLU", {"negative_slope": slope}:
+                shape = (-1, 1, 1, 1) if last.kernel.ndim == 4 else (-1,)
+                last.kernel, last.bias = last.kernel * factor.reshape(shape), (last.bias - mean) * factor + shift
+            case "LeakyRelu", {"alpha": slope}, _:
                 layers[-1].slope = slope
-            case "MaxPooling2D", {"pool_size": [size, 1], "strides": [step, 1], "padding": "valid"} if size == step:
+            case "MaxPool", {"kernel_shape": [size, 1], "strides": [step, 1], "auto_pad": b"VALID"}, _ if size == step:
                 layers[-1].pool = size  # before the LeakyReLU, which is monotone
-            case "InputLayer", {"batch_shape": [_, *window, 1]}:
-                pass
-            case "Reshape", {"target_shape": [_, label_width]}:
-                pass
-            case "Flatten", _:
+            case (("Transpose" | "Flatten" | "Reshape" | "Identity"), _, _):
                 pass
             case _:
-                raise Unshareable(f"{kind} with {config}")
-    layers[0].kernel = layers[0].kernel * np.float32(gain)
-    return tuple(window), label_width, layers
+                raise Unshareable(f"{kind} with {attributes}")
+    layers[0].kernel = layers[0].kernel * gain
+    taken, given = (
+        [size.dim_value for size in each[0].type.tensor_type.shape.dim] for each in (graph.input, graph.output)
+    )
+    return (taken[1], taken[2]), given[2], layers
 
 
 @dataclass(eq=False)
@@ -182,13 +121,30 @@ class _Node:
     tap: int | None = None
     inputs: tuple[tuple[_Node, int], ...] = ()
     needs: set[int] = field(default_factory=set)
-    ends: list[_Node] = field(default_factory=list)  # inputs that no later node takes
 
 
 class Evaluation:
-    """A network that `load` made, for whole spectrograms: on the GPU that torch finds, otherwise on all cores."""
+    """A network of excerpts for whole spectrograms.
 
-    def __init__(self, window: tuple[int, int], label_width: int, layers: list[_Layer], hop: int):
+    Parameters
+    ----------
+    model : bytes
+        ONNX, as `svs.networks.inference.read` gives it.
+    hop : int
+        Frames between windows, at most as many as the network predicts.
+    device : str
+        As of `svs.networks.inference.Net`.
+
+    Raises
+    ------
+    Unshareable
+        It is another kind of network.
+    UnavailableError
+        As of `svs.networks.inference.Net`.
+    """
+
+    def __init__(self, model: bytes, hop: int = 1, device: str = "auto"):
+        window, label_width, layers = _network(model)
         self.window, self._hop, self._label_width, output = window, hop, label_width, layers[-1]
         if hop == 1:
             centre, self._label_width = slice(label_width // 2, None, label_width), 1
@@ -203,14 +159,14 @@ class Evaluation:
             node.needs.add(shift)
         for node in reversed(self._nodes.values()):
             for source, shift in node.inputs:
-                if not source.needs:
-                    node.ends.append(source)
                 source.needs.update(need + shift for need in node.needs)
+        # Threads that share each product wait for one another: each computes its own blocks.
+        self._net = Net(self._graph(), device, threads=1)
 
     def _convolve(self, layer: _Layer) -> None:
         """Replace the columns by those after the layer."""
         before, after = layer.padding[1]
-        padded, taps = [None] * before + self._columns + [None] * after, layer.kernel.shape[1]
+        padded, taps = [None] * before + self._columns + [None] * after, layer.kernel.shape[3]
         self._columns = []
         for start in range(len(padded) - taps + 1):
             around = enumerate(padded[start : start + taps])
@@ -222,6 +178,47 @@ class Evaluation:
         base = min(shift for _, shift in inputs)
         key = layer, tap, tuple((node, shift - base) for node, shift in inputs)
         return self._nodes.setdefault(key, _Node(*key)), base
+
+    def _graph(self) -> bytes:
+        """From the frames of a block, a tensor (1, 1, windows and more, bins) for each of a hop, to probabilities."""
+        graph, size = Graph(), (self.window[0], self._label_width)
+        kernel = cache(lambda layer, tap: graph.array(layer.kernel[..., tap][:, :, None]))
+        bias = cache(lambda layer: graph.array(layer.bias))
+        tensors = {node: f"frames{offset}" for offset, node in enumerate(self._frames)}  # (1, channels, windows, bins)
+
+        def taken(node: _Node, shifts: set[int]) -> str:
+            first, last = min(shifts) - min(node.needs), max(shifts) - max(node.needs)
+            ends = [graph.array([each]) for each in (first, last or _END, 2)]
+            return graph.node("Slice", tensors[node], *ends) if first or last else tensors[node]
+
+        def activated(layer: _Layer, tensor: str) -> str:
+            return tensor if layer.slope == 1.0 else graph.node("LeakyRelu", tensor, alpha=layer.slope)
+
+        def total(layer: _Layer, product: str, *others: str) -> str:
+            for other in others:
+                product = graph.node("Add", product, other)
+            pool = [1, layer.pool]
+            return activated(layer, graph.node("MaxPool", product, kernel_shape=pool, strides=pool))
+
+        for node in self._nodes.values():
+            inputs = [taken(source, {need + shift for need in node.needs}) for source, shift in node.inputs]
+            layer = node.layer
+            assert layer is not None  # only frames of the input have none
+            if node.tap is None:
+                tensors[node] = total(layer, *inputs)
+            else:
+                (below, above), (own, _) = layer.padding
+                # A sum has one product with the tap of its own column, which brings the bias.
+                arrays = [kernel(layer, node.tap), *([bias(layer)] if node.tap == own else [])]
+                tensors[node] = graph.node("Conv", *inputs, *arrays, pads=[0, below, 0, above])
+        # As Keras flattens them: bins, columns, channels.
+        columns = graph.node("Concat", *(taken(node, {shift}) for node, shift in self._columns), axis=0)
+        units = graph.node("Flatten", graph.node("Transpose", columns, perm=[2, 3, 0, 1]))
+        for layer in self._dense:
+            units = activated(layer, graph.node("Gemm", units, graph.array(layer.kernel), bias(layer)))
+        probabilities = graph.node("Reshape", graph.node("Sigmoid", units), graph.array([0, *size]))
+        frames: dict[str, Shape] = {tensors[node]: (1, 1, None, size[0]) for node in self._frames}
+        return graph.serialized(frames, probabilities, (None, *size))
 
     def __call__(self, spectrum: np.ndarray, block: int) -> np.ndarray:
         """Probabilities of all frames.
@@ -242,41 +239,13 @@ class Evaluation:
         windows, before = -(-frames // hop), width // 2 - hop // 2
         padded = np.pad(spectrum.T, ((before, (windows - 1) * hop + width - before - frames), (0, 0)))
         blocks = (range(first, min(first + block, windows)) for first in range(0, windows, block))
-        workers, threads = cores() if _DEVICE == "cpu" else 1, torch.get_num_threads()
-        try:
-            with (
-                # Threads that share each product wait for one another: each computes its own blocks.
-                ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-                # On a GPU: no 19-bit products (1e-3 off), and the same sums in each run.
-                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-            ):
-                predicted = pool.map(partial(self._block, padded), blocks)
-                return averaged(predicted, (bins, frames), self._label_width)
-        finally:
-            torch.set_num_threads(threads)
+        with ThreadPoolExecutor(cores() if self._net.device == "cpu" else 1) as pool:
+            return averaged(pool.map(partial(self._block, padded), blocks), (bins, frames), self._label_width)
 
-    @torch.inference_mode()
     def _block(self, padded: np.ndarray, windows: range) -> tuple[np.ndarray, np.ndarray]:
         """Centre frames (windows,) and probabilities (windows, bins, frames of the label)."""
-        values, hop = {}, self._hop
+        inputs, hop = [], self._hop
         for offset, node in enumerate(self._frames):
             first, last = windows.start + min(node.needs), windows.stop + max(node.needs) - 1
-            values[node] = _tensor(padded[first * hop + offset : last * hop + offset + 1 : hop])[None, None]
-
-        def taken(node: _Node, shifts: set[int]) -> torch.Tensor:
-            start = min(node.needs)
-            return values[node][:, :, min(shifts) - start : max(shifts) - start + len(windows)]
-
-        for node in self._nodes.values():
-            inputs = [taken(source, {need + shift for need in node.needs}) for source, shift in node.inputs]
-            assert node.layer is not None  # only frames of the input have none
-            values[node] = node.layer.total(*inputs) if node.tap is None else node.layer.product(node.tap, *inputs)
-            for source in node.ends:
-                del values[source]
-        # As Keras flattens them: bins, columns, channels.
-        columns = [taken(node, {shift})[0].permute(1, 2, 0) for node, shift in self._columns]
-        units = torch.stack(columns, dim=2).flatten(1)
-        for layer in self._dense:
-            units = functional.leaky_relu_(functional.linear(units, *layer.weights), layer.slope)
-        probabilities = torch.sigmoid(units).unflatten(1, (-1, self._label_width)).cpu().numpy()
-        return np.array(windows) * hop + hop // 2, probabilities
+            inputs.append(padded[first * hop + offset : last * hop + offset + 1 : hop][None, None])
+        return np.array(windows) * hop + hop // 2, self._net(*inputs)

@@ -1,22 +1,21 @@
-"""Windows of a spectrogram through a network, in batches.  This module does not import Keras, which takes seconds."""
+"""Windows of a spectrogram through a network, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from scipy.special import expit
 
 
 def predictions(
-    model: Any, spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
+    net: Callable[[np.ndarray], np.ndarray], spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Probabilities that a network gives for windows around chosen frames.
 
     Parameters
     ----------
-    model : keras.Model or TorchModel
+    net : svs.networks.inference.Net
         From (n, bins, width, 1) magnitudes to logits.
     spectrum : float32 (bins, frames)
         Both ends are padded with silence.
@@ -31,16 +30,14 @@ def predictions(
     ------
     centres : int (n,)
     probabilities : float32 (n, ...)
-        The model's output through the sigmoid.
+        The network's output through the sigmoid.
     """
     padded = np.pad(spectrum, ((0, 0), (width // 2, width // 2)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)  # bins, frames, width
     for first in range(0, len(centres), batch_size):
         chosen = centres[first : first + batch_size]
-        # All batches have one size, because Keras compiles again for another size.
-        batch = np.zeros((batch_size, *windows.shape[::2], 1), dtype=np.float32)
-        batch[: len(chosen), ..., 0] = windows[:, chosen].transpose(1, 0, 2)
-        yield chosen, expit(np.asarray(model.predict_on_batch(batch))[: len(chosen)])
+        batch = np.ascontiguousarray(windows[:, chosen].transpose(1, 0, 2)[..., None], dtype=np.float32)
+        yield chosen, expit(net(batch))
 
 
 def averaged(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,6 +21,9 @@ from svs.dsp.stft import magnitude
 from svs.errors import ModelError, SettingsError
 from svs.runtime.process import log
 from svs.separators.base import MaskSeparator, Semitones, Stems, extended
+
+if TYPE_CHECKING:
+    from svs.networks.inference import Net
 
 _HPSS_KERNEL = 31  # frames and bins of librosa's median filters
 
@@ -45,6 +48,8 @@ class CNNSeparator(MaskSeparator):
     folder : Path
         The trained model.
     options : Options
+    device : str
+        As of `svs.networks.inference.Net`.
 
     Raises
     ------
@@ -52,13 +57,15 @@ class CNNSeparator(MaskSeparator):
         The model is missing or damaged.
     SettingsError
         `hop` is more than the frames that the net predicts.
+    UnavailableError
+        There is no such device.
     """
 
     uses_all_cores = continued = True
 
-    def __init__(self, name: str, folder: Path, options: Options):
+    def __init__(self, name: str, folder: Path, options: Options, device: str = "auto"):
         self.name, self._options = name, options
-        self._evaluate, shape, card = _load(folder, options.hop)
+        self._evaluate, shape, card = _load(folder, options.hop, device)
         self.level = card.get("level")
         width, label_width = int(card["representation"]["width"]), int(card["label_width"])
         if options.hop > label_width:
@@ -110,22 +117,22 @@ class CNNSeparator(MaskSeparator):
         return vocals * mask
 
 
-def _load(folder: Path, hop: int) -> tuple[Callable[[np.ndarray, int], np.ndarray], tuple[int, ...], dict]:
+def _load(folder: Path, hop: int, device: str) -> tuple[Callable[[np.ndarray, int], np.ndarray], tuple[int, int], dict]:
     """The network as a function from magnitudes and batch size to the mask; the bins and frames it takes; its card."""
-    from svs.networks import streaming  # torch takes seconds to import
+    from svs.networks import inference, streaming  # ONNX Runtime takes a while to import
 
+    model, card = inference.read(folder)
     try:
-        evaluation, card = streaming.load(folder, hop)
+        evaluation = streaming.Evaluation(model, hop, device)
         return evaluation, evaluation.window, card
     except streaming.Unshareable as reason:
         log.debug("%s: window by window (%s)", folder, reason)
-    from svs.networks import archive  # and so does Keras
+    net, card = inference.load(folder, device)
+    _, bins, width, _ = net.input_shape
+    return partial(_window_by_window, net, int(card["label_width"]), hop), (bins, width), card
 
-    model, card = archive.load(folder)
-    return partial(_window_by_window, model, int(card["label_width"]), hop), tuple(model.input_shape[1:3]), card
 
-
-def _window_by_window(model: Any, label_width: int, hop: int, spectrum: np.ndarray, batch_size: int) -> np.ndarray:
+def _window_by_window(net: Net, label_width: int, hop: int, spectrum: np.ndarray, batch_size: int) -> np.ndarray:
     """The mask (bins, frames) of magnitudes, by a network that `svs.networks.streaming` can't evaluate."""
     from svs.networks.windows import averaged, predictions
 
@@ -133,7 +140,7 @@ def _window_by_window(model: Any, label_width: int, hop: int, spectrum: np.ndarr
     # Silence after the end, so that the last window is a hop after the one before it.
     padded = np.pad(spectrum, ((0, 0), (0, -frames % hop)))
     centres = np.arange(hop // 2, padded.shape[1], hop)
-    predicted = predictions(model, padded, model.input_shape[2], centres, batch_size)
+    predicted = predictions(net, padded, net.input_shape[2], centres, batch_size)
     if hop == 1:
         centre, label_width = slice(label_width // 2, label_width // 2 + 1), 1
         predicted = ((chosen, probability[..., centre]) for chosen, probability in predicted)
@@ -147,4 +154,4 @@ def gated(mask: np.ndarray, gate: float, *, hard: bool = False) -> np.ndarray:
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> CNNSeparator:
-    return CNNSeparator(name, needs, options)
+    return CNNSeparator(name, needs, options, device)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svs.config.schema import Group
+from svs.networks import ONNX
 
 if TYPE_CHECKING:
     from svs.separators.base import Separator
@@ -54,4 +55,4 @@ class Method:
     group: str = ""
     recommended: int = 0
     on_device: bool = False
-    ready: Callable[[Path, bool], bool] = lambda needs, fetch: (needs / "model.keras").is_file()
+    ready: Callable[[Path, bool], bool] = lambda needs, fetch: (needs / ONNX).is_file()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +30,9 @@ from svs.runtime.process import log
 from svs.runtime.worker import Worker
 from svs.separators.base import MaskSeparator, Semitones, Separator, Stems, in_pairs
 from svs.separators.method import Kind, Method
+
+if TYPE_CHECKING:
+    from svs.networks.inference import Net
 
 # Spleeter's 2stems.json.
 REPRESENTATION = Representation(sample_rate=44100, frame_size=4096, win_length=4096, hop_length=1024)
@@ -120,24 +123,24 @@ class Mask(MaskSeparator):
 
     Parameters
     ----------
-    model : keras.Model
-        Of `svs.networks.spleeter`.
+    net : Net
+        Of `svs.networks.spleeter.graph`.
     options : Options
     """
 
     name = Spleeter.name
 
-    def __init__(self, model: Any, options: Options):
+    def __init__(self, net: Net, options: Options):
         super().__init__(REPRESENTATION, semitones=options.semitones, bins=_BINS)
-        self._model, self._options = model, options
+        self._net, self._options = net, options
 
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         frames = slice(_MARGIN, _MARGIN + _SEGMENT)
         vocals, segment = np.zeros_like(mixture), mixture[..., frames]
         scale = np.float32(window_sum(REPRESENTATION) / window_sum(self.representation))
         magnitude = np.abs(segment[:, :_BINS]) * scale
-        stems = self._model.predict_on_batch(magnitude.transpose(2, 1, 0)[None])
-        voice, rest = (stem[0].transpose(2, 1, 0) ** np.float32(self._options.separation_exponent) for stem in stems)
+        stems = self._net(np.ascontiguousarray(magnitude.transpose(0, 2, 1)[None]))
+        voice, rest = (stem.transpose(0, 2, 1) ** np.float32(self._options.separation_exponent) for stem in stems)
         mask = (voice + np.float32(_EPSILON / 2)) / (voice + rest + np.float32(_EPSILON))
         vocals[:, :_BINS, frames] = segment[:, :_BINS] * mask
         if self._options.mask_extension == "average":
@@ -145,12 +148,12 @@ class Mask(MaskSeparator):
         return vocals
 
 
-def _native(needs: Path, options: Options) -> Callable[[np.ndarray], np.ndarray]:
+def _native(needs: Path, options: Options, device: str) -> Callable[[np.ndarray], np.ndarray]:
     weights = load(needs)
-    from svs.networks import spleeter  # Keras takes seconds to import
+    from svs.networks import inference, spleeter  # ONNX Runtime takes a while to import
 
     try:
-        mask = Mask(spleeter.build(weights), options)
+        mask = Mask(inference.Net(spleeter.graph(weights), device), options)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise UnavailableError(
@@ -242,7 +245,7 @@ def _package(needs: Path, options: Options) -> Package:
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> Spleeter:
-    return Spleeter((_native if options.engine == "native" else _package)(needs, options))
+    return Spleeter(_native(needs, options, device) if options.engine == "native" else _package(needs, options))
 
 
 def _ready(needs: Path, fetch: bool) -> bool:

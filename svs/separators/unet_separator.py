@@ -30,6 +30,8 @@ class UNetSeparator(MaskSeparator):
         The trained model.
     semitones : sequence of float
         By which the net gets every song shifted up (`svs.dsp.stft.tuned`), one after another.
+    device : str
+        As of `svs.networks.inference.Net`.
 
     Raises
     ------
@@ -37,23 +39,23 @@ class UNetSeparator(MaskSeparator):
         The model is missing, damaged, or another kind of network.
     SettingsError
         Shifted frames have fewer bins than the net takes, or are too short for its hop.
+    UnavailableError
+        There is no such device.
     """
 
     uses_all_cores = continued = True
 
-    def __init__(self, name: str, folder: Path, semitones: Sequence[float] = (0.0,)):
+    def __init__(self, name: str, folder: Path, semitones: Sequence[float] = (0.0,), device: str = "auto"):
         self.name = name
-        from svs.networks.archive import load  # Keras takes seconds to import
+        from svs.networks.inference import load
 
-        self._model, card = load(folder)
+        self._net, card = load(folder, device)
         self.level = card.get("level")
         try:
             representation = Representation(**card["representation"])
             self._bins, self._multiple, context = (int(card[key]) for key in ("bins", "frames_multiple", "context"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}: expected the card of a U-Net ({error}); train it again") from None
-        # As a graph: layer by layer, Keras would keep the output of every layer until the last one is done (3 GB).
-        self._model.compile(jit_compile=False)
         self._reach = round_up(context, self._multiple)
         # A chunk begins where pooling begins in the whole song.
         super().__init__(representation, context, self._multiple, semitones=semitones, bins=self._bins)
@@ -70,7 +72,7 @@ class UNetSeparator(MaskSeparator):
         for first in range(0, len(heard), length):
             begin = max(0, first - self._reach)
             piece = heard[begin : first + length + self._reach]
-            logits = self._model.predict_on_batch(piece[None])[0, first - begin : first - begin + length]
+            logits = self._net(piece[None])[0, first - begin : first - begin + length]
             # The mean over the masks of the ensemble.
             pieces.append(expit(logits).reshape(*logits.shape[:2], -1, 2).mean(axis=2))
         predicted = np.concatenate(pieces)[:frames].transpose(2, 1, 0)
@@ -78,4 +80,4 @@ class UNetSeparator(MaskSeparator):
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> UNetSeparator:
-    return UNetSeparator(name, needs, options.semitones)
+    return UNetSeparator(name, needs, options.semitones, device)

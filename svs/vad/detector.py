@@ -19,7 +19,7 @@ from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.runtime.files import files_below, read_json, sha256
 
 if TYPE_CHECKING:
-    import keras
+    from svs.networks.inference import Net
 
 _BLOCK = 4096  # frames of a spectrogram: 48 s
 _BATCH = 64  # windows that the net sees together; the layers of 256 windows need 1 GB
@@ -71,7 +71,7 @@ class Detector:
 
     def __init__(self, project: Project, threshold: float | None = None):
         folder = project.path(paths.VAD)
-        self._model, self._settings, self._level = load_net(folder, project.settings.extract.vad)
+        self._net, self._settings, self._level = load_net(folder, project.settings.extract.vad)
         self.fingerprint = sha256(files_below(folder))
         scored = project.path(paths.METRICS / "vad.json")
         tuned = read_json(scored)["threshold"] if scored.is_file() else 0.5
@@ -79,14 +79,14 @@ class Detector:
 
     def listen(self, recording: Source) -> Activity:
         """Probability of singing at every frame of a recording; needs about 90 kB of memory for each second of it."""
-        probability = probabilities(self._model, recording, self._settings, self._level)
+        probability = probabilities(self._net, recording, self._settings, self._level)
         hop = self._settings.hop_length / self._settings.sample_rate
         smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
         times = np.arange(len(probability)) * hop
         return Activity(times, probability, self.threshold, smoothing, recording.samples / recording.rate)
 
 
-def load_net(folder: Path, settings: VADExcerpts) -> tuple[keras.Model, VADExcerpts, float | None]:
+def load_net(folder: Path, settings: VADExcerpts) -> tuple[Net, VADExcerpts, float | None]:
     """The trained net in a folder, the settings with the representation that it was trained on, and the level.
 
     Raises
@@ -94,15 +94,13 @@ def load_net(folder: Path, settings: VADExcerpts) -> tuple[keras.Model, VADExcer
     ModelError
         The net is missing or damaged.
     """
-    from svs.networks.archive import load  # Keras takes seconds to import
+    from svs.networks.inference import load  # ONNX Runtime takes a while to import
 
-    model, card = load(folder)
-    return model, VADExcerpts(**{**settings.model_dump(), **card["representation"]}), card.get("level")
+    net, card = load(folder)
+    return net, VADExcerpts(**{**settings.model_dump(), **card["representation"]}), card.get("level")
 
 
-def probabilities(
-    model: keras.Model, recording: Source, settings: VADExcerpts, level: float | None = None
-) -> np.ndarray:
+def probabilities(net: Net, recording: Source, settings: VADExcerpts, level: float | None = None) -> np.ndarray:
     """Probability of singing at every frame of a recording, computed in blocks: float32 (frames,).
 
     The mean of the channels is taken, at the level of the training songs, with
@@ -119,7 +117,7 @@ def probabilities(
         last = min(first + _BLOCK, total)
         begin, end = max(0, first - half), min(total, last + half)  # of the spectrogram; beyond is silence
         spectrum = magnitude(stft_of_frames(audio, settings, begin, end), settings)
-        for centres, found in predictions(model, spectrum, settings.width, np.arange(first, last) - begin, _BATCH):
+        for centres, found in predictions(net, spectrum, settings.width, np.arange(first, last) - begin, _BATCH):
             probability[begin + centres] = found[:, 0]
     return probability
 

@@ -14,17 +14,17 @@ from svs.runtime.progress import progress_bar
 from svs.vad.detector import load_net, probabilities
 
 if TYPE_CHECKING:
-    import keras
+    from svs.networks.inference import Net
 
 
 def _truth_and_score(
-    model: keras.Model, dataset: Dataset, split: str, settings: VADExcerpts, level: float | None
+    net: Net, dataset: Dataset, split: str, settings: VADExcerpts, level: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities of all frames of a split whose label is sure."""
     truth, score = [], []
     for track in progress_bar(dataset.manifest.split(split), unit="track", desc="vad"):
         with dataset.open(track, ("mixture", "vocals")) as sources:
-            probability = probabilities(model, sources["mixture"], settings, level)
+            probability = probabilities(net, sources["mixture"], settings, level)
             label = labels(levels(sources["vocals"], settings), settings)
         count = min(len(label), len(probability))
         sure = label[:count] != UNSURE
@@ -44,9 +44,9 @@ def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts) -> dict:
     dict
         threshold, frames, singing (share of frames), net and always_singing (`detection_metrics`).
     """
-    model, settings, level = load_net(folder, settings)
-    threshold = best_threshold(*_truth_and_score(model, dataset, "valid", settings, level))
-    truth, score = _truth_and_score(model, dataset, "test", settings, level)
+    net, settings, level = load_net(folder, settings)
+    threshold = best_threshold(*_truth_and_score(net, dataset, "valid", settings, level))
+    truth, score = _truth_and_score(net, dataset, "test", settings, level)
     return {
         "threshold": threshold,
         "frames": len(truth),
