@@ -1,12 +1,17 @@
 """svs: a reproducible pipeline for singing voice separation.
 
-`svs.separate(audio, rate, method=...)` separates an array.  `svs.services` has what the command `svs` does.
+`svs.load(method)` builds a method that separates arrays; `svs.separate(audio, rate)` separates one with the default.
+`svs.services` has what the command `svs` does.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svs.runtime import caches
 
+if TYPE_CHECKING:
+    from svs.api import load, separate
+
+__all__ = ["load", "separate"]
 __version__ = "0.1.0"
 
 caches.provide()  # before anything imports numba or matplotlib
@@ -14,8 +19,8 @@ caches.provide()  # before anything imports numba or matplotlib
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: the methods import half of the scientific stack.
-    if name == "separate":
-        from svs.api import separate
+    if name in __all__:
+        from svs import api
 
-        return separate
+        return getattr(api, name)
     raise AttributeError(f"module 'svs' has no attribute {name!r}")

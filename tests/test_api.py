@@ -1,6 +1,8 @@
-"""`svs.separate`: arrays in, arrays out, and clear errors."""
+"""`svs.load` and `svs.separate`: arrays in, arrays out, and clear errors."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -19,11 +21,16 @@ REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "h
 def home(tmp_path_factory):
     """A project with a small net, whose mask takes all values."""
     folder = project(tmp_path_factory.mktemp("project"))
-    source = keras.Input((257, 9, 1))
-    out = keras.layers.Conv2D(1, (5, 9), padding="same", kernel_initializer=keras.initializers.GlorotNormal(3))(
-        keras.layers.Rescaling(300.0)(source)
-    )
-    net = keras.Model(source, keras.layers.Reshape((257, 1))(out[:, :, 4:5]))
+    layers = [
+        keras.layers.Rescaling(300.0),
+        keras.layers.ZeroPadding2D((2, 0)),
+        keras.layers.Conv2D(1, (5, 9), kernel_initializer=keras.initializers.GlorotNormal(3)),
+        keras.layers.Reshape((257, 1)),
+    ]
+    out = source = keras.Input((257, 9, 1))
+    for layer in layers:
+        out = layer(out)
+    net = keras.Model(source, out)
     archive.save(folder / "models" / "cnn_separator", net, {"representation": REPRESENTATION, "label_width": 1})
     return folder
 
@@ -60,6 +67,26 @@ def test_the_default_is_our_net(home):
     came = svs.separate(audio, rate=44100, project=home)
     np.testing.assert_array_equal(came["vocals"], expected["vocals"])
     assert np.abs(came["vocals"]).max() > 0
+
+
+def test_two_threads_share_a_separator(home):
+    songs = [music(2.0, seed=seed) for seed in range(4)]
+    with svs.load("cnn_separator", project=home, overrides=["separate.common.chunk=2"]) as separator:
+        expected = [separator.separate(song, 44100)["vocals"].tobytes() for song in songs]
+        with ThreadPoolExecutor(2) as threads:
+            came = list(threads.map(lambda song: separator.separate(song, 44100)["vocals"].tobytes(), songs))
+    assert came == expected and len(set(expected)) == 4
+
+
+def test_a_loaded_separator_tells_its_progress_and_can_be_closed(home):
+    audio, shares = music(5.0), []
+    with svs.load("mixture", project=home, overrides=["separate.common.chunk=2"]) as separator:
+        assert separator.method == "mixture"
+        parts = separator.separate(audio, 44100, progress=shares.append)
+    np.testing.assert_allclose(shares, [0.4, 0.8, 1.0])
+    np.testing.assert_array_equal(parts["vocals"], svs.separate(audio, 44100, "mixture", project=home)["vocals"])
+    with pytest.raises(ValueError, match="closed; load the method again"):
+        separator.separate(audio, 44100)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])

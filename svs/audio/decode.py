@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -232,10 +233,17 @@ class _Decoder:
                 resampler = AudioResampler("flt", self._layout, info.rate)
                 self._changes += 1
             for piece in resampler.resample(frame) if resampler else [frame]:
-                yield _samples(piece)[max(-due, 0) :]
+                yield _samples(piece)[max(-due, 0) : self._length(piece)]
                 due = 0
         if resampler:
             yield from map(_samples, resampler.resample(None))
+
+    def _length(self, frame: AudioFrame) -> int:
+        """Samples of a frame: an m4a states how many of its last one are padding."""
+        lone = len(self._source.streams.audio) == 1  # of MUSDB18's tracks, musdb reads the padding too
+        if lone and self._info.codec == "aac" and frame.time_base == Fraction(1, frame.sample_rate):
+            return min(frame.samples, frame.duration or frame.samples)
+        return frame.samples
 
     def _frames(self) -> Iterator[AudioFrame]:
         context = self._stream.codec_context

@@ -23,6 +23,7 @@ from typer import Option
 from typer.models import ArgumentInfo, OptionInfo
 
 import svs
+from svs.config.quality import QUALITIES
 from svs.errors import SVSError
 from svs.runtime.process import log
 
@@ -77,13 +78,36 @@ Stream = Annotated[
     ),
 ]
 Format = Annotated[
-    str, Option("--format", "-f", metavar="wav|flac|mp3", help="Of the results: wav has 32-bit floats, flac 24 bit.")
+    str, Option("--format", "-f", metavar="wav|flac|mp3|ogg|opus|m4a", help="Of the results (ogg: Vorbis, m4a: AAC).")
+]
+BitDepth = Annotated[
+    str | None,
+    Option(metavar="16|24|float", help="Of wav, and of flac, which has no float.", show_default="wav float, flac 24"),
+]
+Bitrate = Annotated[
+    int | None,
+    Option(metavar="KBIT/S", help="Of lossy formats.", show_default="mp3 320, opus 192, m4a 256, ogg about 256"),
+]
+Name = Annotated[
+    str,
+    Option(help="Of the files of a result in the output folder, by {song}, {method} and {stem}; / begins a folder."),
+]
+Device = Annotated[
+    str, Option(metavar="auto|cpu|cuda|...", help="What networks run on; auto: the fastest one that is here.")
+]
+Quality = Annotated[
+    str,
+    Option(
+        metavar="|".join(QUALITIES),
+        help="How often spleeter and unet_separator hear a song, each time at another pitch. By spleeter, "
+        f"with the SDR of the vocals: {'; '.join(f'{name} {kind}' for name, kind in QUALITIES.items())}.",
+    ),
 ]
 Clip = Annotated[
     str,
     Option(
         metavar="rescale|clamp|error",
-        help="Samples beyond full scale in flac and mp3: scale both files by one factor, cut the samples off, or fail.",
+        help="Samples beyond full scale, except in a float wav: scale both files by one factor, cut them, or fail.",
     ),
 ]
 

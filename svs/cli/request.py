@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from svs.cli import options
+from svs.config.quality import DEFAULT, parameters
 from svs.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ class Request(options.Tuned):
         Option(
             "--method",
             "-m",
-            help="A method of `svs methods`; again, or with commas, for several.",
+            help="A method of `svs methods`, or several joined by + for their mean; again, or with commas, for more.",
             show_default=DEFAULT_METHOD,
         ),
     ] = field(default_factory=list)
+    quality: options.Quality = DEFAULT
+    device: options.Device = "auto"
     output: options.OutputOrPipe = Path("separated")
+    name: options.Name = "{song}/{method}/{stem}"
     stem: Annotated[
         str | None,
         Option(metavar="NAME", help="Write only this one of the two files, by its name."),
@@ -53,6 +57,8 @@ class Request(options.Tuned):
     wiener: Annotated[bool, Option("-w", help="Multichannel Wiener filter (our nets).")] = False
     hpss: Annotated[bool, Option(help="Drop percussion from the vocals (our nets).")] = False
     codec: options.Format = "wav"
+    bit_depth: options.BitDepth = None
+    bitrate: options.Bitrate = None
     clip: options.Clip = "rescale"
     reference: Annotated[Path | None, Option("-r", help="The true vocals of the one song: scores, and oracles.")] = None
     musdb: options.Musdb = None
@@ -85,9 +91,10 @@ class Request(options.Tuned):
         return shlex.join(words)
 
     def open(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> Project:
-        """As `Common.open`, with the parameters that --wiener, --hpss and --weights stand for."""
+        """As `Common.open`, with the parameters that --quality, --wiener, --hpss and --weights stand for."""
+        quality = parameters(self.quality)
         flags = options.assignments("separate.cnn", wiener=1 if self.wiener else None, hpss=self.hpss or None)
-        return super().open([*flags, *weights_as_parameters(self.weights), *before], after)
+        return super().open([*quality, *flags, *weights_as_parameters(self.weights), *before], after)
 
 
 def weights_as_parameters(folder: Path | None) -> list[str]:

@@ -68,7 +68,7 @@ def score(given: Scoring) -> None:
         if not wanted:
             raise SettingsError("name one method or more (`svs methods` lists them), or --estimates")
         for method in wanted:
-            separators.find_method(method)
+            separators.members(method)
         folders = {method: given.output / method for method in wanted}
     musdb = options.musdb_folder(here, given.musdb)
     with output_folder.only_one(given.output):

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -54,6 +54,7 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     from svs import separators
     from svs.services import recordings
     from svs.services.inputs import open_inputs
+    from svs.services.output import NAME
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")
@@ -63,23 +64,24 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home, fetch=True)])
         log.info("by %s, the best that is at hand; --method chooses another", request.methods[0])
-    blind = [method for method in request.methods if separators.find_method(method).kind is separators.Kind.ORACLE]
+    named = {member for method in request.methods for member in separators.members(method)}
+    blind = sorted(named & set(separators.of_kind(separators.Kind.ORACLE)))
     if blind and request.songs and request.reference is None:
         raise SettingsError(f"{blind[0]} needs the true stems; give --reference or a --track, or leave it out")
     nets = separators.of_group("cnn")
-    if (request.wiener or request.hpss) and not set(request.methods) & set(nets):
+    if (request.wiener or request.hpss) and not named & set(nets):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
-    shared = ("output", "start", "duration", "codec", "overwrite", "picture", "stem", "stream", "clip")
+    shared = {each.name for each in fields(recordings.Order)} & {each.name for each in fields(request)} - {"methods"}
     order = recordings.Order(tuple(request.methods), names=names, **{name: getattr(request, name) for name in shared})
     if request.piped:
         _require_pipe(request)
-    with open_inputs(request.songs, None if request.piped else request.output) as (inputs, errors):
+    with open_inputs(request.songs, None if request.piped else request.output, order.name) as (inputs, errors):
         if (request.piped or request.reference is not None) and len(inputs) > 1:
             what = "-o -" if request.piped else "--reference"
             raise SettingsError(f"{what} goes with one song; {request.songs[0]} means {len(inputs)}")
         with tempfile.TemporaryDirectory(prefix="svs-") if request.piped else nullcontext() as holder:
             if holder is not None:
-                order = replace(order, output=Path(holder) / "out", picture=False)
+                order = replace(order, output=Path(holder) / "out", picture=False, name=NAME)
             if code := _each(here, order, request, inputs, errors):
                 raise typer.Exit(code)
             if holder is not None:  # complete

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from svs.cli.options import OutputOrPipe
 from svs.cli.request import Request, split_methods
 from svs.cli.separate import run
+from svs.config.quality import DEFAULT
 from svs.errors import SettingsError
 
 _METHODS = ("repet_sim", "openunmix")  # knowledge-driven and data-driven
@@ -27,6 +28,8 @@ class Enhancement(Request):
         Option("--method", "-m", help="repet_sim (no training) | openunmix (speech model, umxse); again for both."),
     ] = field(default_factory=lambda: ["repet_sim"])
     output: OutputOrPipe = Path("enhanced")
+    quality: str = DEFAULT
+    device: str = "auto"
     tracks: list[str] = field(default_factory=list)
     wiener: bool = False
     hpss: bool = False
@@ -45,7 +48,7 @@ def respiratory(request: Enhancement) -> None:
 
 
 def _enhance(request: Enhancement, name: str) -> None:
-    from svs.services.recordings import ENHANCED
+    from svs.services.output import ENHANCED
 
     methods = split_methods(request.methods)
     if unknown := [each for each in methods if each not in _METHODS]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from svs.config.project import find_model
 from svs.config.schema import Group, Settings, merge, parsed
-from svs.errors import ModelError, SettingsError
+from svs.errors import ModelError, SettingsError, UnavailableError
 from svs.networks import Network, networks
+from svs.separators.ensemble import Ensemble
 from svs.separators.method import Kind, Method
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ def find_method(name: str) -> Method:
     return methods()[name]
 
 
+def members(name: str) -> list[str]:
+    """The methods of an ensemble, `NAME+NAME`, or the one method of a name; raises SettingsError if there is none."""
+    names = name.split("+")
+    for each in names:
+        find_method(each)
+    return names
+
+
 def options(name: str, settings: Settings) -> Group:
     """The options of a method, validated.
 
@@ -84,7 +93,7 @@ def build(name: str, settings: Settings, home: Path = Path(), device: str = "aut
     Parameters
     ----------
     name : str
-        One of `methods`.
+        One of `methods`, or several joined by `+` for the mean of their estimates.
     settings : Settings
     home : Path
         The folder of `params.yaml`, to which paths are relative.
@@ -100,6 +109,13 @@ def build(name: str, settings: Settings, home: Path = Path(), device: str = "aut
     UnavailableError
         Its pretrained weights or its environment are missing and can't be downloaded, or there is no such device.
     """
+    if device != "auto":
+        from svs.networks.inference import devices
+
+        if device not in devices():
+            raise UnavailableError(f"device {device}: expected one of {', '.join(('auto', *devices()))}")
+    if len(several := members(name)) > 1:
+        return Ensemble(name, [build(each, settings, home, device) for each in several])
     method = find_method(name)
     chosen = {"device": device} if method.on_device else {}
     return method.build(name, options(name, settings), find_model(home, needs(name, settings)), settings, **chosen)

@@ -7,7 +7,7 @@ ends it gets a continuation: in training, it has seldom heard a sound that break
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import gcd
 from pathlib import Path
@@ -21,6 +21,7 @@ from svs.dsp import continuation
 from svs.errors import DataError
 from svs.runtime.files import written
 from svs.separators.base import Separator
+from svs.separators.ensemble import Ensemble
 
 _FADE = 0.02  # s of cross-fade between chunks, which are equal there unless a method looks beyond its context
 _BEYOND = 64  # samples estimated beyond the end of a resampled recording, where the resampling filter would ring
@@ -107,14 +108,39 @@ def chunks(
     if separator.needs_references and not references:
         raise DataError(f"{separator.name} needs the true stems; give references or choose another method")
     done = 0
-    estimates = _estimates(separator, mixture, chunk, references or {})
+    for vocals in _vocals(separator, mixture, chunk, references or {}):
+        done += len(vocals)
+        yield mixture.read(done - len(vocals), done), vocals
+
+
+def _vocals(
+    separator: Separator, mixture: Source, chunk: float, references: Mapping[str, Source]
+) -> Iterator[np.ndarray]:
+    """Vocals piece after piece, at the rate and of the length of the mixture."""
+    if isinstance(separator, Ensemble):
+        yield from _mean([_vocals(member, mixture, chunk, references) for member in separator.members])
+        return
+    done = 0
+    estimates = _estimates(separator, mixture, chunk, references)
     for piece in resampled(estimates, separator.sample_rate or mixture.rate, mixture.rate, mixture.channels):
         vocals = piece[: mixture.samples - done]
         if len(vocals):
             done += len(vocals)
-            yield mixture.read(done - len(vocals), done), vocals
+            yield vocals
     if done < mixture.samples:  # at a much lower rate, the last sample ends before the recording does
-        yield mixture.read(done, mixture.samples), np.zeros((mixture.samples - done, mixture.channels), np.float32)
+        yield np.zeros((mixture.samples - done, mixture.channels), np.float32)
+
+
+def _mean(estimates: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+    """The mean of several estimates of the same length, whose pieces end at different samples."""
+    held = [next(estimate) for estimate in estimates]
+    while all(map(len, held)):
+        length = min(map(len, held))
+        yield np.asarray(np.mean([piece[:length] for piece in held], axis=0, dtype=np.float32))
+        held = [
+            piece[length:] if len(piece) > length else next(estimate, piece[:0])
+            for piece, estimate in zip(held, estimates, strict=True)
+        ]
 
 
 def _estimates(

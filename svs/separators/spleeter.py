@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from svs.config.paths import PACKAGE
 from svs.config.schema import Group, Representation, Settings
@@ -56,14 +56,8 @@ class Options(Group):
     install: bool
     separation_exponent: Annotated[float, Field(gt=0, le=8)]
     mask_extension: Literal["zeros", "average"]
-    semitones: Semitones
+    semitones: Semitones  # of engine native alone
     level: Level
-
-    @model_validator(mode="after")
-    def _possible(self) -> Options:
-        if self.engine == "package" and self.semitones != (0.0,):
-            raise ValueError("engine package: expected semitones [0.0], which is all that it does; or engine native")
-        return self
 
 
 class Spleeter(Separator):

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from svs.audio import find
 from svs.errors import DataError, SettingsError
-from svs.separators.estimates import REQUEST
-from svs.services.output import song_names
-from svs.services.recordings import ENHANCED
+from svs.runtime.files import read_json
+from svs.services.output import ENHANCED, NAME, RESULT, song_names
 from svs.stems import TARGETS
 
 STDIN = "stdin"  # what messages and folders call a recording from standard input
@@ -34,11 +33,13 @@ class Input:
 
 
 @contextmanager
-def open_inputs(arguments: Sequence[str], output: Path | None) -> Iterator[tuple[list[Input], list[DataError]]]:
+def open_inputs(
+    arguments: Sequence[str], output: Path | None, template: str = NAME
+) -> Iterator[tuple[list[Input], list[DataError]]]:
     """The recordings that the arguments name, and an error for each that names none; `-` is standard input.
 
-    Results of svs in a folder are left out.  `output` is the folder of the results, for their names
-    (`svs.services.output.song_names`).
+    Results of svs in a folder are left out.  `output` is the folder of the results and `template` that of their files,
+    for the names (`svs.services.output.song_names`).
 
     Raises
     ------
@@ -54,7 +55,7 @@ def open_inputs(arguments: Sequence[str], output: Path | None) -> Iterator[tuple
                 spooled.append(stack.enter_context(_standard_input()))
             except DataError as error:
                 errors.append(error)
-        names = song_names([*found, *(Path(STDIN) for _ in spooled)], output)
+        names = song_names([*found, *(Path(STDIN) for _ in spooled)], output, template)
         inputs = [Input(path, name) for path, name in zip(found, names, strict=False)]
         yield [*inputs, *(Input(path, names[-1], STDIN) for path in spooled)], errors
 
@@ -86,8 +87,7 @@ def _recordings(arguments: Sequence[str]) -> tuple[list[Path], list[DataError]]:
     """`svs.audio.find.find_recordings`, without the results of svs in a folder."""
     named = {os.path.abspath(argument) for argument in arguments}
     found, errors = find.find_recordings(arguments)
-    results = {path for path in found if path.stem in (*TARGETS, *ENHANCED) and (path.parent / REQUEST).is_file()}
-    wanted = [path for path in found if os.path.abspath(path) in named or path not in results]
+    wanted = [path for path in found if os.path.abspath(path) in named or not _is_result(path)]
     if found and not wanted:
         errors.append(
             DataError(
@@ -96,3 +96,14 @@ def _recordings(arguments: Sequence[str]) -> tuple[list[Path], list[DataError]]:
             )
         )
     return wanted, errors
+
+
+def _is_result(path: Path) -> bool:
+    """Whether the request that svs answered with a file lies beside it, under any `svs.services.output.NAME`."""
+    bare = str(path.with_suffix(""))
+    parts = [bare.rpartition(stem) for stem in (*TARGETS, *ENHANCED)]
+    names = [f"{before}{RESULT}{after}" for before, stem, after in parts if stem]
+    if any(Path(f"{name}.json").is_file() for name in names):
+        return True
+    lone = Path(f"{bare}.{RESULT}.json")  # of a name without {stem}: the recording itself may lie there too
+    return lone.is_file() and any(file.endswith(path.suffix) for file in read_json(lone)["files"])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from string import Formatter
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -18,13 +22,112 @@ from filelock import FileLock, Timeout
 from svs import separators
 from svs.config.project import Project
 from svs.errors import DataError, SettingsError
-from svs.runtime.files import files_below, read_json, sha256
+from svs.runtime.files import files_below, read_json, sha256, written
 from svs.runtime.process import log
 from svs.separators.estimates import REQUEST
 
+ENHANCED = ("enhanced", "residual")  # names of the two parts of a voice or breath recording
+RESULT = REQUEST.removesuffix(".json")  # what the request of a result is called among its files
+NAME = "{song}/{method}/{stem}"  # of each file of a result below the output folder, without its extension
+
+
+def check_name(name: str, methods: Sequence[str], stem: str | None) -> None:
+    """Raise SettingsError unless a template like `NAME` keeps apart the results of all recordings and methods."""
+    try:
+        parts = [
+            (field, spec or change or "") for _, field, spec, change in Formatter().parse(name) if field is not None
+        ]
+    except ValueError as error:
+        raise SettingsError(f"name {name!r}: expected a template such as {NAME} ({error})") from None
+    known, fields = ("song", "method", "stem"), [field for field, _ in parts]
+    for field, more in parts:
+        if field not in known or more:
+            raise SettingsError(
+                f"name {name!r}: expected the fields {{{'}, {'.join(known)}}}, got {{{field}{more and '...'}}}"
+            )
+    needed = {"song": True, "method": len(methods) > 1, "stem": stem is None}
+    if missing := [field for field in known if needed[field] and field not in fields]:
+        raise SettingsError(f"name {name!r}: expected {{{missing[0]}}} in it, so that no file replaces another one")
+    if name.startswith("/") or ".." in Path(name).parts or name.endswith("/"):
+        raise SettingsError(f"name {name!r}: expected names of files below the output folder")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of one result go: into a folder of their own, or beside those of others, as the template says."""
+
+    output: Path
+    name: str  # a template (`check_name`)
+    song: str
+    method: str
+    audio: tuple[str, ...]  # names of the audio files
+
+    def path(self, file: str) -> Path:
+        """The path of a file.  Where the template has no stem, files beside the audio have theirs at the end."""
+        stem, suffix = os.path.splitext(file)
+        name = self.name if "{stem}" in self.name or file in self.audio else f"{self.name}.{{stem}}"
+        return self.output / (name.format(song=self.song, method=self.method, stem=stem) + suffix)
+
+    @property
+    def has_folder(self) -> bool:
+        return PurePosixPath(self.name).name == "{stem}" and self.name.count("{stem}") == 1
+
+    @property
+    def shown(self) -> Path:
+        """What a person is told: the folder, or the first audio file."""
+        audio = self.path(self.audio[0])
+        return audio.parent if self.has_folder else audio
+
+    def is_answered(self, request: Mapping[str, Any], overwrite: bool) -> bool:
+        """As the function `is_answered`."""
+        wanted = self.path(REQUEST)
+        if self.has_folder:
+            return is_answered(wanted.parent, REQUEST, request, overwrite)
+        there = [path for path in map(self.path, self.audio) if path.exists()]
+        if there and not wanted.exists():
+            advice = "choose another --output or --name"
+            raise DataError(f"{there[0]}: expected a file of svs or none, found something else; {advice}")
+        if not there or overwrite:
+            return False
+        _check_answer(there[0], wanted, request)
+        return len(there) == len(self.audio)
+
+    @contextmanager
+    def written(self) -> Iterator[Path]:
+        """A folder to fill with the files, which get their places when the block succeeds; DataError if they can't."""
+        shown = self.shown
+        # The folder of the song goes if it stays empty, but not that of all results.
+        song = shown.parent if shown.parent != self.output else shown
+        with writing(shown, song), written(shown if self.has_folder else self.path(REQUEST)) as temporary:
+            folder = temporary if self.has_folder else temporary.parent / "files"
+            folder.mkdir()
+            try:
+                yield folder
+            except DataError as error:  # name the file that was to be written, not the temporary one
+                text = str(error)
+                for file in self.audio:
+                    text = text.replace(str(folder / file), str(self.path(file)))
+                raise DataError(text) from error
+            if not self.has_folder:
+                self._move(folder, temporary)
+
+    def _move(self, folder: Path, request: Path) -> None:
+        """Give files their places, in an order in which no interruption leaves a result that looks like another one."""
+        files = {path: self.path(path.name) for path in folder.iterdir() if path.name != REQUEST}
+        for target in files.values():
+            target.unlink(missing_ok=True)
+        # The request comes before the audio files: it says whose they are.  It is answered when all of them are there.
+        shutil.copyfile(folder / REQUEST, request)
+        os.replace(folder / REQUEST, self.path(REQUEST))
+        for path, target in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+
 
 def separation_request(project: Project, method: str) -> dict[str, Any]:
-    """What an estimate by a method depends on, apart from the recording."""
+    """What an estimate by a method (or an ensemble) depends on, apart from the recording."""
+    if len(members := separators.members(method)) > 1:
+        return {"method": method, "members": [separation_request(project, member) for member in members]}
     settings = project.settings
     needs = project.model(separators.needs(method, settings))
     oracle = separators.find_method(method).kind is separators.Kind.ORACLE
@@ -51,17 +154,21 @@ def is_answered(
         return False
     if not (folder / name).is_file():
         raise DataError(f"{folder}: expected a folder of svs's results or no folder, found something else; {advice}")
-    if overwrite:
-        return False
-    content = read_json(folder / name)
+    if not overwrite:
+        _check_answer(folder, folder / name, request)
+    return not overwrite
+
+
+def _check_answer(result: Path, path: Path, request: Mapping[str, Any]) -> None:
+    """Raise DataError unless the JSON at `path` says that a result is one of this request."""
+    content = read_json(path)
     different = [key for key, value in request.items() if content.get(key) != value]
     if different:
         differ = "differs" if len(different) == 1 else "differ"
         raise DataError(
-            f"{folder}: holds the result of another request (its {', '.join(different)} {differ}); "
+            f"{result}: holds the result of another request (its {', '.join(different)} {differ}); "
             "use --overwrite, or choose another --output"
         )
-    return True
 
 
 @contextmanager
@@ -76,14 +183,14 @@ def writing(result: Path, song: Path) -> Iterator[None]:
             song.rmdir()
 
 
-def song_names(paths: Sequence[Path], output: Path | None = None) -> list[str]:
+def song_names(paths: Sequence[Path], output: Path | None = None, template: str = NAME) -> list[str]:
     """A folder name for each recording: its own name without the suffix, with more of the path where two are alike.
 
     A recording keeps the name that it has in the folder `output`, whatever else is named now; a name that a recording
-    of another file name has there is taken.
+    of another file name has there is taken.  The template is that of the results there (`check_name`).
     """
     choices = [list(dict.fromkeys(_names(Path(os.path.abspath(path))))) for path in paths]
-    owners = {name: _owners(output / name) for names in choices for name in names} if output is not None else {}
+    owners = {name: _owners(output, template, name) for names in choices for name in names} if output else {}
     kept: dict[int, str] = {}
     for index, path in enumerate(paths):
         file = readable(path.name)
@@ -107,10 +214,11 @@ def song_names(paths: Sequence[Path], output: Path | None = None) -> list[str]:
     return names
 
 
-def _owners(folder: Path) -> set[tuple[str | None, str]]:
-    """File name (None where it isn't known) and checksum of the recordings that a folder holds results of."""
+def _owners(output: Path, template: str, name: str) -> set[tuple[str | None, str]]:
+    """File name (None where it isn't known) and checksum of the recordings that have results under a name."""
     found = set()
-    for path in [*folder.glob(f"*/{REQUEST}"), folder / "vad.json"]:
+    requests = Place(Path(), template, glob.escape(name), "*", ()).path(REQUEST)
+    for path in [*output.glob(str(requests)), output / name / "vad.json"]:
         with suppress(DataError, OSError, KeyError, TypeError, AttributeError):  # none, or not what svs wrote
             content = read_json(path)
             song = content.get("song", content)

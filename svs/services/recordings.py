@@ -1,8 +1,9 @@
 """Any recording through any methods: what the commands and the web page share.
 
-A method leaves one folder for each song, `OUTPUT/SONG/METHOD`, which appears
-whole: the two audio files, `spectrogram.png`, `result.json` (the request), and
-with a reference `scores.json` in museval's layout.
+A method leaves for each song the two audio files, `spectrogram.png`,
+`result.json` (the request), and with a reference `scores.json` in museval's
+layout.  They lie in one folder, `OUTPUT/SONG/METHOD`, which appears whole, or
+where a template says (`svs.services.output.NAME`).
 """
 
 from __future__ import annotations
@@ -24,15 +25,14 @@ from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
 from svs.evaluation.museval_json import BSSEVAL, MEASURES, museval_json, read_scores
 from svs.runtime.extras import require
-from svs.runtime.files import sha256, write_json, write_text, written
+from svs.runtime.files import sha256, write_json, write_text
 from svs.runtime.process import log
 from svs.separators.base import Separator
 from svs.separators.chunking import chunks
 from svs.separators.estimates import REQUEST
-from svs.services.output import is_answered, readable, separation_request, writing
+from svs.services.output import NAME, Place, check_name, readable, separation_request
 from svs.stems import TARGETS
 
-ENHANCED = ("enhanced", "residual")  # names of the two parts of a voice or breath recording
 SCORES, PICTURE = "scores.json", "spectrogram.png"
 CLIPS = ("rescale", "clamp", "error")
 _FULL_SCALE = 1 - 2.0**-23  # the largest sample of 24 bits
@@ -43,25 +43,28 @@ _UNEQUAL = 0.1  # s by which a reference may be longer or shorter (padding of co
 class Order:
     """What is wanted of every recording."""
 
-    methods: tuple[str, ...]  # names in `svs.separators.methods`
+    methods: tuple[str, ...]  # names in `svs.separators.methods`, or several joined by + for their mean
     output: Path
     start: float = 0.0  # s
     duration: float | None = None  # s; None: to the end
     codec: str = "wav"  # one of `svs.audio.encode.FORMATS`
+    bit_depth: str | None = None  # one of `svs.audio.encode.BIT_DEPTHS`; None: the usual one
+    bitrate: int | None = None  # kbit/s, of lossy formats; None: the usual one
     overwrite: bool = False  # separate again what is already there
     picture: bool = True  # draw the spectrograms
     names: tuple[str, str] = TARGETS  # of the two audio files
     stem: str | None = None  # the only one of them that is written
     stream: int | None = None  # of the audio streams of a recording, counted from 0; None: the one that players take
-    clip: str = "rescale"  # one of `CLIPS`: what is done about samples beyond full scale in flac and mp3
+    clip: str = "rescale"  # one of `CLIPS`: what is done about samples beyond full scale, except in a float wav
+    name: str = NAME  # of the files of a result
+    device: str = "auto"  # of networks (`svs.separators.build`)
 
     def __post_init__(self) -> None:
         if self.picture:
             require("matplotlib")
         for method in self.methods:
-            separators.find_method(method)
-        if self.codec not in encode.FORMATS:
-            raise SettingsError(f"{self.codec}: no such format; expected one of {', '.join(encode.FORMATS)}")
+            separators.members(method)
+        encode.check_format(self.codec, self.bit_depth, self.bitrate)
         if self.clip not in CLIPS:
             raise SettingsError(f"clip {self.clip}: expected one of {', '.join(CLIPS)}")
         if self.stem not in (None, *self.names):
@@ -70,9 +73,15 @@ class Order:
             raise SettingsError(f"start: expected seconds from 0, got {self.start}")
         if self.duration is not None and not (np.isfinite(self.duration) and self.duration > 0):
             raise SettingsError(f"duration: expected seconds above 0, got {self.duration}")
+        check_name(self.name, self.methods, self.stem)
 
     def files(self) -> list[str]:
+        """The audio files of a result."""
         return [f"{name}.{self.codec}" for name in self.names if self.stem in (None, name)]
+
+    def place(self, song: str, method: str) -> Place:
+        """Where the files of a result go."""
+        return Place(self.output, self.name, song, method, tuple(self.files()))
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class Result:
 
     song: str
     method: str
-    folder: Path
+    folder: Path  # of its files; where they share one with other results, the first audio file
     skipped: bool = False  # it was there already
     notes: tuple[str, ...] = ()  # what was special in reading it, and what the encoder had to change
     scores: Mapping[str, np.ndarray] | None = None  # SDR, ISR, SIR, SAR of (targets, frames) in dB
@@ -113,15 +122,19 @@ class Service:
         self.project, self.order = project, order
         self.unavailable: dict[str, SVSError] = {}  # methods of the order that can't run here, and why
         self.methods: dict[str, Separator | None] = {}  # by name; None: to be built again
+        self._written: dict[str, Place] = {}  # by the path of their request, as file systems without upper case know it
         for method in dict.fromkeys(order.methods):
             try:
-                self.methods[method] = separators.build(method, project.settings, project.home)
+                self.methods[method] = self._build(method)
             except SVSError as error:
                 self.unavailable[method] = error
         if self.unavailable and not self.methods:
             raise next(iter(self.unavailable.values()))
         for method, reason in self.unavailable.items():
             log.warning("%s is left out: %s", method, reason)
+
+    def _build(self, method: str) -> Separator:
+        return separators.build(method, self.project.settings, self.project.home, self.order.device)
 
     def separate(
         self,
@@ -140,37 +153,36 @@ class Service:
             try:
                 results.append(self._by(method, song, progress))
             except SVSError as error:
-                results.append(Result(song.name, method, self.order.output / song.name / method, error=error))
+                results.append(Result(song.name, method, self.order.place(song.name, method).shown, error=error))
                 if not isinstance(error, DataError):
                     # The process of this separator may be dead: the next song gets a new one.
                     self.methods[method] = None
         return results
 
     def _by(self, method: str, song: Song, progress: Callable[[float], None]) -> Result:
-        order, settings = self.order, self.project.settings
-        folder = order.output / song.name / method
+        order, place = self.order, self.order.place(song.name, method)
+        if self._written.setdefault(str(place.path(REQUEST)).casefold(), place) != place:
+            raise DataError(f"{place.shown}: another result of this run goes there too; change --name")
         request = {
             "song": dict(song.identity),
             "start": order.start,
             "duration": order.duration,
             "files": order.files(),
+            "bit_depth": order.bit_depth,
+            "bitrate": order.bitrate,
             "stream": order.stream,
-            **({"clip": order.clip} if order.codec != "wav" else {}),
+            **({"clip": order.clip} if encode.has_full_scale(order.codec, order.bit_depth) else {}),
             **separation_request(self.project, method),
         }
-        if is_answered(folder, REQUEST, request, order.overwrite):
-            return Result(song.name, method, folder, skipped=True, scores=_stored_scores(folder))
-        separator = self.methods[method] or separators.build(method, settings, self.project.home)
+        if place.is_answered(request, order.overwrite):
+            return Result(song.name, method, place.shown, skipped=True, scores=_stored_scores(place.path(SCORES)))
+        separator = self.methods[method] or self._build(method)
         self.methods[method] = separator
-        with writing(folder, folder.parent), written(folder) as temporary:
-            temporary.mkdir()
-            try:
-                notes, scores = self._write(temporary, song, separator, progress)
-            except DataError as error:  # name the file that was to be written, not the temporary one
-                raise DataError(str(error).replace(str(temporary), str(folder))) from error
+        with place.written() as folder:
+            notes, scores = self._write(folder, song, separator, progress)
             notes = [*song.notes, *notes]
-            write_json(temporary / REQUEST, {**request, "notes": notes})
-        return Result(song.name, method, folder, notes=tuple(notes), scores=scores)
+            write_json(folder / REQUEST, {**request, "notes": notes})
+        return Result(song.name, method, place.shown, notes=tuple(notes), scores=scores)
 
     def _write(
         self, folder: Path, song: Song, separator: Separator, progress: Callable[[float], None]
@@ -200,7 +212,8 @@ class Service:
     def _write_parts(self, folder: Path, parts: Mapping[str, Source], tags: Mapping[str, str]) -> list[str]:
         """Write the audio files; returns what the encoder had to change."""
         order, gain, notes = self.order, 1.0, []
-        if order.codec != "wav" and order.clip == "rescale" and (peak := max(map(_peak, parts.values()))) > _FULL_SCALE:
+        bounded = encode.has_full_scale(order.codec, order.bit_depth)
+        if bounded and order.clip == "rescale" and (peak := max(map(_peak, parts.values()))) > _FULL_SCALE:
             gain = _FULL_SCALE / peak
             notes.append(
                 f"samples reach {peak:.3f} times full scale, so both parts are scaled by {gain:.4f} "
@@ -210,7 +223,10 @@ class Service:
         for name, part in zip(order.names, parts.values(), strict=True):
             if order.stem in (None, name):
                 file = f"{name}.{order.codec}"
-                changes = encode.encode(part, folder / file, order.codec, tags, clip=clip, gain=gain)
+                depth, bitrate = order.bit_depth, order.bitrate
+                changes = encode.encode(
+                    part, folder / file, order.codec, tags, bit_depth=depth, bitrate=bitrate, clip=clip, gain=gain
+                )
                 notes += [f"{file}: {change}" for change in changes]
         return notes
 
@@ -230,10 +246,10 @@ def draw(path: Path, song: Song, method: str, vocals: Source, project: Project, 
     )
 
 
-def _stored_scores(folder: Path) -> dict[str, np.ndarray] | None:
-    if not (folder / SCORES).is_file():
+def _stored_scores(path: Path) -> dict[str, np.ndarray] | None:
+    if not path.is_file():
         return None
-    content = read_scores(folder / SCORES)
+    content = read_scores(path)
     return {measure: np.stack([content[target][measure] for target in TARGETS]) for measure in MEASURES}
 
 

@@ -172,7 +172,7 @@ def test_a_reference_gives_scores(page_module, desk: Desk, folder: Path):
 
 
 def test_one_method_that_fails_leaves_the_others_alone(page_module, desk: Desk, folder: Path, monkeypatch):
-    def build(name, settings, home):
+    def build(name, settings, home, device):
         if name == "hpss":
             raise UnavailableError("hpss: it has the hiccups")
         return original(name, settings, home)

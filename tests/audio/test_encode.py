@@ -14,7 +14,7 @@ import soxr
 
 from svs.audio import convert, decode, encode, sources
 from svs.audio.sources import ArraySource
-from svs.errors import DataError
+from svs.errors import DataError, SettingsError
 from tests.helpers import REPOSITORY
 from tests.helpers.audio import decoded, level, refused, tone
 from tests.helpers.command import RATE, ffmpeg, mounted, unmounted
@@ -89,10 +89,10 @@ def test_mp3_of_more_channels_is_stereo(tmp_path):
         audio = np.zeros((RATE, channels), dtype=np.float32)
         audio[:, 0] = tone(RATE, 1)[:, 0]
         notes = encode.encode(ArraySource(audio, RATE), tmp_path / "a.mp3", "mp3")
-        assert notes == [f"mixed down from {channels} channels to stereo, as mp3 holds no more"]
+        assert notes == [f"mixed down from {channels} channels to stereo, as mp3 gets no more"]
         got, recording = decoded(tmp_path / "a.mp3")
         assert recording.channels == 2 and level(got)[1] < 0.01 * level(got)[0]
-    with pytest.raises(DataError, match="mp3 holds 2 channels, these are 9; choose wav"):
+    with pytest.raises(DataError, match="mp3 gets 2 channels at most, these are 9; choose wav"):
         encode.encode(ArraySource(tone(100, 9), RATE), tmp_path / "a.mp3", "mp3")
 
 
@@ -112,7 +112,7 @@ LOUD = {  # how a song of peak 4.0 is written: the largest difference to what is
     "wav, softer": ({"gain": 0.25}, 1.0, 1e-7, None),
     "flac": ({}, 1.0, 1e-6, "{clipped} samples beyond full scale were clipped (the peak was 4.00 times full scale"),
     "flac, softer": ({"gain": 0.25}, 1.0, 1e-6, None),
-    "flac, a little": ({"gain": 0.5}, 1.0, 1e-6, "(the peak was 2.00 times full scale; wav keeps them)"),
+    "flac, a little": ({"gain": 0.5}, 1.0, 1e-6, "(the peak was 2.00 times full scale; a float wav keeps them)"),
     "mp3": ({}, 1.0, 0.3, "{clipped} samples beyond full scale were clipped (the peak was 4.00 times full scale"),
     "mp3, softer": ({"gain": 0.25}, 1.0, 0.3, None),
     "mp3, much softer": ({"gain": 0.01, "clip": "error"}, 1.0, 0.03, None),
@@ -139,8 +139,6 @@ def test_loud_floats_are_an_error_if_wanted(song, tmp_path):
     for codec in ("flac", "mp3"):
         with pytest.raises(DataError, match=rf"as {codec} holds no more, got 4\.00 times full scale; nothing was"):
             encode.encode(loud, tmp_path / "a", codec, clip="error")
-    with pytest.raises(ValueError, match="clip 'loud'; expected one of clamp, error"):
-        encode.encode(loud, tmp_path / "a", "flac", clip="loud")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,7 +146,9 @@ def test_the_last_step_below_full_scale(tmp_path):
     audio = np.zeros((1000, 2), dtype=np.float32)
     audio[:4, 0] = [1.5, -2.0, 1.0, -1.0]
     notes = encode.encode(ArraySource(audio, RATE), tmp_path / "a.flac", "flac")
-    assert notes == ["2 samples beyond full scale were clipped (the peak was 2.00 times full scale; wav keeps them)"]
+    assert notes == [
+        "2 samples beyond full scale were clipped (the peak was 2.00 times full scale; a float wav keeps them)"
+    ]
     got, _ = decoded(tmp_path / "a.flac")
     np.testing.assert_array_equal(got[:4, 0], np.float32([1 - 2**-23, -1.0, 1 - 2**-23, -1.0]))
 
@@ -176,7 +176,7 @@ def test_tags_are_kept(codec, song, tmp_path):
         "copyright": "n\0ul",
     }
     path = tmp_path / f"a.{codec}"
-    assert encode.encode(ArraySource(song[1], RATE), path, codec, tags) == []
+    assert encode.encode(ArraySource(song[1], 48000), path, codec, tags) == []
     read = decode.probe(path).tags
     for key in ("title", "artist", "album", "date", "track", "genre", "comment"):
         assert read[key] == {key.lower(): value for key, value in tags.items()}[key], key
@@ -236,8 +236,8 @@ def test_more_than_4_gib(tmp_path, monkeypatch):
 
 def test_what_is_not_written(tmp_path):
     source = ArraySource(tone(100), RATE)
-    with pytest.raises(ValueError, match="codec 'ogg'; expected one of wav, flac, mp3"):
-        encode.encode(source, tmp_path / "a.ogg", "ogg")
+    with pytest.raises(SettingsError, match="wma: no such format; expected one of wav, flac, mp3, ogg, opus, m4a"):
+        encode.encode(source, tmp_path / "a.wma", "wma")
     for codec in encode.FORMATS:
         with pytest.raises(DataError, match="not one sample to write"):
             encode.encode(ArraySource(np.zeros((0, 2)), RATE), tmp_path / "a", codec)
@@ -298,7 +298,7 @@ def tiny_disk(tmp_path):
 
 
 def test_a_real_full_disk(tiny_disk, song, monkeypatch):
-    audio = np.random.default_rng(0).normal(0, 0.1, (40 * RATE, 2)).astype(np.float32)
+    audio = np.random.default_rng(0).normal(0, 0.1, (60 * RATE, 2)).astype(np.float32)
     for codec in encode.FORMATS:
         for tags in ({}, {"title": "x"}):
             with pytest.raises(DataError, match=rf"a\.{codec}: the disk is full .*free some space"):
@@ -312,10 +312,11 @@ def test_a_real_full_disk(tiny_disk, song, monkeypatch):
 
 MEMORY = """
 import resource, sys
+from pathlib import Path
 from svs.audio import decode, encode
 with decode.open_recording(sys.argv[1]) as recording:
     for codec in ("wav", "flac"):
-        encode.encode(recording, sys.argv[2] + "/out." + codec, codec, {"title": "x"})
+        encode.encode(recording, Path(sys.argv[2]) / codec, codec, {"title": "x"})
     print(recording.samples, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -76,7 +76,7 @@ def test_the_speech_model_is_the_one_asked_for(place, home, monkeypatch):
     monkeypatch.setattr(
         separators,
         "build",
-        lambda name, settings, home: (
+        lambda name, settings, home, device: (
             asked.append((name, separators.options("openunmix", settings).model)) or Mixture(0.5)
         ),
     )

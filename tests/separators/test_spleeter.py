@@ -22,7 +22,7 @@ from svs.audio.sources import WavSource
 from svs.config.schema import MethodWiring, Settings
 from svs.data import spleeter_weights
 from svs.data.synthetic import write_stempeg_song
-from svs.errors import SettingsError, UnavailableError
+from svs.errors import UnavailableError
 from svs.networks import spleeter as networks_spleeter
 from svs.separators import spleeter
 from tests.helpers import REPOSITORY
@@ -142,15 +142,6 @@ def test_frames_of_every_pitch_sum_to_the_mixture(native, song, monkeypatch):
     for pitch in (-6.0, 0.0, 6.0):
         came = native(semitones=(pitch,)).vocals(song[: 13 * 44100], 44100)
         np.testing.assert_allclose(came, song[: 13 * 44100], atol=2e-6)
-
-
-def test_the_package_has_no_pitches(settings):
-    changed = settings.separate.spleeter | {"engine": "package", "semitones": [0.0, 2.0]}
-    with pytest.raises(SettingsError, match=r"separate.spleeter: engine package: expected semitones \[0.0\]"):
-        separators.options(
-            "spleeter",
-            settings.model_copy(update={"separate": settings.separate.model_copy(update={"spleeter": changed})}),
-        )
 
 
 def test_it_is_built_from_the_weights_in_its_folder(settings, weights, native, song, tmp_path):

@@ -1,0 +1,124 @@
+"""What the qualities of `svs separate --quality` cost and give: the table in its help and in docs/options.md.
+
+    python -m benchmarks.quality FOLDER [--method spleeter] [--set KEY=VALUE ...] [--seconds 240] [--json FILE]
+
+FOLDER holds MUSDB18 or its previews (train/ and test/).  The score is that of
+the validation tracks, never of test tracks: BSS Eval v4's SDR over whole
+seconds of their first six, the median over seconds of each track, then the mean
+and the median over tracks.  The speed is that of the command on a song of
+`--seconds`, made of training tracks and kept as flac, in a process of its own:
+start, reading and writing included, pictures off.  Memory is the most that
+this process held.  `--set` adds a row without a quality, for trying others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from svs import separators
+from svs.audio import encode
+from svs.audio.sources import ArraySource
+from svs.config.project import find_project
+from svs.config.quality import QUALITIES, parameters
+from svs.data import inspection, locate
+from svs.data.dataset import Dataset
+from svs.evaluation.score import evaluate
+from svs.runtime.files import write_json
+from svs.runtime.process import main
+from svs.runtime.progress import progress_bar
+from svs.separators.chunking import chunks
+
+_PASSAGE = 6  # s of a track that are scored
+_RATE = 44100
+
+
+def validation(folder: Path) -> Dataset:
+    """The tracks that musdb names for validation."""
+    settings = find_project(overrides=["profile=sample", "download.on_silent_vocals=keep"]).settings
+    place, names = locate.locate_given(folder)
+    manifest = inspection.inspect(settings.download, 0, place, names, lambda subset, name: subset == "train")
+    return Dataset(place, manifest)
+
+
+def score(data: Dataset, method: str, overrides: Sequence[str]) -> np.ndarray:
+    """SDR of vocals and accompaniment in dB (2, tracks)."""
+    project = find_project(overrides=overrides)
+    separator = separators.build(method, project.settings, project.home)
+    found = []
+    for track in progress_bar(data.manifest.split("valid"), unit="track", desc=" ".join(overrides)[-40:]):
+        with data.open(track) as sources:
+            true = [sources[name].read(0, _PASSAGE * track.rate) for name in ("vocals", "accompaniment")]
+            vocals = np.concatenate([piece for _, piece in chunks(separator, sources["mixture"], 30.0)])
+            mixture = sources["mixture"].read(0, _PASSAGE * track.rate)
+        estimates = np.stack([vocals[: len(mixture)], mixture - vocals[: len(mixture)]])
+        scores = evaluate(np.stack(true).astype(float), estimates.astype(float), track.rate, track.rate)
+        found.append(np.nanmedian(scores["SDR"], axis=1))
+    return np.stack(found, axis=1)
+
+
+def song(data: Dataset, seconds: float, path: Path) -> None:
+    """A flac of so many seconds of training tracks, one after another."""
+    pieces, missing = [], round(seconds * _RATE)
+    for track in data.manifest.split("train"):
+        with data.open(track, ("mixture",)) as sources:
+            pieces.append(sources["mixture"].read(0, min(track.samples, missing)))
+        missing -= len(pieces[-1])
+        if not missing:
+            break
+    encode.encode(ArraySource(np.concatenate(pieces), _RATE), path, "flac")
+
+
+def speed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float]:
+    """Seconds and MiB of `svs separate` on a song."""
+    with tempfile.TemporaryDirectory() as out:
+        command = ["separate", str(path), "-m", method, "-o", out, "--no-picture", "-q", *words]
+        begun = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-m", "svs.cli", *command])
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - begun
+    if status:
+        sys.exit("svs separate failed")
+    return seconds, used.ru_maxrss / 1024
+
+
+def run(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--method", default="spleeter")
+    parser.add_argument("--set", action="append", default=[], nargs="+", metavar="KEY=VALUE")
+    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args(arguments)
+    data, figures = validation(options.folder), {}
+    rows = {name: (parameters(name), ["--quality", name]) for name in QUALITIES}
+    rows |= {" ".join(given): (tuple(given), [word for one in given for word in ("-S", one)]) for given in options.set}
+    print(f"{'quality':12}{'SDR vocals':>20}{'accompaniment':>20}{'x real time':>14}{'s':>8}{'MiB':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "song.flac"
+        if options.seconds:
+            song(data, options.seconds, path)
+        for name, (overrides, words) in rows.items():
+            scores = score(data, options.method, overrides)
+            seconds, memory = speed(path, options.method, words) if options.seconds else (float("nan"), float("nan"))
+            mean, median = scores.mean(axis=1), np.median(scores, axis=1)
+            cells = [f"{mean[part]:.2f} / {median[part]:.2f}" for part in range(2)]
+            print(
+                f"{name:12}{cells[0]:>20}{cells[1]:>20}{options.seconds / seconds:14.1f}{seconds:8.1f}{memory:8.0f}",
+                flush=True,
+            )
+            figures[name] = {"mean": list(mean), "median": list(median), "seconds": seconds, "memory": memory}
+    if options.json:
+        write_json(options.json, figures)
+
+
+if __name__ == "__main__":
+    main(run, sys.argv[1:])
