@@ -6,7 +6,6 @@ import json
 import sys
 from types import ModuleType
 
-import matplotlib
 import numpy as np
 import pytest
 
@@ -18,6 +17,8 @@ CELLS = json.loads((REPOSITORY / "docs/masks.ipynb").read_text(encoding="utf-8")
 @pytest.fixture(scope="module")
 def ran():
     """The names of the notebook after its last cell, and the (audio, rate) that it played."""
+    matplotlib = pytest.importorskip("matplotlib", reason="no matplotlib: it comes with the pipeline")
+    pytest.importorskip("stempeg", reason="no stempeg: it comes with the pipeline")
     played: list[tuple[np.ndarray, int]] = []
     display = ModuleType("IPython.display")  # only a notebook has it
     display.Audio = lambda audio, rate: (audio, rate)
