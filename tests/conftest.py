@@ -13,7 +13,7 @@ import pytest
 from svs.config import schema
 from svs.data import inspection, locate
 from svs.errors import UnavailableError
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, shared
 
 # A folder of MUSDB18's 7-second previews; beside the repository where nothing else is said.
 PREVIEWS = Path(os.environ.get("SVS_PREVIEWS", REPOSITORY.parent / "shared" / "data" / "musdb18-7"))
@@ -58,7 +58,8 @@ def previews() -> Path:
 def _no_weights_of_others(tmp_path_factory: pytest.TempPathFactory):
     """No test depends on the weights that this user has, and none fetches any, unless it says so."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SVS_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+        # One for all workers: the pipeline keeps the reason why a method could not run, which names it.
+        patch.setenv("SVS_WEIGHTS", str(shared(tmp_path_factory) / "weights"))
         patch.setenv("SVS_OFFLINE", "1")
         yield
 

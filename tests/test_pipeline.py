@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.helpers import REPOSITORY
-from tests.helpers.pipeline import call, changed_parameters, commit, dvc, hashes, ran, run_once
+from tests.helpers.pipeline import back, call, changed_parameters, commit, dvc, hashes, ran, run_once
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ METHODS = tuple(yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())["method
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_once(tmp_path_factory.mktemp("pipeline"))
+    return run_once(tmp_path_factory)
 
 
 def test_everything_comes_out(pipeline):
@@ -59,6 +59,13 @@ def everything(*stages: str) -> set[str]:
     for stage in stages:
         names |= {f"{stage}@{method}" for method in METHODS} if stage in ("separate", "score") else {stage}
     return names
+
+
+def stale(workspace: Path) -> set[str]:
+    from dvc.repo import Repo
+
+    with Repo(str(workspace)) as repo:
+        return {name.split(":")[-1] for name in repo.status()}
 
 
 # Which stages a parameter triggers by itself; what they feed runs after them if their output changes.
@@ -135,8 +142,6 @@ SHOWN = (
 
 @pytest.mark.parametrize(("parameter", "value", "stages"), TRIGGERS, ids=[row[0] for row in TRIGGERS])
 def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value, stages):
-    from dvc.repo import Repo
-
     path = pipeline / "params.yaml"
     before = path.read_text()
     change = value
@@ -145,9 +150,8 @@ def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value
     try:
         changed_parameters(pipeline, change)
         assert path.read_text() != before
-        with Repo(str(pipeline)) as repo:
-            shown = {"report"} if f"{parameter}.".startswith(tuple(f"{name}." for name in SHOWN)) else set()
-            assert {name.split(":")[-1] for name in repo.status()} == stages | shown
+        shown = {"report"} if f"{parameter}.".startswith(tuple(f"{name}." for name in SHOWN)) else set()
+        assert stale(pipeline) == stages | shown
     finally:
         path.write_text(before)
 
@@ -178,13 +182,10 @@ CODE = [
 
 @pytest.mark.parametrize(("path", "stages"), CODE, ids=[row[0] for row in CODE])
 def test_an_edit_of_code_triggers_the_stages_that_run_it_and_no_other(pipeline, path, stages):
-    from dvc.repo import Repo
-
     before = (pipeline / path).read_text()
     try:
         (pipeline / path).write_text(f"{before}# An edit.\n")
-        with Repo(str(pipeline)) as repo:
-            assert {name.split(":")[-1] for name in repo.status()} == stages
+        assert stale(pipeline) == stages
     finally:
         (pipeline / path).write_text(before)
 
@@ -196,8 +197,6 @@ def test_every_group_of_parameters_has_a_row(pipeline):
 
 def test_a_change_runs_what_depends_on_it_and_nothing_else(pipeline):
     before = hashes(pipeline)
-    dry = dvc(pipeline, "repro", "--dry")
-    assert ran(dry) == []
     done = dvc(pipeline, "exp", "run", "-S", "separate.mixture.share=0.5", "--name", "half")
     assert set(ran(done)) == {"separate@mixture", "score@mixture", "summarize", "plots", "pictures", "report"}
     after = hashes(pipeline)
@@ -225,16 +224,15 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(pipeline):
 
 def test_a_method_taken_off_the_list_leaves_the_tables(pipeline):
     path = pipeline / "wiring.yaml"
-    before = path.read_text()
-    parameters = yaml.safe_load(before)
+    parameters = yaml.safe_load(path.read_text())
     del parameters["methods"]["mixture"]
     try:
         path.write_text(yaml.safe_dump(parameters, sort_keys=False))
-        assert set(ran(dvc(pipeline, "repro"))) == {"summarize", "plots", "pictures", "report"}
+        assert stale(pipeline) == {"summarize", "plots", "pictures", "report"}
+        assert ran(dvc(pipeline, "repro", "summarize")) == ["summarize"]
         assert "mixture" not in set(pd.read_csv(pipeline / "metrics/scores.csv")["method"])
     finally:
-        path.write_text(before)
-        dvc(pipeline, "repro")
+        back(pipeline)
 
 
 PRETRAINED = ("openunmix", "spleeter")
@@ -247,7 +245,6 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
 
     monkeypatch.setenv("SVS_OFFLINE", "1")
     monkeypatch.setenv("SVS_WEIGHTS", str(pipeline / ".cache" / "weights"))
-    before = {name: (pipeline / name).read_text() for name in ("params.yaml", "wiring.yaml")}
     openunmix = {
         "code": "openunmix",
         "helper": "data/pretrained",
@@ -281,16 +278,12 @@ def test_methods_without_their_weights_are_absent_and_run_once_they_are_there(pi
             assert (scored["method"] == method).sum() == 4
             assert json.loads((pipeline / f"metrics/{method}.json").read_text())["tracks"] == 2
     finally:
-        for name, text in before.items():
-            (pipeline / name).write_text(text)
-        call(pipeline, "git", "clean", "-fdq", "metrics", "plots")
+        back(pipeline)
         for method in PRETRAINED:
-            for file in (pipeline / "models/weights" / method).iterdir():
+            for file in (pipeline / "models/weights" / method).iterdir():  # which Git ignores
                 if file.name != "README.md":
                     shutil.rmtree(file) if file.is_dir() else file.unlink()
-        dvc(pipeline, "repro")
-        call(pipeline, "git", "checkout", "-q", "--", ".")  # the lock and .gitignore still name the two
-    assert call(pipeline, "git", "status", "--porcelain", "--untracked-files=no").stdout == ""
+    assert ran(dvc(pipeline, "repro")) == []
 
 
 def test_a_branch_that_is_worse_is_compared_and_stopped(pipeline):
@@ -318,7 +311,7 @@ def test_a_branch_that_is_worse_is_compared_and_stopped(pipeline):
         assert call(pipeline, "git", "status", "--porcelain").stdout == "", "comparing changed a tracked file"
     finally:
         call(pipeline, "git", "checkout", "-q", "-f", main)
-        dvc(pipeline, "repro")
+        back(pipeline)
     assert call(pipeline, *gate, "worse").returncode == 0
     call(pipeline, "git", "branch", "-q", "-D", "worse")
 

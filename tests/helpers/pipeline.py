@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, shared
 
 # The default profile, made small enough for tests: the same stages on fewer, shorter tracks
 # and spectrograms of 257 bins.
@@ -138,16 +139,36 @@ def ran(done: subprocess.CompletedProcess) -> list[str]:
     return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
 
 
-def hashes(workspace: Path) -> dict[str, dict[str, str]]:
-    """Of every stage in dvc.lock, the hash of every output."""
-    lock = yaml.safe_load((workspace / "dvc.lock").read_text())
-    return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in lock["stages"].items()}
+def hashes(workspace: Path, lock: str | None = None) -> dict[str, dict[str, str]]:
+    """Of every stage in dvc.lock, or in the text of one, the hash of every output."""
+    stages = yaml.safe_load(lock or (workspace / "dvc.lock").read_text())["stages"]
+    return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
 
 
-def run_once(folder: Path) -> Path:
-    """A clone in which the whole pipeline has run once, committed."""
-    workspace = clone(folder)
-    done = dvc(workspace, "repro")
-    assert len(ran(done)) == len(hashes(workspace)) >= 16
-    commit(workspace, "run")
-    return workspace
+# The commit of the run from nothing, whatever a test does to the clone afterwards.
+FINISHED = "finished"
+
+
+def run_once(tests: pytest.TempPathFactory) -> Path:
+    """A clone in which the whole pipeline has run once, committed: the same for all workers of this run of tests."""
+    folder = shared(tests) / "pipeline"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists() or call(folder, "git", "tag", "-l", FINISHED).stdout == "":
+            shutil.rmtree(folder, ignore_errors=True)
+            done = dvc(clone(folder), "repro")
+            assert len(ran(done)) == len(hashes(folder)) >= 16
+            commit(folder, "run")
+            call(folder, "git", "tag", FINISHED)
+    return folder
+
+
+def finished_hashes(folder: Path) -> dict[str, dict[str, str]]:
+    """The hashes of `run_once`."""
+    return hashes(folder, call(folder, "git", "show", f"{FINISHED}:dvc.lock").stdout)
+
+
+def back(workspace: Path) -> None:
+    """The clone as it is committed, outputs and all, from DVC's cache."""
+    call(workspace, "git", "checkout", "-q", "-f", "--", ".")
+    call(workspace, "git", "clean", "-fdq")
+    dvc(workspace, "checkout", "--quiet", "--force")
