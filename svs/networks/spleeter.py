@@ -47,7 +47,8 @@ def _u_net(made: Graph, arrays: Mapping[str, np.ndarray]) -> str:
     """Magnitudes of a stem: the mixture's, times a mask."""
 
     def constants(name: str, *shapes: tuple[int, ...]) -> list[str]:
-        found = [arrays[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")[: len(shapes)]]
+        parts = ("weight", "bias", "running_mean", "running_var")
+        found = [arrays[f"{name}.{part}"] for part in parts[: len(shapes)]]
         if [array.shape for array in found] != list(shapes):
             raise ValueError(f"{name}: expected shapes {shapes}, got {[array.shape for array in found]}")
         return [made.array(array) for array in found]
@@ -65,8 +66,8 @@ def _u_net(made: Graph, arrays: Mapping[str, np.ndarray]) -> str:
         skips.append((x, channels))
     skips.pop()
     for level, filters in enumerate((*_FILTERS[-2::-1], 1), 1):
-        kernel = constants(f"up{level}.0", (channels, filters, 5, 5), (filters,))
         # The convolution that halves, the other way: (n - 1) * 2 + 5 less what is cut are 2 n.
+        kernel = constants(f"up{level}.0", (channels, filters, 5, 5), (filters,))
         x = made.node("Relu", made.node("ConvTranspose", x, *kernel, **_HALVED))
         x, channels = normalised(f"up{level}.3", x, filters), filters
         if skips:

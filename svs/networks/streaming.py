@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -30,7 +29,6 @@ from onnx import helper, numpy_helper
 from svs.networks.graph import Graph, Shape
 from svs.networks.inference import Net
 from svs.networks.windows import averaged
-from svs.runtime.parallel import cores
 
 _CHAIN = re.compile(
     r"(Mul )?Transpose ((Pad )?Conv (BatchNormalization )?(LeakyRelu )?(MaxPool )?)+"
@@ -160,8 +158,7 @@ class Evaluation:
         for node in reversed(self._nodes.values()):
             for source, shift in node.inputs:
                 source.needs.update(need + shift for need in node.needs)
-        # Threads that share each product wait for one another: each computes its own blocks.
-        self._net = Net(self._graph(), device, threads=1)
+        self._net = Net(self._graph(), device)
 
     def _convolve(self, layer: _Layer) -> None:
         """Replace the columns by those after the layer."""
@@ -239,8 +236,8 @@ class Evaluation:
         windows, before = -(-frames // hop), width // 2 - hop // 2
         padded = np.pad(spectrum.T, ((before, (windows - 1) * hop + width - before - frames), (0, 0)))
         blocks = (range(first, min(first + block, windows)) for first in range(0, windows, block))
-        with ThreadPoolExecutor(cores() if self._net.device == "cpu" else 1) as pool:
-            return averaged(pool.map(partial(self._block, padded), blocks), (bins, frames), self._label_width)
+        predicted = self._net.each(partial(self._block, padded), blocks)
+        return averaged(predicted, (bins, frames), self._label_width)
 
     def _block(self, padded: np.ndarray, windows: range) -> tuple[np.ndarray, np.ndarray]:
         """Centre frames (windows,) and probabilities (windows, bins, frames of the label)."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy.special import expit
 
+from svs.networks.inference import Net
+
 
 def predictions(
-    net: Callable[[np.ndarray], np.ndarray], spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
+    net: Net, spectrum: np.ndarray, width: int, centres: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Probabilities that a network gives for windows around chosen frames.
 
@@ -24,7 +26,7 @@ def predictions(
     centres : int (windows,)
         Centre frames.
     batch_size : int
-        Windows predicted at a time.
+        Windows that a core predicts at a time.
 
     Yields
     ------
@@ -34,10 +36,12 @@ def predictions(
     """
     padded = np.pad(spectrum, ((0, 0), (width // 2, width // 2)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)  # bins, frames, width
-    for first in range(0, len(centres), batch_size):
+
+    def batch(first: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = centres[first : first + batch_size]
-        batch = np.ascontiguousarray(windows[:, chosen].transpose(1, 0, 2)[..., None], dtype=np.float32)
-        yield chosen, expit(net(batch))
+        return chosen, expit(net(np.ascontiguousarray(windows[:, chosen].transpose(1, 0, 2)[..., None], np.float32)))
+
+    yield from net.each(batch, range(0, len(centres), batch_size))
 
 
 def averaged(

@@ -153,7 +153,7 @@ def _native(needs: Path, options: Options, device: str) -> Callable[[np.ndarray]
     from svs.networks import inference, spleeter  # ONNX Runtime takes a while to import
 
     try:
-        mask = Mask(inference.Net(spleeter.graph(weights), device), options)
+        mask = Mask(inference.Net(spleeter.graph(weights), device, alone=True), options)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise UnavailableError(
