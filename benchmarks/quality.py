@@ -6,7 +6,7 @@ FOLDER holds MUSDB18 or its previews (train/ and test/).  The score is that of
 the validation tracks, never of test tracks: BSS Eval v4's SDR over whole
 seconds of their first six, the median over seconds of each track, then the mean
 and the median over tracks.  The speed is that of the command on a song of
-`--seconds`, made of training tracks and kept as flac, in a process of its own:
+`--seconds`, made of these tracks and kept as flac, in a process of its own:
 start, reading and writing included, pictures off.  Memory is the most that
 this process held.  `--set` adds a row without a quality, for trying others.
 """
@@ -20,9 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import resources
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from svs import separators
 from svs.audio import encode
@@ -43,10 +46,10 @@ _RATE = 44100
 
 def validation(folder: Path) -> Dataset:
     """The tracks that musdb names for validation."""
-    settings = find_project(overrides=["profile=sample", "download.on_silent_vocals=keep"]).settings
-    place, names = locate.locate_given(folder)
-    manifest = inspection.inspect(settings.download, 0, place, names, lambda subset, name: subset == "train")
-    return Dataset(place, manifest)
+    names = yaml.safe_load((resources.files("musdb") / "configs/mus.yaml").read_text())["validation_tracks"]
+    settings = find_project(overrides=["profile=sample"]).settings.download
+    place, _ = locate.locate_given(folder)
+    return Dataset(place, inspection.inspect(settings, 0, place, names, lambda subset, name: name in names))
 
 
 def score(data: Dataset, method: str, overrides: Sequence[str]) -> np.ndarray:
@@ -66,9 +69,9 @@ def score(data: Dataset, method: str, overrides: Sequence[str]) -> np.ndarray:
 
 
 def song(data: Dataset, seconds: float, path: Path) -> None:
-    """A flac of so many seconds of training tracks, one after another."""
+    """A flac of so many seconds: the validation tracks one after another, again and again."""
     pieces, missing = [], round(seconds * _RATE)
-    for track in data.manifest.split("train"):
+    for track in cycle(data.manifest.split("valid")):
         with data.open(track, ("mixture",)) as sources:
             pieces.append(sources["mixture"].read(0, min(track.samples, missing)))
         missing -= len(pieces[-1])

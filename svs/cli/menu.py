@@ -9,6 +9,7 @@ import questionary
 
 from svs.cli import options
 from svs.cli.request import Request
+from svs.config.quality import QUALITIES, parameters
 from svs.errors import SVSError
 
 _FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
@@ -48,6 +49,10 @@ def ask(given: Request) -> Request:
         validate=lambda picked: bool(picked) or "choose at least one",
         choices=choices,
     ).unsafe_ask()
+    quality = given.quality
+    if any(parameter.startswith(f"separate.{method}.") for method in methods for parameter in parameters(quality)):
+        choices_of_quality = [questionary.Choice(f"{name}: {kind}", name) for name, kind in QUALITIES.items()]
+        quality = questionary.select("Quality", choices_of_quality, default=given.quality).unsafe_ask()
     start = questionary.text("Start in seconds", default=f"{given.start:.10g}", validate=_seconds).unsafe_ask()
     duration = questionary.text(
         "Duration in seconds (empty: to the end)",
@@ -63,6 +68,7 @@ def ask(given: Request) -> Request:
         songs=songs,
         tracks=chosen,
         methods=methods,
+        quality=quality,
         start=float(start),
         duration=float(duration) if duration.strip() else None,
         output=Path(output).expanduser(),

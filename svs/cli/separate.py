@@ -61,6 +61,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     if request.reference is not None or request.tracks:
         require("pandas", "seaborn")  # for the table of scores
     here = request.open()
+    shared = {each.name for each in fields(recordings.Order)} & {each.name for each in fields(request)} - {"methods"}
+    order = recordings.Order((), names=names, **{name: getattr(request, name) for name in shared})  # checked at once
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home, fetch=True)])
         log.info("by %s, the best that is at hand; --method chooses another", request.methods[0])
@@ -71,8 +73,7 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     nets = separators.of_group("cnn")
     if (request.wiener or request.hpss) and not named & set(nets):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
-    shared = {each.name for each in fields(recordings.Order)} & {each.name for each in fields(request)} - {"methods"}
-    order = recordings.Order(tuple(request.methods), names=names, **{name: getattr(request, name) for name in shared})
+    order = replace(order, methods=tuple(request.methods))
     if request.piped:
         _require_pipe(request)
     with open_inputs(request.songs, None if request.piped else request.output, order.name) as (inputs, errors):
