@@ -38,9 +38,11 @@ NOT_OURS = {
     ".ci/run",
     "cat",
     "cd",
+    "docker",
     "echo",
     "ffmpeg",
     "git",
+    "pip",
     "ruff",
 }  # programs of shell blocks that are not looked into
 FOLDERS = r"\.ci|\.dvc|\.github|benchmarks|data|docs|metrics|models|plots|stages|svs|tests|tools"
