@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Arguments for the command underneath: make repro ARGS="train@cnn_separator", make test ARGS=--slow
 ARGS ?=
 
-.PHONY: help setup spleeter repro plots compare gate test bench docs lint lock clean
+.PHONY: help setup spleeter repro plots compare gate test test-core test-wheel bench docs lint lock clean
 
 help:
 	@echo "make repro     set up, then run every stage whose inputs changed (dvc repro)"
@@ -15,6 +15,8 @@ help:
 	@echo "make compare   write what changed since REV into build/compare (make compare REV=origin/main)"
 	@echo "make gate      fail if the scores of a method fell since REV"
 	@echo "make test      set up, then run the fast tests (ARGS=--slow: all tests)"
+	@echo "make test-core   the tests of what \`pip install svs\` installs, on PYTHON (any of 3.10 to 3.13)"
+	@echo "make test-wheel  install the wheel into fresh environments, and separate a song there"
 	@echo "make bench     measure every step's speed beside its baseline, with limits (ARGS='--music FOLDER')"
 	@echo "make docs      build the documentation as a site in build/site"
 	@echo "make setup     set up the environment only"
@@ -49,6 +51,16 @@ gate: setup
 test: setup
 	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# The tests that need the core and the extra `test` alone, in an environment of its own.
+PYTHON ?= python3
+test-core:
+	@$(PYTHON) -m venv build/core
+	@build/core/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[test]'
+	build/core/bin/python -m pytest $(ARGS) @tests/core.txt
+
+test-wheel:
+	@tools/wheel.sh
+
 # To compare two runs: python -m benchmarks --compare OLD.json NEW.json
 bench: setup
 	python -m benchmarks --json build/bench.json $(ARGS)
@@ -68,12 +80,15 @@ lint: setup
 	check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	reuse lint --lines
 
-# The local part of torch's version (+cpu) exists in one index only; the lock must install from any index.
+# The local part of torch's version (+cpu) exists in one index only; the lock must install from any index.  svs itself, which
+# its extras name, is installed from the checkout.
+# Versions stay as they are where they fit; ARGS=--upgrade takes the newest.
 lock: setup
-	python -m pip install --quiet pip-tools
-	pip-compile --quiet --extra app --extra docs --extra test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+	python -m pip install --quiet pip-tools hatchling
+	cp requirements.txt requirements.tmp
+	pip-compile --quiet $(ARGS) --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.tmp pyproject.toml
-	sed 's/+cpu$$//' requirements.tmp > requirements.txt
+	sed -e '/^svs @ /,/^[^ ]/{/^svs @ /d;/^ /d;}' -e 's/+cpu$$//' requirements.tmp > requirements.txt
 	rm requirements.tmp
 
 clean:

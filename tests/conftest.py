@@ -24,7 +24,11 @@ _GIVEN = {name: os.environ.get(name) for name in ("SVS_WEIGHTS", "SVS_OFFLINE")}
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     # A run in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+if (
+    hasattr(signal, "SIGHUP")
+    and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
     # And one under nohup the end of its terminal.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -73,6 +73,7 @@ def test_actions_are_pinned_and_rights_are_few():
     assert WORKFLOW["permissions"] == {"contents": "read"}
     rights = {job: content.get("permissions") for job, content in JOBS.items()}
     assert rights == {
+        "core": None,
         "pipeline": None,
         "comment": {"pull-requests": "write"},
         "pages": {"pages": "read"},

@@ -34,6 +34,7 @@ NOT_OURS = {
     ".ci/run",
     "cat",
     "cd",
+    "docker",
     "echo",
     "ffmpeg",
     "git",

@@ -49,7 +49,7 @@ from svs.audio import decode
 with decode.open_recording(pathlib.Path(sys.argv[1])) as recording:
     mixture = recording.read(0, recording.samples)
 for folder in pathlib.Path("out").glob("*/*"):
-    vocals, rest = (soundfile.read(folder / f"{name}.wav", dtype="float32")[0] for name in ("vocals", "accompaniment"))
+    vocals, rest = (soundfile.read(folder / f"{name}.wav", always_2d=True)[0] for name in ("vocals", "accompaniment"))
     np.testing.assert_allclose(vocals + rest, mixture, atol=1e-5)
     share = np.square(vocals).sum() / np.square(mixture).sum()
     assert 0.001 < share < 1, f"{folder}: the vocals have {share} of the energy"

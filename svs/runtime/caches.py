@@ -26,11 +26,12 @@ def provide() -> None:
         if os.path.expanduser("~") == "~":  # a user without a home, who would get a folder called ~
             os.environ["HOME"] = _temporary()
         caches, config = _of_user("XDG_CACHE_HOME", ".cache"), _of_user("XDG_CONFIG_HOME", ".config")
-        spec = find_spec("librosa")
-        beside = [Path(spec.origin).parent / "util" / "__pycache__"] if spec and spec.origin else []
-        if not any(map(_writable, _named("NUMBA_CACHE_DIR") or [*beside, caches / "numba"])):
-            os.environ["NUMBA_CACHE_DIR"] = _temporary()
-        if not all(map(_writable, _named("MPLCONFIGDIR") or [caches / "matplotlib", config / "matplotlib"])):
+        if (spec := find_spec("librosa")) and spec.origin:
+            beside = Path(spec.origin).parent / "util" / "__pycache__"
+            if not any(map(_writable, _named("NUMBA_CACHE_DIR") or [beside, caches / "numba"])):
+                os.environ["NUMBA_CACHE_DIR"] = _temporary()
+        lists = _named("MPLCONFIGDIR") or [caches / "matplotlib", config / "matplotlib"]
+        if find_spec("matplotlib") and not all(map(_writable, lists)):
             os.environ["MPLCONFIGDIR"] = _temporary()
 
 

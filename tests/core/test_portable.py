@@ -81,7 +81,6 @@ def test_the_core_needs_no_package_of_an_extra(words, song, tmp_path):
         (["vad", "song.wav", "--picture"], "matplotlib", "pictures"),
         (["extract", ".", "store", "1", "SVS"], "zarr", "pipeline"),
         (["gate", "--against", "HEAD"], "pandas", "pipeline"),
-        (["report"], "jinja2", "pipeline"),
     ],
 )
 def test_a_command_whose_extra_is_missing_says_which(words, package, extra, song, tmp_path):

@@ -119,7 +119,7 @@ def test_frames_counts_the_centres_inside(samples, sizes):
 @pytest.mark.parametrize("sizes", [(4096, 2048, 512), (1024, 1024, 256), (4096, 1024, 256), (1001, 900, 333)])
 @pytest.mark.parametrize("samples", [1, 700, 5000, 44117])
 def test_the_bits_are_librosas(sizes, samples):
-    import librosa
+    librosa = pytest.importorskip("librosa", reason="no librosa: pip install 'svs[pipeline]'")
 
     here, audio = representation(sizes), noise(3, 2, samples)
     how = {"n_fft": sizes[0], "win_length": sizes[1], "hop_length": sizes[2], "window": "hann", "center": True}

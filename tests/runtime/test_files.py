@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ from svs.runtime.files import (
     written,
 )
 from tests.helpers import REPOSITORY
+
+needs_grimp = pytest.mark.skipif(find_spec("grimp") is None, reason="no grimp: pip install 'svs[pipeline]'")
 
 
 def names(folder):
@@ -206,6 +209,7 @@ def test_files_below_in_a_fixed_order(tmp_path):
     assert files_below(tmp_path / "b") == [tmp_path / "b"]
 
 
+@needs_grimp
 def test_a_fingerprint_knows_parameters_and_inputs(tmp_path, settings):
     fill(tmp_path / "in", a="1")
     training = networks.training("cnn_separator", settings)
@@ -226,6 +230,7 @@ def test_a_fingerprint_knows_parameters_and_inputs(tmp_path, settings):
     assert len({base, *others.values()}) == len(others) + 1
 
 
+@needs_grimp
 def test_a_fingerprint_does_not_know_where_or_when(tmp_path):
     for place in ("here", "there"):
         fill(tmp_path / place, a="1", b="2")
@@ -234,6 +239,7 @@ def test_a_fingerprint_does_not_know_where_or_when(tmp_path):
     assert fingerprint(1, inputs=[tmp_path / "here" / "a"]) == fingerprint(1, inputs=[tmp_path / "there" / "a"])
 
 
+@needs_grimp
 def test_a_fingerprint_is_the_same_in_every_process(tmp_path):
     script = (
         "from svs.config import schema; from svs.runtime import files; s = schema.load(); "
@@ -260,6 +266,7 @@ print(fingerprint("x", code=training), fingerprint("x", code=["svs.separators.hp
 """
 
 
+@needs_grimp
 def test_a_fingerprint_knows_the_code_that_is_used_and_no_other(tmp_path):
     """Of a training, of a method, and of everything, in a copy of svs whose files are edited one after the other."""
     shutil.copytree(REPOSITORY / "svs", tmp_path / "svs", ignore=shutil.ignore_patterns("__pycache__"))
