@@ -63,7 +63,7 @@ def test_the_u_net_says_what_keras_says(members, heard):
     )  # fmt: skip
     given = log_magnitude(heard[:, :256].transpose(2, 1, 0))[None]
     model = unet_separator.build(256, size, given.mean((0, 1, 3)), given.std((0, 1, 3)), seed=2)
-    model.set_weights([weight * 1.5 if weight.ndim > 1 else weight for weight in model.get_weights()])
+    model.set_weights([weight * 1.1 if weight.ndim > 1 else weight for weight in model.get_weights()])
     assert deviates(model, given) < 1e-4
     assert deviates(model, np.ascontiguousarray(given[:, :64])) < 1e-4, "any number of frames"
 
