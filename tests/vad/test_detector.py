@@ -16,6 +16,7 @@ from svs.networks.windows import predictions
 from svs.vad import detector as vad_detector
 from svs.vad.detector import Activity, Detector
 from tests.helpers.command import music, project
+from tests.helpers.separation import OnKeras
 
 WIDTH = 25
 REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
@@ -77,7 +78,7 @@ def test_blocks_give_what_the_whole_gives(rate, channels, seconds, here, monkeyp
     same = resample(audio.mean(axis=1), rate, 22050)
     representation = here.settings.extract.vad.model_copy(update=REPRESENTATION)
     spectrum = magnitude(stft(same, representation), representation)
-    windows = predictions(model, spectrum, WIDTH, np.arange(spectrum.shape[1]), 64)
+    windows = predictions(OnKeras(model), spectrum, WIDTH, np.arange(spectrum.shape[1]), 64)
     expected = np.concatenate([found[:, 0] for _, found in windows])
     assert expected.max() - expected.min() > 0.1
     for block in (17, 64, 4096):
