@@ -24,8 +24,8 @@ class Quality(NamedTuple):
 
 QUALITIES = {
     "fast": Quality((0.0,), 6.83, 0.0),
-    "balanced": Quality((-1.12, 2.04), 7.09, 0.0),  # frames of 3840 and 4608 samples
-    "best": Quality((-1.12, 0.0, 2.04), 7.07, 0.0),
+    "balanced": Quality((0.0, 2.04), 7.02, 0.0),  # frames of 4096 and 4608 samples
+    "best": Quality((-1.12, 0.0, 2.04), 7.07, 0.0),  # and of 3840
 }
 DEFAULT = "balanced"
 
