@@ -7,8 +7,8 @@ the validation tracks, never of test tracks: BSS Eval v4's SDR over whole
 seconds of their first six, the median over seconds of each track, then the mean
 and the median over tracks.  The speed is that of the command on a song of
 `--seconds`, made of these tracks and kept as flac, in a process of its own:
-start, reading and writing included, pictures off.  Memory is the most that
-this process held.  `--set` adds a row without a quality, for trying others.
+start, reading and writing included, pictures off; CPU s are those of all cores
+together.  Memory is the most that this process held.  `--set` adds a row without a quality, for trying others.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from benchmarks.oracle_ceiling import sdr
 from svs import separators
 from svs.audio import encode
 from svs.audio.sources import ArraySource
 from svs.config.project import find_project
-from svs.config.quality import QUALITIES, parameters
+from svs.config.quality import DEFAULT, QUALITIES, parameters
 from svs.data import inspection, locate
 from svs.data.dataset import Dataset
-from svs.evaluation.score import evaluate
 from svs.runtime.files import write_json
 from svs.runtime.process import main
 from svs.runtime.progress import progress_bar
@@ -62,10 +62,9 @@ def score(data: Dataset, method: str, overrides: Sequence[str]) -> np.ndarray:
             true = [sources[name].read(0, _PASSAGE * track.rate) for name in ("vocals", "accompaniment")]
             vocals = np.concatenate([piece for _, piece in chunks(separator, sources["mixture"], 30.0)])
             mixture = sources["mixture"].read(0, _PASSAGE * track.rate)
-        estimates = np.stack([vocals[: len(mixture)], mixture - vocals[: len(mixture)]])
-        scores = evaluate(np.stack(true).astype(float), estimates.astype(float), track.rate, track.rate)
-        found.append(np.nanmedian(scores["SDR"], axis=1))
-    return np.stack(found, axis=1)
+        estimates = vocals[: len(mixture)], mixture - vocals[: len(mixture)]
+        found.append([sdr(part, estimate, track.rate) for part, estimate in zip(true, estimates, strict=True)])
+    return np.array(found).T
 
 
 def song(data: Dataset, seconds: float, path: Path) -> None:
@@ -80,8 +79,8 @@ def song(data: Dataset, seconds: float, path: Path) -> None:
     encode.encode(ArraySource(np.concatenate(pieces), _RATE), path, "flac")
 
 
-def speed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float]:
-    """Seconds and MiB of `svs separate` on a song."""
+def speed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds, seconds of all cores together, and MiB of `svs separate` on a song."""
     with tempfile.TemporaryDirectory() as out:
         command = ["separate", str(path), "-m", method, "-o", out, "--no-picture", "-q", *words]
         begun = time.monotonic()
@@ -90,7 +89,7 @@ def speed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float]:
         seconds = time.monotonic() - begun
     if status:
         sys.exit("svs separate failed")
-    return seconds, used.ru_maxrss / 1024
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def run(arguments: list[str]) -> None:
@@ -103,22 +102,21 @@ def run(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     data, figures = validation(options.folder), {}
     rows = {name: (parameters(name), ["--quality", name]) for name in QUALITIES}
-    rows |= {" ".join(given): (tuple(given), [word for one in given for word in ("-S", one)]) for given in options.set}
-    print(f"{'quality':12}{'SDR vocals':>20}{'accompaniment':>20}{'x real time':>14}{'s':>8}{'MiB':>8}")
+    for given in options.set:
+        rows[" ".join(given)] = (*parameters(DEFAULT), *given), [word for one in given for word in ("-S", one)]
+    print(f"{'quality':12}{'SDR vocals':>16}{'accompaniment':>16}{'x real time':>14}{'s':>8}{'CPU s':>8}{'MiB':>8}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "song.flac"
         if options.seconds:
             song(data, options.seconds, path)
         for name, (overrides, words) in rows.items():
             scores = score(data, options.method, overrides)
-            seconds, memory = speed(path, options.method, words) if options.seconds else (float("nan"), float("nan"))
+            seconds, busy, memory = speed(path, options.method, words) if options.seconds else (float("nan"),) * 3
             mean, median = scores.mean(axis=1), np.median(scores, axis=1)
             cells = [f"{mean[part]:.2f} / {median[part]:.2f}" for part in range(2)]
-            print(
-                f"{name:12}{cells[0]:>20}{cells[1]:>20}{options.seconds / seconds:14.1f}{seconds:8.1f}{memory:8.0f}",
-                flush=True,
-            )
-            figures[name] = {"mean": list(mean), "median": list(median), "seconds": seconds, "memory": memory}
+            times = f"{options.seconds / seconds:14.1f}{seconds:8.1f}{busy:8.1f}{memory:8.0f}"
+            print(f"{name:12}{cells[0]:>16}{cells[1]:>16}{times}", flush=True)
+            figures[name] = {"mean": list(mean), "median": list(median), "seconds": seconds, "cpu": busy, "MiB": memory}
     if options.json:
         write_json(options.json, figures)
 

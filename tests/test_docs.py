@@ -337,7 +337,10 @@ def is_module(name: str) -> bool:
         path /= parts.pop(0)
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     text = file.read_text(encoding="utf-8")
-    return all(re.search(rf"\b(def|class|import|as) {part}\b|import .*\b{part}\b|^\s*{part}\b.*[=:]", text, re.MULTILINE) for part in parts)
+    return all(
+        re.search(rf"\b(def|class|import|as) {part}\b|import .*\b{part}\b|^\s*{part}\b.*[=:]", text, re.MULTILINE)
+        for part in parts
+    )
 
 
 def unknown_names(text: str) -> list[str]:

@@ -23,9 +23,9 @@ class Quality(NamedTuple):
 
 
 QUALITIES = {
-    "fast": Quality((0.0,), 0.0, 0.0),
-    "balanced": Quality((0.0, 1.12), 0.0, 0.0),
-    "best": Quality((0.0, -2.04, 1.12), 0.0, 0.0),
+    "fast": Quality((0.0,), 6.83, 0.0),
+    "balanced": Quality((0.0, 2.04), 7.02, 0.0),  # frames of 4096 and 4608 samples
+    "best": Quality((-1.12, 0.0, 2.04), 7.07, 0.0),  # and of 3840
 }
 DEFAULT = "balanced"
 
@@ -38,5 +38,6 @@ def parameters(name: str) -> tuple[str, ...]:
     return (
         f"separate.spleeter.semitones={semitones}",
         "separate.spleeter.separation_exponent=1.0",
+        "separate.spleeter.mask_extension=average",
         f"separate.unet_separator.semitones={semitones}",
     )

@@ -17,7 +17,6 @@ from svs.config.project import find_model
 from svs.config.schema import Group, Settings, merge, parsed
 from svs.errors import ModelError, SettingsError, UnavailableError
 from svs.networks import Network, networks
-from svs.separators.ensemble import Ensemble
 from svs.separators.method import Kind, Method
 
 if TYPE_CHECKING:
@@ -109,13 +108,13 @@ def build(name: str, settings: Settings, home: Path = Path(), device: str = "aut
     UnavailableError
         Its pretrained weights or its environment are missing and can't be downloaded, or there is no such device.
     """
-    if device != "auto":
-        from svs.networks.inference import devices
-
-        if device not in devices():
-            raise UnavailableError(f"device {device}: expected one of {', '.join(('auto', *devices()))}")
+    # Imported by name, as methods are: the stages that only list methods do not depend on it.
+    if device != "auto" and device not in (there := import_module("svs.networks.inference").devices()):
+        raise UnavailableError(f"device {device}: expected one of {', '.join(('auto', *there))}")
     if len(several := members(name)) > 1:
-        return Ensemble(name, [build(each, settings, home, device) for each in several])
+        return import_module(f"{__name__}.ensemble").Ensemble(
+            name, [build(each, settings, home, device) for each in several]
+        )
     method = find_method(name)
     chosen = {"device": device} if method.on_device else {}
     return method.build(name, options(name, settings), find_model(home, needs(name, settings)), settings, **chosen)

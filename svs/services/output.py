@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from string import Formatter
 from typing import Any
 
@@ -70,7 +70,7 @@ class Place:
 
     @property
     def has_folder(self) -> bool:
-        return PurePosixPath(self.name).name == "{stem}" and self.name.count("{stem}") == 1
+        return self.name == NAME
 
     @property
     def shown(self) -> Path:
@@ -217,7 +217,7 @@ def song_names(paths: Sequence[Path], output: Path | None = None, template: str 
 def _owners(output: Path, template: str, name: str) -> set[tuple[str | None, str]]:
     """File name (None where it isn't known) and checksum of the recordings that have results under a name."""
     found = set()
-    requests = Place(Path(), template, glob.escape(name), "*", ()).path(REQUEST)
+    requests = Place(Path(), glob.escape(template), glob.escape(name), "*", ()).path(REQUEST)
     for path in [*output.glob(str(requests)), output / name / "vad.json"]:
         with suppress(DataError, OSError, KeyError, TypeError, AttributeError):  # none, or not what svs wrote
             content = read_json(path)

@@ -149,8 +149,20 @@ def test_what_is_refused(words, song, place, home):
 
 
 def named(place, home, *words, quiet=True):
-    shared = ["-m", "mixture", "--no-picture", "--project", home, "-o", "out", "--name", "{song}_{stem}"]
+    shared = ["-m", "mixture", "--no-picture", "--project", home, "-o", "out", "--name", "[{song}]_{stem}"]
     return svs("separate", *shared, *(["-q"] if quiet else []), *words)
+
+
+def test_a_result_beside_others_touches_no_other(place, home):
+    """Names like those of a folder of its own, with another method's results in it."""
+    wav(place / "a.wav", music(0.2))
+    words = ["-q", "--no-picture", "--project", home, "-o", "out", "a.wav"]
+    assert svs("separate", *words, "-m", "mixture", "--name", "{song}/{stem}").code == 0
+    assert svs("separate", *words, "-m", "mixture,hpss").code == 0
+    before = below(place / "out")
+    assert "a/hpss/vocals.wav" in before and "a/vocals.wav" in before
+    assert svs("separate", *words, "-m", "mixture", "--name", "{song}/{stem}", "--overwrite").code == 0
+    assert below(place / "out") == before
 
 
 def test_results_of_two_recordings_never_share_a_name(place, home):
@@ -158,17 +170,19 @@ def test_results_of_two_recordings_never_share_a_name(place, home):
         wav(place / folder / "a.wav", music(0.2, seed=seed))
     assert named(place, home, "x/a.wav", "y/a.wav").code == 0
     audio = [name for name in below(place / "out") if name.endswith(".wav")]
-    assert audio == [f"{folder} - a.wav_{stem}.wav" for folder in "xy" for stem in ("accompaniment", "vocals")]
+    assert audio == [f"[{folder} - a.wav]_{stem}.wav" for folder in "xy" for stem in ("accompaniment", "vocals")]
     # Alone, the second one is found under its name of before; another recording of a name is refused.
     ran = named(place, home, "y/a.wav", quiet=False)
-    assert ran.code == 0 and "y - a.wav_vocals.wav (was there already)" in ran.err
+    assert ran.code == 0 and "[y - a.wav]_vocals.wav (was there already)" in ran.err
     wav(place / "b.wav", music(0.2, seed=3))
     assert named(place, home, "b.wav").code == 0
     wav(place / "b.wav", music(0.2, seed=4))
-    assert_refused(named(place, home, "b.wav"), r"out/b_vocals\.wav: holds the result of another request \(its song")
-    before = (place / "out" / "b_vocals.wav").read_bytes()
+    assert_refused(
+        named(place, home, "b.wav"), r"out/\[b\]_vocals\.wav: holds the result of another request \(its song"
+    )
+    before = (place / "out" / "[b]_vocals.wav").read_bytes()
     assert named(place, home, "b.wav", "--overwrite").code == 0
-    assert (place / "out" / "b_vocals.wav").read_bytes() != before
+    assert (place / "out" / "[b]_vocals.wav").read_bytes() != before
 
 
 def test_results_are_no_recordings_under_any_name(place, home):
@@ -187,17 +201,17 @@ def test_results_are_no_recordings_under_any_name(place, home):
 def test_a_file_of_somebody_stays(place, home):
     wav(place / "a.wav", music(0.2))
     (place / "out").mkdir()
-    (place / "out" / "a_vocals.wav").write_text("mine")
+    (place / "out" / "[a]_vocals.wav").write_text("mine")
     for words in ([], ["--overwrite"]):
-        assert_refused(named(place, home, "a.wav", *words), r"out/a_vocals\.wav: expected a file of svs or none")
-    assert below(place / "out") == ["a_vocals.wav"] and (place / "out" / "a_vocals.wav").read_text() == "mine"
+        assert_refused(named(place, home, "a.wav", *words), r"out/\[a\]_vocals\.wav: expected a file of svs or none")
+    assert below(place / "out") == ["[a]_vocals.wav"] and (place / "out" / "[a]_vocals.wav").read_text() == "mine"
 
 
 def test_what_an_interruption_left_is_made_again(place, home):
     wav(place / "a.wav", music(0.2))
     assert named(place, home, "a.wav").code == 0
     files = {name: (place / "out" / name).read_bytes() for name in below(place / "out")}
-    (place / "out" / "a_accompaniment.wav").unlink()
+    (place / "out" / "[a]_accompaniment.wav").unlink()
     ran = named(place, home, "a.wav", quiet=False)
     assert ran.code == 0 and "already" not in ran.err
     assert {name: (place / "out" / name).read_bytes() for name in below(place / "out")} == files
