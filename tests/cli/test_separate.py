@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -22,6 +21,7 @@ import stempeg
 from svs import separators
 from svs.audio import decode, encode
 from svs.audio.sources import ArraySource
+from svs.services.output import only_one
 from tests.helpers.command import (
     RATE,
     REPOSITORY,
@@ -442,12 +442,10 @@ def test_two_runs_into_one_output(place, separate):
     _song(place)
     (place / "out").mkdir()
     (place / "other name").symlink_to("out")
-    other = os.open("out", os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    for output in ("out", "./out/", "other name"):
-        assert_refused(separate("a.wav", "-o", output), "another run of svs is writing there")
-    assert separate("a.wav", "-o", "elsewhere").code == 0
-    os.close(other)
+    with only_one(Path("out")):
+        for name in ("out", "./out/", "other name"):
+            assert_refused(separate("a.wav", "-o", name), "another run of svs is writing there")
+        assert separate("a.wav", "-o", "elsewhere").code == 0
     assert below(place / "out") == []
     assert separate("a.wav", "-o", "out").code == 0
 
