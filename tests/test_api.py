@@ -20,10 +20,10 @@ def home(tmp_path_factory):
     """A project with a small net, whose mask takes all values."""
     folder = project(tmp_path_factory.mktemp("project"))
     source = keras.Input((257, 9, 1))
-    out = keras.layers.Conv2D(1, (5, 9), padding="same", kernel_initializer=keras.initializers.GlorotNormal(3))(
-        keras.layers.Rescaling(300.0)(source)
+    out = keras.layers.Conv2D(1, (5, 9), kernel_initializer=keras.initializers.GlorotNormal(3))(
+        keras.layers.ZeroPadding2D((2, 0))(keras.layers.Rescaling(300.0)(source))
     )
-    net = keras.Model(source, keras.layers.Reshape((257, 1))(out[:, :, 4:5]))
+    net = keras.Model(source, keras.layers.Reshape((257, 1))(out))
     archive.save(folder / "models" / "cnn_separator", net, {"representation": REPRESENTATION, "label_width": 1})
     return folder
 
