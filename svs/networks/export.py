@@ -56,9 +56,8 @@ def of_keras(model: keras.Model) -> bytes:
         It has a layer that is unknown here.
     """
     require_known(model)
-    model = getattr(model, "_functional", model)  # of a Sequential
     walk, tensors = _Walk(), dict[int, Tensor]()
-    for operation in model.operations:
+    for operation in _operations(model):
         for node in operation._inbound_nodes:
             inputs = [tensors[id(each)] for each in node.input_tensors if id(each) in tensors]
             if not node.input_tensors:
@@ -72,13 +71,18 @@ def of_keras(model: keras.Model) -> bytes:
 
 def require_known(model: keras.Model) -> None:
     """Raise ModelError if a layer of a model is unknown here."""
-    for layer in model.layers:
+    for layer in _operations(model):
         kind, activation = type(layer).__name__, _activation(layer)
         if kind not in _LAYERS or activation not in _ACTIVATIONS:
             raise ModelError(
                 f"{model.name}: the layer {layer.name} ({kind}, activation {activation}) has no form in ONNX here; "
                 f"expected {', '.join(_LAYERS)} with {', '.join(_ACTIVATIONS)}, or a network of torch"
             )
+
+
+def _operations(model: keras.Model) -> list[Any]:
+    """Layers, and operations such as a slice, each after its inputs."""
+    return getattr(model, "_functional", model).operations  # the functional model of a sequential one
 
 
 def _activation(layer: Any) -> str:

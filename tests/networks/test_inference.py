@@ -122,6 +122,12 @@ def test_an_unknown_layer_is_an_error_before_the_training(layer):
         archive.require_exportable(model)
 
 
+def test_an_operation_is_an_unknown_layer():
+    source = keras.Input((9, 6))
+    with pytest.raises(ModelError, match="GetItem"):
+        export.of_keras(keras.Model(source, LAYERS.Flatten()(source[:, 2:3])))
+
+
 def test_a_module_of_torch():
     import torch
 

@@ -11,7 +11,7 @@ from svs.audio.sources import ArraySource
 from svs.config.project import find_project
 from svs.dsp.stft import magnitude, stft
 from svs.errors import ModelError
-from svs.networks import archive
+from svs.networks import archive, inference
 from svs.networks.windows import predictions
 from svs.vad import detector as vad_detector
 from svs.vad.detector import Activity, Detector
@@ -94,7 +94,8 @@ def test_probabilities_are_those_of_each_window_alone(here, frames):
     model, _ = archive.load(here.home / "models" / "vad")
     settings = here.settings.extract.vad.model_copy(update={**REPRESENTATION, "width": WIDTH})
     audio = music(5.0, 1, 22050)[: frames * 256 - 1]
-    came = vad_detector.probabilities(model, ArraySource(audio, 22050), settings)
+    net, _ = inference.load(here.home / "models" / "vad")
+    came = vad_detector.probabilities(net, ArraySource(audio, 22050), settings)
     assert came.shape == (frames,)
     spectrum = magnitude(stft(audio[:, 0], settings), settings)
     padded = np.pad(spectrum, ((0, 0), (WIDTH // 2, WIDTH // 2)))
