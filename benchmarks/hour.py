@@ -93,7 +93,7 @@ def home(folder: Path, method: str) -> tuple[Path, str]:
     there, here = _ROOT / needs, folder / needs
     here.parent.mkdir(parents=True, exist_ok=True)
     if separators.find_method(method).kind is separators.Kind.NET:
-        if (there / "model.keras").is_file():
+        if (there / "model.onnx").is_file():
             here.symlink_to(there)
             return folder, "trained"
         random_net(here, method)

@@ -5,8 +5,8 @@
 FOLDER holds the trained nets (models/), by default there are none and all have
 random weights, which take the same time; open-unmix's are always random.  The
 baseline of a net and of its variants (predictions several frames apart,
-convolutions VALID in time) is the dissertation's net, window after window through
-`predict_on_batch`, at the batch size that is fastest for it.  Everything is a
+convolutions VALID in time) is the dissertation's net, window after window, at the
+batch size that is fastest for it.  Everything is a
 separator that is given the same stereo audio, in this process on the same
 cores, in turns; seconds are medians of the rounds, ratios are medians of the
 rounds' ratios: of seconds, and of the processors' seconds, which other work on
@@ -22,6 +22,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -30,7 +31,7 @@ import numpy as np
 
 from svs import networks, separators
 from svs.config import schema
-from svs.networks import archive
+from svs.networks import archive, inference
 from svs.networks.streaming import Evaluation
 from svs.networks.windows import predictions
 from svs.runtime.files import write_json
@@ -54,11 +55,12 @@ class Windows(CNNSeparator):
 
     def __init__(self, name: str, folder: Path, options: CNNOptions):
         super().__init__(name, folder, options)
-        self.model, card = archive.load(folder)
+        self._net, card = inference.load(folder)
+        self.model, _ = archive.load(folder)
         self._middle = card["label_width"] // 2
 
     def mask(self, spectrum: np.ndarray) -> np.ndarray:
-        found = predictions(self.model, spectrum, WIDTH, np.arange(spectrum.shape[1]), self._options.batch_size)
+        found = predictions(self._net, spectrum, WIDTH, np.arange(spectrum.shape[1]), self._options.batch_size)
         return np.concatenate([mask[..., self._middle] for _, mask in found]).T
 
     @property
@@ -71,17 +73,14 @@ class Windows(CNNSeparator):
 
 
 def multiply_adds(evaluation: Evaluation, hop: int) -> float:
-    """Of one frame, once the network runs: what 32 windows more take, as torch counts it."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    padded = np.zeros((64 * hop + WIDTH, evaluation.window[0]), dtype=np.float32)
-
-    def operations(windows: int) -> int:
-        with FlopCounterMode(display=False) as counter:
-            evaluation._block(padded, range(windows))
-        return counter.get_total_flops()
-
-    return (operations(64) - operations(32)) / 2 / 32 / hop  # a product and a sum are two operations
+    """Of one frame, but for the first windows of a block."""
+    total, bins = sum(layer.kernel.size for layer in evaluation._dense), evaluation.window[0]
+    products = Counter(node.layer for node in evaluation._nodes.values() if node.tap is not None)
+    for layer, count in products.items():
+        bins += sum(layer.padding[0]) - layer.kernel.shape[2] + 1
+        total += count * prod(layer.kernel.shape[:3]) * bins
+        bins //= layer.pool
+    return total / hop
 
 
 def audio(seconds: float) -> np.ndarray:
@@ -193,7 +192,7 @@ def measured(folder: Path, rounds: int, seconds: float, batches: list[int]) -> l
                 / seconds
             )
             for place, ((name, hop), separator) in enumerate(ours.items(), start=2):
-                adds = multiply_adds(separator._shared, hop)
+                adds = multiply_adds(separator._evaluate, hop)
                 same = (
                     naive if name == naive.name else Windows(name, folder / name, separators.options(name, parameters))
                 )

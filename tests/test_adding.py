@@ -99,7 +99,7 @@ def test_the_network_trains_and_separates(extracted, name, tmp_path):
     folder = extracted / "models" / name
     first = {file.name: file.read_bytes() for file in folder.iterdir()}
     curve = (extracted / f"plots/training/{name}.csv").read_text().splitlines()
-    assert len(curve) == 4 and sorted(first) == ["model.json", "model.keras"]
+    assert len(curve) == 4 and sorted(first) == ["model.json", "model.keras", "model.onnx"]
     assert float(curve[-1].split(",")[1]) < float(curve[1].split(",")[1]), "it learns"
     stage(extracted, "separate", name)
     estimates = sorted(folder.parent.parent.glob(f"data/estimates/{name}/test/*/vocals.wav"))

@@ -16,7 +16,9 @@ from tests.helpers.pipeline import call, changed_parameters, commit, dvc, hashes
 
 pytestmark = pytest.mark.slow
 
-METHODS = tuple(yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())["methods"])
+METHODS, MODELS = (
+    tuple(yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())[key]) for key in ("methods", "models")
+)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +164,12 @@ CODE = [
     ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report", "pictures"} | {"train@unet_separator"}),  # `tuned`
     ("svs/evaluation/published.py", {"reference", "plots", "report"}),
     ("svs/networks/streaming.py", {"separate@cnn_separator", "separate@cnn_deep_separator"}),
+    (
+        "svs/networks/inference.py",
+        {f"separate@{net}" for net in ("cnn_separator", "cnn_deep_separator", "unet_separator", "spleeter")}
+        | {"score_vad"},
+    ),
+    ("svs/networks/export.py", {f"train@{model}" for model in MODELS} | {"pretrain", "train_vad"}),
     ("svs/networks/unet_separator.py", {"train@unet_separator"}),
     ("svs/separators/unet_separator.py", {"separate@unet_separator"}),
     ("svs/separators/hpss.py", {"separate@hpss"}),

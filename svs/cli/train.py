@@ -54,9 +54,9 @@ class Training(options.Tuned):
 def train(given: Training) -> None:
     """Train a network on a store: the dissertation's train.py.
 
-    Writes model.keras, model.json, curve.csv and metrics.json into one folder.  Interrupted, the same command goes on
-    after the last whole epoch.  Parameters are those of params.yaml (train.NETWORK, pretrain or vad), then what the
-    store was made with, then --set, then the options here.
+    Writes model.onnx, model.keras, model.json, curve.csv and metrics.json into one folder.  Interrupted, the same
+    command goes on after the last whole epoch.  Parameters are those of params.yaml (train.NETWORK, pretrain or vad),
+    then what the store was made with, then --set, then the options here.
     """
     from svs.config import paths
     from svs.networks import choose_backend, find_network

@@ -46,11 +46,17 @@ def save(folder: Path, model: keras.Model, card: dict) -> None:
 
 
 def exported(model: keras.Model) -> bytes:
-    """A network as ONNX: the same weights give the same bytes; raises as `svs.networks.export.require_known`."""
+    """A network as ONNX; the same weights give the same bytes."""
     for layer in model.layers:
         if isinstance(layer, TorchNetwork):
             return export.of_torch(layer.module, model.input_shape[1:])
     return export.of_keras(model)
+
+
+def require_exportable(model: keras.Model) -> None:
+    """Raise ModelError if a network has a layer without a form in ONNX: before its training, not after it."""
+    if not any(isinstance(layer, TorchNetwork) for layer in model.layers):
+        export.require_known(model)
 
 
 def load(folder: Path) -> tuple[keras.Model, dict]:

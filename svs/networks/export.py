@@ -48,7 +48,7 @@ def of_torch(module: torch.nn.Module, shape: Sequence[int]) -> bytes:
 
 
 def of_keras(model: keras.Model) -> bytes:
-    """A functional model of one input and one output, channels last.
+    """A functional or sequential model of one input and one output, channels last.
 
     Raises
     ------
@@ -56,6 +56,7 @@ def of_keras(model: keras.Model) -> bytes:
         It has a layer that is unknown here.
     """
     require_known(model)
+    model = getattr(model, "_functional", model)  # of a Sequential
     walk, tensors = _Walk(), dict[int, Tensor]()
     for operation in model.operations:
         for node in operation._inbound_nodes:
@@ -70,8 +71,8 @@ def of_keras(model: keras.Model) -> bytes:
 
 
 def require_known(model: keras.Model) -> None:
-    """Raise ModelError if a layer of a model is unknown here: before its training, not after it."""
-    for layer in model.operations:
+    """Raise ModelError if a layer of a model is unknown here."""
+    for layer in model.layers:
         kind, activation = type(layer).__name__, _activation(layer)
         if kind not in _LAYERS or activation not in _ACTIVATIONS:
             raise ModelError(

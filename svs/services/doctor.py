@@ -225,8 +225,8 @@ def data_set(project: Project) -> _State:
 
 def _model(folder: Path, command: str) -> _State:
     """State of a trained model by its card; the model is not loaded."""
-    if not (folder / "model.keras").is_file():
-        return MISSING, f"no {folder / 'model.keras'}", f"`{command}` trains it"
+    if not (folder / "model.onnx").is_file():
+        return MISSING, f"no {folder / 'model.onnx'}", f"`{command}` trains it"
     try:
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         loss = f"validation loss {card['val_loss']:.4f} after epoch {card['best_epoch']} of {card['epochs']}"

@@ -17,6 +17,7 @@ import numpy as np
 from svs.config.schema import ExcerptTraining, MixtureTraining, Precision
 from svs.errors import ModelError
 from svs.networks import find_network
+from svs.networks.archive import require_exportable
 from svs.runtime import devices
 from svs.runtime.files import Scratch, write_text, written
 from svs.runtime.process import log, quietly
@@ -188,6 +189,7 @@ def train(
     """
     with strategy.scope() if strategy else nullcontext(), computing_in(settings.precision):
         model = build()
+        require_exportable(model)
         model.optimizer.build(model.trainable_variables)
     checkpoint = Checkpoint(scratch.path / "state.npz", settings.patience, curve, batches, seed)
     if done := checkpoint.restore(model):

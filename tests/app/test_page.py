@@ -90,7 +90,7 @@ def test_methods_tell_what_is_missing(project: Project, tmp_path: Path, monkeypa
     missing = work.missing(dataclasses.replace(project, home=tmp_path))  # nothing was trained there
     trained_or_pretrained = separators.of_kind(separators.Kind.NET, separators.Kind.PRETRAINED)
     assert set(missing) == set(trained_or_pretrained)
-    assert "model.keras" in missing["cnn_separator"] and "dvc repro" in missing["cnn_separator"]
+    assert "model.onnx" in missing["cnn_separator"] and "dvc repro" in missing["cnn_separator"]
     assert str(tmp_path) not in missing["cnn_separator"]
     assert "weights" in missing["openunmix"] and "SVS_OFFLINE" not in missing["openunmix"]
 
@@ -487,7 +487,7 @@ def test_separate_listen_and_download(page, folder: Path, tmp_path: Path):
     _choose(page, "mixture", "repet_sim")
     assert page.locator("#svs-stop").is_disabled()
     # What can't run is out of the way.
-    missing = page.get_by_text("models/unet_separator/model.keras")
+    missing = page.get_by_text("models/unet_separator/model.onnx")
     assert not missing.is_visible()
     page.get_by_text("Not available here").click()
     missing.wait_for()

@@ -184,7 +184,7 @@ def test_our_nets_are_asked_about_the_wiener_filter(place, home, terminal, tmp_p
     net = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(home, net)
     (net / "models" / "cnn_separator").mkdir(parents=True)
-    (net / "models" / "cnn_separator" / "model.keras").write_text("no net")
+    (net / "models" / "cnn_separator" / "model.onnx").write_text("no net")
     (net / "models" / "cnn_separator" / "model.json").write_text('{"val_loss": 0.5, "best_epoch": 1, "epochs": 1}')
     menu = terminal("separate", "--project", net, cwd=place)
     menu.answer("What shall be separated?", DOWN, ENTER)

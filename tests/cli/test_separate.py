@@ -390,7 +390,7 @@ TROUBLE = {
     "two methods to standard output": (_song, ["a.wav", "-m", "mixture,hpss", *PIPED], 2, "2 methods are named"),
     "a missing song to standard output": (None, ["a.wav", *PIPED], 3, r"a\.wav: .*there is no such file"),
     "an empty standard input": (None, ["-"], 3, "stdin: expected a recording, it is empty"),
-    "a net that was not trained": (_song, ["a.wav", "-m", "cnn_separator"], 5, "model.keras: no such model; train"),
+    "a net that was not trained": (_song, ["a.wav", "-m", "cnn_separator"], 5, "model.onnx: no such model; train"),
     "an oracle without the truth": (_song, ["a.wav", "-m", "mixture,oracle_ibm"], 2, "oracle_ibm needs the true stems"),
     "a reference for two": (_two_songs, ["a.wav", "b.wav", "-r", "a.wav"], 2, "--reference goes with one song"),
     "a reference for a folder": (_two_songs, [".", "-r", "a.wav"], 2, r"--reference goes with one song; \. means 2"),
@@ -574,7 +574,7 @@ def test_what_is_in_the_way_of_one_method_does_not_stop_the_others(place, separa
 def a_net(folder):
     """A folder that looks trained: what is chosen is asked before anything is loaded."""
     folder.mkdir(parents=True)
-    (folder / "model.keras").write_text("no net")
+    (folder / "model.onnx").write_text("no net")
 
 
 def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys):

@@ -96,7 +96,7 @@ def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path
     assert "unet_separator, mode MIX; validation loss -" in said
     assert "use it: svs separate SONG -m unet_separator\n" in said
     out = home / "models" / "unet_separator"
-    assert sorted(os.listdir(out)) == ["curve.csv", "metrics.json", "model.json", "model.keras"]
+    assert sorted(os.listdir(out)) == ["curve.csv", "metrics.json", "model.json", "model.keras", "model.onnx"]
 
     options = project_options(home, SMALL_MIX[1::2], begun)
     model, card = train_on_mixes(
@@ -211,7 +211,13 @@ def test_train_refuses_the_impossible(words, code, said, extracted, home, capsys
 
 
 def test_train_leaves_a_model_that_separates(trained, extracted, home, tiny_set, tmp_path, capsys):
-    assert sorted(item.name for item in trained.iterdir()) == ["curve.csv", "metrics.json", "model.json", "model.keras"]
+    assert sorted(item.name for item in trained.iterdir()) == [
+        "curve.csv",
+        "metrics.json",
+        "model.json",
+        "model.keras",
+        "model.onnx",
+    ]
     card = json.loads((trained / "model.json").read_text())
     assert (card["label_width"], card["epochs"], card["excerpts"]["train"]) == (3, 2, 32)
     assert len(pd.read_csv(trained / "curve.csv")) == 2

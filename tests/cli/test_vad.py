@@ -121,7 +121,7 @@ def test_vad_in_trouble(place, home, tmp_path_factory):
     assert ran.code == 3 and len(ran.lines()) == 1 and ran.err.startswith("error: b.wav: expected a recording")
     assert sorted(os.listdir("out")) == ["a", "c"]
     ran = svs("vad", "a.wav", "-q", "-o", "none", "--project", project(tmp_path_factory.mktemp("empty")))
-    assert ran.code == 5 and "vad/model.keras: no such model" in ran.err and not (place / "none").exists()
+    assert ran.code == 5 and "vad/model.onnx: no such model" in ran.err and not (place / "none").exists()
     (place / "taken").mkdir()
     (place / "taken" / "a").write_text("mine")
     ran = svs("vad", "a.wav", "-q", "-o", "taken", "--project", home)

@@ -82,6 +82,18 @@ def cnn_options(**changes) -> CNNOptions:
     )
 
 
+class OnKeras:
+    """A network on Keras, in place of `svs.networks.inference.Net`, which must say the same."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return np.asarray(self.model.predict_on_batch(batch))
+
+    each = staticmethod(map)
+
+
 def save_net(folder, net, label_width, representation=HALF_RATE):
     from svs.networks import archive  # Keras takes seconds to import
 

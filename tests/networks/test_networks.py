@@ -323,7 +323,7 @@ def test_the_same_weights_are_the_same_bytes_whatever_was_built_before(saved, tm
     twin = networks.build("cnn_deep_separator", 257, 9, 9, input_gain=100.0, seed=3)
     twin.set_weights(net.get_weights())
     archive.save(tmp_path / "twin", twin, {"answer": 42})
-    for name in (archive.MODEL, archive.CARD):
+    for name in (archive.ONNX, archive.MODEL, archive.CARD):
         assert (tmp_path / "twin" / name).read_bytes() == (folder / name).read_bytes()
 
 
@@ -332,7 +332,7 @@ def test_saving_over_a_model_replaces_it_whole(saved, tmp_path):
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "debris").write_text("of another version")
     archive.save(tmp_path / "net", net, {})
-    assert sorted(file.name for file in (tmp_path / "net").iterdir()) == ["model.json", "model.keras"]
+    assert sorted(file.name for file in (tmp_path / "net").iterdir()) == ["model.json", "model.keras", "model.onnx"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "half", "text", "no weights"])

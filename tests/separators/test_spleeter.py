@@ -24,6 +24,7 @@ from svs.data import spleeter_weights
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import UnavailableError
 from svs.networks import spleeter as networks_spleeter
+from svs.networks.inference import Net
 from svs.separators import spleeter
 from tests.helpers import REPOSITORY
 from tests.helpers.processes import gone
@@ -71,7 +72,7 @@ def weights() -> spleeter_weights.Weights:
 @pytest.fixture(scope="module")
 def native(settings, weights):
     """Separators with random weights, which share the network; options in, separator out."""
-    network = networks_spleeter.build(weights)
+    network = Net(networks_spleeter.graph(weights), alone=True)
 
     def make(**changes):
         mask = spleeter.Mask(network, separators.options("spleeter", options(settings, **changes)))

@@ -50,7 +50,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 def trained(folder: Path) -> None:
     folder.mkdir(parents=True)
-    (folder / "model.keras").write_bytes(b"not looked into")
+    (folder / "model.onnx").write_bytes(b"not looked into")
     (folder / "model.json").write_text(json.dumps({"val_loss": 0.25, "best_epoch": 3, "epochs": 4}))
 
 

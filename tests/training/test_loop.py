@@ -21,7 +21,7 @@ from svs.data.dataset import Dataset
 from svs.errors import ModelError
 from svs.features import extraction
 from svs.features.store import Spectrograms
-from svs.networks import archive, streaming
+from svs.networks import archive, inference, streaming
 from svs.runtime.files import Scratch
 from svs.training import loop, on_excerpts
 from svs.training.excerpts import VALID, Batches
@@ -221,8 +221,7 @@ def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
     ours = validation_loss(model, store / "masks", "SVS", options(**changes), 1)
     assert ours == pytest.approx(card["val_loss"], rel=0.01)
     archive.save(tmp_path / "saved", model, card)
-    evaluation, _ = streaming.load(tmp_path / "saved")
-    assert evaluation.window == (257, 9)
+    assert streaming.Evaluation(inference.read(tmp_path / "saved")[0]).window == (257, 9)
     # Interrupted after an epoch: the scale of the loss goes on as well.
     train(store, tmp_path / "resumed", changes | {"epochs": 1}, curve=tmp_path / "resumed.csv")
     train(store, tmp_path / "resumed", changes, curve=tmp_path / "resumed.csv")

@@ -11,11 +11,12 @@ from svs.audio.sources import ArraySource
 from svs.config.project import find_project
 from svs.dsp.stft import magnitude, stft
 from svs.errors import ModelError
-from svs.networks import archive
+from svs.networks import archive, inference
 from svs.networks.windows import predictions
 from svs.vad import detector as vad_detector
 from svs.vad.detector import Activity, Detector
 from tests.helpers.command import music, project
+from tests.helpers.separation import OnKeras
 
 WIDTH = 25
 REPRESENTATION = {"sample_rate": 22050, "frame_size": 512, "win_length": 512, "hop_length": 256}
@@ -77,7 +78,7 @@ def test_blocks_give_what_the_whole_gives(rate, channels, seconds, here, monkeyp
     same = resample(audio.mean(axis=1), rate, 22050)
     representation = here.settings.extract.vad.model_copy(update=REPRESENTATION)
     spectrum = magnitude(stft(same, representation), representation)
-    windows = predictions(model, spectrum, WIDTH, np.arange(spectrum.shape[1]), 64)
+    windows = predictions(OnKeras(model), spectrum, WIDTH, np.arange(spectrum.shape[1]), 64)
     expected = np.concatenate([found[:, 0] for _, found in windows])
     assert expected.max() - expected.min() > 0.1
     for block in (17, 64, 4096):
@@ -93,7 +94,8 @@ def test_probabilities_are_those_of_each_window_alone(here, frames):
     model, _ = archive.load(here.home / "models" / "vad")
     settings = here.settings.extract.vad.model_copy(update={**REPRESENTATION, "width": WIDTH})
     audio = music(5.0, 1, 22050)[: frames * 256 - 1]
-    came = vad_detector.probabilities(model, ArraySource(audio, 22050), settings)
+    net, _ = inference.load(here.home / "models" / "vad")
+    came = vad_detector.probabilities(net, ArraySource(audio, 22050), settings)
     assert came.shape == (frames,)
     spectrum = magnitude(stft(audio[:, 0], settings), settings)
     padded = np.pad(spectrum, ((0, 0), (WIDTH // 2, WIDTH // 2)))

@@ -18,7 +18,7 @@ from svs.audio.sources import ArraySource, WavSource
 from svs.data.dataset import Dataset
 from svs.data.inspection import inspect
 from svs.features import singing_labels
-from svs.networks import archive
+from svs.networks import archive, inference
 from svs.vad import evaluate
 from svs.vad.detector import probabilities
 from svs.vad.evaluate import best_threshold, detection_metrics
@@ -61,16 +61,16 @@ def change(folder, stop: float) -> None:
     wav(folder / "vocals.wav", audio, source.rate)
 
 
-def expected(model, dataset, settings, split):
+def expected(folder, dataset, settings, split):
     """Truth and score of all frames of a split that are not "unsure", track by track."""
     settings = settings.model_copy(update={"width": WIDTH})
-    truth, score = [], []
+    truth, score, (net, _) = [], [], inference.load(folder)
     for track in dataset.manifest.split(split):
         folder = dataset.folder / track.subset / track.name
         mixture, vocals = (WavSource(folder / f"{name}.wav") for name in ("mixture", "vocals"))
         audio = resample(mixture.read(0, mixture.samples).mean(axis=1), mixture.rate, settings.sample_rate)
         label = singing_labels.labels(singing_labels.levels(vocals, settings), settings)
-        said = probabilities(model, ArraySource(audio, settings.sample_rate), settings)
+        said = probabilities(net, ArraySource(audio, settings.sample_rate), settings)
         for one, probability in zip(label, said, strict=False):
             if one != singing_labels.UNSURE:
                 truth.append(one)
@@ -79,10 +79,10 @@ def expected(model, dataset, settings, split):
 
 
 def test_metrics_are_those_of_the_test_tracks(net, two_of_each, small):
-    model, folder = net
+    _, folder = net
     dataset, _ = two_of_each
     came = evaluate.evaluate(folder, dataset, small.extract.vad)
-    truth, score = expected(model, dataset, small.extract.vad, "test")
+    truth, score = expected(folder, dataset, small.extract.vad, "test")
     assert 0 < truth.mean() < 1
     assert came["frames"] == len(truth) and came["singing"] == pytest.approx(truth.mean())
     detected = score >= came["threshold"]
@@ -98,10 +98,10 @@ def test_metrics_are_those_of_the_test_tracks(net, two_of_each, small):
 
 
 def test_the_threshold_is_the_best_on_the_validation_tracks(net, two_of_each, small):
-    model, folder = net
+    _, folder = net
     dataset, _ = two_of_each
     threshold = evaluate.evaluate(folder, dataset, small.extract.vad)["threshold"]
-    truth, score = expected(model, dataset, small.extract.vad, "valid")
+    truth, score = expected(folder, dataset, small.extract.vad, "valid")
     assert 0 < truth.mean() < 1
 
     def balanced(at):
