@@ -67,6 +67,8 @@ class Net:
         wanted = there[0] if device == "auto" else device
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores() if alone else 1
+        # Threads that wait sleep: while they spin, they take the cores from other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.use_deterministic_compute = True
         options.log_severity_level = 4  # its errors are raised too
         providers = [(_PROVIDERS[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((wanted, "cpu"))]
