@@ -529,6 +529,7 @@ def test_a_disk_that_fails(song, monkeypatch):
 
 INTERRUPTED = """
 import os, signal, sys
+from pathlib import Path
 from svs.audio import decode, encode, sources
 from svs.runtime.process import main
 
@@ -542,8 +543,8 @@ def interrupting(audio):  # is called for every block
     return check(audio)
 
 def work():
-    with decode.open_recording(sys.argv[1]) as recording:
-        encode.encode(recording, sys.argv[2], "flac")
+    with decode.open_recording(Path(sys.argv[1])) as recording:
+        encode.encode(recording, Path(sys.argv[2]), "flac")
 
 sources.BLOCK, sources.first_not_finite = 65536, interrupting
 main(work)

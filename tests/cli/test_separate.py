@@ -582,6 +582,7 @@ def a_net(folder):
     """A folder that looks trained: what is chosen is asked before anything is loaded."""
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_text("no net")
+    (folder / "model.json").write_text("{}")
 
 
 def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys):
@@ -603,7 +604,7 @@ def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys
         ran = svs(*words)
         assert ran.code == 5 and not (place / "out").exists()
         assert ran.lines()[0] == f"by {name}, the best that is at hand; --method chooses another"
-        assert "not a model that Keras" in ran.lines()[-1]
+        assert "not a model that ONNX Runtime" in ran.lines()[-1]
         found = config_project.find_project(home)
         assert doctor.default(found) == name
         shown = svs("methods", "--project", home).out.splitlines()
