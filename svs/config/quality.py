@@ -16,16 +16,16 @@ class Quality(NamedTuple):
 
     semitones: tuple[float, ...]
     sdr: float  # dB
-    speed: float  # times real time, for each core
+    speed: float  # times real time, on two cores
 
     def __str__(self) -> str:
-        return f"{self.sdr:.2f} dB, {self.speed:.0f} times real time on each core"
+        return f"{self.sdr:.2f} dB, {self.speed:.0f} times real time on two cores"
 
 
 QUALITIES = {
-    "fast": Quality((0.0,), 6.83, 16),
-    "balanced": Quality((0.0, 2.04), 7.02, 9),  # frames of 4096 and 4608 samples
-    "best": Quality((-1.12, 0.0, 2.04), 7.07, 6),  # and of 3840
+    "fast": Quality((0.0,), 6.86, 32),
+    "balanced": Quality((0.0, 2.04), 7.05, 20),  # frames of 4096 and 4608 samples
+    "best": Quality((-1.12, 0.0, 2.04), 7.10, 14),  # and of 3840
 }
 DEFAULT = "balanced"
 

@@ -42,15 +42,15 @@ def devices() -> tuple[str, ...]:
 class Net:
     """A network that is ready to run: float32 arrays in, one float32 array out.  Threads may share it.
 
+    A call takes one core, and `each` takes all of them, which is faster: threads that share each product wait for one
+    another.
+
     Parameters
     ----------
     model : bytes
         ONNX, with one output.
     device : str
         One of `devices`; "auto" is the first of them that starts.
-    alone : bool
-        Whether a call takes all cores.  Otherwise it takes one, and `each` takes all of them, which is faster: threads
-        that share each product wait for one another.
 
     Raises
     ------
@@ -60,15 +60,13 @@ class Net:
         There is no such device, or it does not start.
     """
 
-    def __init__(self, model: bytes, device: str = "auto", *, alone: bool = False):
+    def __init__(self, model: bytes, device: str = "auto"):
         there = devices()
         if device not in ("auto", *there):
             raise UnavailableError(f"device {device}: expected one of {', '.join(('auto', *there))}")
         wanted = there[0] if device == "auto" else device
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = cores() if alone else 1
-        # Threads that wait sleep: while they spin, they take the cores from other work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = 4  # its errors are raised too
         providers = [(_PROVIDERS[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((wanted, "cpu"))]

@@ -36,7 +36,7 @@ from svs.runtime.progress import progress_bar
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 _LARGE = 180.0  # s of audio in all tracks, from which on processes are worth their start (2 to 4 s on two cores)
-_LIBRARIES = ("numpy", "onnxruntime", "scipy", "soundfile", "soxr", "torch", "zarr")  # the bytes depend on their versions
+_LIBRARIES = ("numpy", "onnxruntime", "scipy", "soundfile", "soxr", "torch", "zarr")  # the bytes depend on them
 _THREADS = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")]
 _THREADS += ["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"]
 _in_worker = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,6 +48,10 @@ _BEFORE = _MARGIN * _STEP - _FRAME // 2  # samples of the margin that no frame o
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
 
 
+Segment = Callable[[np.ndarray], np.ndarray]  # the vocals of a segment, from its audio
+Each = Callable[[Segment, Iterable[np.ndarray]], Iterator[np.ndarray]]
+
+
 class Options(Group):
     """Spleeter, 2 stems: what runs it, and how its two spectrograms become a mask."""
 
@@ -69,14 +73,16 @@ class Spleeter(Separator):
         The vocals of one segment, from its audio with a margin; both are float32 (samples, 2).
     level : float, optional
         At which the networks hear every recording.
+    each : callable
+        As `map`: how several segments are computed.
     """
 
     name = "spleeter"
     uses_all_cores = True
     sample_rate = REPRESENTATION.sample_rate
 
-    def __init__(self, segment: Callable[[np.ndarray], np.ndarray], level: float | None = None):
-        self.segment, self.level = segment, level
+    def __init__(self, segment: Segment, level: float | None = None, each: Each = map):
+        self.segment, self.level, self._each = segment, level, each
         # The last segment of each pair of channels, with its vocals: the next chunk begins with it.
         self._last: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -95,15 +101,17 @@ class Spleeter(Separator):
         latest: list[tuple[np.ndarray, np.ndarray]] = []
 
         def estimate(pair: np.ndarray) -> np.ndarray:
-            vocals = np.zeros((last - first, 2), dtype=np.float32)
             # Frame f of the song, counted from `first`, holds the samples before f x 1024.
-            for number in range((last - first - 1 + _FRAME) // (_SEGMENT * _STEP) + 1):
-                begin = first + number * _SEGMENT * _STEP - _FRAME - _BEFORE
-                audio = _cut(pair.T, begin, (_SEGMENT - 1 + 2 * _MARGIN) * _STEP)
-                answers = [answer for heard, answer in known if np.array_equal(heard, audio)]
-                answer = answers[0] if answers else self.segment(audio)
-                vocals += _cut(answer, first - begin, last - first)
-            latest.append((audio, answer))
+            starts = range(first - _FRAME - _BEFORE, last - _BEFORE, _SEGMENT * _STEP)
+            heard = [_cut(pair.T, start, (_SEGMENT - 1 + 2 * _MARGIN) * _STEP) for start in starts]
+            found = [next((answer for one, answer in known if np.array_equal(one, audio)), None) for audio in heard]
+            new = [audio for audio, old in zip(heard, found, strict=True) if old is None]
+            computed = iter(self._each(self.segment, new))
+            answers = [next(computed) if old is None else old for old in found]
+            latest.append((heard[-1], answers[-1]))
+            vocals = np.zeros((last - first, 2), dtype=np.float32)
+            for start, answer in zip(starts, answers, strict=True):
+                vocals += _cut(answer, first - start, last - first)
             return vocals.T
 
         vocals = np.zeros_like(mixture, dtype=np.float32)
@@ -151,18 +159,19 @@ class Mask(MaskSeparator):
         return vocals
 
 
-def _native(needs: Path, options: Options, device: str) -> Callable[[np.ndarray], np.ndarray]:
+def _native(needs: Path, options: Options, device: str) -> tuple[Segment, Each]:
     weights = load(needs)
     from svs.networks import inference, spleeter  # ONNX Runtime takes a while to import
 
     try:
-        mask = Mask(inference.Net(spleeter.graph(weights), device, alone=True), options)
+        net = inference.Net(spleeter.graph(weights), device)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise UnavailableError(
             f"spleeter: the weights in {needs} have other shapes than those of 2stems ({reason}); put others there"
         ) from None
-    return lambda audio: mask.vocals(audio, REPRESENTATION.sample_rate)
+    mask = Mask(net, options)
+    return lambda audio: mask.vocals(audio, REPRESENTATION.sample_rate), net.each
 
 
 # The package
@@ -248,8 +257,9 @@ def _package(needs: Path, options: Options) -> Package:
 
 
 def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> Spleeter:
-    segment = _native(needs, options, device) if options.engine == "native" else _package(needs, options)
-    return Spleeter(segment, options.level)
+    native = options.engine == "native"
+    segment, each = _native(needs, options, device) if native else (_package(needs, options), map)
+    return Spleeter(segment, options.level, each)
 
 
 def _ready(needs: Path, fetch: bool) -> bool:

@@ -72,7 +72,7 @@ def weights() -> spleeter_weights.Weights:
 @pytest.fixture(scope="module")
 def native(settings, weights):
     """Separators with random weights, which share the network; options in, separator out."""
-    network = Net(networks_spleeter.graph(weights), alone=True)
+    network = Net(networks_spleeter.graph(weights))
 
     def make(**changes):
         mask = spleeter.Mask(network, separators.options("spleeter", options(settings, **changes)))
