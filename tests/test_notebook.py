@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers import REPOSITORY
 
+pytestmark = pytest.mark.slow
 CELLS = json.loads((REPOSITORY / "docs/masks.ipynb").read_text(encoding="utf-8"))["cells"]
 
 

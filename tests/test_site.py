@@ -14,6 +14,7 @@ import yaml
 from svs.cli import app
 from tests.helpers import REPOSITORY
 
+pytestmark = pytest.mark.slow
 LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)")
 
 
