@@ -524,15 +524,16 @@ def test_chunks_of_spleeter_are_as_the_whole(real, song, rate, chunk, tolerance)
 )
 def test_channels_and_rates(real, song, rate, channels, samples):
     audio = np.tile(resample(song[: 5 * 44100], 44100, rate), (1, 3))[:samples, :channels]
-    came = separated(real(), audio, rate)
+    separator = real(level=None)  # all channels and two of them have another level
+    came = separated(separator, audio, rate)
     assert came.shape == audio.shape and came.dtype == np.float32 and np.isfinite(came).all()
     assert 0 < np.abs(came).max() < 1.5
     if channels == 1 and rate == 44100:
-        both = separated(real(), np.repeat(audio, 2, axis=1), rate)
+        both = separated(separator, np.repeat(audio, 2, axis=1), rate)
         np.testing.assert_allclose(came[:, 0], both.mean(axis=1), atol=1e-6)
     if channels == 5:
-        np.testing.assert_allclose(came[:, :2], separated(real(), audio[:, :2], rate), atol=1e-6)
-        np.testing.assert_allclose(came[:, 4:], separated(real(), audio[:, 4:], rate), atol=1e-6)
+        np.testing.assert_allclose(came[:, :2], separated(separator, audio[:, :2], rate), atol=1e-6)
+        np.testing.assert_allclose(came[:, 4:], separated(separator, audio[:, 4:], rate), atol=1e-6)
 
 
 @pytest.mark.slow
