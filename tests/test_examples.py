@@ -22,6 +22,7 @@ LINES = {
     # Not: a menu, pipes, networks.
     if re.match(r"svs separate \w|svs separate '", line) and "|" not in line and "_separator" not in line
 }
+pytestmark = pytest.mark.slow
 PYTHON = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 

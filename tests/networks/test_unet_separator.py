@@ -362,6 +362,7 @@ def test_dropout_is_for_training_alone():
 # Training
 
 
+@pytest.mark.slow
 def test_training_learns_and_ends_with_the_same_bytes_although_interrupted(store, tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()
