@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +12,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags as CodecFlags
 
-from svs.audio import container, sources
-from svs.audio.convert import resampled
+from svs.audio import container, convert, sources
 from svs.audio.sources import Source, WavWriter
 from svs.errors import SettingsError, recording_error
 from svs.runtime.files import written
@@ -61,8 +59,6 @@ _DOWNMIX = {
 }
 _Blocks = Iterator[np.ndarray]  # float32 or int32 (samples, channels)
 CLIPS = ("clamp", "error")  # what becomes of samples beyond full scale in formats that have one
-
-
 _RF64 = {"rf64": "auto"}  # a wav above 4 GiB
 
 
@@ -164,13 +160,13 @@ def _kept(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _blocks(source: Source, target: Path, gain: float) -> _Blocks:
     """All samples of a source times `gain`, block by block; raise DataError if some are not finite."""
-    step = max(sources.BLOCK // (4 * source.channels), 1)
-    for start, stop in pairwise([*range(0, source.samples, step), source.samples]):
-        block = np.asarray(source.read(start, stop), dtype="<f4")
+    done = 0
+    for block in convert.blocks(source, max(sources.BLOCK // (4 * source.channels), 1)):
         bad = sources.first_not_finite(block)
         if bad is not None:
-            where = (start + bad) / source.rate
+            where = (done + bad) / source.rate
             raise recording_error(target, f"its samples are NaN or infinite at {where:.3f} s; nothing was written")
+        done += len(block)
         yield block if gain == 1.0 else block * np.float32(gain)
 
 
@@ -251,7 +247,7 @@ def _lossy(source: Source, target: Path, codec: str, blocks: _Blocks, limit: _Li
     if rate not in kind.rates:
         rate = 44100 if 44100 in kind.rates and (rate % 11025 == 0 or 44100 % rate == 0) else 48000
         limit.changes.append(f"resampled from {source.rate} to {rate} Hz, as {codec} has no {source.rate} Hz")
-        blocks = resampled(blocks, source.rate, rate, channels)
+        blocks = convert.resampled(blocks, source.rate, rate, channels)
     blocks, wanted, header = map(limit, blocks), bitrate or kind.bitrate, {}
     highest = kind.bitrates[1] if channels == 2 or codec == "mp3" else kind.bitrates[1] // 2
     if wanted is not None and wanted > highest:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from svs.cli import options
+from svs.config.paths import NAME
 from svs.config.quality import DEFAULT, parameters
 from svs.errors import SettingsError
 
@@ -46,7 +47,7 @@ class Request(options.Tuned):
     quality: options.Quality = DEFAULT
     device: options.Device = "auto"
     output: options.OutputOrPipe = Path("separated")
-    name: options.Name = "{song}/{method}/{stem}"
+    name: options.Name = NAME
     stem: Annotated[
         str | None,
         Option(metavar="NAME", help="Write only this one of the two files, by its name."),

@@ -52,9 +52,9 @@ def separate(request: Request) -> None:
 def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     """Do what is asked; the two files of each result get the `names`.  The exit code is that of the first error."""
     from svs import separators
+    from svs.config.paths import NAME
     from svs.services import recordings
     from svs.services.inputs import open_inputs
-    from svs.services.output import NAME
 
     if request.reference is not None and (len(request.songs) != 1 or request.tracks):
         raise SettingsError("--reference goes with one song: it is the vocals of that recording")

@@ -27,6 +27,7 @@ METRICS = Path("metrics")
 PLOTS = Path("plots")
 CURVES = PLOTS / "training"  # one CSV of losses by epoch for each training
 LOGS = Path("logs")  # TensorBoard, untracked
+NAME = "{song}/{method}/{stem}"  # of each file that `svs separate` writes into its output folder, without its extension
 
 
 def user_data() -> Path:

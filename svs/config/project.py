@@ -91,7 +91,7 @@ def find_project(
 def _content(path: Path) -> dict[str, Any]:
     """The parameters of a project, laid over those that svs comes with."""
     defaults = schema.read(paths.DEFAULTS)
-    if not path.is_file():  # the user's folder
+    if path == paths.DEFAULTS or not path.is_file():  # the checkout itself, or the user's folder
         return defaults
     given = schema.read(path)
     replaced = given.keys() & {"methods", "models"}

@@ -126,7 +126,7 @@ def _load(folder: Path, hop: int, device: str) -> tuple[Callable[[np.ndarray, in
         return evaluation, evaluation.window, card
     except streaming.Unshareable as reason:
         log.debug("%s: window by window (%s)", folder, reason)
-    net, card = inference.load(folder, device)
+    net, _ = inference.load(folder, device)
     _, bins, width, _ = net.input_shape
     return partial(_window_by_window, net, int(card["label_width"]), hop), (bins, width), card
 

@@ -100,14 +100,15 @@ class Spleeter(Separator):
         known = self._last
         latest: list[tuple[np.ndarray, np.ndarray]] = []
 
+        def answered(audio: np.ndarray) -> np.ndarray:
+            old = next((answer for heard, answer in known if np.array_equal(heard, audio)), None)
+            return self.segment(audio) if old is None else old
+
         def estimate(pair: np.ndarray) -> np.ndarray:
             # Frame f of the song, counted from `first`, holds the samples before f x 1024.
             starts = range(first - _FRAME - _BEFORE, last - _BEFORE, _SEGMENT * _STEP)
             heard = [_cut(pair.T, start, (_SEGMENT - 1 + 2 * _MARGIN) * _STEP) for start in starts]
-            found = [next((answer for one, answer in known if np.array_equal(one, audio)), None) for audio in heard]
-            new = [audio for audio, old in zip(heard, found, strict=True) if old is None]
-            computed = iter(self._each(self.segment, new))
-            answers = [next(computed) if old is None else old for old in found]
+            answers = list(self._each(answered, heard))
             latest.append((heard[-1], answers[-1]))
             vocals = np.zeros((last - first, 2), dtype=np.float32)
             for start, answer in zip(starts, answers, strict=True):

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svs.audio import find
+from svs.config.paths import NAME
 from svs.errors import DataError, SettingsError
 from svs.runtime.files import read_json
-from svs.services.output import ENHANCED, NAME, RESULT, song_names
+from svs.services.output import ENHANCED, RESULT, song_names
 from svs.stems import TARGETS
 
 STDIN = "stdin"  # what messages and folders call a recording from standard input
@@ -99,7 +100,7 @@ def _recordings(arguments: Sequence[str]) -> tuple[list[Path], list[DataError]]:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether the request that svs answered with a file lies beside it, under any `svs.services.output.NAME`."""
+    """Whether the request that svs answered with a file lies beside it, under any `svs.config.paths.NAME`."""
     bare = str(path.with_suffix(""))
     parts = [bare.rpartition(stem) for stem in (*TARGETS, *ENHANCED)]
     names = [f"{before}{RESULT}{after}" for before, stem, after in parts if stem]

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from svs import separators
+from svs.config.paths import NAME
 from svs.config.project import Project
 from svs.errors import DataError, SettingsError
 from svs.runtime.files import files_below, read_json, sha256, written
@@ -28,7 +29,6 @@ from svs.separators.estimates import REQUEST
 
 ENHANCED = ("enhanced", "residual")  # names of the two parts of a voice or breath recording
 RESULT = REQUEST.removesuffix(".json")  # what the request of a result is called among its files
-NAME = "{song}/{method}/{stem}"  # of each file of a result below the output folder, without its extension
 
 
 def check_name(name: str, methods: Sequence[str], stem: str | None) -> None:

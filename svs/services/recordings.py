@@ -3,7 +3,7 @@
 A method leaves for each song the two audio files, `spectrogram.png`,
 `result.json` (the request), and with a reference `scores.json` in museval's
 layout.  They lie in one folder, `OUTPUT/SONG/METHOD`, which appears whole, or
-where a template says (`svs.services.output.NAME`).
+where a template says (`svs.config.paths.NAME`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from svs import separators
 from svs.audio import decode, encode
 from svs.audio.convert import blocks, resample
 from svs.audio.sources import ArraySource, DifferenceSource, RawSource, Source
+from svs.config.paths import NAME
 from svs.config.project import Project
 from svs.config.schema import Passage
 from svs.errors import DataError, SettingsError, SVSError
@@ -30,7 +31,7 @@ from svs.runtime.process import log
 from svs.separators.base import Separator
 from svs.separators.chunking import chunks
 from svs.separators.estimates import REQUEST
-from svs.services.output import NAME, Place, check_name, readable, separation_request
+from svs.services.output import Place, check_name, readable, separation_request
 from svs.stems import TARGETS
 
 SCORES, PICTURE = "scores.json", "spectrogram.png"
