@@ -555,6 +555,7 @@ def test_a_note_is_heard_higher(fine, monkeypatch, semitones):
     assert lower.argmax() == round(ratio * frequency * REPRESENTATION["frame_size"] / RATE)
 
 
+@pytest.mark.slow
 def test_the_estimate_is_the_mean_of_those_at_all_pitches(fine, song, settings):
     def built(*semitones: float):
         laid = settings.separate.model_copy(update={"unet_separator": UNetOptions(semitones=semitones)})

@@ -81,7 +81,7 @@ def native(settings, weights):
     return make
 
 
-@pytest.mark.parametrize("samples", [1, 3000, 512 * 1024 + 1])
+@pytest.mark.parametrize("samples", [1, 3000, pytest.param(512 * 1024 + 1, marks=pytest.mark.slow)])
 def test_the_native_estimate_is_that_of_upstreams_definition(native, weights, song, samples):
     expected = upstream(weights, song[-samples:])
     came = native().vocals(song[-samples:], 44100)
