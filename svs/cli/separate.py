@@ -70,6 +70,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
     shared = ("output", "start", "duration", "codec", "overwrite", "picture", "stem", "stream", "clip")
     order = recordings.Order(tuple(request.methods), names=names, **{name: getattr(request, name) for name in shared})
+    if request.strength is not None:
+        order = replace(order, strength=request.strength)
     if request.piped:
         _require_pipe(request)
     with open_inputs(request.songs, None if request.piped else request.output) as (inputs, errors):

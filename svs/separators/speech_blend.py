@@ -32,11 +32,12 @@ from svs.separators.wiener_noise import WienerNoise
 
 _LOUD = 90  # percentile of the SNR that DeepFilterNet3 hears
 _FRAMES = 100  # of it in a second
+_STEP = 1  # s from one measurement of the SNRs to the next, rounded up
 _TINY = 1e-12
 
 
 class Options(Group):
-    """Blend of speech enhancers: seconds between weights, SNRs in dB, share of the Wiener filter where in doubt."""
+    """Blend of speech enhancers: seconds over which SNRs are measured, SNRs in dB, share of the Wiener filter."""
 
     window: PositiveSeconds
     trusted: float
@@ -63,11 +64,12 @@ class SpeechBlend(Separator):
 
     def alignment(self, rate: int) -> int:
         step = lcm(*(each.alignment(rate) for each in (self._filtering, self._recurrent, self._wiener)))
-        return round_up(round(self._options.window * rate), step)
+        return round_up(_STEP * rate, step)
 
     def context(self, rate: int) -> int:
-        needed = max(each.context(rate) for each in (self._filtering, self._recurrent, self._wiener))
-        return round_up(needed, self.alignment(rate))
+        weights = round(self._options.window / 2 * rate) + self.alignment(rate)
+        parts = (each.context(rate) for each in (self._filtering, self._recurrent, self._wiener))
+        return round_up(max(weights, *parts), self.alignment(rate))
 
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
@@ -81,38 +83,28 @@ class SpeechBlend(Separator):
             filtered, heard = self._filtering.enhanced(audio)
             wiener = self._wiener.vocals(audio[:, None], rate)[:, 0]
             recurrent = waiting.result()
-        size = self.alignment(rate)
-        starts = np.arange(max(1, len(audio) // size)) * size  # the last window takes the rest too
-        ends = np.append(starts[1:], len(audio))
-        trust, share = zip(
-            *(
-                self._weights(
-                    audio[first:last],
-                    filtered[first:last],
-                    recurrent[first:last],
-                    heard[first * _FRAMES // rate : max(last * _FRAMES // rate, 1)],
-                )
-                for first, last in zip(starts, ends, strict=True)
-            ),
-            strict=True,
-        )
-        middles, places = (starts + ends) / 2, np.arange(len(audio))
-        trusted = np.interp(places, middles, trust).astype(np.float32)
-        nets = trusted * np.interp(places, middles, share).astype(np.float32)
-        fallback = audio + (self._options.caution + (1 - np.float32(self._options.caution)) * trusted) * (
-            wiener - audio
-        )
-        return fallback + nets * ((filtered + recurrent) / 2 - fallback)
+        places, weights = self._weights(audio, (filtered, recurrent), heard, rate)
+        trust, share = (np.interp(np.arange(len(audio)), places, each).astype(np.float32) for each in weights)
+        caution = np.float32(self._options.caution)
+        fallback = audio + (caution + (1 - caution) * trust) * (wiener - audio)
+        return fallback + trust * share * ((filtered + recurrent) / 2 - fallback)
 
     def _weights(
-        self, audio: np.ndarray, filtered: np.ndarray, recurrent: np.ndarray, heard: np.ndarray
-    ) -> tuple[float, float]:
-        """How far the networks are to be trusted in a passage, and their share if they are, both from 0 to 1."""
-        options = self._options
-        shown = [_snr(estimate, audio) for estimate in (filtered, recurrent)]
-        gap = np.percentile(heard, _LOUD) - np.mean(shown)
-        trust = np.clip((options.doubted - gap) / (options.doubted - options.trusted), 0, 1)
-        return float(trust), float(np.clip(1 - shown[1] / options.clean, 0, 1))
+        self, audio: np.ndarray, estimates: tuple[np.ndarray, np.ndarray], heard: np.ndarray, rate: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Samples (n,), and there the trust in the networks and their share if they are trusted, 0 to 1 (2, n)."""
+        options, length = self._options, round(self._options.window * rate)
+        places = np.arange(0, len(audio) + 1, self.alignment(rate))
+        weights = []
+        for first in np.clip(places - length // 2, 0, max(0, len(audio) - length)):
+            passage = slice(first, first + length)
+            shown = [_snr(estimate[passage], audio[passage]) for estimate in estimates]
+            frames = heard[first * _FRAMES // rate : (first + length) * _FRAMES // rate + 1]
+            gap = np.percentile(frames, _LOUD) - np.mean(shown)
+            weights.append(
+                ((options.doubted - gap) / (options.doubted - options.trusted), 1 - shown[1] / options.clean)
+            )
+        return places, np.clip(weights, 0, 1).T
 
 
 def _snr(estimate: np.ndarray, audio: np.ndarray) -> float:

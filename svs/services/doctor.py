@@ -21,7 +21,13 @@ from svs.errors import ModelError, SVSError
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
 # What the extras of svs are for.  A checkout needs the pipeline.
-EXTRAS = {"pictures": "spectrograms", "app": "`svs app`", "openunmix": "open-unmix", "pipeline": "the pipeline"}
+EXTRAS = {
+    "pictures": "spectrograms",
+    "app": "`svs app`",
+    "openunmix": "open-unmix",
+    "voice": "`svs voice`",
+    "pipeline": "the pipeline",
+}
 _FREE = 5.0  # GiB of free disk below which the check warns
 _TRAINED = {"autoencoder": "dvc repro pretrain", "vad": "dvc repro train_vad"}
 _State = tuple[str, str, str]  # state, what was found, advice

@@ -53,6 +53,7 @@ class Order:
     stem: str | None = None  # the only one of them that is written
     stream: int | None = None  # of the audio streams of a recording, counted from 0; None: the one that players take
     clip: str = "rescale"  # one of `CLIPS`: what is done about samples beyond full scale in flac and mp3
+    strength: float = 1.0  # how much of the second part is taken out of the first; the rest of it is mixed back
 
     def __post_init__(self) -> None:
         if self.picture:
@@ -155,6 +156,7 @@ class Service:
             "files": order.files(),
             "stream": order.stream,
             **({"clip": order.clip} if order.codec != "wav" else {}),
+            **({"strength": order.strength} if order.strength < 1 else {}),
             **separation_request(self.project, method),
         }
         if is_answered(folder, REQUEST, request, order.overwrite):
@@ -178,7 +180,10 @@ class Service:
         mixture, settings = song.mixture, self.project.settings
         raw = folder.parent / "estimate.f32"  # in the temporary folder around the result, so it is removed with it
         with open(raw, "wb") as file:
+            back = np.float32(1 - self.order.strength)
             for mixed, estimate in chunks(separator, mixture, settings.separate.common.chunk, song.references):
+                if back:
+                    estimate = estimate + back * (mixed - estimate)
                 # `tofile` does not report a full disk.
                 file.write(np.ascontiguousarray(estimate, dtype="<f4").data)
                 progress(len(mixed) / mixture.rate)
