@@ -66,6 +66,7 @@ class Request(options.Tuned):
     weights: options.Weights = None
     overwrite: options.Overwrite = False
     picture: options.Picture = options.PICTURES
+    strength: float | None = None  # an option of `svs voice`
 
     @property
     def piped(self) -> bool:

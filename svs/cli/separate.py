@@ -74,6 +74,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     if (request.wiener or request.hpss) and not named & set(nets):
         log.warning("--wiener and --hpss change %s alone; not one of them was asked for", ", ".join(nets))
     order = replace(order, methods=tuple(request.methods))
+    if request.strength is not None:
+        order = replace(order, strength=request.strength)
     if request.piped:
         _require_pipe(request)
     with open_inputs(request.songs, None if request.piped else request.output, order.name) as (inputs, errors):

@@ -13,9 +13,8 @@ from svs.cli.request import Request, split_methods
 from svs.cli.separate import run
 from svs.config.quality import DEFAULT
 from svs.errors import SettingsError
-
-_METHODS = ("repet_sim", "openunmix")  # knowledge-driven and data-driven
-_SPEECH = "separate.openunmix.model=umxse"  # open-unmix's model for speech enhancement
+from svs.runtime.process import log
+from svs.services.enhancement import METHODS, Wanted
 
 
 @dataclass(kw_only=True)
@@ -25,11 +24,15 @@ class Enhancement(Request):
     songs: Annotated[list[str], Argument(metavar="RECORDING", help="Files, folders, patterns, or - (standard input).")]
     methods: Annotated[
         list[str],
-        Option("--method", "-m", help="repet_sim (no training) | openunmix (speech model, umxse); again for both."),
-    ] = field(default_factory=lambda: ["repet_sim"])
+        Option("--method", "-m", help=f"{' | '.join(METHODS)}; again for several.", show_default="docs/voice.md"),
+    ] = field(default_factory=list)
     output: OutputOrPipe = Path("enhanced")
     quality: str = DEFAULT
     device: str = "auto"
+    strength: Annotated[
+        float | None,
+        Option(min=0.0, max=1.0, help="How much of the residual is taken out.", show_default="1, of breath 0.5"),
+    ] = None
     tracks: list[str] = field(default_factory=list)
     wiener: bool = False
     hpss: bool = False
@@ -47,12 +50,24 @@ def respiratory(request: Enhancement) -> None:
     _enhance(request, "respiratory")
 
 
-def _enhance(request: Enhancement, name: str) -> None:
+def _enhance(request: Enhancement, name: Wanted) -> None:
+    from svs.services.enhancement import default, overrides
     from svs.services.output import ENHANCED
 
     methods = split_methods(request.methods)
-    if unknown := [each for each in methods if each not in _METHODS]:
+    if unknown := [each for each in methods if each not in METHODS]:
         raise SettingsError(
-            f"{unknown[0]}: `svs {name}` has the methods {' and '.join(_METHODS)}; for songs there is `svs separate`"
+            f"{unknown[0]}: `svs {name}` has the methods {', '.join(METHODS)}; for songs there is `svs separate`"
         )
-    run(replace(request, methods=methods, overrides=[_SPEECH, *request.overrides]), ENHANCED)
+    request = replace(request, overrides=[*overrides(name), *request.overrides])
+    here = request.open()
+    best = getattr(here.settings.enhance, name).methods[0]
+    if not methods:
+        methods = [default(name, here.settings, here.home)]
+        if methods[0] == best:
+            why = "the best in our measurements"
+        else:
+            why = f"as {best} needs packages that are missing: pip install 'svs[voice]'"
+        log.info("by %s, %s; --method chooses another", methods[0], why)
+    strength = getattr(here.settings.enhance, name).strength if request.strength is None else request.strength
+    run(replace(request, methods=methods, strength=strength), ENHANCED)

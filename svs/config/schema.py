@@ -277,6 +277,20 @@ class Passage(Group):
     duration: PositiveSeconds | None
 
 
+class Enhancer(Group):
+    """The default of a command that enhances: methods, the best one first, and how much of the noise is taken out."""
+
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    strength: Share
+
+
+class Enhance(Group):
+    """The defaults of `svs voice` and `svs respiratory`."""
+
+    voice: Enhancer
+    respiratory: Enhancer
+
+
 class DissertationProtocol(Representation):
     """How the dissertation scored: references rebuilt through an STFT, and the passage that is scored."""
 
@@ -339,6 +353,7 @@ class Settings(Group):
     train: dict[str, Any]
     vad: ExcerptTraining
     separate: Separate
+    enhance: Enhance
     score: Score
     reference: Reference
     gate: Gate

@@ -8,7 +8,13 @@ from importlib.util import find_spec
 from svs.errors import UnavailableError
 
 # What each is for.  A package of several belongs to the first.
-EXTRAS = {"pictures": "spectrograms", "openunmix": "open-unmix", "app": "`svs app`", "pipeline": "the pipeline"}
+EXTRAS = {
+    "pictures": "spectrograms",
+    "openunmix": "open-unmix",
+    "app": "`svs app`",
+    "voice": "`svs voice`",
+    "pipeline": "the pipeline",
+}
 _PACKAGES = {"sklearn": "scikit-learn"}  # modules that are called otherwise
 
 

@@ -59,6 +59,7 @@ class Order:
     clip: str = "rescale"  # one of `CLIPS`: what is done about samples beyond full scale, except in a float wav
     name: str = NAME  # of the files of a result
     device: str = "auto"  # of networks (`svs.separators.build`)
+    strength: float = 1.0  # how much of the second part is taken out of the first; the rest of it is mixed back
 
     def __post_init__(self) -> None:
         if self.picture:
@@ -173,6 +174,7 @@ class Service:
             "bitrate": order.bitrate,
             "stream": order.stream,
             **({"clip": order.clip} if encode.has_full_scale(order.codec, order.bit_depth) else {}),
+            **({"strength": order.strength} if order.strength < 1 else {}),
             **separation_request(self.project, method),
         }
         if place.is_answered(request, order.overwrite):
@@ -192,7 +194,10 @@ class Service:
         mixture, settings = song.mixture, self.project.settings
         raw = folder.parent / "estimate.f32"  # in the temporary folder around the result, so it is removed with it
         with open(raw, "wb") as file:
+            back = np.float32(1 - self.order.strength)
             for mixed, estimate in chunks(separator, mixture, settings.separate.common.chunk, song.references):
+                if back:
+                    estimate = estimate + back * (mixed - estimate)
                 # `tofile` does not report a full disk.
                 file.write(np.ascontiguousarray(estimate, dtype="<f4").data)
                 progress(len(mixed) / mixture.rate)

@@ -7,7 +7,9 @@ import re
 
 import numpy as np
 import pytest
+import soundfile
 
+from svs.separators import methods
 from tests.helpers.command import music, svs, wav, whole
 
 
@@ -22,7 +24,7 @@ def noisy(seconds, channels, rate):
 def test_a_voice(rate, channels, place, home):
     recording = noisy(3.0, channels, rate)  # what repeats lies a second apart at least
     wav(place / "a talk.wav", recording, rate)
-    ran = svs("voice", "a talk.wav", "-q", "--project", home, "-S", "separate.repet_sim.reach=5")
+    ran = svs("voice", "a talk.wav", "-q", "-m", "repet_sim", "--project", home, "-S", "separate.repet_sim.reach=5")
     assert (ran.code, ran.err) == (0, "")
     folder = place / "enhanced" / "a talk" / "repet_sim"
     assert sorted(os.listdir(folder)) == ["enhanced.wav", "residual.wav", "result.json", "spectrogram.png"]
@@ -37,6 +39,8 @@ def test_breath_in_another_format(place, home):
         "respiratory",
         "a.wav",
         "-q",
+        "-m",
+        "repet_sim",
         "-o",
         "out",
         "-f",
@@ -53,6 +57,8 @@ def test_breath_in_another_format(place, home):
         svs(
             "respiratory",
             "a.wav",
+            "-m",
+            "repet_sim",
             "-o",
             "out",
             "-f",
@@ -86,11 +92,43 @@ def test_the_speech_model_is_the_one_asked_for(place, home, monkeypatch):
     assert asked == [("openunmix", "umxse"), ("repet_sim", "umxse")]
 
 
+def test_the_default_says_its_name_and_why(place, home):
+    """Without the packages of svs[voice] the Wiener filter takes over, and the first line says what to install."""
+    from svs.services import enhancement
+
+    wav(place / "a.wav", noisy(1.0, 1, 8000), 8000)
+    ran = svs("respiratory", "a.wav", "--no-picture", "--project", home)
+    assert ran.code == 0 and ran.lines()[0].endswith(
+        "by wiener_noise, the best in our measurements; --method chooses another"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("svs.separators.speech_blend.installed", lambda module: False)
+        ran = svs("voice", "a.wav", "-o", "out", "--no-picture", "--project", home)
+    assert ran.code == 0 and "by wiener_noise, as speech_blend needs packages that are missing" in ran.lines()[0]
+    assert "pip install 'svs[voice]'" in ran.lines()[0] and set(enhancement.METHODS) <= set(methods())
+
+
+def test_strength_mixes_the_residual_back(place, home):
+    recording = noisy(1.0, 1, 8000)
+    wav(place / "a.wav", recording, 8000)
+    full, half = (
+        svs("voice", "a.wav", "-q", "-m", "wiener_noise", "-o", out, "--strength", share, "--project", home)
+        for out, share in (("full", "1"), ("half", "0.5"))
+    )
+    assert full.code == half.code == 0
+    (whole_, _), (mixed_, _) = (
+        soundfile.read(place / out / "a" / "wiener_noise" / "enhanced.wav") for out in ("full", "half")
+    )
+    np.testing.assert_allclose(mixed_, (whole_ + recording[:, 0]) / 2, atol=1e-6)
+    assert np.abs(mixed_ - whole_).max() > 1e-3
+    assert svs("voice", "a.wav", "--strength", "1.5", "--project", home).code == 2
+
+
 @pytest.mark.parametrize("mode", ["voice", "respiratory"])
 @pytest.mark.parametrize(
     "words, match",
     [
-        (["a.wav", "-m", "hpss"], "hpss: `svs {mode}` has the methods repet_sim and openunmix"),
+        (["a.wav", "-m", "hpss"], "hpss: `svs {mode}` has the methods speech_blend, deepfilternet, "),
         (["b.wav"], "b.wav: .*there is no such file"),
         (["zero.wav"], "zero.wav: .*the file is empty"),
     ],

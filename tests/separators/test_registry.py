@@ -13,6 +13,7 @@ from svs.errors import DataError, ModelError, SettingsError
 from tests.helpers import REPOSITORY
 
 ELSEWHERE = {"openunmix", "spleeter", "cnn_separator_valid", "cnn_deep_separator_valid", "unet_separator"}
+ELSEWHERE |= {"speech_blend", "deepfilternet", "rnnoise", "wiener_noise", "spectral_gate"}  # test_speech.py
 
 
 def test_every_method_is_built_from_the_settings(settings, small, nets, tmp_path):

