@@ -61,7 +61,8 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     if request.reference is not None or request.tracks:
         require("pandas", "seaborn")  # for the table of scores
     here = request.open()
-    shared = {each.name for each in fields(recordings.Order)} & {each.name for each in fields(request)} - {"methods"}
+    shared = {each.name for each in fields(recordings.Order)} & {each.name for each in fields(request)}
+    shared -= {"methods", "strength"}  # which depend on the project
     order = recordings.Order((), names=names, **{name: getattr(request, name) for name in shared})  # checked at once
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home, fetch=True)])
