@@ -3,7 +3,7 @@
 import pandas as pd
 
 from svs.config import paths, schema
-from svs.figures import enhancement, style, training
+from svs.figures import improvements, style, training
 from svs.figures import scores as figure_scores
 from svs.runtime import files
 from svs.runtime.process import log, main
@@ -27,7 +27,7 @@ def run() -> None:
     style.save(figure_scores.measures_boxplot(scores, f"BSS Eval v4, {data}"), paths.PLOTS / "measures_boxplot.png")
     denoised = pd.read_csv(paths.METRICS / "denoise.csv")
     title = f"SI-SDR improvement, profile {parameters.profile}: {denoised['recording'].nunique()} recordings in noise"
-    style.save(enhancement.improvement_boxplot(denoised, title), paths.PLOTS / "denoise_boxplot.png")
+    style.save(improvements.improvement_boxplot(denoised, title), paths.PLOTS / "denoise_boxplot.png")
     curves = {name: pd.read_csv(paths.CURVES / f"{name}.csv") for name in ("autoencoder", *parameters.models, "vad")}
     results = {name: files.read_json(paths.METRICS / "training" / f"{name}.json") for name in curves}
     published = {

@@ -24,7 +24,7 @@ def improvement_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
     Parameters
     ----------
     table : DataFrame
-        `svs.evaluation.enhancement.table`.
+        `svs.evaluation.denoised.table`.
     title : str
     """
     import seaborn as sns
