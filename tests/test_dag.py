@@ -100,10 +100,8 @@ def test_a_method_depends_on_the_code_that_it_runs(method):
 def test_an_enhancer_depends_on_the_code_that_it_runs(method):
     wiring = WIRING["enhancers"][method]
     code = closure("stages/denoise.py", f"svs/separators/{wiring['code']}.py")
-    # Those without parts of their own name what every method depends on, or the floor.
-    spare = {"svs/separators/mixture.py"} if "mixture" in wiring.values() else set()
     assert not undeclared(code, declared("denoise", **wiring))
-    assert not declared("denoise", **wiring) - code - spare
+    assert not declared("denoise", **wiring) - code
 
 
 def test_wiring_names_what_there_is():
