@@ -95,7 +95,7 @@ def test_segments_count_between_limits_and_only_where_there_is_sound():
 
 @pytest.mark.slow
 def test_dnsmos_is_the_mean_of_its_network_over_nine_seconds(spoken):
-    """Its ONNX file run here, on the recording repeated to 12 s, in steps of a second; the polynomial is Microsoft's."""
+    """Its ONNX file run here on the recording repeated to 12 s, in steps of a second, with the published polynomial."""
     speechmos = pytest.importorskip("speechmos", reason="DNSMOS needs speechmos, of svs[pipeline]")
     import onnxruntime
 
