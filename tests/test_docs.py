@@ -46,7 +46,7 @@ FOLDERS = r"\.ci|\.dvc|\.github|benchmarks|data|docs|metrics|models|plots|result
 PATH = re.compile(rf"({FOLDERS})/[\w.@{{}},*/-]*|[\w-]+\.(md|yaml|toml|lock|txt)")
 WIRING = yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())
 PARAMETERS = yaml.safe_load((REPOSITORY / "params.yaml").read_text()) | {
-    key: WIRING[key] for key in ("methods", "models")
+    key: WIRING[key] for key in ("methods", "models", "enhancers")
 }
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from svs import separators
 from svs.app.work import ARCHIVE, PASSAGE, Desk, Job, Wish, clock, describe, explained, missing
+from svs.audio.encode import FORMATS
 from svs.errors import SVSError
 from svs.evaluation.museval_json import MEASURES
 from svs.services import doctor
@@ -28,7 +29,6 @@ THEME = gr.themes.Base(
 POLL = 0.25  # s between looks at a job
 VISITORS = 16  # jobs that may run or wait at the same time
 WIENER = 3  # iterations at most
-_FORMATS = [("WAV, 32-bit float", "wav"), ("FLAC, 24 bit", "flac"), ("MP3", "mp3")]
 _HEADER = """# Singing voice separation
 Drop a song, choose methods and a passage, and compare what each method makes of it: the vocals, and the accompaniment
 that remains.
@@ -57,7 +57,7 @@ def build(desk: Desk) -> gr.Blocks:
                     with gr.Row():
                         start = gr.Number(0, label="Start", info="seconds", min_width=100)
                         duration = gr.Number(PASSAGE, label="Duration", info="seconds; 0: to the end", min_width=100)
-                    codec = gr.Radio(_FORMATS, value="wav", label="Format of the results")
+                    codec = gr.Radio(FORMATS, value=FORMATS[0], label="Format of the results")
         with gr.Column(elem_classes="svs-panel"):
             gr.Markdown("## 2. Methods")
             with gr.Group(elem_id="svs-methods"):

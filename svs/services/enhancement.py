@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from svs import separators
+from svs.audio.sources import DifferenceSource, Source, WavSource, WavWriter
 from svs.config.project import find_model
 from svs.config.schema import Settings
+from svs.data.noisy_set import entries
+from svs.runtime.files import written
+from svs.separators.base import Separator
+from svs.separators.chunking import chunks
 
 Wanted = Literal["voice", "respiratory"]
 METHODS = ("speech_blend", "deepfilternet", "rnnoise", "wiener_noise", "spectral_gate", "repet_sim", "openunmix")
@@ -18,6 +26,8 @@ SPEECH = (
     "separate.repet_sim.authors.distance=0.1",
     "separate.repet_sim.librosa.margin=1.0",
 )
+# The floor is the recording itself, not the share of it that counts as vocals in a song.
+FLOOR = ("separate.mixture.share=1.0",)
 # Breath hardly pauses, so the minimum of the noise is looked for over two breaths, with little smoothing.
 BREATH = (*SPEECH, "separate.wiener_noise.search=8.0", "separate.wiener_noise.smoothing=0.03")
 
@@ -36,3 +46,39 @@ def default(wanted: Wanted, settings: Settings, home: Path = Path()) -> str:
         if separators.find_method(name).ready(find_model(home, separators.needs(name, settings)), False)
     )
     return next(ready, names[-1])
+
+
+def enhanced(separator: Separator, mixture: Source, chunk: float, clean: Source | None = None) -> np.ndarray:
+    """What a method makes of a recording of one channel, in chunks of so many seconds: float32 (samples,).
+
+    An oracle needs the clean source.
+    """
+    true = {"vocals": clean, "accompaniment": DifferenceSource(mixture, clean)} if clean is not None else None
+    return np.concatenate([estimate for _, estimate in chunks(separator, mixture, chunk, true)])[:, 0]
+
+
+def enhance_all(recordings: Path, build: Callable[[str], Separator], chunk: float, folder: Path) -> float:
+    """Enhance every recording of a set (`svs.data.noisy_set`) by one method; returns how many seconds they last.
+
+    Parameters
+    ----------
+    recordings : Path
+    build : callable
+        From the kind of recording, "voice" or "respiratory", to the method with the options for it.
+    chunk : float
+        Seconds that are enhanced at a time.
+    folder : Path
+        Gets `NAME.wav`; it appears when all of them are there.
+    """
+    listed, seconds = entries(recordings), 0.0
+    methods = {kind: build(kind) for kind in dict.fromkeys(entry.kind for entry in listed)}
+    with written(folder) as temporary:
+        temporary.mkdir()
+        for entry in listed:
+            mixture, clean = (WavSource(recordings / entry.name / f"{name}.wav") for name in ("mixture", "clean"))
+            method = methods[entry.kind]
+            estimate = enhanced(method, mixture, chunk, clean if method.needs_references else None)
+            with WavWriter(temporary / f"{entry.name}.wav", entry.rate, 1) as file:
+                file.write(estimate[:, None])
+            seconds += mixture.samples / mixture.rate
+    return seconds
