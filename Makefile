@@ -93,11 +93,11 @@ lint: setup
 
 # The local part of torch's version (+cpu) exists in one index only; the lock must install from any index.  svs itself, which
 # its extras name, is installed from the checkout.
-# Versions stay as they are where they fit; ARGS=--upgrade takes the newest.
+# pesq is compiled where it is installed, so the lock leaves it out.  Versions stay as they are where they fit; ARGS=--upgrade takes the newest.
 lock: setup
 	python -m pip install --quiet pip-tools hatchling
 	cp requirements.txt requirements.tmp
-	pip-compile --quiet $(ARGS) --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+	pip-compile --quiet $(ARGS) --extra all,docs,lint,test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.tmp pyproject.toml
 	sed -e '/^svs @ /,/^[^ ]/{/^svs @ /d;/^ /d;}' -e 's/+cpu$$//' requirements.tmp > requirements.txt
 	rm requirements.tmp

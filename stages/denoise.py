@@ -1,10 +1,8 @@
 """Stage `denoise@METHOD`: the voice, or the breathing, of every recording in noise by one method."""
 
 import sys
-from pathlib import Path
 
 from svs.config import paths, schema
-from svs.config.project import find_project
 from svs.errors import UnavailableError
 from svs.runtime import unavailable
 from svs.runtime.process import log, log_parameters, main
@@ -18,8 +16,7 @@ def run(method: str) -> None:
     log_parameters(separate={method: separators.options(method, parameters)}, common=parameters.separate.common)
 
     def build(kind):
-        overrides = (*enhancement.FLOOR, *enhancement.overrides(kind))
-        return separators.build(method, find_project(Path(), overrides=overrides).settings)
+        return separators.build(method, enhancement.adapted(parameters, kind))
 
     try:
         chunk = parameters.separate.common.chunk

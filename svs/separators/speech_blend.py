@@ -68,9 +68,9 @@ class SpeechBlend(Separator):
         return round_up(_STEP * rate, step)
 
     def context(self, rate: int) -> int:
-        weights = round(self._options.window / 2 * rate) + self.alignment(rate)
+        # At the ends of a chunk the window of the SNRs lies within it: more context would cost more than it changes.
         parts = (each.context(rate) for each in (self._filtering, self._recurrent, self._wiener))
-        return round_up(max(weights, *parts), self.alignment(rate))
+        return round_up(max(parts), self.alignment(rate))
 
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None

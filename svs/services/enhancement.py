@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import yaml
 
 from svs import separators
 from svs.audio.sources import DifferenceSource, Source, WavSource, WavWriter
 from svs.config.project import find_model
-from svs.config.schema import Settings
+from svs.config.schema import Settings, merge
 from svs.data.noisy_set import entries
 from svs.runtime.files import written
 from svs.separators.base import Separator
@@ -22,12 +23,11 @@ METHODS = ("speech_blend", "deepfilternet", "rnnoise", "wiener_noise", "spectral
 # Where speech and breath differ from songs (docs/voice.md).  A word resembles other words of the speaker, so its
 # neighbours must include the pauses close by; and the mask of librosa's example is made for music.
 SPEECH = (
+    "separate.mixture.share=1.0",  # the floor is the recording itself
     "separate.openunmix.model=umxse",
     "separate.repet_sim.authors.distance=0.1",
     "separate.repet_sim.librosa.margin=1.0",
 )
-# The floor is the recording itself, not the share of it that counts as vocals in a song.
-FLOOR = ("separate.mixture.share=1.0",)
 # Breath hardly pauses, so the minimum of the noise is looked for over two breaths, with little smoothing.
 BREATH = (*SPEECH, "separate.wiener_noise.search=8.0", "separate.wiener_noise.smoothing=0.03")
 
@@ -35,6 +35,18 @@ BREATH = (*SPEECH, "separate.wiener_noise.search=8.0", "separate.wiener_noise.sm
 def overrides(wanted: Wanted) -> tuple[str, ...]:
     """Parameters of the methods that differ from those for songs (voice) or for speech (respiratory)."""
     return BREATH if wanted == "respiratory" else SPEECH
+
+
+def adapted(settings: Settings, wanted: Wanted) -> Settings:
+    """Settings with `overrides` laid over the options of the methods."""
+    separate = settings.separate.model_dump()
+    for line in overrides(wanted):
+        key, _, value = line.partition("=")
+        laid = yaml.safe_load(value)
+        for part in reversed(key.split(".")[1:]):
+            laid = {part: laid}
+        separate = merge(separate, laid)
+    return settings.model_copy(update={"separate": type(settings.separate).model_validate(separate)})
 
 
 def default(wanted: Wanted, settings: Settings, home: Path = Path()) -> str:
