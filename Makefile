@@ -97,7 +97,7 @@ lint: setup
 lock: setup
 	python -m pip install --quiet pip-tools hatchling
 	cp requirements.txt requirements.tmp
-	pip-compile --quiet $(ARGS) --extra all,docs,lint,test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+	pip-compile --quiet $(ARGS) --extra all,docs,lint,remotes,test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.tmp pyproject.toml
 	sed -e '/^svs @ /,/^[^ ]/{/^svs @ /d;/^ /d;}' -e 's/+cpu$$//' requirements.tmp > requirements.txt
 	rm requirements.tmp
