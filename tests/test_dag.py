@@ -126,6 +126,19 @@ def test_a_stage_has_a_dependency_and_no_absolute_path(name):
         assert not path.startswith(("/", "..")), path
 
 
+def test_no_dependency_is_a_part_of_an_output():
+    """DVC can't restore a stage from its cache that depends on such a part if Git names an output that is not there."""
+    outs = {
+        entry if isinstance(entry, str) else next(iter(entry))
+        for stage in STAGES.values()
+        for kind in ("outs", "metrics", "plots")
+        for entry in stage.get(kind, [])
+    }
+    wired = [value for key in ("methods", "models") for item in WIRING[key].values() for value in item.values()]
+    for dep in {*(dep for stage in STAGES.values() for dep in stage["deps"]), *wired}:
+        assert not [out for out in outs if dep.startswith(f"{out}/")], dep
+
+
 OF_DVC = REPOSITORY / "svs/services/repositories.py"  # what it is for: networks in DVC's remotes
 
 

@@ -116,7 +116,7 @@ def committed(revision: str, home: Path) -> Revision:
     if resolved.returncode:
         raise SettingsError(
             f"{revision!r}: no such revision in {home}; expected a branch, a tag or a commit; "
-            "`git branch --all` lists branches, `git fetch` brings those of others"
+            f"`git branch --all` lists branches, {_fetched(home)}"
         )
     commit = resolved.stdout.decode().strip()
     name = f"{revision} ({commit[:7]})" if not commit.startswith(revision) else commit[:7]
@@ -125,6 +125,13 @@ def committed(revision: str, home: Path) -> Revision:
         raise DataError(f"{name}: holds no {SCORES}; name a revision that was committed after `dvc repro`")
     noisy = _git(home, "show", f"{commit}:./{DENOISED.as_posix()}")
     return _revision(name, io.BytesIO(table.stdout), None if noisy.returncode else io.BytesIO(noisy.stdout))
+
+
+def _fetched(home: Path) -> str:
+    """How to get more revisions into a clone."""
+    if _git(home, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+        return "and `git fetch --unshallow` brings the history that this shallow clone lacks"
+    return "`git fetch` brings those of others"
 
 
 def workspace(home: Path) -> Revision:
