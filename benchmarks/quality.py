@@ -1,6 +1,7 @@
 """What the qualities of `svs separate --quality` cost and give: the table in its help and in docs/options.md.
 
-    python -m benchmarks.quality FOLDER [--method spleeter] [--set KEY=VALUE ...] [--seconds 240] [--json FILE]
+    python -m benchmarks.quality FOLDER [--method spleeter_finetuned] [--against METHOD] [--set KEY=VALUE ...]
+                                 [--seconds 240] [--json FILE]
 
 FOLDER holds MUSDB18 or its previews (train/ and test/).  The score is that of
 the validation tracks, never of test tracks: BSS Eval v4's SDR over whole
@@ -8,7 +9,10 @@ seconds of their first six, the median over seconds of each track, then the mean
 and the median over tracks.  The speed is that of the command on a song of
 `--seconds`, made of these tracks and kept as flac, in a process of its own:
 start, reading and writing included, pictures off; CPU s are those of all cores
-together.  Memory is the most that this process held.  `--set` adds a row without a quality, for trying others.
+together.  Memory is the most that this process held.  `--set` adds a row
+without a quality, for trying others.  `--against` also scores another method,
+and prints the mean over tracks of the paired differences with its 95 %
+bootstrap interval.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from scipy.stats import bootstrap
 
 from benchmarks.oracle_ceiling import sdr
 from svs import separators
@@ -35,6 +40,7 @@ from svs.config.project import find_project
 from svs.config.quality import DEFAULT, QUALITIES, parameters
 from svs.data import inspection, locate
 from svs.data.dataset import Dataset
+from svs.evaluation.paired import interval
 from svs.runtime.files import write_json
 from svs.runtime.process import main
 from svs.runtime.progress import progress_bar
@@ -92,10 +98,18 @@ def speed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float, 
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
+def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Mean of paired differences in dB, ours less theirs (tracks,), and the bootstrap interval of that mean."""
+    values = ours - theirs
+    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return f"{values.mean():+.2f} {interval(*found)}"
+
+
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--method", default="spleeter")
+    parser.add_argument("--method", default="spleeter_finetuned")
+    parser.add_argument("--against", metavar="METHOD")
     parser.add_argument("--set", action="append", default=[], nargs="+", metavar="KEY=VALUE")
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--json", type=Path, help="write the figures there too")
@@ -116,6 +130,10 @@ def run(arguments: list[str]) -> None:
             cells = [f"{mean[part]:.2f} / {median[part]:.2f}" for part in range(2)]
             times = f"{options.seconds / seconds:14.1f}{seconds:8.1f}{busy:8.1f}{memory:8.0f}"
             print(f"{name:12}{cells[0]:>16}{cells[1]:>16}{times}", flush=True)
+            if options.against:
+                others = score(data, options.against, overrides)
+                told = [difference(*parts) for parts in zip(scores, others, strict=True)]
+                print(f"{'':12}less {options.against}: vocals {told[0]}, accompaniment {told[1]}", flush=True)
             figures[name] = {"mean": list(mean), "median": list(median), "seconds": seconds, "cpu": busy, "MiB": memory}
     if options.json:
         write_json(options.json, figures)

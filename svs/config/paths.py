@@ -20,6 +20,7 @@ SCORES = Path("data/scores")  # <method>/<protocol>/test/<track>.json
 PUBLISHED = Path("data/published")  # <system>/bsseval/test/<track>.json, the seconds that ours are scored on
 
 MODELS = Path("models")
+WEIGHTS = MODELS / "weights"  # of others: the user may put them there
 AUTOENCODER = MODELS / "autoencoder"
 VAD = MODELS / "vad"
 

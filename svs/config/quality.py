@@ -39,5 +39,6 @@ def parameters(name: str) -> tuple[str, ...]:
         f"separate.spleeter.semitones={semitones}",
         "separate.spleeter.separation_exponent=1.0",
         "separate.spleeter.mask_extension=average",
+        f"separate.spleeter_finetuned.semitones={semitones}",
         f"separate.unet_separator.semitones={semitones}",
     )
