@@ -90,10 +90,11 @@ def _u_net(stem: str, x: Any, settings: Size, seed: int) -> Any:
     """The logarithm of a stem's mask."""
     from keras import layers
 
-    frozen = False if settings.statistics == "frozen" else None  # None: as of the whole network
-
     def normalised(name: str, x: Any) -> Any:
-        return layers.BatchNormalization(epsilon=spleeter.EPSILON, name=f"{stem}_{name}")(x, training=frozen)
+        # Keras normalises by the kept statistics where a layer is not trained.
+        layer = layers.BatchNormalization(epsilon=spleeter.EPSILON, name=f"{stem}_{name}")
+        layer.trainable = settings.statistics == "batch"
+        return layer(x)
 
     skips: list[Any] = []
     for level, filters in enumerate(spleeter.FILTERS, 1):
