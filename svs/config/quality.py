@@ -1,6 +1,6 @@
 """What `--quality` stands for: named parameters, laid over those of params.yaml and under those of `--set`.
 
-The figures are of `python -m benchmarks.quality`, by the method spleeter: SDR of the vocals, mean over the 14
+The figures are of `python -m benchmarks.quality`, by the method spleeter_finetuned: SDR of the vocals, mean over the 14
 validation tracks (MUSDB18's previews), and the speed on a song of four minutes, start and files included.
 """
 

@@ -11,13 +11,14 @@ from onnx import helper, numpy_helper
 
 _OUTPUTS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": -1}  # axis of the output channels in the weights
 _STEPS = 127  # on either side of 0
+_SMALL = 110_000  # weights of an array that stays as it is: first and last layers are small and sensitive
 
 
 def in_8_bits(model: bytes) -> bytes:
-    """A network whose kernels and matrices are kept in 8 bits; the same network gives the same bytes.
+    """A network whose large kernels and matrices are kept in 8 bits; the same network gives the same bytes.
 
     Each weight is at most half a step off, and a step is 1/127 of the largest weight of its output channel.  Other
-    arrays (biases, normalisation) stay as they are.
+    arrays (small kernels, biases, normalisation) stay as they are.
 
     Parameters
     ----------
@@ -29,7 +30,8 @@ def in_8_bits(model: bytes) -> bytes:
     axes = {node.input[1]: _OUTPUTS[node.op_type] for node in graph.node if node.op_type in _OUTPUTS}
     arrays, nodes = [], []
     for each in graph.initializer:
-        if each.name not in axes or len(each.dims) < 2 or each.data_type != onnx.TensorProto.FLOAT:
+        small = len(each.dims) < 2 or np.prod(each.dims) <= _SMALL
+        if each.name not in axes or small or each.data_type != onnx.TensorProto.FLOAT:
             arrays.append(each)
             continue
         weights, axis = numpy_helper.to_array(each), axes[each.name] % len(each.dims)

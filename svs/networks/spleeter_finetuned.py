@@ -2,8 +2,8 @@
 
 The networks are those of `svs.networks.spleeter`, in Keras.  Both multiply the mixture's magnitudes by a sigmoid, so
 with exponent 1 the mask of the vocals is s(v) / (s(v) + s(a)), and its logit is log s(v) - log s(a).  Training starts
-from Deezer's weights (parameter `start`).  The statistics of batch normalisation stay those of Deezer's 25,000
-excerpts: a few mixtures would spoil them.
+from Deezer's weights (parameter `start`).  Batch normalisation stays that of Deezer's 25,000 excerpts, statistics and
+factors: the statistics of a few mixtures would spoil it.
 """
 
 from __future__ import annotations

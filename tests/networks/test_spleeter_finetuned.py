@@ -83,7 +83,7 @@ def test_8_bits_change_little_and_take_a_fourth(net):
     model, _ = net
     whole = export.of_keras(model)
     small = quantisation.in_8_bits(whole)
-    assert len(small) < 0.26 * len(whole) and small == quantisation.in_8_bits(whole)
+    assert len(small) < 0.27 * len(whole) and small == quantisation.in_8_bits(whole)
     masks = [expit(Net(each)(HEARD[:, :64])) for each in (whole, small)]
     assert 0 < np.abs(masks[1] - masks[0]).mean() < 0.01
 
@@ -100,7 +100,7 @@ def test_a_weight_is_at_most_half_a_step_off(net):
     for each in before.initializer:
         weight = numpy_helper.to_array(each)
         if each.name in kept:
-            assert weight.ndim < 2
+            assert weight.size <= 110_000
             np.testing.assert_array_equal(kept[each.name], weight)
             continue
         node = makers[each.name]
@@ -110,7 +110,7 @@ def test_a_weight_is_at_most_half_a_step_off(net):
         assert np.abs(whole).max() == 127 and whole.dtype == np.int8
         assert (np.abs(whole * step.reshape(shape) - weight) <= 0.501 * step.reshape(shape)).all()
         convolutions += 1
-    assert convolutions == 2 * 13
+    assert convolutions == 2 * 6
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +144,10 @@ def test_a_training_starts_from_the_weights_and_leaves_their_statistics(store, h
     assert before.keys() == after.keys()
     for name, arrays in after.items():
         old = before[name]
-        if len(arrays) == 4:  # of batch normalisation
-            np.testing.assert_array_equal(arrays[2], old[2])
-            np.testing.assert_array_equal(arrays[3], old[3])
+        if len(arrays) == 4:  # batch normalisation
+            for one, two in zip(arrays, old, strict=True):
+                np.testing.assert_array_equal(one, two)
+            continue
         moved = np.abs(arrays[0] - old[0]).max()
         assert 0 < moved < 1.1e-4, f"{name}: a step of Adam is at most the learning rate"
     assert card["start"] == net[1] and (card["bins"], card["frames_multiple"]) == (1024, 64)
