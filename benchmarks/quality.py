@@ -1,7 +1,7 @@
 """What the qualities of `svs separate --quality` cost and give: the table in its help and in docs/options.md.
 
     python -m benchmarks.quality FOLDER [--method spleeter_finetuned] [--against METHOD] [--set KEY=VALUE ...]
-                                 [--seconds 240] [--json FILE]
+                                 [--seconds 240] [--peers] [--json FILE]
 
 FOLDER holds MUSDB18 or its previews (train/ and test/).  The score is that of
 the validation tracks, never of test tracks: BSS Eval v4's SDR over whole
@@ -27,11 +27,13 @@ from collections.abc import Sequence
 from importlib import resources
 from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import yaml
 from scipy.stats import bootstrap
 
+from benchmarks import hour
 from benchmarks.oracle_ceiling import sdr
 from svs import separators
 from svs.audio import encode
@@ -48,6 +50,7 @@ from svs.separators.chunking import chunks
 
 _PASSAGE = 6  # s of a track that are scored
 _RATE = 44100
+_PEERS = {"openunmix": [], "spleeter": ["-S", "separate.spleeter.engine=package"]}
 
 
 def validation(folder: Path) -> Dataset:
@@ -85,8 +88,26 @@ def song(data: Dataset, seconds: float, path: Path) -> None:
     encode.encode(ArraySource(np.concatenate(pieces), _RATE), path, "flac")
 
 
-def speed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float, float]:
-    """Seconds, seconds of all cores together, and MiB of `svs separate` on a song."""
+class Cost(NamedTuple):
+    """Of the command on a song: seconds, seconds of all cores together, MiB, and seconds on one second of the song."""
+
+    seconds: float
+    cpu: float
+    memory: float
+    start: float
+
+    def text(self, length: float) -> str:
+        return f"{length / self.seconds:14.1f}{self.seconds:8.1f}{self.cpu:8.1f}{self.start:9.1f}{self.memory:8.0f}"
+
+
+def cost(path: Path, method: str, words: Sequence[str]) -> Cost:
+    """What `svs separate` takes for a song."""
+    start, *_ = timed(path, method, [*words, "--duration", "1"])
+    return Cost(*timed(path, method, words), start)
+
+
+def timed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds, seconds of all cores together, and MiB of one call."""
     with tempfile.TemporaryDirectory() as out:
         command = ["separate", str(path), "-m", method, "-o", out, "--no-picture", "-q", *words]
         begun = time.monotonic()
@@ -112,29 +133,37 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--against", metavar="METHOD")
     parser.add_argument("--set", action="append", default=[], nargs="+", metavar="KEY=VALUE")
     parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--peers", action="store_true")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
     data, figures = validation(options.folder), {}
     rows = {name: (parameters(name), ["--quality", name]) for name in QUALITIES}
     for given in options.set:
         rows[" ".join(given)] = (*parameters(DEFAULT), *given), [word for one in given for word in ("-S", one)]
-    print(f"{'quality':12}{'SDR vocals':>16}{'accompaniment':>16}{'x real time':>14}{'s':>8}{'CPU s':>8}{'MiB':>8}")
+    titles = f"{'x real time':>14}{'s':>8}{'CPU s':>8}{'start s':>9}{'MiB':>8}"
+    print(f"{'quality':12}{'SDR vocals':>16}{'accompaniment':>16}{titles}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "song.flac"
         if options.seconds:
             song(data, options.seconds, path)
         for name, (overrides, words) in rows.items():
             scores = score(data, options.method, overrides)
-            seconds, busy, memory = speed(path, options.method, words) if options.seconds else (float("nan"),) * 3
             mean, median = scores.mean(axis=1), np.median(scores, axis=1)
-            cells = [f"{mean[part]:.2f} / {median[part]:.2f}" for part in range(2)]
-            times = f"{options.seconds / seconds:14.1f}{seconds:8.1f}{busy:8.1f}{memory:8.0f}"
-            print(f"{name:12}{cells[0]:>16}{cells[1]:>16}{times}", flush=True)
+            figures[name] = {"mean": list(mean), "median": list(median)}
+            cells = "".join(f"{mean[part]:9.2f} /{median[part]:5.2f}" for part in range(2))
+            if options.seconds:
+                taken = cost(path, options.method, words)
+                cells, figures[name] = cells + taken.text(options.seconds), figures[name] | taken._asdict()
+            print(f"{name:12}{cells}", flush=True)
             if options.against:
                 others = score(data, options.against, overrides)
                 told = [difference(*parts) for parts in zip(scores, others, strict=True)]
                 print(f"{'':12}less {options.against}: vocals {told[0]}, accompaniment {told[1]}", flush=True)
-            figures[name] = {"mean": list(mean), "median": list(median), "seconds": seconds, "cpu": busy, "MiB": memory}
+        for method, words in _PEERS.items() if options.peers else ():
+            home, _ = hour.home(Path(folder) / method, method)
+            taken = cost(path, method, ["--project", str(home), *words])
+            print(f"{method:44}{taken.text(options.seconds)}", flush=True)
+            figures[f"peer {method}"] = taken._asdict()
     if options.json:
         write_json(options.json, figures)
 

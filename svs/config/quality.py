@@ -23,9 +23,9 @@ class Quality(NamedTuple):
 
 
 QUALITIES = {
-    "fast": Quality((0.0,), 6.86, 32),
-    "balanced": Quality((0.0, 2.04), 7.05, 20),  # frames of 4096 and 4608 samples
-    "best": Quality((-1.12, 0.0, 2.04), 7.10, 14),  # and of 3840
+    "fast": Quality((0.0,), 7.30, 30),
+    "balanced": Quality((0.0, 2.04), 7.44, 19),  # frames of 4096 and 4608 samples
+    "best": Quality((-1.12, 0.0, 2.04), 7.44, 13),  # and of 3840
 }
 DEFAULT = "balanced"
 

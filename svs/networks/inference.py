@@ -39,6 +39,12 @@ def devices() -> tuple[str, ...]:
     return tuple(device for device, provider in _PROVIDERS.items() if provider in there)
 
 
+def check_device(device: str) -> None:
+    """Raise UnavailableError unless `device` is "auto" or one of `devices`."""
+    if device not in (there := ("auto", *devices())):
+        raise UnavailableError(f"device {device}: expected one of {', '.join(there)}")
+
+
 class Net:
     """A network that is ready to run: float32 arrays in, one float32 array out.  Threads may share it.
 
@@ -61,9 +67,8 @@ class Net:
     """
 
     def __init__(self, model: bytes, device: str = "auto"):
+        check_device(device)
         there = devices()
-        if device not in ("auto", *there):
-            raise UnavailableError(f"device {device}: expected one of {', '.join(('auto', *there))}")
         wanted = there[0] if device == "auto" else device
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from svs.config.project import find_model
 from svs.config.schema import Group, Settings, merge, parsed
-from svs.errors import ModelError, SettingsError, UnavailableError
+from svs.errors import ModelError, SettingsError
 from svs.networks import Network, networks
 from svs.separators.method import Kind, Method
 
@@ -109,8 +109,8 @@ def build(name: str, settings: Settings, home: Path = Path(), device: str = "aut
         Its pretrained weights or its environment are missing and can't be downloaded, or there is no such device.
     """
     # Imported by name, as methods are: the stages that only list methods do not depend on it.
-    if device != "auto" and device not in (there := import_module("svs.networks.inference").devices()):
-        raise UnavailableError(f"device {device}: expected one of {', '.join(('auto', *there))}")
+    if device != "auto":
+        import_module("svs.networks.inference").check_device(device)
     if len(several := members(name)) > 1:
         return import_module(f"{__name__}.ensemble").Ensemble(
             name, [build(each, settings, home, device) for each in several]

@@ -90,7 +90,8 @@ def test_methods_tell_what_is_missing(project: Project, tmp_path: Path, monkeypa
     monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "weights"))
     missing = work.missing(dataclasses.replace(project, home=tmp_path))  # nothing was trained there
     trained_or_pretrained = separators.of_kind(separators.Kind.NET, separators.Kind.PRETRAINED)
-    assert set(missing) == set(trained_or_pretrained)
+    packaged = {"deepfilternet", "rnnoise", "speech_blend"}  # their weights come with the packages that run them
+    assert set(missing) == set(trained_or_pretrained) - packaged
     assert "model.onnx" in missing["cnn_separator"] and "dvc repro" in missing["cnn_separator"]
     assert str(tmp_path) not in missing["cnn_separator"]
     assert "weights" in missing["openunmix"] and "SVS_OFFLINE" not in missing["openunmix"]
@@ -234,6 +235,22 @@ def test_one_job_works_at_a_time_and_one_that_waits_can_be_cancelled(desk: Desk,
     assert third.wait(5) and third.results == []
     slow.go.set()
     assert first.wait(30) and second.wait(30) and first.error is second.error is None
+
+
+def test_a_voice_in_noise_has_other_files_and_the_options_of_its_command(desk: Desk, folder: Path):
+    wish = Wish(folder / "song.wav", ("wiener_noise",), duration=1.0, kind="respiratory")
+    settings = wish.project(desk.project).settings
+    assert separators.options("wiener_noise", settings).search == 8.0
+    job = _done(desk, wish)
+    assert job.error is None
+    written = {path.name: sf.read(path)[0] for path in job.results[0].folder.glob("*.wav")}
+    assert sorted(written) == ["enhanced.wav", "residual.wav"]
+    mixture, _ = sf.read(job.folder / job.song / "mixture.wav")
+    np.testing.assert_allclose(written["enhanced.wav"] + written["residual.wav"], mixture, atol=1e-6)
+    full, _ = sf.read(
+        _done(desk, dataclasses.replace(wish, kind="song")).results[0].folder / "vocals.wav"
+    )  # other options, full strength
+    assert np.abs(written["residual.wav"]).sum() < np.abs(mixture - full).sum()
 
 
 def test_a_form_with_mistakes_is_told_at_once(desk: Desk, folder: Path, slow: _Slow):

@@ -87,7 +87,10 @@ def test_a_net_is_exported_in_8_bits_with_a_card_that_says_so(home, tmp_path):
 
     from svs.networks.graph import Graph
 
-    folder, weights = net(home / "models/cnn_separator", trained_on="songs"), np.linspace(-1, 2, 240_000).reshape(300, 800)
+    folder, weights = (
+        net(home / "models/cnn_separator", trained_on="songs"),
+        np.linspace(-1, 2, 240_000).reshape(300, 800),
+    )
     made = Graph()
     product = made.node("MatMul", "input", made.array(weights.astype(np.float32)))
     (folder / "model.onnx").write_bytes(made.serialized({"input": (1, 300)}, product, (1, 800)))
