@@ -84,6 +84,8 @@ TRIGGERS = [
         },
     ),
     ("download.on_silent_vocals", "skip", {"download"}),
+    ("download.layout", "musdb18hq", {"download"}),
+    ("download.split.by", "fraction", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),
     ("profiles.tiny.download.tiny.test", 3, {"download"}),
     ("extract.masks.hop_length", 128, {"extract"}),
@@ -161,10 +163,15 @@ def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value
 # Which stages an edit of a file makes stale.
 READS_TRACKS = {"extract", "score_vad", "reference", "pictures", "report"} | everything("separate", "score")
 CODE = [
-    ("svs/audio/convert.py", READS_TRACKS),  # the resampler
+    ("svs/audio/convert.py", READS_TRACKS | {"download"}),  # the resampler
+    ("svs/audio/decode.py", READS_TRACKS | {"download"}),  # of all formats but wav
     ("svs/audio/level.py", {"extract", "score_vad"} | everything("separate")),
     ("svs/dsp/continuation.py", everything("separate")),
     ("svs/data/musdb.py", READS_TRACKS | {"download"}),  # the decoder
+    ("svs/data/songs.py", READS_TRACKS | {"download"}),
+    ("svs/data/splits.py", {"download"}),
+    ("svs/data/layouts/__init__.py", {"download"}),
+    ("svs/data/layouts/folders.py", {"download"}),
     ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report", "pictures"} | {"train@unet_separator"}),  # `tuned`
     ("svs/evaluation/published.py", {"reference", "plots", "report"}),
     ("svs/networks/streaming.py", {"separate@cnn_separator", "separate@cnn_deep_separator"}),
