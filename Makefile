@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Arguments for the command underneath: make repro ARGS="train@cnn_separator", make test ARGS=--slow
 ARGS ?=
 
-.PHONY: help setup spleeter repro plots compare gate test test-core test-wheel bench docs lint lock clean
+.PHONY: help setup spleeter repro plots compare gate test test-core test-wheel bench results docs lint lock clean
 
 help:
 	@echo "make repro     set up, then run every stage whose inputs changed (dvc repro)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-core   the tests of what \`pip install svs\` installs, on PYTHON (any of 3.10 to 3.13)"
 	@echo "make test-wheel  install the wheel into fresh environments, and separate a song there"
 	@echo "make bench     measure every step's speed beside its baseline, with limits (ARGS='--music FOLDER')"
+	@echo "make results   write the tables of README and the Results page from results/ (FROM=PROJECT: take those of a run first)"
 	@echo "make docs      build the documentation as a site in build/site"
 	@echo "make setup     set up the environment only"
 	@echo "make spleeter  set up the separate environment of the method spleeter (otherwise made on first use)"
@@ -65,6 +66,11 @@ test-wheel:
 bench: setup
 	python -m benchmarks --json build/bench.json $(ARGS)
 
+# The tables of real music in README and docs/results.md.
+FROM ?=
+results: setup
+	python tools/results.py $(if $(FROM),--from '$(FROM)')
+
 # A broken link is an error.  The site opens from disk: build/site/index.html.
 docs: setup
 	mkdocs build --strict
@@ -82,11 +88,11 @@ lint: setup
 
 # The local part of torch's version (+cpu) exists in one index only; the lock must install from any index.  svs itself, which
 # its extras name, is installed from the checkout.
-# Versions stay as they are where they fit; ARGS=--upgrade takes the newest.
+# pesq is compiled where it is installed, so the lock leaves it out.  Versions stay as they are where they fit; ARGS=--upgrade takes the newest.
 lock: setup
 	python -m pip install --quiet pip-tools hatchling
 	cp requirements.txt requirements.tmp
-	pip-compile --quiet $(ARGS) --all-extras --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+	pip-compile --quiet $(ARGS) --extra all,docs,lint,test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.tmp pyproject.toml
 	sed -e '/^svs @ /,/^[^ ]/{/^svs @ /d;/^ /d;}' -e 's/+cpu$$//' requirements.tmp > requirements.txt
 	rm requirements.tmp

@@ -1,8 +1,9 @@
 """An hour of music through `svs separate`, as a person calls it: peak memory and time of each method.
 
     python -m benchmarks.hour [METHOD ...] [--minutes 60] [--set KEY=VALUE] [--work FOLDER] [--json FILE]
+    python -m benchmarks.hour speech_blend --command voice --recording talk.wav
 
-The music is the song that stempeg ships, over and over, a 16-bit stereo flac.
+The music is the song that stempeg ships, over and over, a 16-bit stereo flac; or a recording of yours over and over.
 Each method separates it in a process of its own, with its picture, by the
 parameters of params.yaml.  `all MB` is the largest sum, every 0.2 s, of what
 the command and all of its programs (ffmpeg) hold: memory
@@ -71,13 +72,13 @@ HEADER = (
 )
 
 
-def song(folder: Path, minutes: float) -> Path:
-    """So many minutes of stempeg's song as stereo flac."""
+def song(folder: Path, minutes: float, recording: Path | None) -> Path:
+    """So many minutes of a recording, or of stempeg's song, as flac."""
     import stempeg
 
     once, path = folder / "once.wav", folder / "song.flac"
     for arguments in (
-        ["-i", stempeg.example_stem_path(), "-map", "0:a:0", "-c:a", "pcm_s16le", once],
+        ["-i", recording or stempeg.example_stem_path(), "-map", "0:a:0", "-c:a", "pcm_s16le", once],
         ["-stream_loop", "-1", "-i", once, "-t", str(60 * minutes), path],
     ):
         subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
@@ -189,14 +190,16 @@ def cpu() -> float:
     return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
-def measured(method: str, recording: Path, minutes: float, place: Path, overrides: list[str]) -> Row:
+def measured(
+    method: str, recording: Path, minutes: float, place: Path, overrides: list[str], command: str = "separate"
+) -> Row:
     """Separate the recording and watch."""
     folder, weights = home(place / f"home of {method}", method)
     words = [
         sys.executable,
         "-m",
         "svs.cli",
-        "separate",
+        command,
         recording,
         "-q",
         "-m",
@@ -220,7 +223,7 @@ def measured(method: str, recording: Path, minutes: float, place: Path, override
             process.terminate()
             raise
     if process.returncode:
-        sys.exit(f"svs separate -m {method} ended with {process.returncode}")
+        sys.exit(f"svs {command} -m {method} ended with {process.returncode}")
     row = Row(method, minutes, time.monotonic() - begun, cpu() - before, together, alone, weights)
     shutil.rmtree(place / "out")
     return row
@@ -233,6 +236,8 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a parameter of params.yaml"
     )
+    parser.add_argument("--command", choices=("separate", "voice", "respiratory"), default="separate")
+    parser.add_argument("--recording", type=Path, help="repeated instead of the song")
     parser.add_argument("--work", type=Path, help="folder for the song and the results (an hour: 5 GB)")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
@@ -246,10 +251,10 @@ def run(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory(dir=options.work) as temporary:
         place = Path(temporary)
         log.info("making %g minutes of music", options.minutes)
-        recording = song(place, options.minutes)
+        recording = song(place, options.minutes, options.recording)
         print(HEADER)
         for method in options.methods or METHODS:
-            rows.append(measured(method, recording, options.minutes, place, options.overrides))
+            rows.append(measured(method, recording, options.minutes, place, options.overrides, options.command))
             print(rows[-1].text(), flush=True)
     if options.json:
         write_json(options.json, {"limit": LIMIT, "rows": [asdict(row) for row in rows]})

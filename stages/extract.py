@@ -2,7 +2,7 @@
 
 from svs.config import paths, schema
 from svs.data import dataset
-from svs.features import extraction
+from svs.features import extraction, store
 from svs.runtime import files
 from svs.runtime.process import log, log_parameters, main
 
@@ -14,6 +14,8 @@ def run() -> None:
     mark = files.fingerprint(parameters.extract, inputs=[paths.MANIFEST], code=[extraction.__name__])
     scratch = files.Scratch(paths.SCRATCH, "extract", mark)
     counts = extraction.extract(data, parameters.extract, paths.STORE, scratch)
+    for group in store.GROUPS:  # DVC expects every output, also of a mode that extract.modes leaves out
+        (paths.STORE / group).mkdir(exist_ok=True)
     scratch.done()
     log.info("frames to centre excerpts on: %s", ", ".join(f"{mode} {count}" for mode, count in counts.items()))
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from svs.config import paths, schema
+from svs.figures import improvements, style, training
 from svs.figures import scores as figure_scores
-from svs.figures import style, training
 from svs.runtime import files
 from svs.runtime.process import log, main
 
@@ -25,6 +25,9 @@ def run() -> None:
             figure_scores.sdr_boxplot(seed, as_the_dissertation), paths.PLOTS / f"sdr_boxplot_dissertation.{suffix}"
         )
     style.save(figure_scores.measures_boxplot(scores, f"BSS Eval v4, {data}"), paths.PLOTS / "measures_boxplot.png")
+    denoised = pd.read_csv(paths.METRICS / "denoise.csv")
+    title = f"SI-SDR improvement, profile {parameters.profile}: {denoised['recording'].nunique()} recordings in noise"
+    style.save(improvements.improvement_boxplot(denoised, title), paths.PLOTS / "denoise_boxplot.png")
     curves = {name: pd.read_csv(paths.CURVES / f"{name}.csv") for name in ("autoencoder", *parameters.models, "vad")}
     results = {name: files.read_json(paths.METRICS / "training" / f"{name}.json") for name in curves}
     published = {

@@ -2,7 +2,7 @@
 
 from svs import separators
 from svs.config import paths, schema
-from svs.evaluation import paired, tables
+from svs.evaluation import denoised, paired, tables
 from svs.evaluation.museval_json import BSSEVAL, DISSERTATION
 from svs.runtime import unavailable
 from svs.runtime.process import log, main
@@ -19,7 +19,12 @@ def run() -> None:
     systems = tables.systems(paths.PUBLISHED)
     published = tables.published_table(paths.PUBLISHED, systems)
     comparison = paired.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
+    noisy = denoised.table(paths.DENOISED_SCORES, list(parameters.enhancers))
+    floor = denoised.against_floor(noisy, parameters.seed)
+    log.info("voices and breathing in noise, SI-SDR in dB against the recording as it is\n%s", denoised.as_text(floor))
     for name, table in {
+        "denoise": noisy,
+        "denoise_paired": floor,
         "scores": scores[BSSEVAL],
         "scores_dissertation": scores[DISSERTATION],
         "frames": tables.second_table(paths.SCORES, methods, parameters.score),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from svs.api import load, separate
 
 __all__ = ["load", "separate"]
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # the only place but CITATION.cff; a tag vX.Y.Z must agree (.github/workflows/release.yml)
 
 caches.provide()  # before anything imports numba or matplotlib
 

@@ -38,14 +38,15 @@ NOT_OURS = {
     "echo",
     "ffmpeg",
     "git",
+    "gto",
     "pip",
     "ruff",
 }  # programs of shell blocks that are not looked into
-FOLDERS = r"\.ci|\.dvc|\.github|benchmarks|data|docs|metrics|models|plots|stages|svs|tests|tools"
+FOLDERS = r"\.ci|\.dvc|\.github|benchmarks|data|docs|metrics|models|plots|results|stages|svs|tests|tools"
 PATH = re.compile(rf"({FOLDERS})/[\w.@{{}},*/-]*|[\w-]+\.(md|yaml|toml|lock|txt)")
 WIRING = yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())
 PARAMETERS = yaml.safe_load((REPOSITORY / "params.yaml").read_text()) | {
-    key: WIRING[key] for key in ("methods", "models")
+    key: WIRING[key] for key in ("methods", "models", "enhancers")
 }
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 
@@ -149,6 +150,8 @@ def of_dvc(words: list[str]) -> list[str]:
         return []
     given = getattr(parsed, "set_param", None) or []
     # DVC itself wants a plus before a parameter that is not in the file.
+    # A list is a grid in the queue: each of its values is tried.
+    given = [f"{one.partition('=')[0]}={value}" for one in given for value in one.partition("=")[2].split(",")]
     absent = [one for one in given if one[0] != "+" and not is_parameter(one.partition("=")[0], inherited=False)]
     return [
         *(f"{target}: no such stage" for target in parsed.targets if not is_stage(target)),
@@ -159,6 +162,8 @@ def of_dvc(words: list[str]) -> list[str]:
 
 def is_stage(target: str) -> bool:
     """Whether dvc.yaml has a stage; NAME@PLACEHOLDER stands for one of several."""
+    if target.endswith("dvc.yaml"):
+        return True
     name, _, item = target.partition("@")
     stage = PIPELINE["stages"].get(name)
     if stage is None or "foreach" not in stage:
@@ -319,6 +324,8 @@ def exists(path: str) -> bool:
     if braces := re.search(r"\{([^{}]*)\}", path):
         return all(exists(path.replace(braces[0], one, 1)) for one in braces[1].split(","))
     pattern = re.sub(r"\b[A-Z]{2,}\b(?=/|$|\.)", "*", path.rstrip("/"))
+    if pattern == ".dvc/cache":  # DVC makes it
+        return True
     if any(REPOSITORY.glob(pattern)):
         return True
     made: list[str] = []
@@ -326,7 +333,7 @@ def exists(path: str) -> bool:
         stage = stage.get("do", stage)
         for kind in ("outs", "metrics", "plots"):
             made += [out if isinstance(out, str) else next(iter(out)) for out in stage.get(kind, [])]
-    made = [out.replace("${key}", "*") for out in made]
+    made = [out.replace("${key}", key) for out in made for key in ("*", *WIRING["models"], *WIRING["methods"])]
     return any(pattern == out or pattern.startswith(f"{out}/") or out.startswith(f"{pattern}/") for out in made)
 
 

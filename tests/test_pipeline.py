@@ -16,9 +16,10 @@ from tests.helpers.pipeline import back, call, changed_parameters, commit, dvc, 
 
 pytestmark = pytest.mark.slow
 
-METHODS, MODELS = (
-    tuple(yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())[key]) for key in ("methods", "models")
+METHODS, MODELS, ENHANCERS = (
+    tuple(yaml.safe_load((REPOSITORY / "wiring.yaml").read_text())[key]) for key in ("methods", "models", "enhancers")
 )
+OF = {"separate": METHODS, "score": METHODS, "denoise": ENHANCERS, "score_denoise": ENHANCERS}
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,15 @@ def test_everything_comes_out(pipeline):
         "sdr_boxplot.png",
         "sdr_boxplot.svg",
         "measures_boxplot.png",
+        "denoise_boxplot.png",
         "training_curves.png",
         "networks/cnn_separator.png",
     ):
         assert (pipeline / "plots" / name).stat().st_size > 1000
     assert len(list((pipeline / "plots/tracks").glob("*.png"))) == 2
+    noisy = pd.read_csv(pipeline / "metrics/denoise.csv").groupby(["kind", "method"])["SI_SDR"].median()
+    assert set(noisy["voice"].index) == set(noisy["respiratory"].index) == set(ENHANCERS)
+    assert all(noisy[kind, "oracle_irm"] > noisy[kind, "mixture"] + 3 for kind in ("voice", "respiratory"))
     metrics = json.loads((pipeline / "metrics/cnn_separator.json").read_text())
     assert metrics["vocals"]["SDR"]["median"] == pytest.approx(medians["cnn_separator"], abs=1e-3)
     assert list((pipeline / "logs").rglob("events.out.tfevents.*")), "TensorBoard logs"
@@ -59,7 +64,7 @@ def test_the_second_run_does_nothing(pipeline):
 def everything(*stages: str) -> set[str]:
     names = set()
     for stage in stages:
-        names |= {f"{stage}@{method}" for method in METHODS} if stage in ("separate", "score") else {stage}
+        names |= {f"{stage}@{method}" for method in OF[stage]} if stage in OF else {stage}
     return names
 
 
@@ -77,6 +82,7 @@ TRIGGERS = [
         21,
         {
             "download",
+            "noisy",
             "pretrain",
             "train_vad",
             "summarize",
@@ -88,7 +94,7 @@ TRIGGERS = [
     ("download.split.by", "fraction", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),
     ("profiles.tiny.download.tiny.test", 3, {"download"}),
-    ("extract.masks.hop_length", 128, {"extract"}),
+    ("extract.masks.hop_length", 128, {"extract", "denoise@oracle_irm"}),
     ("extract.store.compression", 5, {"extract"}),
     ("extract.vad.smoothing", 0.3, {"extract", "score_vad"}),
     ("extract.stems.sample_rate", 22050, {"extract"}),
@@ -103,7 +109,7 @@ TRIGGERS = [
     ("profiles.tiny.train.unet_separator.mixes", 12, {"train@unet_separator"}),
     ("vad.learning_rate", 1e-2, {"train_vad"}),
     ("profiles.tiny.vad.epochs", 3, {"train_vad"}),
-    ("separate.common.chunk", 20.0, everything("separate")),
+    ("separate.common.chunk", 20.0, everything("separate", "denoise")),
     ("separate.cnn.gate", 0.3, {"separate@cnn_separator", "separate@cnn_deep_separator"}),
     ("separate.cnn_separator.gate", 0.3, {"separate@cnn_separator"}),
     ("separate.cnn_deep_separator.hop", 3, {"separate@cnn_deep_separator"}),
@@ -113,8 +119,14 @@ TRIGGERS = [
     ("separate.openunmix.model", "umxl", set()),
     ("separate.spleeter.environment", "elsewhere", {"separate@spleeter"}),
     ("separate.oracle_ibm.channels", "each", {"separate@oracle_ibm"}),
-    ("separate.oracle_irm.power", 1.0, {"separate@oracle_irm"}),
+    ("separate.oracle_irm.power", 1.0, {"separate@oracle_irm", "denoise@oracle_irm"}),
     ("separate.mixture.share", 0.3, {"separate@mixture"}),
+    ("separate.wiener_noise.bias", 1.2, {"denoise@wiener_noise", "denoise@speech_blend"}),
+    ("separate.rnnoise.context", 2.0, {"denoise@speech_blend"}),
+    ("enhance.voice.strength", 0.9, set()),
+    ("noisy.reverberation", 0.3, {"noisy"}),
+    ("profiles.tiny.noisy.sources", 5, {"noisy"}),
+    ("score_enhanced.dnsmos", False, everything("score_denoise")),
     ("score.engine", "museval", everything("score")),
     ("score.window", 2.0, everything("score", "reference")),
     ("score.hop", 0.5, everything("score", "reference", "summarize")),
@@ -162,17 +174,27 @@ def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value
 
 # Which stages an edit of a file makes stale.
 READS_TRACKS = {"extract", "score_vad", "reference", "pictures", "report"} | everything("separate", "score")
+READS_NOISY = everything("noisy", "denoise", "score_denoise", "summarize", "report")
 CODE = [
-    ("svs/audio/convert.py", READS_TRACKS | {"download"}),  # the resampler
+    ("svs/audio/convert.py", READS_TRACKS | READS_NOISY | {"download"}),  # the resampler
     ("svs/audio/decode.py", READS_TRACKS | {"download"}),  # of all formats but wav
-    ("svs/audio/level.py", {"extract", "score_vad"} | everything("separate")),
-    ("svs/dsp/continuation.py", everything("separate")),
-    ("svs/data/musdb.py", READS_TRACKS | {"download"}),  # the decoder
+    ("svs/audio/level.py", {"extract", "score_vad"} | everything("separate", "denoise")),
+    ("svs/dsp/continuation.py", everything("separate", "denoise")),
+    ("svs/data/musdb.py", READS_TRACKS | {"download", "noisy"}),  # the decoder
     ("svs/data/songs.py", READS_TRACKS | {"download"}),
     ("svs/data/splits.py", {"download"}),
     ("svs/data/layouts/__init__.py", {"download"}),
     ("svs/data/layouts/folders.py", {"download"}),
-    ("svs/dsp/stft.py", READS_TRACKS - {"reference", "report", "pictures"} | {"train@unet_separator"}),  # `tuned`
+    ("svs/data/noisy.py", {"noisy"}),
+    ("svs/evaluation/speech.py", everything("score_denoise", "summarize", "report")),
+    ("svs/services/enhancement.py", everything("denoise")),
+    ("svs/separators/wiener_noise.py", {"denoise@wiener_noise", "denoise@speech_blend"}),
+    ("svs/vad/silero.py", {"score_vad"}),
+    ("svs/figures/improvements.py", {"plots"}),
+    (
+        "svs/dsp/stft.py",  # `tuned`
+        READS_TRACKS - {"reference", "report", "pictures"} | {"train@unet_separator"} | everything("denoise"),
+    ),
     ("svs/evaluation/published.py", {"reference", "plots", "report"}),
     ("svs/networks/streaming.py", {"separate@cnn_separator", "separate@cnn_deep_separator"}),
     (
@@ -188,7 +210,7 @@ CODE = [
     ("svs/separators/spleeter_worker.py", set()),
     ("svs/networks/spleeter.py", {"separate@spleeter"}),
     ("svs/data/spleeter_weights.py", {"separate@spleeter"}),
-    ("svs/separators/oracles.py", {"separate@oracle_ibm", "separate@oracle_irm"}),
+    ("svs/separators/oracles.py", {"separate@oracle_ibm", "separate@oracle_irm", "denoise@oracle_irm"}),
     ("svs/figures/scores.py", {"plots"}),
     ("svs/runtime/files.py", set()),
     ("svs/cli/separate.py", set()),

@@ -51,6 +51,9 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! "$venv/bin/pytho
     # The command `svs`, editable: it runs the code of this checkout.
     "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --editable . ||
         stop "svs itself could not be installed; see pip's message above, and run again"
+    # PESQ comes as source alone.  Without it the pipeline runs, and leaves PESQ out of the scores.
+    "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps pesq==0.0.4 >/dev/null 2>&1 ||
+        say "PESQ could not be compiled (a C compiler is needed: Debian, Ubuntu: apt-get install gcc python3.11-dev); it is left out"
     "$venv/bin/python" -m pip check --disable-pip-version-check >&2 || stop "the installed packages do not fit together"
 fi
 

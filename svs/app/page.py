@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import gradio as gr
@@ -17,7 +17,7 @@ from svs.app.work import ARCHIVE, PASSAGE, Desk, Job, Wish, clock, describe, exp
 from svs.audio.encode import FORMATS
 from svs.errors import SVSError
 from svs.evaluation.museval_json import MEASURES
-from svs.services import doctor
+from svs.services import doctor, enhancement
 from svs.services.recordings import PICTURE
 from svs.stems import TARGETS
 
@@ -29,9 +29,10 @@ THEME = gr.themes.Base(
 POLL = 0.25  # s between looks at a job
 VISITORS = 16  # jobs that may run or wait at the same time
 WIENER = 3  # iterations at most
+_KINDS = [("a song", "song"), ("a voice in noise", "voice"), ("breathing in noise", "respiratory")]
 _HEADER = """# Singing voice separation
 Drop a song, choose methods and a passage, and compare what each method makes of it: the vocals, and the accompaniment
-that remains.
+that remains. Or take a voice, or breathing, out of a noisy recording.
 
 Everything happens on this machine, nothing is sent anywhere else. Results are deleted when this page is closed, uploads
 when the server ends. A passage may be up to {minutes:g} min long.
@@ -57,6 +58,7 @@ def build(desk: Desk) -> gr.Blocks:
                     with gr.Row():
                         start = gr.Number(0, label="Start", info="seconds", min_width=100)
                         duration = gr.Number(PASSAGE, label="Duration", info="seconds; 0: to the end", min_width=100)
+                    kind = gr.Radio(_KINDS, value="song", label="What it is", elem_id="svs-kind")
                     codec = gr.Radio(FORMATS, value=FORMATS[0], label="Format of the results")
         with gr.Column(elem_classes="svs-panel"):
             gr.Markdown("## 2. Methods")
@@ -84,8 +86,9 @@ def build(desk: Desk) -> gr.Blocks:
         view = gr.HTML(elem_id="svs-view", apply_default_css=False)
 
         views = _Views(desk, here)
-        form = [song, start, duration, codec, wiener, hpss, reference, *ticks]
+        form = [song, kind, start, duration, codec, wiener, hpss, reference, *ticks]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        kind.change(views.suggest, kind, ticks, queue=False, **private)
         song.change(views.look, song, about, queue=False, **private)
         # One job works at a time: the desk makes the others wait, and they can be cancelled meanwhile.
         go.click(views.separate, form, [view, go, stop], concurrency_limit=VISITORS, **private)
@@ -109,12 +112,22 @@ class _Views:
         except SVSError as error:
             return HTML.alert("error", explained(error, Path(song)))
 
+    def suggest(self, kind: str) -> list[dict]:
+        """Tick the method that is the default for this kind of recording."""
+        project = self._desk.project
+        if kind == "song":
+            best = doctor.default(project)
+        else:
+            best = enhancement.default(cast(enhancement.Wanted, kind), project.settings, project.home)
+        return [gr.update(value=name == best) for name in self._names]
+
     def separate(self, request: gr.Request, *form: Any) -> Iterator:
         """Start a job, and show it until it has ended."""
-        song, start, duration, codec, wiener, hpss, reference, *ticks = form
+        song, kind, start, duration, codec, wiener, hpss, reference, *ticks = form
         chosen = tuple(name for name, tick in zip(self._names, ticks, strict=True) if tick)
         recording, truth = (Path(path) if path else None for path in (song, reference))
-        wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, truth)
+        truth = truth if kind == "song" else None
+        wish = Wish(recording, chosen, start or 0.0, duration or 0.0, codec, int(wiener), hpss, truth, kind)
         job = self._desk.start(request.session_hash, wish)
         while not job.wait(POLL):
             yield HTML.job(job), gr.update(interactive=False), gr.update(interactive=not job.cancelled)

@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -19,9 +20,10 @@ from svs.config.project import Project
 from svs.errors import DataError, SettingsError, SVSError
 from svs.runtime.files import files_below
 from svs.runtime.process import log
-from svs.services import doctor
-from svs.services.output import song_names
+from svs.services import doctor, enhancement
+from svs.services.output import ENHANCED, song_names
 from svs.services.recordings import Order, Result, Service, Song, open_song
+from svs.stems import TARGETS
 
 PASSAGE = 30.0  # s: the duration that the form offers
 ARCHIVE = "all.zip"
@@ -53,6 +55,16 @@ class Wish:
     wiener: int = 0
     hpss: bool = False
     reference: Path | None = None
+    kind: Literal["song", "voice", "respiratory"] = "song"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The two files of a result."""
+        return TARGETS if self.kind == "song" else ENHANCED
+
+    def strength(self, project: Project) -> float:
+        """How much of the rest is taken out: of a song all of it, of noise what the default of the command says."""
+        return 1.0 if self.kind == "song" else getattr(project.settings.enhance, self.kind).strength
 
     def order(self, output: Path, seconds: float) -> Order:
         """The order for this form, cut to little more than `seconds`; raise SettingsError if a value is impossible."""
@@ -62,10 +74,12 @@ class Wish:
             raise SettingsError("No method is chosen: tick at least one.")
         # One second more than the limit is enough to see that a passage is too long.
         duration = min(self.duration or math.inf, seconds + 1)
-        return Order(self.methods, output, self.start, duration, self.codec)
+        return Order(self.methods, output, self.start, duration, self.codec, names=self.names)
 
     def project(self, project: Project) -> Project:
-        """The project with the filters of the form in the options of the networks."""
+        """The project with the filters of the form in the options of the networks, or with the options for noise."""
+        if self.kind != "song":
+            return replace(project, settings=enhancement.adapted(project.settings, self.kind))
         over = {"wiener": self.wiener, "hpss": self.hpss}
         separate = project.settings.separate
         separate = separate.model_copy(update={"cnn": {**separate.of("cnn"), **over}})
@@ -138,6 +152,7 @@ class Job:
     def _run(self) -> None:
         try:
             order = self.wish.order(self.folder, self._desk.seconds)
+            order = replace(order, strength=self.wish.strength(self._desk.project))
             while not self._desk.turn.acquire(timeout=0.2):
                 self._go_on()
             try:

@@ -71,6 +71,16 @@ class Resampled:
         return self._held[: stop - start]
 
 
+def mono_at(recording: Source, rate: int) -> np.ndarray:
+    """The mean of the channels at another rate, read and resampled in blocks: float32 (samples,)."""
+    audio, filled = np.empty(-(-recording.samples * rate // recording.rate) + 1, dtype=np.float32), 0
+    pieces = (mono(block)[:, None] for block in blocks(recording))
+    for piece in resampled(pieces, recording.rate, rate, channels=1):
+        audio[filled : filled + len(piece)] = piece[:, 0]
+        filled += len(piece)
+    return audio[:filled]
+
+
 def mono(audio: np.ndarray) -> np.ndarray:
     """Mean of the channels: (samples, channels) to (samples,)."""
     if audio.shape[1] == 2 and audio.dtype == np.float32:

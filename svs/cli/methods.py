@@ -13,9 +13,10 @@ def methods(common: Tuned, weights: Weights = None) -> None:
 
     here = common.open(weights_as_parameters(weights))
     states = {name: doctor.method(name, here) for name in separators.methods()}
-    column, default = max(map(len, states)), doctor.default(here)
+    column = max(map(len, states))
     for name, method in separators.methods().items():
-        word = " (the default)" if name == default else ""
+        uses = doctor.defaults(name, here)
+        word = f" (the default of {' and '.join(uses)})" if uses else ""
         print(f"{name:<{column}}  {'ready  ' if states[name].ok else 'missing'}  {method.about}{word}")
         if states[name].advice:
             print(f"{'':<{column}}           {states[name].advice}")

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Argument
+from typer import Argument, Option
 
 from svs.cli.options import Tuned, command
+from svs.errors import SettingsError
 
 app = typer.Typer(name="models", help="Trained networks: which there are, where they lie, fetch or copy one.")
 Name = Annotated[str, Argument(help="A network of `svs models list`.")]
@@ -28,14 +29,23 @@ def list_(common: Tuned) -> None:
 
 
 def fetch(
-    common: Tuned, names: Annotated[list[str] | None, Argument(metavar="[NAME]...", help="By default spleeter.")] = None
+    common: Tuned,
+    names: Annotated[list[str] | None, Argument(metavar="[NAME]...", help="By default spleeter.")] = None,
+    source: Annotated[
+        str | None,
+        Option(
+            "--from", metavar="REPO[@REV]", help="A repository of svs whose trained networks to fetch, through DVC."
+        ),
+    ] = None,
 ) -> None:
-    """Download published weights, so that `svs separate` needs no network later."""
-    from svs.services import models
+    """Download published weights, so that `svs separate` needs no network later; or networks of another repository."""
+    from svs.services import models, repositories
 
+    if source and not names:
+        raise SettingsError(f"--from {source}: name the networks to fetch, for instance `unet_separator`")
     here = common.open()
     for name in names or _FETCHED:
-        model = models.fetch(name, here)
+        model = repositories.fetch(name, here, source) if source else models.fetch(name, here)
         common.say(f"{name}: {model.path} ({model.size / 1e6:.1f} MB)")
 
 

@@ -36,7 +36,7 @@ def compare(
 
         files.write_text(output / "compare.md", revisions.as_markdown(found))
         note = "points are tracks; beside the names the medians of the vocals, before and after"
-        figure = scores.revisions_boxplot((before.name, before.table), (after.name, after.table), note)
+        figure = scores.revisions_boxplot((before.name, before.songs), (after.name, after.songs), note)
         style.save(figure, output / "compare.png")
 
 

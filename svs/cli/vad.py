@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
@@ -27,6 +27,12 @@ class Listening(options.Tuned):
     start: options.Start = 0.0
     duration: options.Duration = None
     stream: options.Stream = None
+    method: Annotated[
+        Literal["net", "silero"],
+        Option(
+            "--method", "-m", help="net: trained here, on songs; silero: Silero VAD, trained on speech (svs[voice])."
+        ),
+    ] = "net"
     threshold: Annotated[
         float | None,
         Option(min=0.0, max=1.0, help="Probability above which somebody sings.", show_default="tuned on validation"),
@@ -36,13 +42,14 @@ class Listening(options.Tuned):
 
 
 def vad(given: Listening) -> None:
-    """Where somebody sings, by the voice activity net: OUTPUT/SONG/{segments.csv,activity.png}."""
+    """Where somebody sings, by the voice activity net or Silero VAD: OUTPUT/SONG/{segments.csv,activity.png}."""
     from svs.audio import decode
     from svs.runtime.progress import progress_bar
     from svs.services import output as output_folder
     from svs.services import vad as results
     from svs.services.inputs import open_inputs
     from svs.vad.detector import Detector
+    from svs.vad.silero import SileroDetector
 
     here = given.open()
     if given.picture:
@@ -74,7 +81,7 @@ def vad(given: Listening) -> None:
         failed: list[tuple[str, SVSError]] = [("", error) for error in errors]
         if inputs:
             with output_folder.only_one(given.output):
-                detector = Detector(here, given.threshold)
+                detector = (SileroDetector if given.method == "silero" else Detector)(here, given.threshold)
                 for one in progress_bar(inputs, unit="song", desc="vad"):
                     try:
                         listen(one, given.output / one.name)

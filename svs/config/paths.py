@@ -18,6 +18,9 @@ STORE = Path("data/excerpts.zarr")
 ESTIMATES = Path("data/estimates")  # <method>/test/<track>/{vocals,accompaniment}.wav
 SCORES = Path("data/scores")  # <method>/<protocol>/test/<track>.json
 PUBLISHED = Path("data/published")  # <system>/bsseval/test/<track>.json, the seconds that ours are scored on
+NOISY = Path("data/noisy")  # <recording>/{mixture,clean}.wav, and recordings.json
+DENOISED = Path("data/denoised")  # <method>/<recording>.wav
+DENOISED_SCORES = Path("data/denoised_scores")  # <method>/scores.json
 
 MODELS = Path("models")
 AUTOENCODER = MODELS / "autoencoder"

@@ -94,7 +94,7 @@ def _content(path: Path) -> dict[str, Any]:
     if path == paths.DEFAULTS or not path.is_file():  # the checkout itself, or the user's folder
         return defaults
     given = schema.read(path)
-    replaced = given.keys() & {"methods", "models"}
+    replaced = given.keys() & set(schema.WIRED)
     return schema.merge({key: value for key, value in defaults.items() if key not in replaced}, given)
 
 

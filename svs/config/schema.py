@@ -29,6 +29,7 @@ Url = Annotated[str, Field(pattern=r"^https?://")]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 WIRING = "wiring.yaml"  # beside params.yaml: the methods and models of the pipeline
+WIRED = ("methods", "models", "enhancers")  # what it lists
 
 
 class Group(BaseModel):
@@ -307,6 +308,32 @@ class Enhance(Group):
     respiratory: Enhancer
 
 
+class NoisyKind(Group):
+    """Recordings of voices or of breathing: folder of clean ones, length (s), noises, SNRs (dB)."""
+
+    folder: Path | None
+    seconds: Annotated[float, Field(ge=2, le=600)]
+    noises: tuple[Literal["white", "pink", "hum", "babble", "music"], ...]
+    snrs: Annotated[tuple[Annotated[float, Field(ge=-60, le=60)], ...], Field(min_length=1)]
+
+
+class Noisy(Group):
+    """Recordings in noise, made by rule: sample rates (Hz), reverberation time (s), generated sources of each kind."""
+
+    noise: Path | None
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)] | None
+    reverberation: Annotated[float, Field(ge=0, le=3)]
+    sources: Annotated[int, Field(ge=2, le=1000, strict=True)]
+    voice: NoisyKind
+    respiratory: NoisyKind
+
+
+class ScoreEnhanced(Group):
+    """Scores of the methods for voice and breath: whether DNSMOS, which takes long, is among them."""
+
+    dnsmos: bool
+
+
 class DissertationProtocol(Representation):
     """How the dissertation scored: references rebuilt through an STFT, and the passage that is scored."""
 
@@ -363,6 +390,7 @@ class Settings(Group):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     methods: dict[str, MethodWiring] = {}
     models: dict[str, ModelWiring] = {}
+    enhancers: dict[str, MethodWiring] = {}
     download: Download
     extract: Extract
     pretrain: ExcerptTraining
@@ -370,6 +398,8 @@ class Settings(Group):
     vad: ExcerptTraining
     separate: Separate
     enhance: Enhance
+    noisy: Noisy
+    score_enhanced: ScoreEnhanced
     score: Score
     reference: Reference
     gate: Gate
@@ -472,7 +502,7 @@ def _described(error: ValidationError, name: str = "") -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of `params.yaml`, with the methods and models of a `wiring.yaml` beside it.
+    """The content of `params.yaml`, with what a `wiring.yaml` beside it lists.
 
     Raises
     ------
@@ -481,7 +511,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     content, wiring = _read_yaml(path), path.with_name(WIRING)
     found = _read_yaml(wiring) if wiring.is_file() else {}
-    return {key: found[key] for key in ("methods", "models") if key in found} | content
+    return {key: found[key] for key in WIRED if key in found} | content
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from svs.evaluation.tables import read_table, text_table
 from svs.stems import TARGETS
 
 SCORES = paths.METRICS / "scores.csv"
+DENOISED = paths.METRICS / "denoise.csv"  # of recordings in noise; revisions before it have none
 WORKSPACE = "workspace"
 _KEY = ["method", "track", "target"]
 _NAMED = 12  # methods or tracks that are named before the rest is counted
@@ -32,6 +33,11 @@ class Revision(NamedTuple):
 
     name: str  # as the user gave it, with its commit
     table: pd.DataFrame  # at least the columns method, track, target, SDR and silent of a `track_table`
+
+    @property
+    def songs(self) -> pd.DataFrame:
+        """The rows of songs, without those of recordings in noise."""
+        return self.table[self.table["target"].isin(TARGETS)]
 
 
 @dataclass(frozen=True)
@@ -110,14 +116,22 @@ def committed(revision: str, home: Path) -> Revision:
     if resolved.returncode:
         raise SettingsError(
             f"{revision!r}: no such revision in {home}; expected a branch, a tag or a commit; "
-            "`git branch --all` lists branches, `git fetch` brings those of others"
+            f"`git branch --all` lists branches, {_fetched(home)}"
         )
     commit = resolved.stdout.decode().strip()
     name = f"{revision} ({commit[:7]})" if not commit.startswith(revision) else commit[:7]
     table = _git(home, "show", f"{commit}:./{SCORES.as_posix()}")
     if table.returncode:
         raise DataError(f"{name}: holds no {SCORES}; name a revision that was committed after `dvc repro`")
-    return _revision(name, io.BytesIO(table.stdout))
+    noisy = _git(home, "show", f"{commit}:./{DENOISED.as_posix()}")
+    return _revision(name, io.BytesIO(table.stdout), None if noisy.returncode else io.BytesIO(noisy.stdout))
+
+
+def _fetched(home: Path) -> str:
+    """How to get more revisions into a clone."""
+    if _git(home, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+        return "and `git fetch --unshallow` brings the history that this shallow clone lacks"
+    return "`git fetch` brings those of others"
 
 
 def workspace(home: Path) -> Revision:
@@ -128,13 +142,19 @@ def workspace(home: Path) -> Revision:
     DataError
         There are none.
     """
-    return _revision(WORKSPACE, home / SCORES)
+    noisy = home / DENOISED
+    return _revision(WORKSPACE, home / SCORES, noisy if noisy.is_file() else None)
 
 
-def _revision(name: str, source: Path | io.BytesIO) -> Revision:
+def _revision(name: str, source: Path | io.BytesIO, noisy: Path | io.BytesIO | None) -> Revision:
     table = read_table(source, [*_KEY, "SDR", "silent"], f"{name}: {SCORES}")
     if table.empty or table.duplicated(_KEY).any():
         raise DataError(f"{name}: {SCORES}: expected one row for each method, track and target; run `dvc repro`")
+    if noisy is not None:
+        # A recording in noise is a track, its kind (voice, respiratory) the target, its SI-SDR the SDR.
+        found = read_table(noisy, ("method", "recording", "kind", "SI_SDR"), f"{name}: {DENOISED}")
+        found = found.rename(columns={"recording": "track", "kind": "target", "SI_SDR": "SDR"}).assign(silent=0.0)
+        table = pd.concat([table, found[[*_KEY, "SDR", "silent"]]], ignore_index=True)
     return Revision(name, table)
 
 
@@ -149,7 +169,7 @@ def compare(before: Revision, after: Revision, seed: int) -> Comparison:
         The two have no track in common.
     """
     old_tracks, new_tracks = (set(revision.table["track"]) for revision in (before, after))
-    if not old_tracks & new_tracks:
+    if not set(before.songs["track"]) & set(after.songs["track"]):
         raise DataError(
             f"{before.name} and {after.name} have no track in common; compare revisions of the same data set"
         )
@@ -162,7 +182,8 @@ def compare(before: Revision, after: Revision, seed: int) -> Comparison:
             _change(pairs, method, target, new_tracks, seed)
             for method in new_methods
             if method in old_methods
-            for target in TARGETS
+            for target in after.table.loc[after.table["method"] == method, "target"].unique()
+            if target in set(before.table.loc[before.table["method"] == method, "target"])
         ],
         sorted(set(new_methods).difference(old_methods)),
         sorted(set(old_methods).difference(new_methods)),

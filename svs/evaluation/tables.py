@@ -22,7 +22,7 @@ from svs.runtime.files import read_json, write_text
 from svs.stems import TARGETS
 
 NO_METRICS = {"tracks": 0}  # of a method that could not run
-TEXT_COLUMNS = ("method", "system", "track", "target")
+TEXT_COLUMNS = ("method", "system", "track", "target", "recording", "kind", "source", "noise")
 TRACK_COLUMNS = ("method", "track", "target", *MEASURES, "frames", "silent")
 PAIRED_COLUMNS = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
 

@@ -29,6 +29,7 @@ from svs.stems import parts
 
 MASKS, VAD, STEMS = "masks", "vad", "stems"
 GROUP_OF_MODE = {"SVS": MASKS, "DAE": MASKS, "VAD": VAD, "MIX": STEMS}
+GROUPS = tuple(sorted(set(GROUP_OF_MODE.values())))
 LEVEL = "level"  # attribute of a track in a group
 _DRAW = "draw"  # attribute of a group
 

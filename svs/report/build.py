@@ -10,7 +10,7 @@ from svs.config import paths
 from svs.config.schema import Settings
 from svs.data import dataset
 from svs.errors import DataError
-from svs.report import content, listening
+from svs.report import content, listening, noise
 from svs.report import page as report_page
 from svs.runtime import unavailable
 from svs.runtime.files import written
@@ -56,7 +56,8 @@ def build(home: Path, settings: Settings, folder: Path) -> Path:
         )
         names, seconds = [track.name for track in tracks], [track.seconds for track in tracks]
         passages = over_tracks(make, list(enumerate(tracks, start=1)), names, desc="report", seconds=seconds)
-        (temporary / INDEX).write_text(report_page.render(gathered, passages, settings), encoding="utf-8")
+        section = noise.make(home, settings, temporary)
+        (temporary / INDEX).write_text(report_page.render(gathered, passages, settings, section), encoding="utf-8")
     audible = sum(passage.audible for passage in passages)
     log.info("%s: %d tracks, %d of them to be heard", folder / INDEX, len(passages), audible)
     return folder / INDEX

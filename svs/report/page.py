@@ -28,6 +28,7 @@ from svs.figures.spectrograms import LOWEST
 from svs.report import content
 from svs.report.content import Content, Method
 from svs.report.listening import Passage
+from svs.report.noise import Section
 from svs.separators import Kind, find_method, of_kind, options
 from svs.stems import TARGETS
 
@@ -39,8 +40,11 @@ _ICON = (
 )
 
 
-def render(gathered: Content, passages: Sequence[Passage], settings: Settings) -> str:
-    """The page as text, with the passages of every test track in the order in which they are shown."""
+def render(gathered: Content, passages: Sequence[Passage], settings: Settings, section: Section | None = None) -> str:
+    """The page as text, with the passages of every test track in the order in which they are shown.
+
+    `section` is that on voices and breathing in noise; without it the page has none.
+    """
     style, script = ((_HERE / "static" / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src 'self' file: "
@@ -66,6 +70,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings) -
         icon="data:image/svg+xml," + quote(_ICON),
         content=gathered,
         passages=passages,
+        section=section,
         settings=settings,
         targets=TARGETS,
         measures=MEASURES,

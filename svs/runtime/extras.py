@@ -13,6 +13,8 @@ EXTRAS = {
     "openunmix": "open-unmix",
     "app": "`svs app`",
     "voice": "`svs voice`",
+    "rooms": "reverberation of recordings in noise",
+    "pesq": "PESQ",
     "pipeline": "the pipeline",
 }
 _PACKAGES = {"sklearn": "scikit-learn"}  # modules that are called otherwise

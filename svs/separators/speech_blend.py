@@ -33,6 +33,7 @@ from svs.separators.wiener_noise import WienerNoise
 _LOUD = 90  # percentile of the SNR that DeepFilterNet3 hears
 _FRAMES = 100  # of it in a second
 _STEP = 1  # s from one measurement of the SNRs to the next, rounded up
+_AHEAD = 1920  # samples at 48 kHz
 _TINY = 1e-12
 
 
@@ -67,27 +68,32 @@ class SpeechBlend(Separator):
         return round_up(_STEP * rate, step)
 
     def context(self, rate: int) -> int:
-        weights = round(self._options.window / 2 * rate) + self.alignment(rate)
+        # At the ends of a chunk the window of the SNRs lies within it: more context would cost more than it changes.
         parts = (each.context(rate) for each in (self._filtering, self._recurrent, self._wiener))
-        return round_up(max(weights, *parts), self.alignment(rate))
+        return round_up(max(parts), self.alignment(rate))
 
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
-        return np.stack([self._blended(channel, rate) for channel in mixture.T], axis=1)
+        # The networks see two frames ahead: of the context on the right they need no more.
+        ahead = _AHEAD + (wanted.stop if wanted else len(mixture))
+        return np.stack([self._blended(channel, rate, ahead) for channel in mixture.T], axis=1)
 
-    def _blended(self, audio: np.ndarray, rate: int) -> np.ndarray:
-        """Speech float32 (samples,) in one channel."""
+    def _blended(self, audio: np.ndarray, rate: int, end: int) -> np.ndarray:
+        """Speech float32 (samples,) in one channel, up to `end`; beyond it, the recording."""
+        rest = audio[end:]
         with ThreadPoolExecutor(1) as pool:  # RNNoise takes one core
-            waiting = pool.submit(self._recurrent.enhanced, audio)
-            filtered, heard = self._filtering.enhanced(audio)
-            wiener = self._wiener.vocals(audio[:, None], rate)[:, 0]
+            waiting = pool.submit(self._recurrent.enhanced, audio[:end])
+            filtered, heard = self._filtering.enhanced(audio[:end])
+            wiener = self._wiener.vocals(audio[:, None], rate)[:end, 0]
             recurrent = waiting.result()
+        audio = audio[:end]
         places, weights = self._weights(audio, (filtered, recurrent), heard, rate)
         trust, share = (np.interp(np.arange(len(audio)), places, each).astype(np.float32) for each in weights)
         caution = np.float32(self._options.caution)
         fallback = audio + (caution + (1 - caution) * trust) * (wiener - audio)
-        return fallback + trust * share * ((filtered + recurrent) / 2 - fallback)
+        blend = fallback + trust * share * ((filtered + recurrent) / 2 - fallback)
+        return np.concatenate([blend, rest])
 
     def _weights(
         self, audio: np.ndarray, estimates: tuple[np.ndarray, np.ndarray], heard: np.ndarray, rate: int

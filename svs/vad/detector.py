@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import median_filter
 
-from svs.audio.convert import blocks, mono, resampled
+from svs.audio.convert import mono_at
 from svs.audio.level import gain
 from svs.audio.sources import Source
 from svs.config import paths
@@ -17,45 +15,13 @@ from svs.config.project import Project
 from svs.config.schema import VADExcerpts
 from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.runtime.files import files_below, read_json, sha256
+from svs.vad.activity import Activity
 
 if TYPE_CHECKING:
     from svs.networks.inference import Net
 
 _BLOCK = 4096  # frames of a spectrogram: 48 s
 _BATCH = 64  # windows that the net sees together; the layers of 256 windows need 1 GB
-
-
-@dataclass(frozen=True)
-class Activity:
-    """Probability of singing at every frame."""
-
-    times: np.ndarray  # float (frames,): s from the beginning of the recording
-    probability: np.ndarray  # float32 (frames,)
-    threshold: float
-    smoothing: int  # frames of the median filter over the decisions, odd
-    seconds: float  # length of the recording
-
-    def active(self) -> np.ndarray:
-        """Decision at every frame, smoothed: bool (frames,)."""
-        decided = (self.probability >= self.threshold).astype(np.int8)
-        return median_filter(decided, size=self.smoothing, mode="nearest").astype(bool)
-
-    def segments(self) -> list[tuple[float, float, float]]:
-        """Start and end in seconds, and mean probability, of every stretch of singing."""
-        active = np.concatenate([[False], self.active(), [False]])
-        starts = np.flatnonzero(active[1:] & ~active[:-1])
-        ends = np.flatnonzero(~active[1:] & active[:-1])
-        half = (self.times[1] - self.times[0]) / 2 if len(self.times) > 1 else self.seconds
-        # The last frame extends to the end of the recording.
-        edges = np.append(np.maximum(self.times - half, 0.0), self.seconds)
-        return [
-            (float(edges[first]), float(edges[last]), float(self.probability[first:last].mean()))
-            for first, last in zip(starts, ends, strict=True)
-        ]
-
-    def sung(self) -> float:
-        """Seconds of singing."""
-        return sum(end - start for start, end, _ in self.segments())
 
 
 class Detector:
@@ -109,7 +75,7 @@ def probabilities(net: Net, recording: Source, settings: VADExcerpts, level: flo
     """
     from svs.networks.windows import predictions
 
-    audio = _at(recording, settings.sample_rate)
+    audio = mono_at(recording, settings.sample_rate)
     audio *= np.float32(gain(recording, level))
     total, half = frames(len(audio), settings), settings.width // 2
     probability = np.empty(total, dtype=np.float32)
@@ -120,13 +86,3 @@ def probabilities(net: Net, recording: Source, settings: VADExcerpts, level: flo
         for centres, found in predictions(net, spectrum, settings.width, np.arange(first, last) - begin, _BATCH):
             probability[begin + centres] = found[:, 0]
     return probability
-
-
-def _at(recording: Source, rate: int) -> np.ndarray:
-    """The mean of the channels at another rate, read and resampled in blocks: float32 (samples,)."""
-    audio, filled = np.empty(-(-recording.samples * rate // recording.rate) + 1, dtype=np.float32), 0
-    pieces = (mono(block)[:, None] for block in blocks(recording))
-    for piece in resampled(pieces, recording.rate, rate, channels=1):
-        audio[filled : filled + len(piece)] = piece[:, 0]
-        filled += len(piece)
-    return audio[:filled]

@@ -2,56 +2,89 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from svs.audio.sources import Source
 from svs.config.schema import VADExcerpts
 from svs.data.dataset import Dataset
+from svs.errors import UnavailableError
 from svs.features.singing_labels import SILENT, SINGING, UNSURE, labels, levels
 from svs.runtime.progress import progress_bar
 from svs.vad.detector import load_net, probabilities
+from svs.vad.silero import Silero, centres
 
-if TYPE_CHECKING:
-    from svs.networks.inference import Net
+log = logging.getLogger("svs")
 
 
-def _truth_and_score(
-    net: Net, dataset: Dataset, split: str, settings: VADExcerpts, level: float | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of all frames of a split whose label is sure."""
-    truth, score = [], []
+def _truth_and_scores(
+    listen: Mapping[str, Callable[[Source], tuple[np.ndarray, np.ndarray]]],
+    dataset: Dataset,
+    split: str,
+    settings: VADExcerpts,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Labels of all frames of a split whose label is sure, and what each detector says there.
+
+    A detector says times in s and probabilities; frames between two of its times get a value between theirs.
+    """
+    truth: list[np.ndarray] = []
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in listen}
     for track in progress_bar(dataset.manifest.split(split), unit="track", desc="vad"):
         with dataset.open(track, ("mixture", "vocals")) as sources:
-            probability = probabilities(net, sources["mixture"], settings, level)
+            found = {name: detector(sources["mixture"]) for name, detector in listen.items()}
             label = labels(levels(sources["vocals"], settings), settings)
-        count = min(len(label), len(probability))
-        sure = label[:count] != UNSURE
-        truth.append(label[:count][sure])
-        score.append(probability[:count][sure])
-    return np.concatenate(truth), np.concatenate(score)
+        times = np.arange(len(label)) * settings.hop_length / settings.sample_rate
+        sure = label != UNSURE
+        truth.append(label[sure])
+        for name, (places, probability) in found.items():
+            scores[name].append(np.interp(times[sure], places, probability))
+    return np.concatenate(truth), {name: np.concatenate(score) for name, score in scores.items()}
 
 
 def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts) -> dict:
-    """Metrics of the net in a folder on all frames of the test tracks, and of a detector that always says "singing".
+    """Metrics on all frames of the test tracks: of the net in a folder, of Silero VAD, and of always saying "singing".
 
-    The threshold is the one with the best balanced accuracy on the validation tracks.  The settings say how frames are
+    The thresholds are those with the best balanced accuracy on the validation tracks.  The settings say how frames are
     labelled.
 
     Returns
     -------
     dict
-        threshold, frames, singing (share of frames), net and always_singing (`detection_metrics`).
+        threshold, silero_threshold, frames, singing (share of frames), net, silero and always_singing
+        (`detection_metrics`).  Where Silero VAD is not installed, its two are None.
     """
     net, settings, level = load_net(folder, settings)
-    threshold = best_threshold(*_truth_and_score(net, dataset, "valid", settings, level))
-    truth, score = _truth_and_score(net, dataset, "test", settings, level)
+
+    def by_net(recording: Source) -> tuple[np.ndarray, np.ndarray]:
+        probability = probabilities(net, recording, settings, level)
+        return np.arange(len(probability)) * settings.hop_length / settings.sample_rate, probability
+
+    listen = {"net": by_net}
+    try:
+        silero = Silero()
+    except UnavailableError as error:
+        log.warning("%s", error)
+    else:
+
+        def by_silero(recording: Source) -> tuple[np.ndarray, np.ndarray]:
+            probability = silero.probabilities(recording)
+            return centres(len(probability)), probability
+
+        listen["silero"] = by_silero
+    truth, scores = _truth_and_scores(listen, dataset, "valid", settings)
+    thresholds = {name: best_threshold(truth, score) for name, score in scores.items()}
+    truth, scores = _truth_and_scores(listen, dataset, "test", settings)
+    found = {name: detection_metrics(truth, score, thresholds[name]) for name, score in scores.items()}
     return {
-        "threshold": threshold,
+        "threshold": thresholds["net"],
+        "silero_threshold": thresholds.get("silero"),
         "frames": len(truth),
         "singing": float(truth.mean()),
-        "net": detection_metrics(truth, score, threshold),
+        "net": found["net"],
+        "silero": found.get("silero"),
         "always_singing": detection_metrics(truth, np.ones(len(truth)), 0.5),
     }
 

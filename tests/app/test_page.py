@@ -237,6 +237,22 @@ def test_one_job_works_at_a_time_and_one_that_waits_can_be_cancelled(desk: Desk,
     assert first.wait(30) and second.wait(30) and first.error is second.error is None
 
 
+def test_a_voice_in_noise_has_other_files_and_the_options_of_its_command(desk: Desk, folder: Path):
+    wish = Wish(folder / "song.wav", ("wiener_noise",), duration=1.0, kind="respiratory")
+    settings = wish.project(desk.project).settings
+    assert separators.options("wiener_noise", settings).search == 8.0
+    job = _done(desk, wish)
+    assert job.error is None
+    written = {path.name: sf.read(path)[0] for path in job.results[0].folder.glob("*.wav")}
+    assert sorted(written) == ["enhanced.wav", "residual.wav"]
+    mixture, _ = sf.read(job.folder / job.song / "mixture.wav")
+    np.testing.assert_allclose(written["enhanced.wav"] + written["residual.wav"], mixture, atol=1e-6)
+    full, _ = sf.read(
+        _done(desk, dataclasses.replace(wish, kind="song")).results[0].folder / "vocals.wav"
+    )  # other options, full strength
+    assert np.abs(written["residual.wav"]).sum() < np.abs(mixture - full).sum()
+
+
 def test_a_form_with_mistakes_is_told_at_once(desk: Desk, folder: Path, slow: _Slow):
     desk.start("first", Wish(folder / "song.wav", ("mixture",)))
     assert slow.reached.wait(30)

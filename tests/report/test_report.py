@@ -26,9 +26,10 @@ from svs.config import paths
 from svs.config.schema import Settings, merge, read, resolve
 from svs.data import dataset, inspection, locate, synthetic
 from svs.errors import DataError
+from svs.evaluation import tables
 from svs.evaluation.museval_json import MEASURES
 from svs.figures import spectrograms
-from svs.report import content, listening
+from svs.report import content, listening, noise
 from svs.report import page as report_page
 from svs.report.build import build
 from svs.runtime import unavailable
@@ -181,6 +182,46 @@ def copied(home: Home, tmp_path: Path) -> Home:
     for name in ("metrics", "plots"):
         shutil.copytree(home.folder / name, copy.folder / name)
     return copy
+
+
+def test_recordings_in_noise_have_a_section(copied: Home, tmp_path: Path):
+    """Medians, the boxplot and players; without those scores the page has no such section."""
+    from svs.data import noisy
+    from svs.evaluation import denoised, speech
+    from svs.figures import improvements, style
+    from svs.runtime.files import write_json
+
+    assert 'id="noise"' not in html_of(copied)
+    settings = copied.settings.model_copy(update={"enhancers": dict.fromkeys(("mixture", "half"))})
+    place = tmp_path / "here"
+    place.mkdir()
+    for name in ("metrics", "plots"):
+        (place / name).symlink_to(copied.folder / name)
+    group = settings.noisy.model_copy(update={"rates": (8000,), "sources": 2})
+    listed = noisy.write(place / paths.NOISY, noisy.recordings(group, 1, ("test",), ("respiratory",)))
+    for entry in listed:
+        mixture, rate = sf.read(place / paths.NOISY / entry.name / "mixture.wav")
+        clean, _ = sf.read(place / paths.NOISY / entry.name / "clean.wav")
+        wav(place / paths.DENOISED / "half" / f"{entry.name}.wav", (clean + mixture) / 2, rate)
+        wav(place / paths.DENOISED / "mixture" / f"{entry.name}.wav", mixture, rate)
+    for method in ("mixture", "half"):
+        rows = speech.score(place / paths.NOISY, place / paths.DENOISED / method, method, opinion=False)
+        write_json(place / paths.DENOISED_SCORES / method / denoised.SCORES, rows)
+    table = denoised.table(place / paths.DENOISED_SCORES, ["mixture", "half"])
+    tables.write_table(place / paths.METRICS / "denoise.csv", table)
+    tables.write_table(place / paths.METRICS / "denoise_paired.csv", denoised.against_floor(table, 1))
+    style.save(improvements.improvement_boxplot(table, "a title"), place / paths.PLOTS / noise.BOXPLOT)
+    out = tmp_path / "page"
+    out.mkdir()
+    section = noise.make(place, settings, out)
+    assert section is not None and [line.method for line in section.lines] == ["half", "mixture"]
+    assert section.lines[0].medians["SI_SDR_IMPROVEMENT"] == pytest.approx(6.02, abs=0.1)
+    heard = [address for files in section.players.values() for address in files.values()]
+    assert len(heard) == 3 * len({entry.noise for entry in listed}) and all((out / one).is_file() for one in heard)
+    page = report_page.render(content.gather(copied.folder, copied.settings), [], copied.settings, section)
+    assert 'id="noise"' in page and all(f'src="{address}"' in page for address in heard)
+    silent = settings.model_copy(update={"report": settings.report.model_copy(update={"audio": "none"})})
+    assert noise.make(place, silent, out).players == {}
 
 
 def html_of(home: Home, audio: str = "none") -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.voice import mixed, pink, si_sdr, speech
 from svs import separators
 from svs.audio.convert import resample
 from svs.config.project import find_project
-from svs.data import synthetic
+from svs.data import noisy, synthetic
+from svs.data.noisy import mixed, pink
 from svs.errors import UnavailableError
+from svs.evaluation.speech import si_sdr
 from svs.separators import deepfilternet
 from svs.services.enhancement import SPEECH
 from tests.helpers import REPOSITORY
@@ -37,7 +38,17 @@ def speaker():
     """Ten seconds of speech, noises by name, and the rate, of a speaker on whom no parameter was chosen."""
     if not FOLDER.is_dir():
         pytest.skip(f"no recordings of speech at {FOLDER}; name a folder with SVS_SPEECH")
-    _, clean, noises, rate = next(speech(FOLDER, "yweweler"))
+    overrides = (f"noisy.voice.folder={FOLDER}", "noisy.rates=null", "noisy.voice.snrs=[0]")
+    settings = find_project(
+        overrides=[*overrides, "noisy.voice.seconds=10", "noisy.voice.noises=[white, pink, babble, music]"]
+    ).settings
+    wanted = [
+        made
+        for made in noisy.recordings(settings.noisy, settings.seed, ("test",), ("voice",))
+        if made.entry.source == "yweweler"
+    ]
+    clean, rate = wanted[0].clean, wanted[0].entry.rate
+    noises = {made.entry.noise: made.mixture - clean for made in wanted}
     return clean, noises, rate
 
 

@@ -10,7 +10,7 @@ import pytest
 from svs.errors import DataError
 from svs.services import vad
 from svs.services.output import is_answered
-from svs.vad.detector import Activity
+from svs.vad.activity import Activity
 
 
 def activity(probability):

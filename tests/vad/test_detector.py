@@ -14,7 +14,8 @@ from svs.errors import ModelError
 from svs.networks import archive, inference
 from svs.networks.windows import predictions
 from svs.vad import detector as vad_detector
-from svs.vad.detector import Activity, Detector
+from svs.vad.activity import Activity
+from svs.vad.detector import Detector
 from tests.helpers.command import music, project
 from tests.helpers.separation import OnKeras
 

@@ -21,9 +21,12 @@ def _place(folder: Path) -> Path | None:
 
 def songs(folder: Path, options: Group) -> list[Song]:
     """See `svs.data.layouts.Layout.songs`.  A track is called `NUMBER - ARTIST - TITLE`; its group is the artist."""
-    found, place = [], _place(folder)
-    for subset, split in _SPLITS.items() if place else ():
-        for item in sorted(place.glob(f"Mixtures/{subset}/*")) if place else ():
+    found: list[Song] = []
+    place = _place(folder)
+    if place is None:
+        return found
+    for subset, split in _SPLITS.items():
+        for item in sorted(place.glob(f"Mixtures/{subset}/*")):
             if not item.is_dir() or is_foreign(item.name):
                 continue
             mixtures = item.relative_to(folder).as_posix()

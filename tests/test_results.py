@@ -1,0 +1,68 @@
+"""`results/` and the pages that are made of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+from svs.errors import DataError
+from tests.helpers import REPOSITORY
+
+PAGES = ("README.md", "docs/results.md")
+
+
+def tool() -> ModuleType:
+    described = importlib.util.spec_from_file_location("results", REPOSITORY / "tools/results.py")
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    return module
+
+
+def test_pages_say_what_the_tables_say():
+    """`make results` writes them anew."""
+    assert {path.name for path, text in tool().generated().items() if path.read_text(encoding="utf-8") != text} == set()
+
+
+def test_there_is_no_audio_and_the_run_is_named():
+    assert {path.suffix for path in (REPOSITORY / "results").iterdir()} == {".csv", ".json", ".md"}
+    run = json.loads((REPOSITORY / "results/run.json").read_text())
+    scores = pd.read_csv(REPOSITORY / "results/scores.csv")
+    assert run["profile"] in ("sample", "full") and len(run["commit"]) == 7
+    assert run["tracks"] == scores["track"].nunique() and run["methods"] == list(dict.fromkeys(scores["method"]))
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch) -> ModuleType:
+    """The tool on a copy of the pages and tables."""
+    module = tool()
+    shutil.copytree(REPOSITORY / "results", tmp_path / "results")
+    for page in PAGES:
+        (tmp_path / page).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / page, tmp_path / page)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    return module
+
+
+def test_another_score_makes_the_pages_stale_and_writing_mends_them(elsewhere, monkeypatch, capsys):
+    table = pd.read_csv(elsewhere.RESULTS / "scores.csv")
+    table.loc[(table["method"] == "hpss") & (table["target"] == "vocals"), "SDR"] = 7.77
+    table.to_csv(elsewhere.RESULTS / "scores.csv", index=False)
+    monkeypatch.setattr("sys.argv", ["results.py", "--check"])
+    assert elsewhere.main() == 1 and "README.md: differs from results/" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    assert elsewhere.main() == 0
+    rows = [line for line in (elsewhere.ROOT / "README.md").read_text().splitlines() if line.startswith("| `hpss`")]
+    assert len(rows) == 1 and "| 7.77 |" in rows[0]
+    monkeypatch.setattr("sys.argv", ["results.py", "--check"])
+    assert elsewhere.main() == 0
+
+
+def test_generated_songs_are_no_results(elsewhere):
+    with pytest.raises(DataError, match="its profile is tiny"):
+        elsewhere.take(REPOSITORY)
