@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from svs import networks
+from svs.config import schema
 from svs.config.schema import Representation
 from svs.data import inspection, layouts
 from svs.data.dataset import Dataset, Manifest
@@ -195,6 +198,19 @@ def test_the_real_mir1k(settings, here):
     assert sung["train"] and sung["valid"] and not sung["train"] & sung["valid"]
     (track,) = inspection.look(download, MIR1K, songs[:1])
     assert (track.rate, track.channels, track.silent_vocals) == (16000, 1, False)
+
+
+def test_the_profile_of_the_guide_has_every_group_that_stages_ask_for():
+    """Of MIR-1K in docs/own-songs.md: DVC refuses a profile that lacks a group."""
+    guide = (REPOSITORY / "docs" / "own-songs.md").read_text()
+    (block,) = re.findall(r"```yaml\n(  mir1k:\n.*?)```", guide, re.DOTALL)
+    raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    full, ours = raw["profiles"]["full"], yaml.safe_load(block)["mir1k"]
+    assert set(full) == set(ours) and set(full["train"]) == set(ours["train"])
+    settings = schema.resolve(raw | {"profile": "mir1k", "profiles": {"mir1k": ours}})
+    networks.validate(settings)
+    assert settings.extract.stems.sample_rate == settings.train["unet_separator"]["representation"]["sample_rate"]
+    assert settings.download.split.test == ("amy",)
 
 
 # Odd stems
