@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Arguments for the command underneath: make repro ARGS="train@cnn_separator", make test ARGS=--slow
 ARGS ?=
 
-.PHONY: help setup spleeter repro plots compare gate test test-core test-wheel bench results docs lint lock clean
+.PHONY: help setup spleeter repro plots compare gate test test-core test-wheel bench results docs docs-outputs lint lock clean
 
 help:
 	@echo "make repro     set up, then run every stage whose inputs changed (dvc repro)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-wheel  install the wheel into fresh environments, and separate a song there"
 	@echo "make bench     measure every step's speed beside its baseline, with limits (ARGS='--music FOLDER')"
 	@echo "make results   write the tables of README and the Results page from results/ (FROM=PROJECT: take those of a run first)"
+	@echo "make docs-outputs  run the commands of the guides and write what they print (ARGS=--check: compare)"
 	@echo "make docs      build the documentation as a site in build/site"
 	@echo "make setup     set up the environment only"
 	@echo "make spleeter  set up the separate environment of the method spleeter (otherwise made on first use)"
@@ -71,6 +72,10 @@ FROM ?=
 results: setup
 	python tools/results.py $(if $(FROM),--from '$(FROM)')
 
+# Needs the trained networks and MUSDB18's previews; without the previews it compares nothing.
+docs-outputs: setup
+	python tools/outputs.py $(ARGS)
+
 # A broken link is an error.  The site opens from disk: build/site/index.html.
 docs: setup
 	mkdocs build --strict
@@ -92,7 +97,7 @@ lint: setup
 lock: setup
 	python -m pip install --quiet pip-tools hatchling
 	cp requirements.txt requirements.tmp
-	pip-compile --quiet $(ARGS) --extra all,docs,lint,test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
+	pip-compile --quiet $(ARGS) --extra all,docs,lint,remotes,test --strip-extras --no-header --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --output-file requirements.tmp pyproject.toml
 	sed -e '/^svs @ /,/^[^ ]/{/^svs @ /d;/^ /d;}' -e 's/+cpu$$//' requirements.tmp > requirements.txt
 	rm requirements.tmp

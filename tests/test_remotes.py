@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dvc(clone, "checkout", "--quiet")
     dvc(clone, "remote", "add", "--quiet", "--default", "store", str(folder / "remote"))
     commit(clone, "a remote")
-    call(clone, "git", "push", "-q", "origin", "main")
+    call(clone, "git", "push", "-q", "--force", "origin", "main")
     return clone
 
 
