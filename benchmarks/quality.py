@@ -1,7 +1,7 @@
 """What the qualities of `svs separate --quality` cost and give: the table in its help and in docs/options.md.
 
-    python -m benchmarks.quality FOLDER [--method spleeter] [--set KEY=VALUE ...] [--seconds 240] [--peers]
-                                 [--json FILE]
+    python -m benchmarks.quality FOLDER [--method spleeter_finetuned] [--against METHOD] [--set KEY=VALUE ...]
+                                 [--seconds 240] [--peers] [--json FILE]
 
 FOLDER holds MUSDB18 or its previews (train/ and test/).  The score is that of
 the validation tracks, never of test tracks: BSS Eval v4's SDR over whole
@@ -9,7 +9,10 @@ seconds of their first six, the median over seconds of each track, then the mean
 and the median over tracks.  The speed is that of the command on a song of
 `--seconds`, made of these tracks and kept as flac, in a process of its own:
 start, reading and writing included, pictures off; CPU s are those of all cores
-together.  Memory is the most that this process held.  `--set` adds a row without a quality, for trying others.
+together.  Memory is the most that this process held.  `--set` adds a row
+without a quality, for trying others.  `--against` also scores another method,
+and prints the mean over tracks of the paired differences with its 95 %
+bootstrap interval.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 import yaml
+from scipy.stats import bootstrap
 
 from benchmarks import hour
 from benchmarks.oracle_ceiling import sdr
@@ -38,6 +42,7 @@ from svs.config.project import find_project
 from svs.config.quality import DEFAULT, QUALITIES, parameters
 from svs.data import inspection
 from svs.data.dataset import Dataset
+from svs.evaluation.paired import interval
 from svs.runtime.files import write_json
 from svs.runtime.process import main
 from svs.runtime.progress import progress_bar
@@ -113,10 +118,18 @@ def timed(path: Path, method: str, words: Sequence[str]) -> tuple[float, float, 
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
+def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Mean of paired differences in dB, ours less theirs (tracks,), and the bootstrap interval of that mean."""
+    values = ours - theirs
+    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return f"{values.mean():+.2f} {interval(*found)}"
+
+
 def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--method", default="spleeter")
+    parser.add_argument("--method", default="spleeter_finetuned")
+    parser.add_argument("--against", metavar="METHOD")
     parser.add_argument("--set", action="append", default=[], nargs="+", metavar="KEY=VALUE")
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--peers", action="store_true")
@@ -141,6 +154,10 @@ def run(arguments: list[str]) -> None:
                 taken = cost(path, options.method, words)
                 cells, figures[name] = cells + taken.text(options.seconds), figures[name] | taken._asdict()
             print(f"{name:12}{cells}", flush=True)
+            if options.against:
+                others = score(data, options.against, overrides)
+                told = [difference(*parts) for parts in zip(scores, others, strict=True)]
+                print(f"{'':12}less {options.against}: vocals {told[0]}, accompaniment {told[1]}", flush=True)
         for method, words in _PEERS.items() if options.peers else ():
             home, _ = hour.home(Path(folder) / method, method)
             taken = cost(path, method, ["--project", str(home), *words])

@@ -1,6 +1,7 @@
 """Stage `train@MODEL`: a network that predicts the vocals' mask (mode SVS, or on mixtures)."""
 
 import sys
+from pathlib import Path
 
 from svs.config import paths, schema
 from svs.runtime import files
@@ -20,7 +21,10 @@ def run(name: str) -> None:
     log_parameters(train={name: options}, models={name: source}, seed=seed)
     mixed = isinstance(options, schema.MixtureTraining)
     code = [(on_mixtures if mixed else on_excerpts).__name__, networks.find_network(name).build.__module__]
-    mark = files.fingerprint(options, seed, inputs=[source.store, source.start], code=code)
+    inputs = [source.store, source.start]
+    if mixed and options.start and Path(options.start).exists():  # a trained net
+        inputs.append(Path(options.start))
+    mark = files.fingerprint(options, seed, inputs=inputs, code=code)
     scratch = files.Scratch(paths.SCRATCH, f"train-{name}", mark)
     curve, logs = paths.CURVES / f"{name}.csv", paths.LOGS / name
     if mixed:

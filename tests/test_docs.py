@@ -380,8 +380,8 @@ def test_parameters_files_modules_and_variables_exist(page):
 def test_a_wrong_name_is_found():
     right = ["separate.cnn_separator.gate", "score.engine: museval", "profiles.full.train.*", "svs.separators.build"]
     right += ["svs/separators/NAME.py", "metrics/{scores,frames}.csv", "data/estimates/METHOD", "wiring.yaml"]
-    wrong = ["separate.cnn_separator.gait", "score.engines: museval", "profiles.full.trains.*", "svs.models.layers"]
-    wrong += ["svs.separators.make", "svs/models/NAME.py", "metrics/{scores,tables}.csv", "data/guesses/METHOD"]
+    wrong = ["separate.cnn_separator.gait", "score.engines: museval", "profiles.full.trains.*", "svs.nets.layers"]
+    wrong += ["svs.separators.make", "svs/nets/NAME.py", "metrics/{scores,tables}.csv", "data/guesses/METHOD"]
     wrong += ["wires.yaml", "metrics/leaks.json"]
     assert unknown_names("".join(f"`{name}` " for name in right + wrong)) == wrong
     assert unknown_names("`SVS_OFFLINE=1`, `SVS_ONLINE=1`") == ["SVS_ONLINE"]

@@ -118,6 +118,8 @@ TRIGGERS = [
     ("separate.hpss.two_stage.long.frames", 9, {"separate@hpss"}),
     ("separate.openunmix.model", "umxl", set()),
     ("separate.spleeter.environment", "elsewhere", {"separate@spleeter"}),
+    ("separate.spleeter_finetuned.mask_extension", "zeros", {"separate@spleeter_finetuned"}),
+    ("train.spleeter_finetuned.frames", 128, set()),
     ("separate.oracle_ibm.channels", "each", {"separate@oracle_ibm"}),
     ("separate.oracle_irm.power", 1.0, {"separate@oracle_irm", "denoise@oracle_irm"}),
     ("separate.mixture.share", 0.3, {"separate@mixture"}),
@@ -199,8 +201,8 @@ CODE = [
     ("svs/networks/streaming.py", {"separate@cnn_separator", "separate@cnn_deep_separator"}),
     (
         "svs/networks/inference.py",
-        {f"separate@{net}" for net in ("cnn_separator", "cnn_deep_separator", "unet_separator", "spleeter")}
-        | {"score_vad"},
+        {"score_vad", "separate@spleeter", "separate@spleeter_finetuned"}
+        | {f"separate@{net}" for net in ("cnn_separator", "cnn_deep_separator", "unet_separator")},
     ),
     ("svs/networks/export.py", {f"train@{model}" for model in MODELS} | {"pretrain", "train_vad"}),
     ("svs/networks/unet_separator.py", {"train@unet_separator"}),
@@ -210,6 +212,11 @@ CODE = [
     ("svs/separators/spleeter_worker.py", set()),
     ("svs/networks/spleeter.py", {"separate@spleeter"}),
     ("svs/data/spleeter_weights.py", {"separate@spleeter"}),
+    ("svs/separators/segments.py", {"separate@spleeter", "separate@spleeter_finetuned"}),
+    ("svs/separators/spleeter_finetuned.py", {"separate@spleeter_finetuned"}),
+    ("svs/models/spleeter_finetuned/model.json", {"separate@spleeter_finetuned"}),
+    ("svs/networks/spleeter_finetuned.py", set()),
+    ("svs/networks/quantisation.py", set()),
     ("svs/separators/oracles.py", {"separate@oracle_ibm", "separate@oracle_irm", "denoise@oracle_irm"}),
     ("svs/figures/scores.py", {"plots"}),
     ("svs/runtime/files.py", set()),

@@ -32,6 +32,7 @@ COLUMNS = ["method", "track", "target", "SDR"]
 FIGURE = ROOT / "docs/images/sdr_boxplot_previews.png"
 COMPARED = "STL1"  # the Wave-U-Net, beside SiSEC18's best
 TRAINED_ON = {
+    "spleeter_finetuned": "Deezer's own songs, then 80 excerpts",
     "spleeter": "Deezer's own songs",
     "unet_separator": "94 excerpts, 10.6 minutes",
     "cnn_separator": "73 of these excerpts",

@@ -34,11 +34,11 @@ check() {
         return 1
     fi
     cd "$here"
-    methods=hpss
+    methods=hpss,spleeter_finetuned
     if "$bin/svs" fetch --quiet; then
-        methods=hpss,spleeter
+        methods=hpss,spleeter_finetuned,spleeter
     else
-        say "Python $1: without the weights of spleeter, hpss alone"
+        say "Python $1: without the weights of spleeter"
     fi
     "$bin/svs" separate "$song" -o out -m "$methods" --quiet
     "$bin/python" - "$song" <<'PYTHON'

@@ -101,7 +101,8 @@ Quality = Annotated[
     str,
     Option(
         metavar="|".join(QUALITIES),
-        help="How often spleeter and unet_separator hear a song, each time at another pitch. By spleeter, "
+        help="How often spleeter, spleeter_finetuned and unet_separator hear a song, each time at another pitch. "
+        "By spleeter_finetuned, "
         f"with the SDR of the vocals: {'; '.join(f'{name} {kind}' for name, kind in QUALITIES.items())}.",
     ),
 ]

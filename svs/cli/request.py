@@ -19,8 +19,7 @@ from svs.errors import SettingsError
 if TYPE_CHECKING:
     from svs.config.project import Project
 
-# As `svs.separators.recommended` says.
-DEFAULT_METHOD = "spleeter if its weights can be had, else unet_separator or cnn_separator, where trained"
+DEFAULT_METHOD = "spleeter_finetuned, which comes with svs"  # the first of `svs.separators.recommended`
 
 
 @dataclass(kw_only=True)

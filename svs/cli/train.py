@@ -39,11 +39,13 @@ class Training(options.Tuned):
         str | None,
         Option(
             "-n",
-            help="cnn_separator | cnn_deep_separator | either with _valid | vad | unet_separator.",
+            help="cnn_separator | cnn_deep_separator | either with _valid | vad | unet_separator | spleeter_finetuned.",
             show_default="NAME, or what suits the mode and the label",
         ),
     ] = None
-    init: Annotated[Path | None, Option(help="Folder of a model of mode DAE, whose weights are the start.")] = None
+    init: Annotated[
+        Path | None, Option(help="Folder of a trained model (for SVS, of mode DAE), whose weights are the start.")
+    ] = None
     output: Annotated[Path | None, Option("-o", help="Folder of the model.", show_default="models/NAME")] = None
     label_width: Annotated[int | None, Option("-ow", help="Frames of a label, odd.", show_default="the store's")] = None
     learning_rate: Annotated[float | None, options.tuned(help="Of Adam.")] = None
@@ -74,7 +76,8 @@ def train(given: Training) -> None:
         raise ModelError(f"{init}: expected a folder with model.keras that svs trained; leave --init out to start anew")
     out = given.output if given.output is not None else here.path(paths.MODELS) / given.name
     require_free(out, given.overwrite, "model.keras", "a trained model")
-    inputs, seed = [group, *([] if init is None else [init])], here.settings.seed
+    begun, seed = here.home / str(init or getattr(training, "start", None)), here.settings.seed
+    inputs = [group, *([begun] if begun.exists() else [])]
     trainer = "svs.training.on_mixtures" if mode == "MIX" else "svs.training.on_excerpts"
     code = [trainer, find_network(network).build.__module__]
     with scratch_beside(out, network, mode, training, seed, inputs=inputs, code=code) as scratch:
@@ -84,8 +87,9 @@ def train(given: Training) -> None:
             from svs.training import loop, on_excerpts, on_mixtures
 
         curve, logs = scratch.path / "curve.csv", here.path(paths.LOGS) / given.name
-        kept_there = {"curve": curve, "logs": logs if os.access(here.home, os.W_OK) else None}
+        kept_there: dict[str, Any] = {"curve": curve, "logs": logs if os.access(here.home, os.W_OK) else None}
         if mode == "MIX":
+            kept_there["home"] = here.home
             model, card = on_mixtures.train_on_mixes(network, group, training, seed, scratch, **kept_there)
         else:
             model, card = on_excerpts.train(network, group, mode, training, seed, scratch, initial=init, **kept_there)
@@ -144,7 +148,8 @@ def _parameters(
     asked = {name: getattr(given, name) for name in ("epochs", "batch_size", "learning_rate", "mixes", "label_width")}
     said: list[str] = []
     if mode == "MIX":
-        refuse_excerpt_options(label_width=given.label_width, init=given.init)
+        refuse_excerpt_options(label_width=given.label_width)
+        said += options.assignments(section, start=None if given.init is None else str(given.init.absolute()))
         stems = store.Stems(group)
         said += options.assignments(f"{section}.representation", sample_rate=stems.rate)
         if kept is not None:

@@ -23,6 +23,7 @@ DENOISED = Path("data/denoised")  # <method>/<recording>.wav
 DENOISED_SCORES = Path("data/denoised_scores")  # <method>/scores.json
 
 MODELS = Path("models")
+WEIGHTS = MODELS / "weights"  # of others: the user may put them there
 AUTOENCODER = MODELS / "autoencoder"
 VAD = MODELS / "vad"
 

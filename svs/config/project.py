@@ -37,9 +37,12 @@ class Project:
 def find_model(home: Path, relative: Path) -> Path:
     """Where a net or weights lie: below `home`, the user's folder (`svs.config.paths.user_data`), or the package.
 
-    It is the first of these that holds anything but a README; the one below `home` if none does.
+    It is the first of these that holds anything but a README; the one below `home` if none does.  A path that begins
+    with `svs`, the folder of the package, names what comes with it.
     """
     places = [place / relative for place in (home, paths.user_data(), PACKAGE)]
+    if relative.parts[:1] == (PACKAGE.name,):
+        places.append(PACKAGE.parent / relative)
     return next((place for place in places if any(file.name != "README.md" for file in place.glob("*"))), places[0])
 
 

@@ -1,6 +1,6 @@
 """What `--quality` stands for: named parameters, laid over those of params.yaml and under those of `--set`.
 
-The figures are of `python -m benchmarks.quality`, by the method spleeter: SDR of the vocals, mean over the 14
+The figures are of `python -m benchmarks.quality`, by the method spleeter_finetuned: SDR of the vocals, mean over the 14
 validation tracks (MUSDB18's previews), and the speed on a song of four minutes, start and files included.
 """
 
@@ -23,9 +23,9 @@ class Quality(NamedTuple):
 
 
 QUALITIES = {
-    "fast": Quality((0.0,), 6.86, 32),
-    "balanced": Quality((0.0, 2.04), 7.05, 20),  # frames of 4096 and 4608 samples
-    "best": Quality((-1.12, 0.0, 2.04), 7.10, 14),  # and of 3840
+    "fast": Quality((0.0,), 7.30, 30),
+    "balanced": Quality((0.0, 2.04), 7.44, 19),  # frames of 4096 and 4608 samples
+    "best": Quality((-1.12, 0.0, 2.04), 7.44, 13),  # and of 3840
 }
 DEFAULT = "balanced"
 
@@ -39,5 +39,6 @@ def parameters(name: str) -> tuple[str, ...]:
         f"separate.spleeter.semitones={semitones}",
         "separate.spleeter.separation_exponent=1.0",
         "separate.spleeter.mask_extension=average",
+        f"separate.spleeter_finetuned.semitones={semitones}",
         f"separate.unet_separator.semitones={semitones}",
     )

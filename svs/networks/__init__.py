@@ -24,7 +24,7 @@ ONNX, MODEL, CARD = "model.onnx", "model.keras", "model.json"
 
 # Not networks to train, but modules that networks are built, kept and evaluated with, and the network of others.  Some
 # import Keras or onnx.
-_TOOLS = ("archive", "export", "graph", "inference", "layers", "spleeter", "streaming", "windows")
+_TOOLS = ("archive", "export", "graph", "inference", "layers", "quantisation", "spleeter", "streaming", "windows")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ class Network:
     backend : {"", "torch"}
         "torch": `build` gives a `torch.nn.Module` of excerpts, and Keras trains it on its torch backend.  Empty:
         `build` gives a `keras.Model`, which any backend trains.
+    weights : mapping of str to callable
+        Published weights that a training may start from, by name.  The callable gets the network and a folder of the
+        user that may hold them, sets the network's weights, and returns their name, checksum and licence for the card.
     """
 
     build: Callable[..., Any]
@@ -58,6 +61,7 @@ class Network:
     dissertation_val_loss: float | None = None
     recommended: int = 0
     backend: str = ""
+    weights: Mapping[str, Callable[..., dict[str, str]]] = field(default_factory=dict)
 
     @property
     def on_mixtures(self) -> bool:

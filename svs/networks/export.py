@@ -97,8 +97,9 @@ class _Walk:
 
     def layer(self, layer: keras.Layer, inputs: list[Tensor]) -> Tensor:
         result = _LAYERS[type(layer).__name__](self, layer, *inputs)
-        kind = _ACTIVATIONS[_activation(layer)]
-        return self._node(kind, result) if kind else result
+        for kind in _ACTIVATIONS[_activation(layer)]:
+            result = self._node(kind, result)
+        return result
 
     def _node(self, kind: str, tensor: Tensor, *others: str, **attributes: Any) -> Tensor:
         """A node whose output has the axes of its first input."""
@@ -187,6 +188,9 @@ class _Walk:
             first = self._node("Add", first, self.ordered(other, first.order).name)
         return first
 
+    def difference(self, layer: Any, first: Tensor, second: Tensor) -> Tensor:
+        return self._node("Sub", first, self.ordered(second, first.order).name)
+
     def concatenated(self, layer: Any, first: Tensor, *others: Tensor) -> Tensor:
         axis = first.order.index(layer.axis % len(first.order))
         return self._node("Concat", first, *(self.ordered(other, first.order).name for other in others), axis=axis)
@@ -204,7 +208,11 @@ class _Walk:
         return Tensor(self.graph.node("Flatten", flat.name), (0, 1))
 
 
-_ACTIVATIONS = {"linear": "", "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu"}
+_ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "linear": (),
+    **{name.lower(): (name,) for name in ("Relu", "Sigmoid", "Tanh", "Elu")},
+    "log_sigmoid": ("Neg", "Softplus", "Neg"),
+}
 _LAYERS: dict[str, Callable[..., Tensor]] = {
     "Activation": _Walk.same,
     "Add": _Walk.sum,
@@ -225,5 +233,6 @@ _LAYERS: dict[str, Callable[..., Tensor]] = {
     "Rescaling": _Walk.rescaled,
     "Reshape": _Walk.reshaped,
     "SpatialDropout2D": _Walk.same,
+    "Subtract": _Walk.difference,
     "ZeroPadding2D": _Walk.padded,
 }

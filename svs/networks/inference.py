@@ -73,6 +73,7 @@ class Net:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.use_deterministic_compute = True
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # weights kept in 8 bits: float32 at once
         options.log_severity_level = 4  # its errors are raised too
         providers = [(_PROVIDERS[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((wanted, "cpu"))]
         try:

@@ -8,14 +8,16 @@ after the first three transposed convolutions, plays no part in inference.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from svs.networks.graph import Graph
+if TYPE_CHECKING:
+    from svs.networks.graph import Graph
 
 FRAMES, BINS = 512, 1024  # that it sees at a time; bins from 0 Hz up
-_FILTERS = (16, 32, 64, 128, 256, 512)
-_EPSILON = 1e-3  # of batch normalisation
+FILTERS = (16, 32, 64, 128, 256, 512)
+EPSILON = 1e-3  # of batch normalisation
 _HALVED = {"strides": [2, 2], "pads": [1, 1, 2, 2]}  # as TensorFlow pads a kernel of 5
 
 
@@ -37,6 +39,8 @@ def graph(weights: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
     ValueError
         An array has another shape.
     """
+    from svs.networks.graph import Graph  # the registry of networks, which reads the sizes, needs no onnx
+
     made = Graph()
     stems = [_u_net(made, arrays) for arrays in weights.values()]
     shape = (2, FRAMES, BINS)
@@ -54,18 +58,18 @@ def _u_net(made: Graph, arrays: Mapping[str, np.ndarray]) -> str:
         return [made.array(array) for array in found]
 
     def normalised(name: str, x: str, channels: int) -> str:
-        return made.node("BatchNormalization", x, *constants(name, *[(channels,)] * 4), epsilon=_EPSILON)
+        return made.node("BatchNormalization", x, *constants(name, *[(channels,)] * 4), epsilon=EPSILON)
 
     x, channels = "mixture", 2
     skips: list[tuple[str, int]] = []
-    for level, filters in enumerate(_FILTERS, 1):
+    for level, filters in enumerate(FILTERS, 1):
         if skips:
             x = made.node("LeakyRelu", normalised(f"down{level - 1}_act.0", x, channels), alpha=0.2)
         x = made.node("Conv", x, *constants(f"down{level}_conv.1", (filters, channels, 5, 5), (filters,)), **_HALVED)
         channels = filters
         skips.append((x, channels))
     skips.pop()
-    for level, filters in enumerate((*_FILTERS[-2::-1], 1), 1):
+    for level, filters in enumerate((*FILTERS[-2::-1], 1), 1):
         # The convolution that halves, the other way: (n - 1) * 2 + 5 less what is cut are 2 n.
         kernel = constants(f"up{level}.0", (channels, filters, 5, 5), (filters,))
         x = made.node("Relu", made.node("ConvTranspose", x, *kernel, **_HALVED))

@@ -140,11 +140,9 @@ def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> 
     for name in preferred:
         if methods()[name].ready(find_model(home, needs(name, settings)), fetch):
             return name
-    trained = [name for name in preferred if name in of_kind(Kind.NET)]
     raise ModelError(
-        f"the weights of spleeter are not at hand (`svs methods`), and neither {' nor '.join(trained)} is trained in "
-        f"{home.resolve()}: `dvc repro train@{trained[0]}` trains it; or name a method that needs no training: "
-        "--method repet_sim"
+        f"neither the network that comes with svs nor {', '.join(preferred[1:])} is at hand (`svs methods`): install "
+        "svs again, or name a method that needs no training: --method repet_sim"
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from svs import separators
 from svs.config import paths
 from svs.config.project import Project
 from svs.errors import DataError, ModelError, SettingsError, UnavailableError
-from svs.networks import CARD
-from svs.runtime.files import written
+from svs.networks import CARD, MODEL, ONNX
+from svs.runtime.files import read_json, write_json, written
 from svs.services import doctor
 
 
@@ -113,24 +113,50 @@ def fetch(name: str, project: Project) -> Model:
     return find(name, project)
 
 
-def export(name: str, project: Project, folder: Path) -> Model:
+def export(
+    name: str, project: Project, folder: Path, *, eight_bits: bool = False, trained_on: str | None = None
+) -> Model:
     """Copy a network into a new folder, which appears whole.
+
+    Parameters
+    ----------
+    name : str
+    project : Project
+    folder : Path
+    eight_bits : bool
+        A small file, to run and not to train on: `svs.networks.quantisation`.
+    trained_on : str, optional
+        What the card then says of its training: the music, and its terms.
 
     Raises
     ------
     DataError
         The folder is there already.
+    SettingsError
+        8 bits or a card are asked for, but the network was not trained here.
     ModelError, UnavailableError
         The network is missing.
     """
     model = present(name, project)
+    ours = {file.name for file in model.files} >= {ONNX, CARD}
+    if (eight_bits or trained_on) and not ours:
+        raise SettingsError(f"{name}: expected a network that was trained here, with {ONNX} and {CARD}")
     if folder.exists():
         raise DataError(f"{folder}: is there already; choose another name")
     with written(folder) as temporary:
         temporary.mkdir()
         for file in model.files:
-            shutil.copy(file, temporary / file.name)
-    return model
+            if not (eight_bits and file.name == MODEL):
+                shutil.copy(file, temporary / file.name)
+        if eight_bits:
+            from svs.networks.quantisation import in_8_bits  # onnx takes a while to import
+
+            (temporary / ONNX).write_bytes(in_8_bits((temporary / ONNX).read_bytes()))
+        if eight_bits or trained_on:
+            said = {"weights": "8 bits"} if eight_bits else {}
+            said |= {"trained_on": trained_on} if trained_on else {}
+            write_json(temporary / CARD, read_json(temporary / CARD) | said)
+    return replace(model, files=tuple(sorted(file for file in folder.glob("*") if file.is_file())))
 
 
 def present(name: str, project: Project) -> Model:

@@ -67,8 +67,8 @@ class Mixes(_OfStems):
 
     Notes
     -----
-    A batch is x float32 (n, frames, bins, 2), log magnitudes of the mixtures, and y float32 (n, frames, bins, 2, 3):
-    see `targets`.
+    A batch is x float32 (n, frames, bins, 2), what the network hears of the mixtures, and y float32
+    (n, frames, bins, 2, 3): see `targets`.
     """
 
     def __init__(self, stems: Stems, splits: Sequence[str], settings: MixtureTraining, seed: int):
@@ -135,12 +135,12 @@ def targets(mixture: np.ndarray, vocals: np.ndarray, settings: MixtureTraining) 
     Returns
     -------
     x : float32 (n, frames, bins, 2)
-        Logarithm of |X|; X is the mixture's scaled spectrogram.
+        |X| or its logarithm (`settings.logarithmic`); X is the mixture's scaled spectrogram.
     y : float32 (n, frames, bins, 2, 3)
         |X|^2, Re(X V*) and |V|^2.  The error of a real mask m is |V - m X|^2 = |V|^2 - 2 m Re(X V*) + m^2 |X|^2.
     """
     x, v = spectra(mixture, settings), spectra(vocals, settings)
     level = np.abs(x)
-    return log_magnitude(level), np.stack(
+    return log_magnitude(level) if settings.logarithmic else level, np.stack(
         [level * level, x.real * v.real + x.imag * v.imag, v.real * v.real + v.imag * v.imag], axis=-1
     )

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from svs import networks
+from svs.config import paths
 from svs.config.schema import MixtureTraining, Precision
 from svs.dsp.stft import log_magnitude
-from svs.errors import DataError
+from svs.errors import DataError, ModelError
 from svs.features.store import Stems
+from svs.networks import MODEL, archive
 from svs.runtime import devices
-from svs.runtime.files import Scratch
+from svs.runtime.files import Scratch, sha256
 from svs.runtime.process import log, quietly
 from svs.stems import VOCALS
 from svs.training import loop
@@ -111,6 +113,39 @@ def learning_rate(steps: int, settings: MixtureTraining) -> keras.optimizers.sch
     )
 
 
+def started(model: keras.Model, name: str, start: str, home: Path) -> dict[str, Any]:
+    """Give a network the weights that it starts from (`MixtureTraining.start`); returns what its card says of them.
+
+    Raises
+    ------
+    ModelError, UnavailableError
+        As of `train_on_mixes`.
+    """
+    published = networks.find_network(name).weights
+    if start in published:
+        return published[start](model, home / paths.WEIGHTS / start)
+    folder = home / start
+    if not folder.is_dir():
+        expected = " or ".join([*published, "the folder of a trained network"])
+        raise ModelError(f"train.{name}.start: expected {expected}, found no {folder}; train it first, or name another")
+    trained, card = archive.load(folder)
+    weights = trained.get_weights()
+    if [weight.shape for weight in weights] != [tuple(weight.shape) for weight in model.weights]:
+        raise ModelError(
+            f"train.{name}.start: the weights in {folder} have other shapes than {name}'s; give both the same size"
+        )
+    model.set_weights(weights)
+    return {"name": start, "model": card["model"], "sha256": sha256([folder / MODEL])} | {
+        key: card[key] for key in ("start",) if key in card
+    }
+
+
+def _stretch(settings: MixtureTraining) -> int:
+    """Frames of about a second, of which a passage holds a whole number."""
+    second = max(1, round(settings.representation.sample_rate / settings.representation.hop_length))
+    return settings.frames // max(1, round(settings.frames / second))
+
+
 def train_on_mixes(
     model_name: str,
     store: Path,
@@ -118,12 +153,14 @@ def train_on_mixes(
     seed: int,
     scratch: Scratch,
     *,
+    home: Path = Path(),
     curve: Path | None = None,
     logs: Path | None = None,
 ) -> tuple[keras.Model, dict]:
     """Train a network on mixtures of a store's stems.
 
-    Parameters, returns: as of `svs.training.on_excerpts.train`.
+    Parameters, returns: as of `svs.training.on_excerpts.train`.  `home` is the project's folder, to which
+    `settings.start` is relative, and in whose `models/weights` published weights may lie.
 
     Raises
     ------
@@ -131,7 +168,9 @@ def train_on_mixes(
         The store holds a test track or no levels, its stems have another rate than the network's spectrogram, or no
         song is as long as a passage.
     ModelError
-        The loss or a weight is not finite.
+        The loss or a weight is not finite, or `settings.start` has other shapes or is no network.
+    UnavailableError
+        `settings.start` names published weights that can't be had.
     """
     loop.make_reproducible(seed)
     stems, ours = Stems(store), settings.representation
@@ -145,29 +184,24 @@ def train_on_mixes(
     strategy = devices.strategy(settings.batch_size)
     batches, validation = Mixes(stems, settings.songs, settings, seed), Passages(stems, ("valid",), settings)
     songs, seconds = stems.tracks(*settings.songs), settings.frames * ours.hop_length / ours.sample_rate
-    level, (mean, deviation) = stems.level("MIX", *settings.songs), standardisation(stems, songs, settings)
+    level = stems.level("MIX", *settings.songs)
+    mean, deviation = standardisation(stems, songs, settings) if settings.logarithmic else (None, None)
     told = "%s: %d mixtures of %.2f s an epoch, of %d songs; %d validation passages"
     log.info(told, model_name, settings.mixes, seconds, len(songs), len(validation.places))
-    stretch = max(1, round(ours.sample_rate / ours.hop_length))
-    stretch = settings.frames // max(1, round(settings.frames / stretch))  # a passage holds a whole number
+    origin: dict[str, Any] = {}
 
     def build() -> keras.Model:
         untrained = networks.find_network(model_name).build
         model = untrained(settings.bins, settings.network, mean, deviation, seed=seed)
+        if settings.start is not None:
+            origin["start"] = started(model, model_name, settings.start, home)
         rate = learning_rate(len(batches) * settings.epochs, settings)
-        model.compile(optimizer(rate, settings.precision), ErrorToMixture(stretch, settings.loss_floor))
+        model.compile(optimizer(rate, settings.precision), ErrorToMixture(_stretch(settings), settings.loss_floor))
         return model
 
     kept: dict[str, Any] = {"strategy": strategy, "keep": settings.keep, "curve": curve, "logs": logs}
     model, card = loop.train(build, batches, validation, settings, seed, scratch, **kept)
-    return model, card | {
-        "model": model_name,
-        "mode": "MIX",
-        "representation": ours.model_dump(),
-        "bins": settings.bins,
-        "frames_multiple": settings.frames_multiple,
-        "context": settings.context,
-        "level": level,
-        "val_loss_floor": None,
-        "songs": {split: len(stems.tracks(split)) for split in settings.songs},
-    }
+    size = {name: getattr(settings, name) for name in ("bins", "frames_multiple", "context")}
+    card |= origin | size | {"model": model_name, "mode": "MIX", "representation": ours.model_dump(), "level": level}
+    counts = {split: len(stems.tracks(split)) for split in settings.songs}
+    return model, card | {"val_loss_floor": None, "songs": counts}

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from svs.config import paths
@@ -40,7 +41,8 @@ def listed(home: Path) -> dict[str, tuple[str, str]]:
 def test_what_is_missing_comes_with_what_to_do(home):
     found = listed(home)
     assert {"spleeter", "openunmix", "cnn_separator", "unet_separator", "vad"} <= found.keys()
-    assert all(" missing " in first for first, _ in found.values())
+    assert [name for name, (first, _) in found.items() if " ready " in first] == ["spleeter_finetuned"]
+    assert "MUSDB18" in found["spleeter_finetuned"][1], "it comes with svs, and says what it learnt from"
     assert "`svs models fetch spleeter` downloads it" in found["spleeter"][1]
     assert "`dvc repro train_vad` trains it" in found["vad"][1]
 
@@ -78,6 +80,32 @@ def test_an_exported_net_serves_another_project(home, tmp_path):
     assert_refused(svs("models", "export", "vad", other / "x", "--project", home), "vad: not in", 5)
     assert_refused(svs("models", "export", "cnn_separator", out, "--project", home), "is there already")
     assert below(other) == before
+
+
+def test_a_net_is_exported_in_8_bits_with_a_card_that_says_so(home, tmp_path):
+    from onnx import TensorProto, load_model, numpy_helper
+
+    from svs.networks.graph import Graph
+
+    folder, weights = (
+        net(home / "models/cnn_separator", trained_on="songs"),
+        np.linspace(-1, 2, 240_000).reshape(300, 800),
+    )
+    made = Graph()
+    product = made.node("MatMul", "input", made.array(weights.astype(np.float32)))
+    (folder / "model.onnx").write_bytes(made.serialized({"input": (1, 300)}, product, (1, 800)))
+    said = ("--8-bits", "--trained-on", "ten songs of ours (CC0)")
+    ran = svs("models", "export", "cnn_separator", tmp_path / "small", "--project", home, *said)
+    assert ran.code == 0 and sorted(below(tmp_path / "small")) == ["model.json", "model.onnx"]
+    card = json.loads((tmp_path / "small/model.json").read_text())
+    assert (card["weights"], card["trained_on"], card["epochs"]) == ("8 bits", "ten songs of ours (CC0)", 4)
+    kept = {each.name: each for each in load_model(tmp_path / "small/model.onnx").graph.initializer}
+    whole, step = (numpy_helper.to_array(each) for each in kept.values())
+    assert next(iter(kept.values())).data_type == TensorProto.INT8
+    np.testing.assert_allclose(whole * step, weights, atol=2 / 127 / 2 * 1.001)
+    assert_refused(
+        svs("models", "export", "openunmix", tmp_path / "x", "--project", home, "--8-bits"), "openunmix: ", 6
+    )
 
 
 def test_weights_that_are_at_hand_are_found_and_not_fetched_again(home, published_weights):

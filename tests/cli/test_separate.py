@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -585,7 +586,7 @@ def a_net(folder):
     (folder / "model.json").write_text("{}")
 
 
-def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys):
+def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, monkeypatch):
     from svs import separators
     from svs.cli.request import DEFAULT_METHOD
     from svs.config import project as config_project
@@ -594,10 +595,15 @@ def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys
     home = project(tmp_path_factory.mktemp("project"))
     _song(place)
     words = ["separate", "a.wav", "-o", "out", "--no-picture", "--project", home]
+    ran = svs(*words, "-q")
+    assert ran.code == 0 and sorted(os.listdir(place / "out/a")) == ["spleeter_finetuned"]
+    shutil.rmtree(place / "out")
+    assert doctor.default(config_project.find_project(home)) == separators.recommended()[0] == "spleeter_finetuned"
+    assert DEFAULT_METHOD.startswith("spleeter_finetuned, ")
+    # An installation that has lost its network.
+    monkeypatch.setattr(config_project, "PACKAGE", home / "svs")
     assert_refused(
-        svs(*words),
-        "weights of spleeter are not at hand .*neither unet_separator nor cnn_separator is trained .*or name a method",
-        5,
+        svs(*words), "neither the network that comes with svs nor spleeter, .* is at hand .*name a method", 5
     )
     for name in ("cnn_separator", "unet_separator"):
         a_net(home / "models" / name)
@@ -615,10 +621,8 @@ def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, capsys
     ran = svs(*words)
     assert ran.code == 6 and ran.lines()[0].startswith("by spleeter, ") and str(weights) in ran.lines()[-1]
     assert doctor.default(config_project.find_project(home)) == "spleeter"
-    # Where another is named, nothing is said; and the help says what the code does.
+    # Where another is named, nothing is said.
     assert svs(*words, "-q", "-m", "mixture").err == ""
-    said = "{} if its weights can be had, else {} or {}, where trained"
-    assert said.format(*separators.recommended()) == DEFAULT_METHOD
 
 
 # -- processes of their own

@@ -227,7 +227,8 @@ def test_a_quality_lies_under_the_parameters_of_set(place, home):
     assert kept.separate.of("spleeter")["semitones"] == [0.5]
     for name, quality in QUALITIES.items():
         opened = Request(quality=name, project=home).open().settings
-        assert opened.separate.of("spleeter")["semitones"] == list(quality.semitones)
+        for name in ("spleeter", "spleeter_finetuned", "unet_separator"):
+            assert opened.separate.of(name)["semitones"] == list(quality.semitones)
     assert len(QUALITIES["fast"].semitones) == 1 and DEFAULT in QUALITIES
 
 

@@ -106,12 +106,26 @@ def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path
     for name in ("model.keras", "model.json"):
         assert (out / name).read_bytes() == (tmp_path / "stage" / name).read_bytes()
 
-    # It is now the best that is trained here.
+    # It is a start, for a net of its size.
+    again = [tmp_path / "again", "-q", "--init", out]
+    assert call(*words[:1], "unet_separator", stems, "MIX", "-e", 1, *SMALL_MIX, "--project", home, "-o", *again) == 0
+    card = json.loads((tmp_path / "again/model.json").read_text())
+    assert card["start"]["name"] == str(out) and card["start"]["model"] == "unet_separator"
+    assert json.loads((tmp_path / "again/metrics.json").read_text())["loss"] < begun_loss(out) - 0.1
+    other = ["-S", "train.unet_separator.network.channels=8", "-o", tmp_path / "other", "-q", "--init", out]
+    assert call("train", "unet_separator", stems, "MIX", *SMALL_MIX, "--project", home, *other) == 5
+    assert "have other shapes than unet_separator's" in capsys.readouterr().err
+
     monkeypatch.chdir(tmp_path)
     song = tmp_path / "song.wav"
     wav(song, np.random.default_rng(0).normal(0, 0.1, (44100, 2)).astype(np.float32), 44100)
-    assert call("separate", song, "--no-picture", "--project", home, "-o", "out") == 0
+    assert call("separate", song, "--no-picture", "--project", home, "-o", "out", "-m", "unet_separator") == 0
     assert os.listdir("out/song") == ["unet_separator"]
+
+
+def begun_loss(folder) -> float:
+    """Training loss of the first epoch."""
+    return float((folder / "curve.csv").read_text().splitlines()[1].split(",")[1])
 
 
 def project_options(home, overrides, more):
@@ -124,8 +138,9 @@ def project_options(home, overrides, more):
     [
         (["--mixes", "3", "-b", "2"], 2, "mixes 3: expected a multiple of the batch_size, 2"),
         (["-ow", "1"], 2, "--label-width: mode MIX"),
-        (["--init", "x"], 2, "--init: mode MIX"),
-        (["-n", "cnn_separator"], 2, "can't be trained in mode MIX, which has unet_separator"),
+        (["--init", "x"], 5, "x: expected a folder with model.keras"),
+        (["-S", "train.unet_separator.start=spleeter"], 5, "start: expected the folder of a trained network, found no"),
+        (["-n", "cnn_separator"], 2, "can't be trained in mode MIX, which has spleeter_finetuned, unet_separator"),
         (["-S", "train.unet_separator.frames=4000"], 3, "as long as a passage"),
     ],
 )

@@ -202,8 +202,8 @@ def test_recordings_in_noise_have_a_section(copied: Home, tmp_path: Path):
     for entry in listed:
         mixture, rate = sf.read(place / paths.NOISY / entry.name / "mixture.wav")
         clean, _ = sf.read(place / paths.NOISY / entry.name / "clean.wav")
-        wav(place / paths.DENOISED / "half" / f"{entry.name}.wav", (clean + mixture) / 2, rate)
-        wav(place / paths.DENOISED / "mixture" / f"{entry.name}.wav", mixture, rate)
+        wav(place / paths.DENOISED / "half" / f"{entry.name}.wav", (clean + mixture)[:, None] / 2, rate)
+        wav(place / paths.DENOISED / "mixture" / f"{entry.name}.wav", mixture[:, None], rate)
     for method in ("mixture", "half"):
         rows = speech.score(place / paths.NOISY, place / paths.DENOISED / method, method, opinion=False)
         write_json(place / paths.DENOISED_SCORES / method / denoised.SCORES, rows)

@@ -12,7 +12,14 @@ from svs.config.schema import MethodWiring
 from svs.errors import DataError, ModelError, SettingsError
 from tests.helpers import REPOSITORY
 
-ELSEWHERE = {"openunmix", "spleeter", "cnn_separator_valid", "cnn_deep_separator_valid", "unet_separator"}
+ELSEWHERE = {
+    "openunmix",
+    "spleeter",
+    "spleeter_finetuned",
+    "cnn_separator_valid",
+    "cnn_deep_separator_valid",
+    "unet_separator",
+}
 ELSEWHERE |= {"speech_blend", "deepfilternet", "rnnoise", "wiener_noise", "spectral_gate"}  # test_speech.py
 
 

@@ -26,6 +26,7 @@ from svs.errors import UnavailableError
 from svs.networks import spleeter as networks_spleeter
 from svs.networks.inference import Net
 from svs.separators import spleeter
+from svs.separators.segments import Segments
 from tests.helpers import REPOSITORY
 from tests.helpers.processes import gone
 from tests.helpers.separation import sdr, separated
@@ -76,7 +77,7 @@ def native(settings, weights):
 
     def make(**changes):
         mask = spleeter.Mask(network, separators.options("spleeter", options(settings, **changes)))
-        return spleeter.Spleeter(lambda audio: mask.vocals(audio, 44100))
+        return Segments("spleeter", lambda audio: mask.vocals(audio, 44100))
 
     return make
 
@@ -105,7 +106,7 @@ def test_options_of_the_native_mask(native, weights, song):
 def test_native_chunks_are_as_the_whole(native, song, rate, chunk):
     audio, computed = resample(song[: 25 * 44100], 44100, rate), []
     segment = native().segment
-    counting = spleeter.Spleeter(lambda audio: computed.append(1) or segment(audio))
+    counting = Segments("spleeter", lambda audio: computed.append(1) or segment(audio))
     whole = separated(native(), audio, rate)
     pieces = separated(counting, audio, rate, chunk=chunk)
     assert len(computed) == 3, "no segment twice"
@@ -115,10 +116,10 @@ def test_native_chunks_are_as_the_whole(native, song, rate, chunk):
 @pytest.mark.parametrize("gain", [0.01, 10.0])
 def test_a_recording_at_any_gain_is_heard_alike(native, song, gain):
     audio, segment = song[: 5 * 44100], native().segment
-    levelled = spleeter.Spleeter(segment, 0.15)
+    levelled = Segments("spleeter", segment, 0.15)
     expected = separated(levelled, audio, 44100)
     np.testing.assert_allclose(separated(levelled, np.float32(gain) * audio, 44100) / gain, expected, atol=1e-4)
-    as_it_is = separated(spleeter.Spleeter(segment), np.float32(gain) * audio, 44100)
+    as_it_is = separated(Segments("spleeter", segment), np.float32(gain) * audio, 44100)
     assert np.abs(as_it_is / gain - expected).max() > 1e-3
 
 
