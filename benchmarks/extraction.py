@@ -28,8 +28,8 @@ import musdb
 import numpy as np
 
 from svs.config import schema
-from svs.data import inspection, locate
-from svs.data.dataset import Dataset, Manifest
+from svs.data import inspection
+from svs.data.dataset import Dataset
 from svs.data.musdb import SUFFIX
 from svs.features import extraction
 from svs.runtime.files import Scratch
@@ -43,13 +43,13 @@ FULL_SECONDS = 87 * 240.0  # of music: MUSDB18's 150 tracks are 10 h
 
 def some_tracks(folder: Path, count: int) -> Dataset:
     """The first training tracks, as stage `download` would list them."""
-    place, _ = locate.locate_given(folder)
-    names = sorted(path.name.removesuffix(SUFFIX) for path in (place / "train").glob(f"*{SUFFIX}"))[:count]
-    options = schema.load().download.model_copy(update={"exclude_from_training": ()})
-    manifest = inspection.inspect(
-        options, 0, place, names[:1], lambda subset, name: subset == "train" and name in names
+    names = sorted(path.name.removesuffix(SUFFIX) for path in (folder / "train").glob(f"*{SUFFIX}"))[:count]
+    options = schema.load().download
+    split = options.split.model_copy(update={"by": "list", "valid": tuple(names[:1])})
+    options = options.model_copy(update={"exclude_from_training": (), "split": split})
+    return Dataset(
+        folder, inspection.inspect(options, 0, folder, lambda song: song.subset == "train" and song.name in names)
     )
-    return Dataset(place, Manifest(manifest.dataset, manifest.tracks))
 
 
 def decode(data: Dataset) -> None:

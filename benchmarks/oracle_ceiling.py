@@ -17,7 +17,7 @@ import numpy as np
 
 from svs.config import schema
 from svs.config.schema import Representation
-from svs.data import inspection, locate
+from svs.data import inspection
 from svs.data.dataset import Dataset, Track
 from svs.dsp.masks import ideal_binary_mask
 from svs.runtime.parallel import over_tracks
@@ -68,8 +68,8 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--tracks", type=int, help="the first N training tracks only")
     options = parser.parse_args(arguments)
     download = schema.load().download.model_copy(update={"dataset": "sample", "path": options.folder})
-    folder, validation = locate.locate(download, 0, Path("."))
-    manifest = inspection.inspect(download, 0, folder, validation)
+    folder = download.path
+    manifest = inspection.inspect(download, 0, folder)
     tracks = manifest.split("train", "valid")[: options.tracks]
     results = np.array(
         over_tracks(

@@ -40,7 +40,7 @@ from svs.audio import encode
 from svs.audio.sources import ArraySource
 from svs.config.project import find_project
 from svs.config.quality import DEFAULT, QUALITIES, parameters
-from svs.data import inspection, locate
+from svs.data import inspection
 from svs.data.dataset import Dataset
 from svs.evaluation.paired import interval
 from svs.runtime.files import write_json
@@ -57,8 +57,7 @@ def validation(folder: Path) -> Dataset:
     """The tracks that musdb names for validation."""
     names = yaml.safe_load((resources.files("musdb") / "configs/mus.yaml").read_text())["validation_tracks"]
     settings = find_project(overrides=["profile=sample"]).settings.download
-    place, _ = locate.locate_given(folder)
-    return Dataset(place, inspection.inspect(settings, 0, place, names, lambda subset, name: name in names))
+    return Dataset(folder, inspection.inspect(settings, 0, folder, lambda song: song.name in names))
 
 
 def score(data: Dataset, method: str, overrides: Sequence[str]) -> np.ndarray:

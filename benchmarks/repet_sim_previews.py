@@ -25,7 +25,7 @@ import numpy as np
 from svs import separators
 from svs.config import schema
 from svs.config.schema import Settings
-from svs.data import inspection, locate
+from svs.data import inspection
 from svs.data.dataset import Dataset, Track
 from svs.runtime.parallel import over_tracks
 from svs.runtime.process import main
@@ -114,8 +114,8 @@ def run(arguments: list[str]) -> None:
     arguments = parser.parse_args(arguments)
     options = schema.load()
     download = options.download.model_copy(update={"dataset": "sample", "path": arguments.folder})
-    folder, validation = locate.locate(download, 0, Path("."))
-    manifest = inspection.inspect(download, 0, folder, validation)
+    folder = download.path
+    manifest = inspection.inspect(download, 0, folder)
     splits = ("test",) if arguments.subset == "test" else ("train", "valid")
     tracks = manifest.split(*splits)[: arguments.tracks]
     results = over_tracks(

@@ -28,7 +28,7 @@ import numpy as np
 
 from svs import separators
 from svs.config import schema
-from svs.data import dataset, inspection, locate, musdb
+from svs.data import dataset, inspection
 from svs.data.dataset import Dataset, Manifest
 from svs.evaluation import score as evaluation_score
 from svs.evaluation.museval_json import PROTOCOLS
@@ -77,16 +77,15 @@ def size(folder: Path) -> tuple[float, int]:
 
 def measured(folder: Path, count: int, parameters: schema.Settings, place: Path) -> dict:
     """Unit costs: CPU seconds, MB and rows for a minute of music, files for a track."""
-    place_of = locate.locate_given(folder)[0]
-    found = {candidate.name: candidate for candidate in musdb.candidates(place_of)}
+    found = {song.name: song for song in inspection.find_songs(parameters.download, 0, folder)[1]}
     chosen = [found[name] for name in sorted(found)[:count]]
     tracks: list = []
     units: dict = {}
-    inspecting = cost(lambda: tracks.extend(inspection._inspect_track(one, 44100) for one in chosen))
+    inspecting = cost(lambda: tracks.extend(inspection.look(parameters.download, folder, [one])[0] for one in chosen))
     minutes = sum(track.seconds for track in tracks) / 60
     units["inspect"] = {"cpu": inspecting / minutes}
     train = Manifest("scale", [dataset.Track(**{**vars(track), "split": "train"}) for track in tracks])
-    data = Dataset(place_of, train)
+    data = Dataset(folder, train)
     extract = partial(extraction.extract, data, parameters.extract, place / "store")
     extract(Scratch(place, "warm", "1"))  # compiles, imports
     spent = cost(extract, Scratch(place, "extract", "1"))

@@ -24,7 +24,7 @@ from benchmarks import inference
 from svs import networks, separators
 from svs.config import project
 from svs.config.schema import Settings
-from svs.data import inspection, locate
+from svs.data import inspection
 from svs.data.dataset import Dataset, Manifest
 from svs.evaluation import paired
 from svs.evaluation.score import evaluate
@@ -42,12 +42,11 @@ NETS = ("cnn_deep_separator", "cnn_deep_separator_valid", "cnn_separator", "cnn_
 
 def prepared(folder: Path, work: Path, settings: Settings) -> Dataset:
     """The data set, and in the working folder its manifest and its store of spectrograms."""
-    place, validation = locate.locate_given(folder)
     if not (work / "manifest.json").exists():
-        inspection.inspect(
-            settings.download, settings.seed, place, validation, lambda subset, name: subset == "train"
-        ).save(work / "manifest.json")
-    data = Dataset(place, Manifest.load(work / "manifest.json"))
+        inspection.inspect(settings.download, settings.seed, folder, lambda song: song.split != "test").save(
+            work / "manifest.json"
+        )
+    data = Dataset(folder, Manifest.load(work / "manifest.json"))
     if not (work / "excerpts.zarr").exists():
         scratch = Scratch(work, "extract", "svs")
         extraction.extract(data, settings.extract, work / "excerpts.zarr", scratch)

@@ -115,8 +115,8 @@ def tiny_set(settings: schema.Settings, tmp_path_factory: pytest.TempPathFactory
         update={"train": 2, "valid": 1, "test": 1, "train_seconds": 3.0, "test_seconds": 3.0, "real_song": False}
     )
     download = settings.download.model_copy(update={"tiny": tiny})
-    folder, validation = locate.locate(download, 7, tmp_path_factory.mktemp("musdb"))
-    return folder, inspection.inspect(download, 7, folder, validation)
+    folder = locate.locate(download, 7, tmp_path_factory.mktemp("musdb"))
+    return folder, inspection.inspect(download, 7, folder)
 
 
 _SWITCHES = (

@@ -54,6 +54,7 @@ def test_the_guide_adds_one_file_each():
         "svs/separators/centre.py",
         "svs/networks/small_separator.py",
         "svs/networks/torch_separator.py",
+        "svs/data/layouts/ccmixter.py",
     ]
 
 
@@ -70,6 +71,20 @@ def test_the_method_separates(workspace, tmp_path):
     assert np.abs(vocals).max() > 0 and np.abs(vocals - mixture).max() > 1e-3
     svs(workspace, "separate", song, "-m", "centre", "-o", tmp_path / "sharp", "-S", "separate.centre.sharpness=64")
     assert np.square(whole(tmp_path / "sharp" / "song" / "centre", mixture, 44100)).sum() < np.square(vocals).sum()
+
+
+def test_the_layout_finds_its_tracks(workspace, tmp_path):
+    for number, name in enumerate(("one", "two", "three")):
+        band, voice = (music(1.0, seed=2 * number + part) for part in (0, 1))
+        for file, audio in {"mix": band + voice, "source-01": band, "source-02": voice}.items():
+            wav(tmp_path / "set" / name / f"{file}.wav", audio)
+    said = svs(workspace, "inspect", tmp_path / "set")
+    assert f"{tmp_path / 'set'}: layout ccmixter, 3 tracks, 3.0 s" in said
+    assert {line.split()[0] for line in said.splitlines() if "mixture, accompaniment, vocals" in line} == {
+        "one",
+        "two",
+        "three",
+    }
 
 
 def test_dvc_knows_their_stages(workspace):

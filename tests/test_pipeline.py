@@ -90,6 +90,8 @@ TRIGGERS = [
         },
     ),
     ("download.on_silent_vocals", "skip", {"download"}),
+    ("download.layout", "musdb18hq", {"download"}),
+    ("download.split.by", "fraction", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),
     ("profiles.tiny.download.tiny.test", 3, {"download"}),
     ("extract.masks.hop_length", 128, {"extract", "denoise@oracle_irm"}),
@@ -176,10 +178,15 @@ def test_a_parameter_triggers_its_stages_and_no_other(pipeline, parameter, value
 READS_TRACKS = {"extract", "score_vad", "reference", "pictures", "report"} | everything("separate", "score")
 READS_NOISY = everything("noisy", "denoise", "score_denoise", "summarize", "report")
 CODE = [
-    ("svs/audio/convert.py", READS_TRACKS | READS_NOISY),  # the resampler
+    ("svs/audio/convert.py", READS_TRACKS | READS_NOISY | {"download"}),  # the resampler
+    ("svs/audio/decode.py", READS_TRACKS | {"download"}),  # of all formats but wav
     ("svs/audio/level.py", {"extract", "score_vad"} | everything("separate", "denoise")),
     ("svs/dsp/continuation.py", everything("separate", "denoise")),
     ("svs/data/musdb.py", READS_TRACKS | {"download", "noisy"}),  # the decoder
+    ("svs/data/songs.py", READS_TRACKS | {"download"}),
+    ("svs/data/splits.py", {"download"}),
+    ("svs/data/layouts/__init__.py", {"download"}),
+    ("svs/data/layouts/folders.py", {"download"}),
     ("svs/data/noisy.py", {"noisy"}),
     ("svs/evaluation/speech.py", everything("score_denoise", "summarize", "report")),
     ("svs/services/enhancement.py", everything("denoise")),

@@ -1,4 +1,4 @@
-"""Sources of samples: wav files, arrays, sums, differences and passages; and float wav with stable bytes.
+"""Sources of samples: wav files, arrays, sums, differences, channels and passages; and float wav with stable bytes.
 
 Conventions: audio is float32 of shape (samples, channels), full scale 1.0.
 Only wav is read here, in blocks, so that a long song never has to be in
@@ -123,6 +123,30 @@ class PassageSource:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self._source.read(self._first + start, self._first + stop)
+
+
+class ChannelSource:
+    """One channel (from 0) of another source."""
+
+    def __init__(self, source: Source, channel: int):
+        self._source, self._channel = source, channel
+        self.rate, self.samples, self.channels = source.rate, source.samples, 1
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._source.read(start, stop)[:, self._channel : self._channel + 1]
+
+
+class WidenedSource:
+    """A mono source, the same on several channels."""
+
+    def __init__(self, source: Source, channels: int):
+        if source.channels != 1:
+            raise DataError(f"expected a mono stem, or {channels} channels as the others have; got {source.channels}")
+        self._source = source
+        self.rate, self.samples, self.channels = source.rate, source.samples, channels
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return np.repeat(self._source.read(start, stop), self.channels, axis=1)
 
 
 class DifferenceSource:

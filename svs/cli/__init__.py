@@ -10,7 +10,21 @@ from collections.abc import Callable, Sequence
 
 from typer.exceptions import Abort, TyperException
 
-from svs.cli import doctor, extract, methods, models, report, revisions, score, separate, train, vad, voice, web
+from svs.cli import (
+    doctor,
+    extract,
+    inspect,
+    methods,
+    models,
+    report,
+    revisions,
+    score,
+    separate,
+    train,
+    vad,
+    voice,
+    web,
+)
 from svs.cli.options import app, command
 from svs.errors import SettingsError
 from svs.runtime.process import main as run
@@ -18,7 +32,7 @@ from svs.runtime.process import main as run
 # What `svs -h` shows, in its order.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Recordings": (separate.separate, voice.voice, voice.respiratory, vad.vad, web.app),
-    "What is here": (methods.methods, doctor.doctor, models.fetch),
+    "What is here": (methods.methods, doctor.doctor, inspect.inspect, models.fetch),
     "Training and scores": (
         extract.extract,
         train.train,

@@ -25,7 +25,7 @@ VALIDATION = 5  # one excerpt of a validation track is drawn for so many of a tr
 class Extraction(options.Tuned):
     """The options of `svs extract`."""
 
-    data: Annotated[Path, Argument(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).")]
+    data: Annotated[Path, Argument(help="Folder of a data set (MUSDB18, or any that `svs inspect` takes).")]
     out: Annotated[Path, Argument(help="The store (zarr) to make.")]
     iterations: Annotated[int, Argument(min=1, help="Sets of excerpts (MIX: of mixtures an epoch), one of each song.")]
     mode: Annotated[
@@ -43,13 +43,13 @@ class Extraction(options.Tuned):
 
 
 def extract(given: Extraction) -> None:
-    """Training data from MUSDB18: the dissertation's preprocess_data_tool.
+    """Training data from a data set: the dissertation's preprocess_data_tool.
 
     Whole spectrograms are stored, and an excerpt is cut when a training reads it: ITERATIONS, the start point and the
     label width stay with the store, and `svs train` uses them.  Interrupted, the same command goes on.
     """
     from svs.config import schema
-    from svs.data import inspection, locate
+    from svs.data import inspection
     from svs.data.dataset import Dataset
     from svs.features import store
 
@@ -66,13 +66,10 @@ def extract(given: Extraction) -> None:
     label = None if mode == "MIX" else checked_label_width(mode, given.label_width, kept.width)
     draw = store.DrawDefaults(mode, given.iterations, validation_share, given.start_point, label)
     require_free(given.out, given.overwrite, "zarr.json", "a store of spectrograms")
-    place, validation = locate.locate_given(given.data)
-    manifest = inspection.inspect(
-        settings.download, settings.seed, place, validation, lambda subset, name: subset == "train"
-    )
+    manifest = inspection.inspect(settings.download, settings.seed, given.data, lambda song: song.split != "test")
     manifest.require("train", "valid")
     with scratch_beside(given.out, wanted, [repr(track) for track in manifest.tracks]) as scratch:
-        counts = _extract(Dataset(place, manifest), wanted, given.out, draw, scratch)
+        counts = _extract(Dataset(given.data, manifest), wanted, given.out, draw, scratch)
     given.say(f"{given.out}: {_described(draw, manifest, counts, kept)}")
 
 

@@ -12,7 +12,7 @@ from svs.cli.request import Request
 from svs.config.quality import QUALITIES, parameters
 from svs.errors import SVSError
 
-_FILE, _TRACK = "a recording of my own", "a test track of MUSDB18"
+_FILE, _TRACK = "a recording of my own", "a test track of the data set"
 
 
 def ask(given: Request) -> Request:
@@ -23,7 +23,8 @@ def ask(given: Request) -> Request:
 
     here = given.open()
     try:
-        tracks = inspection.list_test_tracks(options.musdb_folder(here, given.musdb))
+        folder = options.musdb_folder(here, given.musdb)
+        tracks = inspection.list_test_tracks(here.settings.download, here.settings.seed, folder)
     except SVSError as error:
         tracks = []
         questionary.print(f"no test tracks to choose from: {error}", style="fg:ansiyellow")

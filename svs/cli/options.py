@@ -53,7 +53,9 @@ def _version(version: Annotated[bool, Option("--version", help="Print the versio
 
 Musdb = Annotated[
     Path | None,
-    Option(help="Folder of MUSDB18 or MUSDB18-HQ (train/ and test/).", show_default="the project's data set"),
+    Option(
+        help="Folder of a data set (MUSDB18, or any that `svs inspect` takes).", show_default="the project's data set"
+    ),
 ]
 Start = Annotated[float, Option(metavar="SECONDS", help="Where the passage starts.", min=0.0)]
 Duration = Annotated[float | None, Option(metavar="SECONDS", help="Its length.", show_default="to the end")]
@@ -177,7 +179,7 @@ def assignments(section: str, **values: Any) -> list[str]:
 
 
 def musdb_folder(here: Project, given: Path | None) -> Path:
-    """The folder of MUSDB18 that --musdb names, or the project's data set."""
+    """The folder of the data set that --musdb names, or the project's data set."""
     from svs.config import paths
     from svs.data import locate
 

@@ -32,7 +32,9 @@ class Request(options.Tuned):
     ] = field(default_factory=list)
     tracks: Annotated[
         list[str],
-        Option("--track", "-t", help="A test track of MUSDB18, or a part of its name; its stems are the reference."),
+        Option(
+            "--track", "-t", help="A test track of the data set, or a part of its name; its stems are the reference."
+        ),
     ] = field(default_factory=list)
     methods: Annotated[
         list[str],

@@ -182,13 +182,14 @@ def _seconds(path: Path, order: Order) -> float:
 
 @contextmanager
 def open_track(here: Project, musdb: Path | None, name: str, order: Order) -> Iterator[Song]:
-    """A test track of MUSDB18, with its true stems, as a song."""
+    """A test track of a data set, with its true stems, as a song."""
     from svs.audio.convert import passage
     from svs.audio.sources import PassageSource
     from svs.data import inspection
     from svs.services.recordings import Song
 
-    with inspection.open_test_track(options.musdb_folder(here, musdb), name) as (title, sources):
+    settings, folder = here.settings, options.musdb_folder(here, musdb)
+    with inspection.open_test_track(settings.download, settings.seed, folder, name) as (title, sources):
         mixture = sources["mixture"]
         first, last = passage(mixture, order.start, order.duration)
         if first >= last:

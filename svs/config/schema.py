@@ -59,14 +59,30 @@ class Tiny(Group):
     real_song: bool
 
 
-class Download(Group):
-    """The data set, its source, its sample rate (Hz), and what to do with tracks that have defects."""
+class Split(Group):
+    """How tracks are split (`svs.data.splits`): the rule, the share that is tested, lists of tracks and groups."""
 
-    dataset: Literal["tiny", "sample", "full"]
+    by: Literal["own", "group", "fraction", "list"]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    test: tuple[str, ...]
+    valid: tuple[str, ...]
+
+
+class Download(Group):
+    """The data set, its layout and source, its sample rate (Hz), its splits, and what to do with defects.
+
+    `length_tolerance` (ms) is how much stems of a track may differ in length.
+    """
+
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    layout: str
+    layouts: dict[str, Any]
     path: Path | None = None
     archive: Archive | None = None
     tiny: Tiny | None = None
-    sample_rate: Positive
+    sample_rate: Rate | None
+    length_tolerance: Annotated[float, Field(ge=0)]
+    split: Split
     exclude_from_training: tuple[str, ...]
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     on_bad_track: Literal["error", "skip"]

@@ -1,46 +1,74 @@
-"""Data sets in MUSDB18's layout: the list of its tracks, and opening a track.
+"""A data set: the list of its tracks, and opening a track.
 
-Two layouts, those of `musdb`: MUSDB18 (`train/*.stem.mp4`, five AAC streams) and
-MUSDB18-HQ (`train/<track>/{mixture,drums,bass,other,vocals}.wav`).  A *manifest*
-lists the tracks that passed inspection, with split and checksum; all later
-stages use it.  Audio is read in blocks.  One ffmpeg call decodes a `.stem.mp4`
-into temporary wav files, which have the samples that `musdb` reads.
+A *manifest* lists the tracks that passed inspection: where the audio of each stem lies, their split, rate, channels and
+checksums.  All later stages use it, and know nothing of the layout that the files have (`svs.data.layouts`).  Audio is
+read in blocks.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from svs.audio.sources import Source, SumSource, WavSource
+from svs.audio.sources import Source
 from svs.config.schema import Settings
-from svs.data.musdb import SUFFIX, Candidate, decoded, with_subsets
+from svs.data import songs
+from svs.data.songs import Audio, Stems
 from svs.errors import DataError
 from svs.runtime.files import read_json, sha256, write_json
-from svs.stems import ACCOMPANIMENT, STREAMS
+from svs.stems import parts
 
 SILENT = 1e-4  # peak (-80 dBFS) below which vocals are silent
 
 
 @dataclass(frozen=True)
 class Track:
-    """One track of a data set; `split` is train, valid, test or unused."""
+    """One track of a data set.
+
+    Parameters
+    ----------
+    name : str
+    split : {"train", "valid", "test", "unused"}
+    samples, rate, channels : int
+        Of every stem as it is opened; rate in Hz.
+    sha256 : str
+        Of its files.
+    silent_vocals : bool
+    stems : mapping of str to tuple of Audio
+        Where the audio of each stem lies.
+    audio : mapping of str to str
+        Checksums (SHA-256) of the decoded samples of `mixture` and `vocals`, unless they are silent: the same music
+        under another name or in another lossless format has them too.
+    """
 
     name: str
-    subset: str
     split: str
     samples: int
     rate: int
+    channels: int
     sha256: str
     silent_vocals: bool
+    stems: Stems = field(default_factory=dict)
+    audio: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def subset(self) -> str:
+        """Its folder in MUSDB18's layout, which estimates and scores have: train or test."""
+        return songs.subset(self.split)
 
     @property
     def seconds(self) -> float:
         return self.samples / self.rate
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the stems that sum to the accompaniment."""
+        return parts(self.stems)
 
 
 class Manifest:
@@ -49,12 +77,14 @@ class Manifest:
     Parameters
     ----------
     dataset : str
-        tiny, sample or full.
+        The name of the data set: tiny, sample, full or another.
     tracks : sequence of Track
+    layout : str
+        The layout that they were found by.
     """
 
-    def __init__(self, dataset: str, tracks: Sequence[Track]):
-        self.dataset = dataset
+    def __init__(self, dataset: str, tracks: Sequence[Track], layout: str = ""):
+        self.dataset, self.layout = dataset, layout
         self.tracks = list(tracks)
 
     def split(self, *names: str) -> list[Track]:
@@ -66,21 +96,63 @@ class Manifest:
         if missing := [name for name in names if not self.split(name)]:
             raise DataError(
                 f"no {' and no '.join(missing)} track among the {len(self.tracks)} usable ones; "
-                "training needs at least two tracks in train/, scoring one in test/"
+                "training needs at least two tracks that are not for testing, scoring one for testing (download.split)"
+            )
+
+    def leaks(self) -> list[tuple[Track, Track, str]]:
+        """Tracks that may be trained on and are scored as well: the two, and what they share in a few words.
+
+        Names, files and decoded audio are compared; the audio of mixture and vocals each.
+        """
+        tests: dict[tuple[str, str], Track] = {}
+        for track in self.split("test"):
+            tests |= {mark: track for mark in _marks(track)}
+        return [
+            (track, tests[mark], mark[0])
+            for track in self.split("train", "valid", "unused")
+            if (mark := next((mark for mark in _marks(track) if mark in tests), None))
+        ]
+
+    def refuse_leaks(self) -> None:
+        """Raise DataError if a track may be trained on and is scored as well (`leaks`)."""
+        if found := self.leaks():
+            some = "; ".join(f"{one.name} has the {what} of {other.name}" for one, other, what in found[:5])
+            raise DataError(
+                f"{len(found)} tracks are to be trained on and are scored: {some}: a test track must not be trained "
+                "on: remove it, or change download.split"
             )
 
     def save(self, path: Path) -> None:
-        rows = [{**asdict(track), "seconds": round(track.seconds, 3)} for track in self.tracks]
-        write_json(path, {"dataset": self.dataset, "tracks": rows})
+        rows = [_row(track) for track in self.tracks]
+        write_json(path, {"dataset": self.dataset, "layout": self.layout, "tracks": rows})
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
         content = read_json(path)
         try:
-            rows = [{key: value for key, value in row.items() if key != "seconds"} for row in content["tracks"]]
-            return cls(content["dataset"], [Track(**row) for row in rows])
+            return cls(content["dataset"], [_track(row) for row in content["tracks"]], content["layout"])
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: expected a manifest of tracks ({error}); delete it and run `dvc repro`") from None
+
+
+def _marks(track: Track) -> list[tuple[str, str]]:
+    """What tells a track from others: kind and value."""
+    audio = [(f"decoded {name}", checksum) for name, checksum in sorted(track.audio.items())]
+    return [("name", track.name), ("files", track.sha256), *audio]
+
+
+def _row(track: Track) -> dict[str, Any]:
+    """A track as it stands in the manifest."""
+    stems = {
+        name: [{key: value for key, value in asdict(audio).items() if value is not None} for audio in each]
+        for name, each in track.stems.items()
+    }
+    return {**vars(track), "stems": stems, "audio": dict(track.audio), "seconds": round(track.seconds, 3)}
+
+
+def _track(row: Mapping[str, Any]) -> Track:
+    stems = {name: tuple(Audio(**audio) for audio in each) for name, each in row["stems"].items()}
+    return Track(**{key: value for key, value in row.items() if key != "seconds"} | {"stems": stems})
 
 
 class Dataset:
@@ -89,7 +161,7 @@ class Dataset:
     Parameters
     ----------
     folder : Path
-        Contains `train` and `test`.
+        The one that was inspected.
     manifest : Manifest
     """
 
@@ -103,41 +175,35 @@ class Dataset:
 
     @contextmanager
     def open(
-        self, track: Track, names: Sequence[str] = ("mixture", "vocals", "accompaniment")
+        self, track: Track, names: Iterable[str] = ("mixture", "vocals", "accompaniment")
     ) -> Iterator[dict[str, Source]]:
-        """Sources of one track, by name: musdb's five streams and `accompaniment` (drums + bass + other).
+        """Sources of one track, by name: its stems, and `mixture`, `vocals` and `accompaniment`.
 
         Raises
         ------
         DataError
             The track is missing, or has changed since it was inspected.
         """
-        stem = self.folder / track.subset / f"{track.name}{SUFFIX}"
-        candidate = Candidate(
-            track.name, track.subset, stem if stem.is_file() else self.folder / track.subset / track.name
-        )
-        if not all(file.is_file() for file in candidate.files()):
+        place, files = f"{self.folder}: {track.subset}/{track.name}", songs.files(track.stems, self.folder)
+        if not all(file.is_file() for file in files):
             raise DataError(
-                f"{candidate.path}: the track is in the manifest, but its files are missing; "
+                f"{place}: the track is in the manifest, but its files are missing; "
                 "restore them, or run `dvc repro --force download`"
             )
-        if sha256(candidate.files()) != track.sha256:
-            raise DataError(
-                f"{candidate.path}: changed since the manifest was written; run `dvc repro --force download`"
-            )
-        with open_sources(candidate, names, track.samples) as sources:
+        if sha256(sorted(files)) != track.sha256:
+            raise DataError(f"{place}: changed since the manifest was written; run `dvc repro --force download`")
+        with open_sources(track, self.folder, names) as sources:
             yield sources
 
 
 @contextmanager
-def open_sources(candidate: Candidate, names: Sequence[str], samples: int) -> Iterator[dict[str, Source]]:
-    """Sources of a track that was inspected and has `samples` samples, by name: see `Dataset.open`."""
-    streams = [name for name in STREAMS if name in names or name in ACCOMPANIMENT and "accompaniment" in names]
-    with decoded(candidate, streams, samples) as wavs:
-        sources: dict[str, Source] = {name: WavSource(wav) for name, wav in wavs.items()}
-        if "accompaniment" in names:
-            sources["accompaniment"] = SumSource([sources[name] for name in ACCOMPANIMENT])
-        yield {name: sources[name] for name in names}
+def open_sources(track: Track, folder: Path, names: Iterable[str]) -> Iterator[dict[str, Source]]:
+    """Sources of a track that was inspected, by name: see `Dataset.open`."""
+    names = list(names)
+    wanted = songs.needed(track.stems, names)
+    stems = {name: audio for name, audio in track.stems.items() if name in wanted}
+    with songs.opened(stems, folder, track.seconds) as found:
+        yield songs.assembled(songs.at_rate(found, track.rate), track.channels, track.samples, names)
 
 
 def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
@@ -164,4 +230,4 @@ def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
                 f"{folder}: the audio of the data set is missing and could not be restored (see above); "
                 "run `dvc repro --force download`"
             )
-    return Dataset(with_subsets(folder), Manifest.load(manifest))
+    return Dataset(folder, Manifest.load(manifest))

@@ -27,6 +27,7 @@ from svs.features import singing_labels
 from svs.features.store import GROUP_OF_MODE, LEVEL, MASKS, STEMS, VAD, track_key
 from svs.runtime.files import Scratch, link_tree, written
 from svs.runtime.parallel import over_tracks
+from svs.stems import VOCALS
 
 _FRAMES_PER_BLOCK = 256
 _RUNS = "runs.npz"
@@ -57,13 +58,7 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
         There is no training track, or a training track is also a test track.
     """
     tracks = dataset.manifest.split("train", "valid", *(("unused",) if "MIX" in settings.modes else ()))
-    tests = dataset.manifest.split("test")
-    names, sums = {track.name for track in tests}, {track.sha256 for track in tests}
-    if shared := [track.name for track in tracks if track.name in names or track.sha256 in sums]:
-        raise DataError(
-            f"in train/ and in test/: {', '.join(shared[:5])}; a test track must not be trained on: "
-            "remove it from train/"
-        )
+    dataset.manifest.refuse_leaks()
     if not tracks:
         raise DataError("no training tracks in the manifest; nothing to extract")
     finished = scratch.path.absolute() / "tracks"
@@ -103,17 +98,18 @@ def _extract_track(dataset: Dataset, settings: Extract, finished: Path, track: T
     """Write the arrays and runs of one track into a folder of its own, which appears whole."""
     modes, key = _modes(settings, track), track_key(track.name)
     groups = {GROUP_OF_MODE[mode] for mode in modes}
-    stems = ("drums", "bass", "other") if STEMS in groups else ()
+    stems = track.parts if STEMS in groups else ()
     writers = {MASKS: _write_masks, VAD: _write_vad, STEMS: _write_stems}
     runs: dict[str, Any] = {}
     with (
         written(finished / key) as temporary,
-        dataset.open(track, ("mixture", "vocals", "accompaniment", *stems)) as sources,
+        dataset.open(track, dict.fromkeys(("mixture", "vocals", "accompaniment", *stems))) as sources,
     ):
         loudness = level(sources["mixture"])
         for group in groups:
             arrays = zarr.open_group(temporary / group / key, mode="w", attributes={LEVEL: loudness})
-            runs |= writers[group](arrays, sources, settings)
+            wanted = {name: sources[name] for name in (VOCALS, *stems)} if group == STEMS else sources
+            runs |= writers[group](arrays, wanted, settings)
         np.savez(temporary / _RUNS, **{mode: runs[mode] for mode in modes})
 
 
@@ -180,10 +176,9 @@ def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract)
 
 
 def _write_stems(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> dict[str, np.ndarray]:
-    """Write the audio of one track's stems in chunks of a second; return the run of mode MIX, the whole track."""
+    """Write the audio of sources in chunks of a second; return the run of mode MIX, the whole track."""
     rate = settings.stems.sample_rate
-    for name in ("vocals", "drums", "bass", "other"):
-        source = sources[name]
+    for name, source in sources.items():
         audio = resample(source.read(0, source.samples), source.rate, rate).astype(settings.store.dtype)
         write_array(group, name, audio, settings.store, rate)
     return {"MIX": np.array([[0, len(audio) - 1, 0]])}

@@ -2,7 +2,8 @@
 
 Layout: `masks/<track>/{mixture, vocals, mask}` of shape (frames, bins),
 `vad/<track>/mixture` (frames, bins), `vad/<track>/label` (frames,), and
-`stems/<track>/{vocals, drums, bass, other}` (samples, 2), audio.  Each array
+`stems/<track>/{vocals, drums, bass, other}` (samples, channels), audio; the
+parts of the accompaniment are those of the data set.  Each array
 is one shard of chunks and is written once (`svs.features.extraction`).  An
 excerpt is cut when it is read.  The attributes of each group hold its
 representation and, for each mode, the *index*: one row
@@ -24,6 +25,7 @@ import zarr
 
 from svs.config.schema import Representation
 from svs.errors import DataError
+from svs.stems import parts
 
 MASKS, VAD, STEMS = "masks", "vad", "stems"
 GROUP_OF_MODE = {"SVS": MASKS, "DAE": MASKS, "VAD": VAD, "MIX": STEMS}
@@ -140,9 +142,14 @@ class Stems(_Group):
         """Length of a track's stems."""
         return self.array(track, "vocals").shape[0]
 
+    def parts(self, track: str) -> tuple[str, ...]:
+        """Names of a track's stems that sum to its accompaniment."""
+        return parts(cast(zarr.Group, self._group[track_key(track)]).array_keys())
+
     def read(self, track: str, stem: str, start: int, stop: int) -> np.ndarray:
-        """Samples [start, stop) of a stem: float32 (samples, 2)."""
-        return np.asarray(self.array(track, stem)[start:stop], dtype=np.float32)
+        """Samples [start, stop) of a stem: float32 (samples, 2); a mono stem is the same on both sides."""
+        audio = np.asarray(self.array(track, stem)[start:stop], dtype=np.float32)
+        return audio if audio.shape[1] == 2 else np.repeat(audio, 2, axis=1)
 
 
 @dataclass(frozen=True)

@@ -201,12 +201,13 @@ def _devices() -> Iterator[Check]:
 
 def data_set(project: Project) -> _State:
     """State of the project's data set, what was found, and advice."""
-    from svs.data import inspection, locate
+    from svs.data import inspection
 
     download = project.settings.download
     try:
-        place, _ = locate.locate_given(download.path or project.path(paths.DATASETS) / download.dataset)
-        return OK, f"{download.dataset} in {place}, {len(inspection.list_test_tracks(place))} test tracks", ""
+        place = download.path or project.path(paths.DATASETS) / download.dataset
+        count = len(inspection.list_test_tracks(download, project.settings.seed, place))
+        return OK, f"{download.dataset} in {place}, {count} test tracks", ""
     except SVSError as error:
         if download.dataset == "tiny":
             return OK, "tiny, generated when it is needed", ""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from svs import separators
 from svs.config.project import Project
-from svs.config.schema import Score
-from svs.data import inspection, locate
+from svs.config.schema import Score, Settings
+from svs.data import inspection
 from svs.data.dataset import Dataset, Track
 from svs.errors import DataError, SettingsError
 from svs.evaluation import score as evaluation_score
@@ -27,8 +27,8 @@ from svs.services.output import is_answered, separation_request
 from svs.stems import TARGETS
 
 
-def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
-    """Test tracks of the data set in a folder, which holds `train` and `test`.
+def choose(settings: Settings, folder: Path, wanted: Sequence[str]) -> list[str]:
+    """Test tracks of the data set in a folder.
 
     `wanted` is nothing for all tracks, one number N for the first N, or names, or parts of names that only one track
     has.
@@ -38,9 +38,9 @@ def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
     DataError
         A name fits no track or several tracks, or the data set has no test track.
     """
-    names = inspection.list_test_tracks(folder)
+    names = inspection.list_test_tracks(settings.download, settings.seed, folder)
     if not names:
-        raise DataError(f"{folder}: no test tracks; expected some in test/")
+        raise DataError(f"{folder}: no test tracks; expected some in test/ (or set download.split)")
     if not wanted:
         return names
     if len(wanted) == 1 and wanted[0].isascii() and wanted[0].isdigit() and wanted[0] not in names:
@@ -48,22 +48,18 @@ def choose(folder: Path, wanted: Sequence[str]) -> list[str]:
         if not 1 <= count <= len(names):
             raise DataError(f"{count} tracks: expected 1 to {len(names)}, which {folder} holds")
         return names[:count]
-    chosen = {inspection.find_test_track(folder, text).name for text in wanted}
+    chosen = {inspection.find_test_track(settings.download, settings.seed, folder, text).name for text in wanted}
     return [name for name in names if name in chosen]
 
 
 def open_test_set(project: Project, folder: Path, wanted: Sequence[str]) -> Dataset:
     """Open the chosen test tracks (see `choose`) of a data set."""
-    place, _ = locate.locate_given(folder)
-    names = choose(place, wanted)
+    settings = project.settings
+    names = choose(settings, folder, wanted)
     manifest = inspection.inspect(
-        project.settings.download,
-        project.settings.seed,
-        place,
-        [],
-        lambda subset, name: subset == "test" and name in names,
+        settings.download, settings.seed, folder, lambda song: song.split == "test" and song.name in names
     )
-    return Dataset(place, manifest)
+    return Dataset(folder, manifest)
 
 
 def methods_below(folder: Path, wanted: Sequence[str]) -> dict[str, Path]:

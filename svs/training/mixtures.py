@@ -16,7 +16,7 @@ from svs.config.schema import MixtureTraining, Representation
 from svs.dsp.stft import log_magnitude, stft, window_sum
 from svs.errors import DataError
 from svs.features.store import Stems
-from svs.stems import ACCOMPANIMENT, VOCALS
+from svs.stems import VOCALS
 
 
 class _OfStems(keras.utils.PyDataset):
@@ -38,6 +38,10 @@ class _OfStems(keras.utils.PyDataset):
         """The sum of stems at a place (track, first sample): float32 (samples, 2)."""
         track, start = place
         return np.add.reduce([self._stems.read(track, stem, start, start + self._samples) for stem in stems])
+
+    def rest(self, place: tuple[str, int]) -> np.ndarray:
+        """The accompaniment at a place: float32 (samples, 2)."""
+        return self.sound(place, self._stems.parts(place[0]))
 
     def batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets from vocals and accompaniment."""
@@ -85,7 +89,7 @@ class Mixes(_OfStems):
         vocals = self.sound(place, [VOCALS])
         if random.random() < self._settings.other_song:
             place = self._place(random)
-        return vocals, self.sound(place, ACCOMPANIMENT)
+        return vocals, self.rest(place)
 
     def _place(self, random: np.random.Generator) -> tuple[str, int]:
         """A passage of any song: its name and first sample."""
@@ -111,7 +115,7 @@ class Passages(_OfStems):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         size = self._settings.batch_size
         chosen = self.places[index * size : (index + 1) * size]
-        return self.batch([(self.sound(place, [VOCALS]), self.sound(place, ACCOMPANIMENT)) for place in chosen])
+        return self.batch([(self.sound(place, [VOCALS]), self.rest(place)) for place in chosen])
 
 
 def spectra(audio: np.ndarray, settings: MixtureTraining) -> np.ndarray:

@@ -17,7 +17,7 @@ from svs.networks import MODEL, archive
 from svs.runtime import devices
 from svs.runtime.files import Scratch, sha256
 from svs.runtime.process import log, quietly
-from svs.stems import ACCOMPANIMENT, VOCALS
+from svs.stems import VOCALS
 from svs.training import loop
 from svs.training.mixtures import Mixes, Passages, spectra
 
@@ -78,7 +78,7 @@ def standardisation(stems: Stems, tracks: list[str], settings: MixtureTraining) 
     longest = round(60 * stems.rate)  # the first minute of each song is enough
     for track in tracks:
         stop = min(stems.samples(track), longest)
-        mixture = np.add.reduce([stems.read(track, stem, 0, stop) for stem in (VOCALS, *ACCOMPANIMENT)])
+        mixture = np.add.reduce([stems.read(track, stem, 0, stop) for stem in (VOCALS, *stems.parts(track))])
         level = log_magnitude(np.abs(spectra(mixture, settings))).astype(np.float64)
         total, squares = total + level.sum(axis=(0, 2)), squares + np.square(level).sum(axis=(0, 2))
         count += level.shape[0] * level.shape[2]

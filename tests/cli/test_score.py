@@ -121,14 +121,14 @@ def test_score_refuses_the_impossible(words, code, said, tiny_set, home, tmp_pat
     assert not (tmp_path / "scored" / "scores.csv").exists()
 
 
-def test_choice_of_tracks(tmp_path):
+def test_choice_of_tracks(settings, tmp_path):
     for subset, name in (("train", "x"), ("test", "A - One"), ("test", "A - Two"), ("test", "A - Two and a half")):
         (tmp_path / subset / name).mkdir(parents=True)
     names = ["A - One", "A - Two", "A - Two and a half"]
-    assert test_set.choose(tmp_path, []) == names
-    assert test_set.choose(tmp_path, ["2"]) == names[:2]
-    assert test_set.choose(tmp_path, ["half", "one"]) == [names[0], names[2]]
-    assert test_set.choose(tmp_path, ["A - Two"]) == [names[1]]
+    assert test_set.choose(settings, tmp_path, []) == names
+    assert test_set.choose(settings, tmp_path, ["2"]) == names[:2]
+    assert test_set.choose(settings, tmp_path, ["half", "one"]) == [names[0], names[2]]
+    assert test_set.choose(settings, tmp_path, ["A - Two"]) == [names[1]]
     for wrong in (["two"], ["0"], ["4"], ["x"]):
         with pytest.raises(DataError):
-            test_set.choose(tmp_path, wrong)
+            test_set.choose(settings, tmp_path, wrong)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import soundfile
 
-from svs.data import musdb as data_musdb
+from svs.data import songs as data_songs
 from svs.data.dataset import Dataset, Manifest, Track
 from svs.errors import DataError
 from tests.helpers.datasets import (
@@ -106,7 +106,7 @@ def test_a_track_that_is_gone_is_refused(download, here, gone):
 def test_no_litter_is_left_by_decoding(download, here, tmp_path, monkeypatch):
     scratch = tmp_path / "tmp"
     scratch.mkdir()
-    monkeypatch.setattr(data_musdb.tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(data_songs.tempfile, "tempdir", str(scratch))
     empty_subsets(download.path)
     write_stem(download.path, "train", "good")
     text_stem(download.path, "text")
@@ -117,7 +117,7 @@ def test_no_litter_is_left_by_decoding(download, here, tmp_path, monkeypatch):
 
 
 def test_a_track_knows_its_seconds():
-    assert Track("a", "train", "train", 66150, RATE, "", False).seconds == 1.5
+    assert Track("a", "train", 66150, RATE, 2, "", False).seconds == 1.5
 
 
 def test_a_manifest_without_a_split_that_is_needed_is_refused(tiny_set):

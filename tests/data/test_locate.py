@@ -36,19 +36,18 @@ def test_a_generated_set_is_made_once_and_again_when_it_is_gone(tmp_path, here, 
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     settings = schema.load()
     download = settings.download
-    folder, validation = locate(download, settings.seed, paths.DATASETS)
-    assert len(validation) == 1
-    inspect(download, settings.seed, folder, validation).save(tmp_path / "manifest.json")
+    folder = locate(download, settings.seed, paths.DATASETS)
+    inspect(download, settings.seed, folder).save(tmp_path / "manifest.json")
     mixture = next(folder.glob("test/*/mixture.wav"))
     stamp = mixture.stat().st_mtime_ns
-    assert locate(download, settings.seed, paths.DATASETS) == (folder, validation)
+    assert locate(download, settings.seed, paths.DATASETS) == folder
     assert mixture.stat().st_mtime_ns == stamp
     shutil.rmtree(folder)
     data = open_dataset(settings, tmp_path / "manifest.json", paths.DATASETS)
     for track in data.manifest.tracks:  # the checksums still hold: generated again, to the same bytes
         with data.open(track, ["vocals"]) as sources:
             assert sources["vocals"].samples == track.samples
-    other, _ = locate(download, settings.seed + 1, paths.DATASETS)
+    other = locate(download, settings.seed + 1, paths.DATASETS)
     with (
         pytest.raises(DataError, match="changed since|files are missing"),
         Dataset(other, data.manifest).open(data.manifest.split("test")[0]),
@@ -60,8 +59,11 @@ def test_a_folder_in_the_folder_is_found(download, here):
     """As archives are unpacked: one folder more."""
     write_track(download.path / "musdb18hq", "train", "a")
     (download.path / "musdb18hq" / "test").mkdir()
-    folder, validation = locate(download, 1, Path("nowhere"))
-    assert (folder, validation) == (download.path / "musdb18hq", [])
+    folder = locate(download, 1, Path("nowhere"))
+    manifest = inspect(download, 1, folder)
+    assert [audio.path for audio in manifest.tracks[0].stems["vocals"]] == ["musdb18hq/train/a/vocals.wav"]
+    with Dataset(folder, manifest).open(manifest.tracks[0], ["vocals"]) as sources:
+        assert sources["vocals"].samples == 2000
 
 
 def test_a_place_that_cannot_be_written_to(settings, tmp_path):

@@ -21,10 +21,6 @@ def nothing(root):
     root.mkdir()
 
 
-def only_train(root):
-    write_track(root, "train", "a", samples=50)
-
-
 def other_things(root):
     (root / "songs").mkdir(parents=True)
     (root / "readme.txt").write_text("x")
@@ -44,10 +40,9 @@ def both_kinds(root):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (no_folder, r"expected a folder that holds train/ and test/.*there is no such folder"),
-        (a_file, r"expected a folder that holds train/ and test/.*there is no such folder"),
+        (no_folder, r"expected a folder that holds a data set; there is no such folder"),
+        (a_file, r"expected a folder that holds a data set; there is no such folder"),
         (nothing, r"expected a folder that holds train/ and test/.*found nothing"),
-        (only_train, r"expected a folder that holds train/ and test/.*found train"),
         (other_things, r"expected a folder that holds train/ and test/.*found readme\.txt, songs"),
         (no_tracks, r"no tracks; expected train/\*\.stem\.mp4 or train/<track>/mixture\.wav"),
         (both_kinds, r"\.stem\.mp4 files and wav folders together; musdb reads one kind: separate them"),
@@ -76,6 +71,21 @@ def litter(root):
             (root / subset / name / "mixture.wav").touch()
 
 
+def test_a_set_without_test_tracks(download, here):
+    write_track(download.path, "train", "a", samples=50)
+    manifest = inspected(download)
+    with pytest.raises(DataError, match="no test track among the 1 usable ones"):
+        manifest.require("test")
+
+
+@pytest.mark.parametrize(("layout", "kind"), [("musdb18", "wav"), ("musdb18hq", "stem")])
+def test_a_layout_that_is_named_wrongly(download, here, layout, kind):
+    empty_subsets(download.path)
+    write_track(download.path, "train", "a") if kind == "wav" else write_stem(download.path, "train", "a")
+    with pytest.raises(DataError, match="that is layout musdb18" + ("hq" if kind == "wav" else "$")):
+        inspected(download.model_copy(update={"layout": layout}))
+
+
 @pytest.mark.parametrize("kind", ["wav", "stem"])
 def test_what_systems_leave_is_skipped_and_counted(download, here, previews, caplog, kind):
     caplog.set_level("INFO", logger="svs")
@@ -89,7 +99,7 @@ def test_what_systems_leave_is_skipped_and_counted(download, here, previews, cap
     (line,) = [record.getMessage() for record in caplog.records if "no tracks" in record.getMessage()]
     count = 2 * (len(JUNK_FILES) + len(JUNK_FOLDERS))
     assert line.startswith(f"{download.path}: skipped {count} entries that are no tracks: ")
-    assert inspection.list_test_tracks(download.path) == ["a test song"]
+    assert inspection.list_test_tracks(download, 1, download.path) == ["a test song"]
 
 
 def a_link_to_nowhere(folder):

@@ -22,6 +22,7 @@ from svs.evaluation.score import bleed, evaluate, score_method, score_sources
 from svs.evaluation.tables import bleed_metrics
 from svs.stems import ACCOMPANIMENT, STREAMS, TARGETS
 from tests.helpers.command import wav
+from tests.helpers.datasets import listed
 
 RATE = 8000  # of the noise: scores don't depend on it, time does
 
@@ -314,8 +315,7 @@ def scored(tmp_path_factory, settings):
             wav(root / "music" / subset / track / f"{name}.wav", audio, RATE)
     for target, share in (("vocals", 0.25), ("accompaniment", 0.75)):
         wav(root / "estimates" / "test" / "a test track" / f"{target}.wav", share * stems["mixture"], RATE)
-    download = settings.download.model_copy(update={"sample_rate": RATE})
-    return Dataset(root / "music", inspect(download, 1, root / "music", ["two"])), root / "estimates"
+    return Dataset(root / "music", inspect(listed(settings.download, "two"), 1, root / "music")), root / "estimates"
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -359,7 +359,7 @@ def test_missing_estimates_are_a_data_error(scored, settings, tmp_path):
 
 def test_only_test_tracks_are_scored(scored, settings, tmp_path):
     dataset, estimates = scored
-    nothing = Manifest("tiny", [Track("t", "train", "train", 10, RATE, "", False)])
+    nothing = Manifest("tiny", [Track("t", "train", 10, RATE, 2, "", False)])
     score_method(Dataset(dataset.folder, nothing), estimates, settings.score, tmp_path, "floor")
     assert contents(tmp_path) == {}
 

@@ -94,8 +94,8 @@ def tracks(stems, tmp_path):
                 sf.write(folder / f"{stem}.wav", signal, RATE, subtype="FLOAT")
         (tmp_path / "set" / "train").mkdir()
         options = schema.load(REPOSITORY / "params.yaml")
-        download = options.download.model_copy(update={"sample_rate": RATE, "path": tmp_path / "set"})
-        return dataset.Dataset(tmp_path / "set", inspection.inspect(download, 0, tmp_path / "set", []))
+        download = options.download.model_copy(update={"path": tmp_path / "set"})
+        return dataset.Dataset(tmp_path / "set", inspection.inspect(download, 0, tmp_path / "set"))
 
     return make
 
@@ -335,7 +335,7 @@ def test_the_previews_are_found_in_the_published_tracks(previews, sisec18, tmp_p
     download = loaded.download.model_copy(update={"dataset": "sample", "path": previews})
     (tmp_path / "set" / "train").mkdir(parents=True)
     (tmp_path / "set" / "test").symlink_to(previews / "test")  # inspecting the training tracks takes longer
-    data = dataset.Dataset(tmp_path / "set", inspection.inspect(download, 0, tmp_path / "set", []))
+    data = dataset.Dataset(tmp_path / "set", inspection.inspect(download, 0, tmp_path / "set"))
     choice, score = options(sisec18, 0.8, 6.0, checksum=loaded.reference.checksum)
     places = evaluation_sisec18.bring_in(data, sisec18, choice, score, tmp_path / "out")
     with open(sisec18.with_name("preview_seconds.csv"), encoding="utf-8", newline="") as file:

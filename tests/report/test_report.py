@@ -55,8 +55,8 @@ class Home:
         (folder / "params.yaml").write_text(yaml.safe_dump(raw))
         (folder / "dvc.yaml").touch()
         self.settings: Settings = resolve(raw)
-        place, validation = locate.locate(self.settings.download, self.settings.seed, folder / paths.DATASETS)
-        self.manifest = inspection.inspect(self.settings.download, self.settings.seed, place, validation)
+        place = locate.locate(self.settings.download, self.settings.seed, folder / paths.DATASETS)
+        self.manifest = inspection.inspect(self.settings.download, self.settings.seed, place)
         self.manifest.save(folder / paths.MANIFEST)
         self.tracks = self.manifest.split("test")
         for track in self.tracks:

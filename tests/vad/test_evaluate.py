@@ -49,7 +49,7 @@ def two_of_each(tiny_set, settings, tmp_path_factory):
     names = [track.name for track in manifest.split("valid")]
     for track in manifest.split("valid", "test"):
         change(root / "music" / track.subset / track.name, stop=0.5)
-    return Dataset(root / "music", inspect(settings.download, 1, root / "music", names)), names
+    return Dataset(root / "music", inspect(settings.download, 1, root / "music")), names
 
 
 def change(folder, stop: float) -> None:
@@ -121,7 +121,7 @@ def test_the_threshold_is_tuned_on_validation_tracks_only(net, two_of_each, smal
         source = WavSource(place / "vocals.wav")
         # The voice is where it was not: every label turns.
         wav(place / "vocals.wav", source.read(0, source.samples)[::-1], source.rate)
-    other = Dataset(tmp_path / "music", inspect(settings.download, 1, tmp_path / "music", names))
+    other = Dataset(tmp_path / "music", inspect(settings.download, 1, tmp_path / "music"))
     after = evaluate.evaluate(folder, other, small.extract.vad)
     assert (after["threshold"] == before["threshold"]) == (changed == "test")
     assert (after["net"]["auroc"] == before["net"]["auroc"]) == (changed == "valid")

@@ -1,0 +1,53 @@
+"""MoisesDB (Pereira et al. 2023): a folder for each track with `data.json`, and in it a folder for each stem.
+
+`data.json` names artist, song and stems; the files of a stem, `STEM/ID.wav`, are summed.  There is no mixture, and the
+set has no splits of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from svs.config.schema import Group
+from svs.data.layouts import Layout
+from svs.data.songs import Audio, Song
+from svs.errors import DataError
+from svs.runtime.files import read_json
+
+_CARD = "data.json"
+
+
+def _cards(folder: Path) -> list[Path]:
+    """The `data.json` of every track, up to three folders down (the archive: moisesdb/moisesdb_v0.1/TRACK)."""
+    return next((found for depth in ("*", "*/*", "*/*/*") if (found := sorted(folder.glob(f"{depth}/{_CARD}")))), [])
+
+
+def _song(card: Path, folder: Path) -> Song:
+    """The track of a `data.json`."""
+    place, identity = card.parent.relative_to(folder).as_posix(), card.parent.name
+    try:
+        content = read_json(card)
+        stems = {
+            stem["stemName"]: tuple(
+                Audio(f"{place}/{stem['stemName']}/{each['id']}.{each.get('extension', 'wav')}")
+                for each in stem["tracks"]
+            )
+            for stem in content["stems"]
+            if stem["tracks"]
+        }
+        artist, title = content["artist"], content["song"]
+    except DataError as error:
+        return Song(identity, {}, problem=str(error))
+    except (KeyError, TypeError, AttributeError) as error:
+        return Song(identity, {}, problem=f"{_CARD}: expected artist, song and stems, each with tracks ({error!r})")
+    # Songs of one artist may share a title: the identity tells them apart.
+    name = f"{artist} - {title} - {identity[:8]}".replace("/", "_").replace("\\", "_")
+    return Song(name, stems, groups=(str(artist),))
+
+
+def songs(folder: Path, options: Group) -> list[Song]:
+    """See `svs.data.layouts.Layout.songs`.  The group of a track is its artist."""
+    return [_song(card, folder) for card in _cards(folder)]
+
+
+LAYOUTS = {"moisesdb": Layout(f"TRACK/{_CARD} and TRACK/STEM/ID.wav", songs, lambda folder: bool(_cards(folder)))}
