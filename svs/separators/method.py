@@ -46,6 +46,8 @@ class Method:
         Whether `build` also takes `device` by keyword: it runs a network (`svs.networks.inference`).
     ready : callable
         From the path that it needs, and whether to download what is missing, to whether it can run.
+    in_wheel : bool
+        Whether its weights come with a package, so that there is no file of them to fetch or copy.
     """
 
     kind: Kind
@@ -56,3 +58,4 @@ class Method:
     recommended: int = 0
     on_device: bool = False
     ready: Callable[[Path, bool], bool] = lambda needs, fetch: (needs / ONNX).is_file()
+    in_wheel: bool = False

