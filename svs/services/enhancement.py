@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import yaml
@@ -15,8 +15,9 @@ from svs.config.project import find_model
 from svs.config.schema import Settings, merge
 from svs.data.noisy_set import entries
 from svs.runtime.files import written
-from svs.separators.base import Separator
-from svs.separators.chunking import chunks
+
+if TYPE_CHECKING:
+    from svs.separators.base import Separator
 
 Wanted = Literal["voice", "respiratory"]
 METHODS = ("speech_blend", "deepfilternet", "rnnoise", "wiener_noise", "spectral_gate", "repet_sim", "openunmix")
@@ -65,6 +66,8 @@ def enhanced(separator: Separator, mixture: Source, chunk: float, clean: Source 
 
     An oracle needs the clean source.
     """
+    from svs.separators.chunking import chunks  # scipy takes half a second, and the help needs the names alone
+
     true = {"vocals": clean, "accompaniment": DifferenceSource(mixture, clean)} if clean is not None else None
     return np.concatenate([estimate for _, estimate in chunks(separator, mixture, chunk, true)])[:, 0]
 
