@@ -64,7 +64,8 @@ def estoi(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of too little speech
         found = float(stoi(clean, estimate, rate, extended=True))
-    return float("nan") if found == _UNDEFINED else found
+    # pystoi adds random numbers of 1e-16, against divisions by 0.
+    return float("nan") if found == _UNDEFINED else round(found, 6)
 
 
 def pesq(clean: np.ndarray, estimate: np.ndarray, rate: int) -> tuple[float, float]:
