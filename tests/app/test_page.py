@@ -90,7 +90,8 @@ def test_methods_tell_what_is_missing(project: Project, tmp_path: Path, monkeypa
     monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "weights"))
     missing = work.missing(dataclasses.replace(project, home=tmp_path))  # nothing was trained there
     trained_or_pretrained = separators.of_kind(separators.Kind.NET, separators.Kind.PRETRAINED)
-    packaged = {"deepfilternet", "rnnoise", "speech_blend"}  # their weights come with the packages that run them
+    # Their weights come with svs, or with the packages that run them.
+    packaged = {"spleeter_finetuned", "deepfilternet", "rnnoise", "speech_blend"}
     assert set(missing) == set(trained_or_pretrained) - packaged
     assert "model.onnx" in missing["cnn_separator"] and "dvc repro" in missing["cnn_separator"]
     assert str(tmp_path) not in missing["cnn_separator"]
@@ -596,6 +597,7 @@ def test_cancel(page, folder: Path):
 
 def test_a_page_that_is_closed_leaves_no_results(page, served: _Served, folder: Path):
     _drop(page, folder / "song.wav", says="44.1 kHz · stereo")
+    _choose(page, "repet_sim")
     page.locator("#svs-go").click()
     page.get_by_text("repet_sim:").wait_for()
     page.close()

@@ -365,7 +365,7 @@ TROUBLE = {
     "a start behind the end": (_song, ["a.wav", "--start", "5"], 3, r"a\.wav: .*0\.50 s long; choose an earlier start"),
     "a start that is no number": (_song, ["a.wav", "--start", "inf"], 2, "start: expected seconds from 0, got inf"),
     "a duration of nothing": (_song, ["a.wav", "--duration", "0"], 2, "duration: expected seconds above 0"),
-    "an unknown method": (_song, ["a.wav", "-m", "magic"], 2, "magic: no such method; expected one of unet_"),
+    "an unknown method": (_song, ["a.wav", "-m", "magic"], 2, "magic: no such method; expected one of spleeter_"),
     "an unknown format": (_song, ["a.wav", "-f", "wma"], 2, "wma: no such format; expected one of wav, flac, mp3"),
     "an unknown parameter": (_song, ["a.wav", "-S", "separate.magic=1"], 2, "magic: no such method; expected one of"),
     "an impossible parameter": (_song, ["a.wav", "-S", "separate.mixture.share=2"], 2, r"separate\.mixture\.share"),
