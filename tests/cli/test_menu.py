@@ -189,7 +189,7 @@ def test_our_nets_are_asked_about_the_wiener_filter(place, home, terminal, tmp_p
     menu = terminal("separate", "--project", net, cwd=place)
     menu.answer("What shall be separated?", DOWN, ENTER)
     menu.answer("Path of the recording", "a.wav", ENTER)
-    menu.answer("Methods", ENTER)
+    menu.answer("Methods", " ", DOWN, " ", ENTER)  # cnn_separator in place of the net in the package
     menu.answer("Start in seconds", ENTER)
     menu.answer("Duration in seconds", ENTER)
     menu.answer("Folder of the results", ENTER)

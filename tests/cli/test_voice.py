@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_the_speech_model_is_the_one_asked_for(place, home, monkeypatch):
             asked.append((name, separators.options("openunmix", settings).model)) or Mixture(0.5)
         ),
     )
-    monkeypatch.setattr(separators, "needs", lambda name, settings: "params.yaml")
+    monkeypatch.setattr(separators, "needs", lambda name, settings: Path("params.yaml"))
     wav(place / "a.wav", noisy(0.5, 1, 16000), 16000)
     assert svs("voice", "a.wav", "-q", "-m", "openunmix", "-m", "repet_sim", "--project", home).code == 0
     assert asked == [("openunmix", "umxse"), ("repet_sim", "umxse")]

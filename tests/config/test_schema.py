@@ -104,7 +104,7 @@ def test_a_profile_changes_only_what_it_says():
         ("download.validation_fraction", 1.0, "less than 1"),
         ("download.on_bad_track", "ignore", "'error' or 'skip' (got 'ignore')"),
         ("download.on_silent_vocals", "drop", "'error', 'skip' or 'keep' (got 'drop')"),
-        ("download.sample_rate", 0, "greater than 0"),
+        ("download.sample_rate", 0, "greater than or equal to 8000"),
         ("download.tiny.train_seconds", 1.0, "greater than or equal to 2"),
         ("download.tiny.train", 0, "greater than 0"),
         ("extract.modes.0", "SVD", "'SVS', 'DAE', 'VAD' or 'MIX' (got 'SVD')"),
