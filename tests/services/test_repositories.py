@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from dvc.repo import Repo
 
 from svs.runtime import extras
 from svs.services.repositories import artifact, split
 from tests.helpers import REPOSITORY
-from tests.helpers.command import assert_refused, below, project, svs
-from tests.helpers.pipeline import call, commit
+from tests.helpers.command import Ran, assert_refused, below, project, svs
+from tests.helpers.pipeline import call, commit, dvc
 
 NETS = ("vad", "cnn_separator")
 
@@ -26,8 +27,7 @@ def release(folder: Path, content: str) -> None:
         for file in ("model.keras", "model.onnx"):
             (folder / "models" / name / file).write_text(content + name)
         (folder / "models" / name / "model.json").write_text(json.dumps(card))
-    with Repo(str(folder)) as repo:
-        repo.add([str(folder / "models" / name) for name in NETS])
+    dvc(folder, "add", "-q", *(f"models/{name}" for name in NETS))
     commit(folder, content)
 
 
@@ -36,7 +36,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bare repository: version v1.0.0 of `vad`, then a tag `later`, then a last commit; their remote is a folder."""
     work = tmp_path_factory.mktemp("work")
     call(work, "git", "init", "-q")
-    Repo.init(str(work)).close()
+    dvc(work, "init", "-q")
     (work / ".dvc/config").write_text(
         f"[core]\n    remote = store\n['remote \"store\"']\n    url = {tmp_path_factory.mktemp('remote')}\n"
     )
@@ -44,12 +44,18 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for content, tag in (("first", "vad@v1.0.0"), ("second", "later")):
         release(work, content)
         call(work, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "-a", tag, "-m", tag)
-        with Repo(str(work)) as repo:
-            repo.push()
+        dvc(work, "push", "-q")
     release(work, "third")  # not pushed
     bare = tmp_path_factory.mktemp("bare") / "repository.git"
     call(work, "git", "clone", "-q", "--bare", str(work), str(bare))
     return bare
+
+
+def fetch(*words) -> Ran:
+    """`svs fetch` in a process of its own: within this one, DVC would use pytest's streams after these are closed."""
+    command = [sys.executable, "-m", "svs.cli", "fetch", *map(str, words)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -67,13 +73,13 @@ def home(tmp_path) -> Path:
     ],
 )
 def test_a_network_of_a_version_or_of_a_revision(home, published, name, revision, content):
-    ran = svs("fetch", name, "--from", f"{published}{revision}", "--project", home)
+    ran = fetch(name, "--from", f"{published}{revision}", "--project", home)
     assert ran.code == 0, ran.err
     assert ran.out.startswith(f"{name}: {home / 'models' / name} (")
     assert (home / "models" / name / "model.onnx").read_text() == content + name
     assert content in svs("models", "list", "--project", home).out
     before = below(home)
-    again = svs("fetch", name, "--from", published, "--project", home)
+    again = fetch(name, "--from", published, "--project", home)
     assert_refused(again, f"models/{name}: is there already", 3)
     assert below(home) == before
 
@@ -96,7 +102,7 @@ def test_a_network_of_a_version_or_of_a_revision(home, published, name, revision
 )
 def test_what_can_not_be_fetched_leaves_nothing(home, published, words, reason, code):
     before = below(home)
-    assert_refused(svs("fetch", *(word.format(published) for word in words), "--project", home), reason, code)
+    assert_refused(fetch(*(word.format(published) for word in words), "--project", home), reason, code)
     assert below(home) == before
 
 
