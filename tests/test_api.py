@@ -63,7 +63,7 @@ def test_a_quiet_or_loud_copy_gives_the_same_at_its_gain(home, tmp_path, gain):
 
 def test_the_default_is_our_net(home):
     audio = music(0.5)
-    expected = svs.separate(audio, 44100, "cnn_separator", project=home)
+    expected = svs.separate(audio, 44100, "spleeter_finetuned", project=home)
     came = svs.separate(audio, rate=44100, project=home)
     np.testing.assert_array_equal(came["vocals"], expected["vocals"])
     assert np.abs(came["vocals"]).max() > 0
