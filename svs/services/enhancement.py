@@ -56,7 +56,7 @@ def default(wanted: Wanted, settings: Settings, home: Path = Path()) -> str:
     ready = (
         name
         for name in names
-        if separators.find_method(name).ready(find_model(home, separators.needs(name, settings)), False)
+        if separators.find_method(name).can_run(find_model(home, separators.needs(name, settings)), False)
     )
     return next(ready, names[-1])
 

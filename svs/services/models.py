@@ -39,7 +39,7 @@ def models(project: Project) -> list[Model]:
 
 def _names() -> list[str]:
     names = separators.of_kind(separators.Kind.NET, separators.Kind.PRETRAINED)
-    return [*(name for name in names if not separators.find_method(name).in_wheel), paths.VAD.name]
+    return [*(name for name in names if not separators.find_method(name).modules), paths.VAD.name]
 
 
 def find(name: str, project: Project) -> Model:

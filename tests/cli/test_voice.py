@@ -103,7 +103,7 @@ def test_the_default_says_its_name_and_why(place, home):
         "by wiener_noise, the best in our measurements; --method chooses another"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("svs.separators.speech_blend.installed", lambda module: False)
+        patch.setattr("svs.separators.method.installed", lambda module: False)
         ran = svs("voice", "a.wav", "-o", "out", "--no-picture", "--project", home)
     assert ran.code == 0 and "by wiener_noise, as speech_blend needs packages that are missing" in ran.lines()[0]
     assert "pip install 'svs[voice]'" in ran.lines()[0] and set(enhancement.METHODS) <= set(methods())
