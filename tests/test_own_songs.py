@@ -44,9 +44,8 @@ def sound(path: Path, number: int, channels: int = 1) -> None:
     """A tone of its own that comes and goes, in the format of its suffix, a little longer than the others."""
     rate = RATES[path.suffix[1:]]
     time = np.arange(round(SECONDS * rate) + 20 * (number % 3)) / rate
-    tone = (
-        0.2 * np.sin(2 * np.pi * (150 + 70 * number) * time) * (np.sin(2 * np.pi * (0.4 + 0.1 * number) * time) > -0.5)
-    )
+    hertz, pulse = 200 + 330 * (number % 9), np.sin(2 * np.pi * (0.4 + 0.1 * (number % 5)) * time)
+    tone = 0.2 * np.sin(2 * np.pi * hertz * time) * (pulse > -0.5)
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.stack([tone] * channels, axis=1), rate)
 
