@@ -94,7 +94,7 @@ def follow(place: Path, line: str, code: int = 0):
     return done
 
 
-def tests_of(workspace: Path) -> list[str]:
+def scored_songs(workspace: Path) -> list[str]:
     tracks = json.loads((workspace / "data/manifest.json").read_text())["tracks"]
     return [track["name"] for track in tracks if track["split"] == "test"]
 
@@ -105,12 +105,14 @@ def assert_all_came_out(workspace: Path) -> None:
     curve = pd.read_csv(workspace / "plots/training/unet_separator.csv")
     assert np.isfinite(curve[["loss", "val_loss"]].to_numpy()).all() and len(curve) == 2
     scores = pd.read_csv(workspace / "metrics/scores.csv")
-    assert set(scores["method"]) == set(KEPT["methods"]) and set(scores["track"]) == set(tests_of(workspace))
+    assert set(scores["method"]) == set(KEPT["methods"]) and set(scores["track"]) == set(scored_songs(workspace))
     vocals = scores[scores["target"] == "vocals"].groupby("method")["SDR"].median()
     assert vocals["oracle_ibm"] > vocals["mixture"] + 3
     page = (workspace / "plots/report/index.html").read_text()
-    assert all(f'">{name}</h3>' in page for name in tests_of(workspace))
-    assert len(list((workspace / "plots/report/tracks").rglob("unet_separator.vocals.mp3"))) == len(tests_of(workspace))
+    assert all(f'">{name}</h3>' in page for name in scored_songs(workspace))
+    assert len(list((workspace / "plots/report/tracks").rglob("unet_separator.vocals.mp3"))) == len(
+        scored_songs(workspace)
+    )
 
 
 STEPS = commands("Your own songs: from a folder of stems to a trained net, a scored table and a report")
@@ -162,10 +164,10 @@ def test_the_same_nets_are_scored_on_another_set(elsewhere):
     workspace, stages = elsewhere
     assert {"download", "separate@unet_separator", "score@unet_separator", "report"} <= set(stages)
     assert not [stage for stage in stages if "train" in stage], "the trainings stay as they are"
-    assert tests_of(workspace) == ["amy_1_01", "amy_2_01"]
+    assert scored_songs(workspace) == ["amy_1_01", "amy_2_01"]
     assert len(list((workspace / "data/estimates/unet_separator/mir1k/test").glob("*/vocals.wav"))) == 2
     scores = pd.read_csv(workspace / "metrics/scores.csv")
-    assert set(scores["dataset"]) == {"mir1k"} and set(scores["track"]) == set(tests_of(workspace))
+    assert set(scores["dataset"]) == {"mir1k"} and set(scores["track"]) == set(scored_songs(workspace))
     metrics = json.loads((workspace / "metrics/mixture.json").read_text())
     assert list(metrics) == ["mir1k"] and metrics["mir1k"]["tracks"] == 2
 
@@ -196,5 +198,5 @@ def test_a_csv(place, trained):
     assert "layout csv, 3 tracks" in follow(root, look).stdout
     follow(root, train)
     workspace = root / "svs"
-    assert tests_of(workspace) == ["Two"]
+    assert scored_songs(workspace) == ["Two"]
     assert_all_came_out(workspace)
