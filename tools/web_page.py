@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from outputs import ROOT, prepared, preview
+from outputs import ROOT, with_a_song
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -64,13 +64,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Path, default=ROOT)
     options = parser.parse_args()
-    song = preview()
-    if song is None:
-        sys.exit("MUSDB18's previews are not at hand; name their folder with SVS_PREVIEWS")
     with tempfile.TemporaryDirectory() as folder, served(options.project) as url, sync_playwright() as playwright:
+        if (place := with_a_song(Path(folder))) is None:
+            sys.exit(1)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 900})
-        separated(page, url, prepared(Path(folder), song) / "Arise.flac")
+        separated(page, url, place.folder / "Arise.flac")
         page.screenshot(path=PICTURE, full_page=True)
         browser.close()
     with Image.open(PICTURE) as picture:
