@@ -16,6 +16,7 @@ import pandas as pd
 
 from svs.config.schema import Score
 from svs.errors import DataError
+from svs.evaluation import rulers
 from svs.evaluation.museval_json import BLEED, BSSEVAL, MEASURES, read_scores
 from svs.runtime import unavailable
 from svs.runtime.files import read_json, write_text
@@ -58,7 +59,8 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
     -------
     DataFrame
         Columns method, track, target, SDR, ISR, SIR, SAR (dB, medians over
-        frames; NaN if every frame is), frames, silent (frames left out).
+        frames; NaN if every frame is), frames, silent (frames left out); and
+        with protocol `bsseval` those of the rulers that the folder has.
 
     Raises
     ------
@@ -68,11 +70,12 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
     frames = frame_scores(folder, protocol).groupby(["track", "target"], sort=False)
     table = frames[list(MEASURES)].median().assign(frames=frames.size(), method=method)
     table["silent"] = table["frames"] - frames["SDR"].count()
-    return table.reset_index()[list(TRACK_COLUMNS)]
+    table = table.reset_index()[list(TRACK_COLUMNS)]
+    return rulers.joined(table, folder) if protocol == BSSEVAL else table
 
 
 def method_metrics(table: pd.DataFrame) -> dict:
-    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median}; and counts of frames."""
+    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median}; counts of frames; rulers."""
     metrics: dict = {"tracks": int(table["track"].nunique())}
     for target in TARGETS:
         rows = table[table["target"] == target]
@@ -80,6 +83,7 @@ def method_metrics(table: pd.DataFrame) -> dict:
         metrics[target]["frames"] = int(rows["frames"].sum())
         metrics[target]["silent_frames"] = int(rows["silent"].sum())
         metrics[target]["tracks_without_a_score"] = int(rows["SDR"].isna().sum())
+        metrics[target] |= rulers.metrics(rows)
     return metrics
 
 

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from svs import networks
 from svs.config.schema import Settings
-from svs.evaluation.museval_json import MEASURES
+from svs.evaluation import rulers
 from svs.evaluation.published import OUTPERFORMED
 from svs.figures.spectrograms import LOWEST
 from svs.report import content
@@ -62,7 +62,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
     shown = [method for method in gathered.methods if method.here]
     names = [*(method.name for method in shown), *gathered.absent]
     table = gathered.table.set_index(["method", "target"])
-    medians = _ranked(gathered.methods, table.groupby(level=[0, 1])[list(MEASURES)].median())
+    medians = _ranked(gathered.methods, table.groupby(level=[0, 1])[gathered.measures].median())
     return environment.get_template("report.html.j2").render(
         policy=policy,
         style=Markup(style),
@@ -73,7 +73,8 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
         section=section,
         settings=settings,
         targets=TARGETS,
-        measures=MEASURES,
+        measures=gathered.measures,
+        units=rulers.UNITS,
         protocols=content.PROTOCOLS,
         shown=shown,
         published=[item for item in gathered.methods if not item.here],
@@ -88,7 +89,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
             (name, find_method(name).about, list(content.flat(options(name, settings).model_dump(mode="json"))))
             for name in names
         ],
-        songs=[_ranked(shown, table.loc[table["track"] == track, list(MEASURES)]) for track in gathered.tracks],
+        songs=[_ranked(shown, table.loc[table["track"] == track, gathered.measures]) for track in gathered.tracks],
         summary=_summary(medians),
         data=_charts(gathered),
         tracks=[
@@ -100,7 +101,8 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
 def _charts(gathered: Content) -> dict[str, Any]:
     return {
         "targets": TARGETS,
-        "measures": MEASURES,
+        "measures": gathered.measures,
+        "units": rulers.UNITS,
         "protocols": content.PROTOCOLS,
         "tracks": gathered.tracks,
         "methods": [asdict(method) for method in gathered.methods],
