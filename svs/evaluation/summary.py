@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ DATASET = "dataset"  # a column of tables of several data sets
 _MEANS = ("uSDR", "SI_SDR")  # figures of rulers whose mean over tracks is shown
 _UNTRAINED = {Kind.CLASSICAL: "no training", Kind.ORACLE: "the true stems", Kind.FLOOR: "no training"}
 _MISSING = "–"
+_MEASURED = {"x real time": 1, "MB": 0}  # what was measured on one machine, and its decimals
 _PACKAGED = Path("svs/models")  # networks that come with svs
 
 
@@ -41,7 +43,7 @@ def cards(settings: Settings, home: Path = Path()) -> dict[str, Card]:
             found[name] = _trained(read_json(home / paths.METRICS / "training" / f"{name}.json"))
         elif wiring.needs.parent == _PACKAGED:
             card = read_json(find_model(home, wiring.needs) / CARD)
-            found[name] = Card(card["parameters"], card.get("trained_on", ""))
+            found[name] = Card(card["parameters"], re.sub(r" \([^)]*\)", "", card.get("trained_on", "")))
         elif name in methods():
             method = find_method(name)
             found[name] = Card(method.parameters, method.trained_on or _UNTRAINED.get(method.kind, ""))
@@ -49,10 +51,13 @@ def cards(settings: Settings, home: Path = Path()) -> dict[str, Card]:
 
 
 def _trained(results: Mapping[str, Any]) -> Card:
-    """A network of this pipeline, by the results of its training."""
-    excerpts = results.get("excerpts")
-    what = f"{excerpts['train']} excerpts" if excerpts else f"{sum(results['songs'].values())} songs"
-    return Card(results["parameters"], f"{what}, here")
+    """A network of this pipeline, by the results of its training; those of older versions say neither size nor data."""
+    what = ""
+    if excerpts := results.get("excerpts"):
+        what = f"{excerpts['train']} excerpts, here"
+    elif songs := results.get("songs"):
+        what = f"{sum(songs.values())} songs, here"
+    return Card(results.get("parameters"), what)
 
 
 def table(scores: pd.DataFrame, about: Mapping[str, Card], seed: int) -> pd.DataFrame:
@@ -69,8 +74,8 @@ def table(scores: pd.DataFrame, about: Mapping[str, Card], seed: int) -> pd.Data
     Returns
     -------
     DataFrame
-        Columns method, dataset (if the scores have it), and for each target the median, the mean, and the 95 % interval
-        of the median of SDR over tracks (dB); the means of rulers; parameters, trained on.  Numbers are float64, NaN
+        Columns method, dataset (if the scores have it); for each target the median of SDR over tracks, the mean, and
+        the 95 % interval of the median (dB), and the means of rulers; parameters, trained on.  Numbers are float64, NaN
         where there is none, intervals are text.
     """
     keys = [key for key in ("method", DATASET) if key in scores]
@@ -80,7 +85,7 @@ def table(scores: pd.DataFrame, about: Mapping[str, Card], seed: int) -> pd.Data
         for target in TARGETS:
             those = of_method[of_method["target"] == target]
             found = median_difference(those["SDR"].to_numpy(), seed)  # from 0
-            row[f"{target} median"], row[f"{target} mean"] = found.difference, float(those["SDR"].mean())
+            row[f"{target} SDR"], row[f"{target} mean"] = found.difference, float(those["SDR"].mean())
             row[f"{target} 95 %"] = f"{found.low:.2f} to {found.high:.2f}" if np.isfinite(found.low) else _MISSING
             for column in _MEANS:
                 if column in rulers.present(those):
@@ -88,29 +93,35 @@ def table(scores: pd.DataFrame, about: Mapping[str, Card], seed: int) -> pd.Data
         card = about.get(row["method"], Card())
         row |= {"parameters": float(card.parameters or "nan"), "trained on": card.trained_on or _MISSING}
         rows.append(row)
-    return pd.DataFrame(rows).sort_values("vocals median", ascending=False, ignore_index=True)
+    return pd.DataFrame(rows).sort_values("vocals SDR", ascending=False, ignore_index=True)
 
 
 def with_costs(found: pd.DataFrame, costs: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """The table with what was measured on one machine: by method its speed (times real time) and its memory (MB)."""
-    measured = pd.DataFrame([costs.get(method, (np.nan, np.nan)) for method in found["method"]])
+    measured = np.array([costs.get(method, (np.nan, np.nan)) for method in found["method"]], dtype=float)
     shown = found.copy()
-    place = list(found).index("trained on")
-    shown.insert(place, "x real time", measured[0].to_numpy(dtype=float))
-    shown.insert(place + 1, "MB", measured[1].to_numpy(dtype=float))
+    for place, (name, column) in enumerate(zip(_MEASURED, measured.T, strict=True), list(found).index("trained on")):
+        shown.insert(place, name, column)
     return shown
 
 
+CAPTION = (
+    "SDR in dB (BSS Eval v4): the median over tracks of the medians over frames, the mean over tracks, and the "
+    "bootstrap interval of the median. uSDR and SI-SDR in dB: means over tracks."
+)
+
+
 def as_markdown(found: pd.DataFrame) -> str:
-    """The table in Markdown."""
+    """The table in Markdown, with its caption."""
     aligned = ["right" if _is_number(found[column]) else "left" for column in found]
-    return _printed(found).to_markdown(index=False, disable_numparse=True, colalign=aligned) + "\n"
+    return f"{CAPTION}\n\n{_printed(found).to_markdown(index=False, disable_numparse=True, colalign=aligned)}\n"
 
 
 def as_latex(found: pd.DataFrame) -> str:
-    r"""The table in LaTeX, for `\usepackage{booktabs}`."""
+    r"""The table in LaTeX, with its caption; it needs `\usepackage{booktabs}`."""
     aligned = "".join("r" if _is_number(found[column]) else "l" for column in found)
-    return _printed(found).to_latex(index=False, escape=True, column_format=aligned)
+    looks = {"index": False, "escape": True, "column_format": aligned}
+    return _printed(found).to_latex(**looks, caption=CAPTION, label="tab:scores", position="ht")
 
 
 def as_text(found: pd.DataFrame) -> str:
@@ -128,9 +139,10 @@ def _printed(found: pd.DataFrame) -> pd.DataFrame:
     for column in found:
         if column == "parameters":
             shown[column] = [_MISSING if value != value else f"{value / 1e6:.2f} M" for value in found[column]]
-        elif column in ("x real time", "MB"):
-            digits = 0 if column == "MB" else 1
-            shown[column] = [_MISSING if value != value else f"{value:.{digits}f}" for value in found[column]]
+        elif column in _MEASURED:
+            shown[column] = [
+                _MISSING if value != value else f"{value:.{_MEASURED[column]}f}" for value in found[column]
+            ]
         elif _is_number(found[column]):
             shown[column] = [_MISSING if value != value else f"{value:.2f}" for value in found[column]]
     return shown
