@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from svs.config import paths, schema
@@ -12,7 +11,6 @@ from svs.errors import DataError
 from svs.runtime import process
 from svs.runtime.download import download, unpack
 from svs.runtime.files import fingerprint, read_json, write_json, written
-from svs.runtime.progress import progress_bar
 
 
 def locate(settings: Download, seed: int, root: Path) -> Path:
@@ -64,10 +62,9 @@ def _generated(settings: Download, seed: int, folder: Path) -> Path:
         return folder
     from svs.data import synthetic  # scipy.signal takes half a second to import, and most stages only read
 
-    shown = partial(progress_bar, unit="track", desc="generate")
     try:
         with written(folder) as temporary:
-            names = synthetic.write_dataset(temporary, seed=seed, **tiny, progress=shown)
+            names = synthetic.write_dataset(temporary, seed=seed, **tiny)
             write_json(temporary / stamp.name, {"settings": wanted, "validation": names["valid"]})
     except OSError as error:
         raise DataError(
