@@ -2,9 +2,9 @@
 
 from svs import separators
 from svs.config import paths, schema
-from svs.evaluation import denoised, paired, tables
+from svs.evaluation import denoised, paired, summary, tables
 from svs.evaluation.museval_json import BSSEVAL, DISSERTATION
-from svs.runtime import unavailable
+from svs.runtime import files, unavailable
 from svs.runtime.process import log, main
 
 
@@ -36,6 +36,9 @@ def run() -> None:
         "paired": comparison,
     }.items():
         tables.write_table(paths.METRICS / f"{name}.csv", table)
+    found = summary.table(scores[BSSEVAL], summary.cards(parameters), parameters.seed)
+    files.write_text(paths.METRICS / "summary.md", summary.as_markdown(found))
+    files.write_text(paths.METRICS / "summary.tex", summary.as_latex(found))
     if systems:
         scored = [method for method in methods if method not in separators.of_kind(separators.Kind.ORACLE)]
         beside = tables.beside(scores[BSSEVAL], published)

@@ -1,7 +1,7 @@
 """The results on real music: python tools/results.py [--from PROJECT | --check]
 
-`results/` holds the tables of the last run of the profile `sample` or `full`, without audio, and what made them.
-README's table and figure and the Results page are generated from it.
+`results/` holds the tables of the last run of the profile `sample` or `full`, without audio, and what made them; and
+figures of the literature.  README's table and figure, the Results page and the Literature page are generated from it.
 
   --from PROJECT   take the tables of PROJECT (a folder in which the pipeline ran) first
   --check          write nothing; fail if README or the page differ from what `results/` says
@@ -30,6 +30,7 @@ RESULTS = ROOT / "results"
 TABLES = ("scores", "published", "paired")
 COLUMNS = ["method", "track", "target", "SDR"]
 FIGURE = "docs/images/sdr_boxplot_previews.png"
+RULER = "museval"  # of our tables, as literature.csv calls it
 COMPARED = "STL1"  # the Wave-U-Net, beside SiSEC18's best
 TRAINED_ON = {
     "spleeter_finetuned": "Deezer's own songs, then 80 excerpts",
@@ -90,6 +91,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "README.md": filled(ROOT / "README.md", short_table(run, scores, systems, earlier)),
         ROOT / "docs/results.md": filled(ROOT / "docs/results.md", long_table(run, scores, systems)),
+        ROOT / "docs/literature.md": filled(ROOT / "docs/literature.md", literature(run, scores, systems, earlier)),
     }
 
 
@@ -135,6 +137,47 @@ def long_table(run: dict, scores: pd.DataFrame, systems: pd.DataFrame) -> str:
         f"from second {start:g}. Median SDR in dB; then the paired differences of our best method, with their 95 % "
         f"interval.\n\n```\n{text}\n```\n"
     )
+
+
+def literature(run: dict, scores: pd.DataFrame, systems: pd.DataFrame, earlier: pd.DataFrame) -> str:
+    """Published figures by year, then our methods, best vocals first; those of another ruler than ours are greyed."""
+    rows = pd.read_csv(
+        RESULTS / "literature.csv", dtype=str, keep_default_na=False
+    )  # with the digits that are published
+    ours, theirs = medians(scores), medians(systems)
+    rows = rows.sort_values("year", kind="stable")
+    start, seconds = run["seconds"]
+    here = "all of it" if seconds is None else f"{seconds:g} s from second {start:g}"
+    lines = [
+        f"The last two columns: {run['tracks']} test tracks, {here} of each (commit {run['commit']}).\n",
+        "| system | year | trained on | scored on | ruler | vocals | accompaniment | mean of four stems "
+        "| vocals, same seconds | accompaniment, same seconds |",
+        f"| --- |{' --- |' * 4}{' ---: |' * 5}",
+    ]
+    for row in rows.itertuples():
+        name = f"[{row.system}]({row.source})"
+        same = theirs.loc[row.submission] if row.submission in theirs.index else (float("nan"),) * 2
+        figures = [row.vocals, row.accompaniment, row.four_stems, *map(_figure, same)]
+        cells = [name, row.year, row.trained_on, row.data, row.ruler, *figures]
+        lines.append(_line(cells if row.ruler == RULER else [cells[0], *map(_greyed, cells[1:])]))
+    ours = ours.drop(index=list(separators.of_kind(separators.Kind.ORACLE)), errors="ignore")
+    ours = pd.concat([ours, earlier.set_index("method")[list(ours)]]).sort_values("vocals", ascending=False)
+    for method, both in ours.iterrows():
+        about = [f"`{method}`", "", TRAINED_ON.get(method.split()[0], "–"), "", RULER, "", "", ""]
+        lines.append(_line([*about, *map(_figure, both)]))
+    return "\n".join(lines) + "\n"
+
+
+def _figure(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"
+
+
+def _greyed(cell: str) -> str:
+    return cell and f'<span class="greyed">{cell}</span>'
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> int:

@@ -25,6 +25,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[int, Field(ge=8000, le=192000)]  # Hz
 FrameSize = Annotated[int, Field(ge=64, le=65536)]  # samples
 Url = Annotated[str, Field(pattern=r"^https?://")]
+# What scores beside BSS Eval v4 (`svs.evaluation.rulers`).
+Ruler = Literal["uSDR", "SI_SDR", "log_WMSE", "MR_STFT", "bsseval_v3", "bsseval_v3_frames"]
 # The numbers that a training computes with.  Weights, their updates and losses are always float32.
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -402,14 +404,29 @@ class DissertationProtocol(Representation):
     passage: Passage
 
 
-class Score(Group):
-    """BSS Eval v4: window and hop of its frames (s), and the passage that is scored."""
+class FramesOfV3(Group):
+    """BSS Eval v3 by frames: their window and hop (s)."""
 
-    engine: Literal["fast", "museval"]
     window: PositiveSeconds
     hop: PositiveSeconds
+
+
+class Score(Group):
+    """BSS Eval v4: window and hop of its frames (s), the passage that is scored, and the rulers beside it."""
+
+    engine: Literal["fast", "museval"]
+    rulers: tuple[Ruler, ...]
+    window: PositiveSeconds
+    hop: PositiveSeconds
+    bsseval_v3: FramesOfV3
     passage: Passage
     dissertation: DissertationProtocol
+
+    @model_validator(mode="after")
+    def _once(self) -> Score:
+        if len(set(self.rulers)) < len(self.rulers):
+            raise ValueError(f"rulers {list(self.rulers)}: expected each ruler once")
+        return self
 
 
 class Reference(Group):

@@ -17,6 +17,7 @@ import pandas as pd
 
 from svs.config import paths
 from svs.errors import DataError, GateError, SettingsError
+from svs.evaluation import rulers
 from svs.evaluation.paired import Paired, interval, median_difference
 from svs.evaluation.tables import DATASET, read_table, text_table
 from svs.stems import TARGETS
@@ -150,6 +151,13 @@ def _revision(name: str, source: Path | io.BytesIO, noisy: Path | io.BytesIO | N
     table = read_table(source, [*_KEY, "SDR", "silent"], f"{name}: {SCORES}")
     if table.empty or table.duplicated(_KEY).any():
         raise DataError(f"{name}: {SCORES}: expected one row for each method, track and target; run `dvc repro`")
+    # The rulers that are gated are targets too: "vocals uSDR".
+    gated = [
+        table.assign(target=table["target"] + f" {column}", SDR=table[column], silent=0.0)
+        for column in rulers.GATED
+        if column in table
+    ]
+    table = pd.concat([table, *gated], ignore_index=True)
     if noisy is not None:
         # A recording in noise is a track, its kind (voice, respiratory) the target, its SI-SDR the SDR.
         found = read_table(noisy, ("method", "recording", "kind", "SI_SDR"), f"{name}: {DENOISED}")

@@ -17,6 +17,7 @@ import pandas as pd
 
 from svs.config.schema import Score
 from svs.errors import DataError
+from svs.evaluation import rulers
 from svs.evaluation.museval_json import BLEED, BSSEVAL, MEASURES, read_scores
 from svs.runtime import unavailable
 from svs.runtime.files import read_json, write_text
@@ -67,7 +68,8 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
     DataFrame
         Columns method, dataset (if the folder has several), track, target,
         SDR, ISR, SIR, SAR (dB, medians over frames; NaN if every frame is),
-        frames, silent (frames left out).
+        frames, silent (frames left out); and with protocol `bsseval` those of
+        the rulers that the folder has.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
     sets = {path.stem: name for path, name in _files(folder, protocol).items()}
     if any(sets.values()):
         table.insert(1, DATASET, table["track"].map(sets))
-    return table
+    return rulers.joined(table, folder) if protocol == BSSEVAL else table
 
 
 def by_dataset(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -92,7 +94,7 @@ def by_dataset(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def method_metrics(table: pd.DataFrame) -> dict:
-    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median}; and counts of frames."""
+    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median}; counts of frames; rulers."""
     metrics: dict = {"tracks": int(table["track"].nunique())}
     for target in TARGETS:
         rows = table[table["target"] == target]
@@ -100,6 +102,7 @@ def method_metrics(table: pd.DataFrame) -> dict:
         metrics[target]["frames"] = int(rows["frames"].sum())
         metrics[target]["silent_frames"] = int(rows["silent"].sum())
         metrics[target]["tracks_without_a_score"] = int(rows["SDR"].isna().sum())
+        metrics[target] |= rulers.metrics(rows)
     return metrics
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 
+from svs.evaluation import rulers
 from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.published import FLOOR as PUBLISHED_FLOOR
 from svs.evaluation.published import ORACLES as PUBLISHED_CEILINGS
@@ -168,19 +169,23 @@ def _arrow(values: Sequence[float]) -> str:
 
 @style.styled
 def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
-    """All measures as boxes, one panel each: frames of a track (`svs.evaluation.tables.frame_table`), or tracks."""
+    """All measures as boxes, one panel each: frames of a track (`svs.evaluation.tables.frame_table`), or tracks.
+
+    The figures of rulers in the table have panels too.
+    """
     import seaborn as sns
 
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
     order = list(medians.sort_values(ascending=False, na_position="last").index)
-    size = (12, 1.9 + 0.6 * len(order))
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=size, sharey=True, layout="constrained")
+    measures = [*MEASURES, *(name for name in rulers.present(table) if np.isfinite(table[name]).any())]
+    size = (3 * len(measures), 1.9 + 0.6 * len(order))
+    figure, axes = plt.subplots(1, len(measures), figsize=size, sharey=True, layout="constrained")
     look = {**style.BOX, "fliersize": 2, "linewidth": 1, "palette": {"vocals": OURS, "accompaniment": LIMIT}}
     shared = {"y": "method", "hue": "target", "order": order, "hue_order": list(TARGETS)}
-    for axis, measure in zip(axes, MEASURES, strict=True):
+    for axis, measure in zip(axes, measures, strict=True):
         sns.boxplot(table, x=measure, ax=axis, **shared, **look, width=0.7, gap=0.1, legend=axis is axes[0])
-        values, label = table[measure][np.isfinite(table[measure])], "dB"
-        if (beyond := values > BEYOND).any() and not beyond.all():
+        values, label = table[measure][np.isfinite(table[measure])], rulers.UNITS.get(measure, "dB")
+        if label == "dB" and (beyond := values > BEYOND).any() and not beyond.all():
             # An estimate without artefacts (the mixture) has a SAR of rounding errors, which would squeeze the rest.
             axis.set_xlim(right=1.15 * values[~beyond].max())
             label = f"dB ({beyond.sum()} values above {BEYOND} not shown)"

@@ -16,6 +16,7 @@ from svs import separators
 from svs.config import paths
 from svs.config.schema import Settings
 from svs.data.dataset import Manifest
+from svs.evaluation import rulers
 from svs.evaluation.museval_json import BSSEVAL, DISSERTATION, MEASURES
 from svs.evaluation.published import FLOOR, ORACLES, OUTPERFORMED
 from svs.evaluation.tables import DATASET, PAIRED_COLUMNS, TRACK_COLUMNS, by_dataset, read_table
@@ -60,7 +61,8 @@ class Content:
     absent: dict[str, str]  # methods that could not run, and why
     unpublished: str | None  # why the published systems are left out; None if they are included
     tracks: list[str]  # every track with a score
-    table: pd.DataFrame  # BSS Eval v4: `svs.evaluation.tables.track_table` of all methods
+    table: pd.DataFrame  # BSS Eval v4 and rulers: `svs.evaluation.tables.track_table` of all methods
+    measures: list[str]  # those of BSS Eval v4, then those of the rulers that the table has
     protocols: dict[str, str]  # what they are called; those of several data sets, each by itself
     scores: dict[str, Any]  # by protocol, method, target and measure a list: dB or None for each of `tracks`
     frames: dict[str, Any]  # by track: `second` (list of s), and by target and method the SDR of every frame or None
@@ -106,6 +108,7 @@ def gather(home: Path, settings: Settings) -> Content:
         unpublished=None if len(published) else unpublished,
         tracks=tracks,
         table=table,
+        measures=[*MEASURES, *rulers.present(table)],
         protocols={
             _key(key, name): f"{text}, {name}" if name else text
             for key, text in PROTOCOLS.items()
@@ -143,9 +146,10 @@ def _system(name: str) -> Method:
 
 def _by_method(table: pd.DataFrame, tracks: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    measures = [*MEASURES, *rulers.present(table)]
     for (method, target), rows in table.groupby(["method", "target"], sort=False):
         rows = rows.set_index("track").reindex(tracks)
-        found.setdefault(method, {})[target] = {measure: _numbers(rows[measure], 3) for measure in MEASURES}
+        found.setdefault(method, {})[target] = {measure: _numbers(rows[measure], 3) for measure in measures}
     return found
 
 

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from svs import networks
 from svs.config.schema import Settings
-from svs.evaluation.museval_json import MEASURES
+from svs.evaluation import rulers
 from svs.evaluation.published import OUTPERFORMED
 from svs.evaluation.tables import by_dataset
 from svs.figures.spectrograms import LOWEST
@@ -66,7 +66,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
     medians = {
         name: _ranked(
             [method for method in gathered.methods if method.name in set(rows["method"])],
-            rows.groupby(["method", "target"])[list(MEASURES)].median(),
+            rows.groupby(["method", "target"])[gathered.measures].median(),
         )
         for name, rows in by_dataset(gathered.table).items()
     }
@@ -80,7 +80,8 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
         section=section,
         settings=settings,
         targets=TARGETS,
-        measures=MEASURES,
+        measures=gathered.measures,
+        units=rulers.UNITS,
         shown=shown,
         published=[item for item in gathered.methods if not item.here],
         medians=medians,
@@ -94,7 +95,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
             (name, find_method(name).about, list(content.flat(options(name, settings).model_dump(mode="json"))))
             for name in names
         ],
-        songs=[_ranked(shown, table.loc[table["track"] == track, list(MEASURES)]) for track in gathered.tracks],
+        songs=[_ranked(shown, table.loc[table["track"] == track, gathered.measures]) for track in gathered.tracks],
         summaries={name: _summary(rows) for name, rows in medians.items()},
         data=_charts(gathered),
         tracks=[
@@ -106,7 +107,8 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
 def _charts(gathered: Content) -> dict[str, Any]:
     return {
         "targets": TARGETS,
-        "measures": MEASURES,
+        "measures": gathered.measures,
+        "units": rulers.UNITS,
         "protocols": gathered.protocols,
         "tracks": gathered.tracks,
         "methods": [asdict(method) for method in gathered.methods],
