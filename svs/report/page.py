@@ -63,13 +63,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
     shown = [method for method in gathered.methods if method.here]
     names = [*(method.name for method in shown), *gathered.absent]
     table = gathered.table.set_index(["method", "target"])
-    medians = {
-        name: _ranked(
-            [method for method in gathered.methods if method.name in set(rows["method"])],
-            rows.groupby(["method", "target"])[gathered.measures].median(),
-        )
-        for name, rows in by_dataset(gathered.table).items()
-    }
+    medians = _medians(gathered)
     return environment.get_template("report.html.j2").render(
         policy=policy,
         style=Markup(style),
@@ -102,6 +96,17 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
             {**asdict(passage), "lowest": LOWEST, "frames": gathered.frames.get(passage.name)} for passage in passages
         ],
     )
+
+
+def _medians(gathered: Content) -> dict[str, list]:
+    """Medians over tracks by data set, methods in the order of `_ranked`."""
+    return {
+        name: _ranked(
+            [method for method in gathered.methods if method.name in set(rows["method"])],
+            rows.groupby(["method", "target"])[gathered.measures].median(),
+        )
+        for name, rows in by_dataset(gathered.table).items()
+    }
 
 
 def _charts(gathered: Content) -> dict[str, Any]:
