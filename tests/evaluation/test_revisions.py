@@ -23,6 +23,23 @@ from tests.helpers import command
 SEED = 20
 
 
+def test_usdr_is_judged_where_both_revisions_have_it(tmp_path):
+    git(tmp_path, "init", "-q")
+    committed(tmp_path, table(ours=[5, 6, 7]), "without")
+    better = table(ours=[5, 6, 7]).assign(uSDR=8.0, SI_SDR=1.0)
+    kept(tmp_path, better)
+    found = revisions.compare(revisions.committed("HEAD", tmp_path), revisions.workspace(tmp_path), SEED)
+    assert {change.target for change in found.changes} == {"vocals", "accompaniment"}
+    assert "no score changed" in revisions.gate(found, 0.5)
+    committed(tmp_path, better, "with")
+    kept(tmp_path, better.assign(uSDR=[7.0, 8.0] * 3, SI_SDR=-50.0))  # the vocals fall by 1 dB
+    found = revisions.compare(revisions.committed("HEAD", tmp_path), revisions.workspace(tmp_path), SEED)
+    with pytest.raises(GateError, match=r"ours vocals uSDR -1\.00 dB") as closed:
+        revisions.gate(found, 0.5)
+    assert "accompaniment" not in str(closed.value) and "SI_SDR" not in str(closed.value)
+    assert revisions.workspace(tmp_path).songs["target"].isin(["vocals", "accompaniment"]).all()
+
+
 def test_recordings_in_noise_are_judged_too(tmp_path):
     """A method that got worse on voices closes the gate; a revision from before there were such scores is no fall."""
     git(tmp_path, "init", "-q")

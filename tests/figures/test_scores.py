@@ -90,3 +90,12 @@ def test_a_track_without_a_score_is_left_out_of_the_box():
     table.loc[(table["method"] == "ours") & (table["track"] == "t0"), "SDR"] = np.nan
     ticks = [label.get_text() for label in figure_scores.sdr_boxplot(table, "").axes[0].get_yticklabels()]
     assert "ours  3.50" in ticks
+
+
+def test_rulers_have_panels_with_their_units():
+    table = scores().assign(ISR=1.0, SIR=2.0, SAR=3.0, uSDR=4.0, MR_STFT=90.0, NSDR=float("nan"))
+    axes = figure_scores.measures_boxplot(table, "").axes
+    titles = [axis.get_title(loc="left") for axis in axes]
+    assert titles == ["SDR", "ISR", "SIR", "SAR", "uSDR", "MR_STFT"], "a figure without a value has no panel"
+    assert axes[-1].get_xlabel() == "nats, lower is better" and axes[-2].get_xlabel() == "dB"
+    assert len(figure_scores.measures_boxplot(table.drop(columns=["uSDR", "MR_STFT", "NSDR"]), "").axes) == 4

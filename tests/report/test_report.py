@@ -444,6 +444,34 @@ def test_missing_scores_are_dashes(report: Path):
     assert not re.search(r">(nan|None|inf)<", html)
 
 
+def test_rulers_are_measures_of_ours(copied: Home, browser, tmp_path: Path):
+    path = copied.folder / paths.METRICS / "scores.csv"
+    table = pd.read_csv(path)
+    table["uSDR"], table["MR_STFT"] = np.arange(len(table)), 1.5
+    table.to_csv(path, index=False)
+    gathered = content.gather(copied.folder, copied.settings)
+    assert gathered.measures == [*MEASURES, "uSDR", "MR_STFT"]
+    ours = table[(table["method"] == "mixture") & (table["target"] == "vocals")]["uSDR"]
+    assert gathered.scores["bsseval"]["mixture"]["vocals"]["uSDR"] == ours.tolist()
+    assert set(gathered.scores["bsseval"]["WK"]["vocals"]["uSDR"]) == {None}, "nobody published it"
+    assert "uSDR" not in gathered.scores["dissertation"]["mixture"]["vocals"]
+    file = tmp_path / "index.html"
+    file.write_text(html_of(copied))
+    assert "median MR_STFT of vocals in nats, lower is better" in file.read_text()
+    context = browser.new_context()
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(file.as_uri())
+    page.locator("#box-controls input[value=MR_STFT]").check(force=True)
+    label = page.locator("#boxes .row[data-name=mixture]").get_attribute("aria-label")
+    assert "median 1.50" in label and "dB" not in label
+    assert page.locator("#boxes .row").count() == len(METHODS)
+    assert "nats, lower is better" in page.locator("#boxes-note").inner_text()
+    page.locator("#box-controls input[value=dissertation]").check(force=True)
+    assert page.locator("#boxes .row").count() == 0 and errors == []
+    context.close()
+
+
 def test_it_says_where_it_comes_from(report: Path, home: Home):
     html = report.read_text()
     assert "<b>tiny</b>, 3 test tracks; 1 to train on, 1 to validate on; seed 20" in html
