@@ -57,6 +57,7 @@ def test_another_score_makes_the_pages_stale_and_writing_mends_them(elsewhere, m
     assert elsewhere.main() == 1 and "README.md: differs from results/" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["results.py"])
     assert elsewhere.main() == 0
+    assert (elsewhere.ROOT / elsewhere.FIGURE).stat().st_size > 50_000
     rows = [line for line in (elsewhere.ROOT / "README.md").read_text().splitlines() if line.startswith("| `hpss`")]
     assert len(rows) == 1 and "| 7.77 |" in rows[0]
     monkeypatch.setattr("sys.argv", ["results.py", "--check"])

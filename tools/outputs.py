@@ -29,10 +29,7 @@ TOLERANCE = 0.03  # dB and s: another processor rounds otherwise
 
 def main() -> int:
     check = "--check" in sys.argv[1:]
-    song = PREVIEWS / "test" / SONG
-    if not song.is_file():
-        song = PREVIEWS / "train" / SONG
-    if not song.is_file():
+    if (song := preview()) is None:
         print(f"{SONG} is not below {PREVIEWS} (name a folder with SVS_PREVIEWS): nothing is compared", file=sys.stderr)
         return 0
     stale = 0
@@ -47,6 +44,11 @@ def main() -> int:
             if not check:
                 (ROOT / page).write_text(new, encoding="utf-8")
     return stale if check else 0
+
+
+def preview() -> Path | None:
+    """The song of the guides, if it is at hand."""
+    return next((song for split in ("test", "train") if (song := PREVIEWS / split / SONG).is_file()), None)
 
 
 def prepared(folder: Path, song: Path) -> Path:

@@ -1,7 +1,7 @@
 """The results on real music: python tools/results.py [--from PROJECT | --check]
 
 `results/` holds the tables of the last run of the profile `sample` or `full`, without audio, and what made them.
-README's table and the Results page are generated from it.
+README's table and figure and the Results page are generated from it.
 
   --from PROJECT   take the tables of PROJECT (a folder in which the pipeline ran) first
   --check          write nothing; fail if README or the page differ from what `results/` says
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 TABLES = ("scores", "published", "paired")
 COLUMNS = ["method", "track", "target", "SDR"]
-FIGURE = ROOT / "docs/images/sdr_boxplot_previews.png"
+FIGURE = "docs/images/sdr_boxplot_previews.png"
 COMPARED = "STL1"  # the Wave-U-Net, beside SiSEC18's best
 TRAINED_ON = {
     "spleeter_finetuned": "Deezer's own songs, then 80 excerpts",
@@ -63,17 +63,18 @@ def take(project: Path) -> None:
         "methods": list(dict.fromkeys(scores["method"])),
     }
     write_json(RESULTS / "run.json", run)
-    if set(settings.methods) >= set(schema.load(ROOT / paths.PARAMS).methods):
-        draw(scores, read_table(RESULTS / "published.csv", COLUMNS), run)
 
 
-def draw(scores: pd.DataFrame, systems: pd.DataFrame, run: dict) -> None:
-    """README's figure, of a run that has every method of wiring.yaml."""
+def draw() -> None:
+    """README's figure: every method and system of `results/` that has a score of each track."""
     from svs.figures import scores as figures
     from svs.figures import style
 
+    run = read_json(RESULTS / "run.json")
+    scores, systems = (read_table(RESULTS / f"{name}.csv", COLUMNS) for name in ("scores", "published"))
     note = f"profile {run['profile']}, {run['tracks']} test tracks; commit {run['commit']}; points are tracks"
-    style.save(figures.sdr_boxplot(scores, f"{note}\n{figures.published_note(systems)}", systems), FIGURE)
+    figure = figures.sdr_boxplot(scores, f"{note}\n{figures.published_note(systems)}", systems)
+    style.save(figure, ROOT / FIGURE)
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -155,6 +156,7 @@ def main() -> int:
     for page, text in stale.items():
         write_text(page, text)
         print(page.relative_to(ROOT))
+    draw()
     return 0
 
 
