@@ -189,7 +189,7 @@ def test_both_sets_are_scored_each_by_itself(elsewhere):
     assert '"BSS Eval v4, own"' in page and '"BSS Eval v4, mir1k"' in page
 
 
-def test_a_csv(place, trained):
+def test_a_csv(place):
     """In a clone of its own: the same commands, another folder."""
     root = place / "csv"
     shutil.copytree(place / "table", root / "table", symlinks=True)

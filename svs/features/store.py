@@ -2,8 +2,8 @@
 
 Layout: `masks/<track>/{mixture, vocals, mask}` of shape (frames, bins),
 `vad/<track>/mixture` (frames, bins), `vad/<track>/label` (frames,), and
-`stems/<track>/{vocals, drums, bass, other}` (samples, channels), audio; the
-parts of the accompaniment are those of the data set.  Each array
+`stems/<track>/{vocals, PART, ...}` (samples, channels), audio; the parts of the
+accompaniment are those of the data set.  Each array
 is one shard of chunks and is written once (`svs.features.extraction`).  An
 excerpt is cut when it is read.  The attributes of each group hold its
 representation and, for each mode, the *index*: one row
