@@ -24,6 +24,7 @@ from svs import networks
 from svs.config.schema import Settings
 from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.published import OUTPERFORMED
+from svs.evaluation.tables import by_dataset
 from svs.figures.spectrograms import LOWEST
 from svs.report import content
 from svs.report.content import Content, Method
@@ -62,7 +63,13 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
     shown = [method for method in gathered.methods if method.here]
     names = [*(method.name for method in shown), *gathered.absent]
     table = gathered.table.set_index(["method", "target"])
-    medians = _ranked(gathered.methods, table.groupby(level=[0, 1])[list(MEASURES)].median())
+    medians = {
+        name: _ranked(
+            [method for method in gathered.methods if method.name in set(rows["method"])],
+            rows.groupby(["method", "target"])[list(MEASURES)].median(),
+        )
+        for name, rows in by_dataset(gathered.table).items()
+    }
     return environment.get_template("report.html.j2").render(
         policy=policy,
         style=Markup(style),
@@ -74,7 +81,6 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
         settings=settings,
         targets=TARGETS,
         measures=MEASURES,
-        protocols=content.PROTOCOLS,
         shown=shown,
         published=[item for item in gathered.methods if not item.here],
         medians=medians,
@@ -89,7 +95,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
             for name in names
         ],
         songs=[_ranked(shown, table.loc[table["track"] == track, list(MEASURES)]) for track in gathered.tracks],
-        summary=_summary(medians),
+        summaries={name: _summary(rows) for name, rows in medians.items()},
         data=_charts(gathered),
         tracks=[
             {**asdict(passage), "lowest": LOWEST, "frames": gathered.frames.get(passage.name)} for passage in passages
@@ -101,7 +107,7 @@ def _charts(gathered: Content) -> dict[str, Any]:
     return {
         "targets": TARGETS,
         "measures": MEASURES,
-        "protocols": content.PROTOCOLS,
+        "protocols": gathered.protocols,
         "tracks": gathered.tracks,
         "methods": [asdict(method) for method in gathered.methods],
         "limits": [[of_kind(Kind.FLOOR)[0], content.BOTTOM], [of_kind(Kind.ORACLE)[0], content.TOP]],
