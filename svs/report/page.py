@@ -98,7 +98,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
     )
 
 
-def _medians(gathered: Content) -> dict[str, list]:
+def _medians(gathered: Content) -> dict[str, list[Row]]:
     """Medians over tracks by data set, methods in the order of `_ranked`."""
     return {
         name: _ranked(
