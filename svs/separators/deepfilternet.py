@@ -71,26 +71,27 @@ class DeepFilterNet(Separator):
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
-        return np.stack([self.enhanced(channel)[0] for channel in mixture.T], axis=1)
+        return np.stack([self.enhanced(channel) for channel in mixture.T], axis=1)
 
-    def enhanced(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Speech in one channel, float32 (samples,), and the network's idea of the SNR in dB every 10 ms (frames,)."""
+    def enhanced(self, audio: np.ndarray) -> np.ndarray:
+        """Speech float32 (samples,) in one channel."""
         samples = len(audio)
         audio = np.pad(audio.astype(np.float64), (0, max(0, _SIZE - samples)))
         spectrum = self._transform.stft(audio, p0=0, p1=1 + -(-len(audio) // _HOP)).T
-        spectrum[:, :_FILTERED], spectrum[:, _FILTERED:], snr = self._parts(spectrum)
-        return self._transform.istft(spectrum.T, k1=len(audio))[:samples].astype(np.float32), snr
+        spectrum[:, :_FILTERED], spectrum[:, _FILTERED:] = self._parts(spectrum)
+        return self._transform.istft(spectrum.T, k1=len(audio))[:samples].astype(np.float32)
 
-    def _parts(self, spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The filtered bins and the masked bins above of a spectrum (frames, bins), and the SNR of its frames."""
+    def _parts(self, spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The filtered bins and the masked bins above of a spectrum (frames, bins)."""
         run = self._graphs
-        e0, e1, e2, e3, emb, c0, snr = run["enc"].run(None, self._features(spectrum))
+        names = ["e0", "e1", "e2", "e3", "emb", "c0"]
+        e0, e1, e2, e3, emb, c0 = run["enc"].run(names, self._features(spectrum))
         mask = run["erb_dec"].run(["m"], {"emb": emb, "e3": e3, "e2": e2, "e1": e1, "e0": e0})[0][0, 0]
         taps = run["df_dec"].run(["coefs"], {"emb": emb, "c0": c0})[0].reshape(len(spectrum), _FILTERED, _ORDER, 2)
         heard = np.pad(spectrum[:, :_FILTERED], ((_ORDER - 1 - _AHEAD, _AHEAD), (0, 0)))
         heard = np.lib.stride_tricks.sliding_window_view(heard, _ORDER, axis=0)  # frames, bins, taps
         filtered = (heard * (taps[..., 0] + 1j * taps[..., 1])).sum(axis=2)
-        return filtered, (spectrum * np.repeat(mask, self._widths, axis=1))[:, _FILTERED:], snr[0, :, 0]
+        return filtered, (spectrum * np.repeat(mask, self._widths, axis=1))[:, _FILTERED:]
 
     def _features(self, spectrum: np.ndarray) -> dict[str, np.ndarray]:
         """What the encoder gets of a spectrum (frames, bins); each frame has the features of two frames later."""

