@@ -29,14 +29,15 @@ from svs.audio.convert import resample
 from svs.config.paths import PACKAGE
 from svs.config.schema import Group, PositiveSeconds, Settings
 from svs.separators import spleeter_finetuned
-from svs.separators.base import Separator, Stems, round_up
+from svs.separators.base import Separator, Stems, in_pairs, round_up
 from svs.separators.deepfilternet import DeepFilterNet
 from svs.separators.method import Kind, Method
-from svs.separators.segments import REPRESENTATION, Segments
+from svs.separators.segments import FRAMES, REPRESENTATION
 from svs.separators.wiener_noise import WienerNoise
 
 _STEP = 1  # s from one measurement of the SNRs to the next, rounded up
-_AHEAD = 1920  # samples at 48 kHz
+_BEFORE, _AHEAD = 4800, 1920  # samples at 48 kHz
+_HALVINGS = 64  # frames: the separating network takes multiples of them
 _TINY = 1e-12
 
 Decibels = Annotated[float, Field(gt=0)]
@@ -58,12 +59,28 @@ class Options(Group):
         return self
 
 
+class Voices(spleeter_finetuned.Mask):
+    """All voices of a passage, in segments that begin with it; the last one is as short as the network allows."""
+
+    def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
+        return in_pairs(self._estimate, mixture)
+
+    def _estimate(self, pair: np.ndarray) -> np.ndarray:
+        vocals = np.empty_like(pair)
+        for first in range(0, pair.shape[2], FRAMES):
+            frames = slice(first, first + FRAMES)
+            known = pair[..., frames].shape[2]
+            segment = np.pad(pair[..., frames], ((0, 0), (0, 0), (0, -known % _HALVINGS)))
+            vocals[..., frames] = self.masked(segment)[..., :known]
+        return vocals
+
+
 class SpeechBlend(Separator):
     """Parameters
     ----------
     options : Options
     filtering : DeepFilterNet
-    separating : Segments
+    separating : Voices
     wiener : WienerNoise
     """
 
@@ -71,7 +88,7 @@ class SpeechBlend(Separator):
     sample_rate, level = DeepFilterNet.sample_rate, DeepFilterNet.level
     uses_all_cores = True
 
-    def __init__(self, options: Options, filtering: DeepFilterNet, separating: Segments, wiener: WienerNoise):
+    def __init__(self, options: Options, filtering: DeepFilterNet, separating: Voices, wiener: WienerNoise):
         self._options, self._filtering, self._separating, self._wiener = options, filtering, separating, wiener
         self._gain = np.float32((separating.level or self.level) / self.level)
 
@@ -79,23 +96,23 @@ class SpeechBlend(Separator):
         return round_up(_STEP * rate, lcm(self._filtering.alignment(rate), self._wiener.alignment(rate)))
 
     def context(self, rate: int) -> int:
-        # At the ends of a chunk the window of the SNRs lies within it, and segments end with it: more context would
-        # cost more than it changes.
         return round_up(max(self._filtering.context(rate), self._wiener.context(rate)), self.alignment(rate))
 
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
-        # DeepFilterNet3 sees two frames ahead: of the context on the right nobody needs more.
-        end = _AHEAD + (wanted.stop if wanted else len(mixture))
-        audio, rest = mixture[:end], mixture[end:]
+        # DeepFilterNet3 sees two frames ahead, and the separator one frame of its own: more would cost more than it
+        # changes.  Segments, and the window of the SNRs at the ends of a chunk, lie within it for the same reason.
+        first, last = (wanted.start, wanted.stop) if wanted else (0, len(mixture))
+        begin, end = max(0, first - _BEFORE), last + _AHEAD
         with ThreadPoolExecutor(1) as pool:  # a core for each network
-            waiting = pool.submit(self._separated, audio, rate)
-            filtered = self._filtering.vocals(audio, rate)
-            separated = waiting.result()
-        wiener = self._wiener.vocals(audio, rate)
-        parts = zip(audio.T, filtered.T, separated.T, wiener.T, strict=True)
-        return np.concatenate([np.stack([self._blended(*channel, rate) for channel in parts], axis=1), rest])
+            waiting = pool.submit(self._separated, mixture[begin:end], rate)
+            known = [part.vocals(mixture[:end], rate)[begin:] for part in (self._filtering, self._wiener)]
+            estimates = [waiting.result(), *known]
+        vocals = mixture.copy()
+        for channel, audio in enumerate(mixture[begin:end].T):
+            vocals[begin:end, channel] = self._blended(audio, rate, *(each[:, channel] for each in estimates))
+        return vocals
 
     def _separated(self, audio: np.ndarray, rate: int) -> np.ndarray:
         """All voices, float32 (samples, channels)."""
@@ -105,10 +122,10 @@ class SpeechBlend(Separator):
         return np.pad(found, ((0, len(audio) - len(found)), (0, 0)))
 
     def _blended(
-        self, audio: np.ndarray, filtered: np.ndarray, separated: np.ndarray, wiener: np.ndarray, rate: int
+        self, audio: np.ndarray, rate: int, separated: np.ndarray, filtered: np.ndarray, wiener: np.ndarray
     ) -> np.ndarray:
         """Speech float32 (samples,) from the estimates of one channel."""
-        places, weights = self._weights(audio, (filtered, separated, wiener), rate)
+        places, weights = self._weights(audio, (separated, filtered, wiener), rate)
         every = np.arange(len(audio))
         first, trust, networks, caution = (np.interp(every, places, each).astype(np.float32) for each in weights)
         fallback = audio + (caution + (1 - caution) * trust) * (wiener - audio)
@@ -127,7 +144,7 @@ class SpeechBlend(Separator):
         weights = []
         for start in np.clip(places - length // 2, 0, max(0, len(audio) - length)):
             passage = slice(start, start + length)
-            filtered, separated, wiener = (_snr(estimate[passage], audio[passage]) for estimate in estimates)
+            separated, filtered, wiener = (_snr(estimate[passage], audio[passage]) for estimate in estimates)
             gap = separated - filtered
             weights.append(
                 (
@@ -149,8 +166,7 @@ def _snr(estimate: np.ndarray, audio: np.ndarray) -> float:
 def build(name: str, options: Options, needs: Path, settings: Settings, device: str = "auto") -> SpeechBlend:
     theirs = cast(spleeter_finetuned.Options, separators.options(spleeter_finetuned.NAME, settings))
     once = theirs.model_copy(update={"semitones": (0.0,)})  # each pitch would take as long again
-    network = spleeter_finetuned.Mask(name, PACKAGE / "models" / spleeter_finetuned.NAME, once, device)
-    separating = Segments(name, lambda audio: network.vocals(audio, REPRESENTATION.sample_rate), network.level)
+    separating = Voices(name, PACKAGE / "models" / spleeter_finetuned.NAME, once, device)
     filtering, wiener = (cast(Any, separators.build(part, settings)) for part in ("deepfilternet", "wiener_noise"))
     return SpeechBlend(options, filtering, separating, wiener)
 
