@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from svs.data import noisy
 from svs.errors import UnavailableError
 from svs.evaluation import speech
 from svs.runtime.files import write_json
+from svs.runtime.parallel import over_tracks
 from svs.runtime.process import log, main
 from svs.separators.base import Separator
 from svs.services import enhancement
@@ -55,13 +58,25 @@ METHODS = {  # column: method, parameters
 Row = dict[str, float | str]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of every recording: the columns of METHODS, their parameters, the default and its strength."""
+
+    columns: tuple[str, ...]
+    overrides: tuple[str, ...]
+    default: str
+    strength: float
+    rulers: bool
+
+
 def recordings(kind: str, folder: Path) -> Iterator[noisy.Recording]:
     """The recordings of one kind, "voice" or "respiratory", from a folder of clean ones."""
     settings = find_project(overrides=[*SET, f"noisy.{kind}.folder={folder}"]).settings
     yield from noisy.recordings(settings.noisy, settings.seed, kinds=(kind,))
 
 
-def built(names: list[str], overrides: tuple[str, ...]) -> dict[str, Separator]:
+@cache
+def built(names: tuple[str, ...], overrides: tuple[str, ...]) -> dict[str, Separator]:
     """The methods that can run here, by column."""
     found = {}
     for column in names:
@@ -73,29 +88,22 @@ def built(names: list[str], overrides: tuple[str, ...]) -> dict[str, Separator]:
     return found
 
 
-def measured(
-    made: Iterator[noisy.Recording],
-    methods: dict[str, Separator],
-    default: Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray],
-    rulers: bool,
-) -> Iterator[Row]:
-    """SI-SDR of the recording (`floor`), of the `default` of its command, and of every method; or all rulers."""
-    for recording in made:
-        entry, mixture = recording.entry, recording.mixture
-        sources = [ArraySource(audio, entry.rate) for audio in (mixture, recording.clean)]
-        estimates = {
-            key: enhancement.enhanced(each, sources[0], 30.0, sources[1] if each.needs_references else None)
-            for key, each in methods.items()
-        }
-        estimates = {"floor": mixture, "default": default(estimates, mixture), **estimates}
-        row: Row = {"recording": entry.source, "split": entry.split, "noise": entry.noise, "snr": entry.snr}
-        for key, estimate in estimates.items():
-            if rulers:
-                found = speech.measures(entry.kind, recording.clean, mixture, estimate, entry.rate)
-                row |= {f"{key} {name}": value for name, value in found.items()}
-            row[key] = speech.si_sdr(recording.clean, estimate)
-        yield row
-        log.info("%s is done", entry.name)
+def measured(recording: noisy.Recording, plan: Plan) -> Row:
+    """SI-SDR of the recording (`floor`), of the default of its command, and of every method; or all rulers."""
+    entry, mixture = recording.entry, recording.mixture
+    sources = [ArraySource(audio, entry.rate) for audio in (mixture, recording.clean)]
+    estimates = {
+        key: enhancement.enhanced(each, sources[0], 30.0, sources[1] if each.needs_references else None)
+        for key, each in built(plan.columns, plan.overrides).items()
+    }
+    default = mixture + plan.strength * (estimates[plan.default] - mixture)
+    row: Row = {"recording": entry.source, "split": entry.split, "noise": entry.noise, "snr": entry.snr}
+    for key, estimate in {"floor": mixture, "default": default, **estimates}.items():
+        if plan.rulers:
+            found = speech.measures(entry.kind, recording.clean, mixture, estimate, entry.rate)
+            row |= {f"{key} {name}": value for name, value in found.items()}
+        row[key] = speech.si_sdr(recording.clean, estimate)
+    return row
 
 
 def summary(rows: list[Row]) -> None:
@@ -136,15 +144,14 @@ def run(arguments: list[str]) -> None:
         if folder is None:
             continue
         defaults = getattr(enhance, wanted)
-        methods = built(options.methods, enhancement.overrides(wanted))
-        column = next((key for key in methods if METHODS[key][0] == defaults.methods[0]), None)
+        overrides = enhancement.overrides(wanted)
+        columns = tuple(built(tuple(options.methods), overrides))
+        column = next((key for key in columns if METHODS[key][0] == defaults.methods[0]), None)
         if column is None:
             raise UnavailableError(f"{defaults.methods[0]}, the default of svs {wanted}, is not among the methods")
-
-        def default(estimates, mixture, column=column, strength=defaults.strength):
-            return mixture + strength * (estimates[column] - mixture)
-
-        rows = list(measured(recordings(wanted, folder), methods, default, options.rulers))
+        plan = Plan(columns, overrides, column, defaults.strength, options.rulers)
+        made = list(recordings(wanted, folder))
+        rows = over_tracks(partial(measured, plan=plan), made, [each.entry.name for each in made], desc=f"svs {wanted}")
         found[wanted] = rows
         print(f"\nsvs {wanted}: SI-SDR in dB, median; default: {defaults.methods[0]}, strength {defaults.strength:g}")
         table("chosen on", [row for row in rows if row["split"] == "train"])

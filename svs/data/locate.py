@@ -53,6 +53,11 @@ def locate(settings: Download, seed: int, root: Path) -> Path:
     return target
 
 
+def locate_each(settings: Download, seed: int, root: Path) -> dict[str, Path]:
+    """The folders of all data sets by name.  Parameters and errors: as of `locate`."""
+    return {one.dataset: locate(one, seed, root) for one in settings.each()}
+
+
 def _generated(settings: Download, seed: int, folder: Path) -> Path:
     stamp = folder / STAMP
     assert settings.tiny  # as Download checks
@@ -93,7 +98,7 @@ def locate_present(settings: Settings, root: Path) -> Path:
 
 def _main() -> None:
     parameters = schema.load()
-    locate(parameters.download, parameters.seed, paths.DATASETS)
+    locate_each(parameters.download, parameters.seed, paths.DATASETS)
 
 
 if __name__ == "__main__":

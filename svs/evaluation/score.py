@@ -2,8 +2,8 @@
 
 Two protocols, which are never in one table:
 
-`bsseval`       stereo stems at their own rate, frames of one second, the whole
-                track (or the passage of the settings).
+`bsseval`       stems of their own channels and rate, frames of one second, the
+                whole track (or the passage of the settings).
 `dissertation`  as the dissertation scored: everything mono at 22,050 Hz,
                 references rebuilt through the STFT, 60 s from second 30.
 

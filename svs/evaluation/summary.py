@@ -15,12 +15,12 @@ from svs.config.project import find_model
 from svs.config.schema import Settings
 from svs.evaluation import rulers
 from svs.evaluation.paired import median_difference
+from svs.evaluation.tables import DATASET
 from svs.networks import CARD
 from svs.runtime.files import read_json
 from svs.separators import Kind, find_method, methods
 from svs.stems import TARGETS
 
-DATASET = "dataset"  # a column of tables of several data sets
 _MEANS = ("uSDR", "SI_SDR")  # figures of rulers whose mean over tracks is shown
 _UNTRAINED = {Kind.CLASSICAL: "no training", Kind.ORACLE: "the true stems", Kind.FLOOR: "no training"}
 _MISSING = "–"

@@ -31,7 +31,8 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
 
     Methods are sorted by the median of the vocals; floor and ceiling are grey,
     with a dashed line at their medians; methods that others trained and
-    published systems have colours of their own.  Points are tracks.
+    published systems have colours of their own.  Points are tracks.  Each data
+    set has a row of its own.
 
     Parameters
     ----------
@@ -42,23 +43,40 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     published : DataFrame, optional
         `svs.evaluation.tables.published_table`.
     """
-    # These take most of a second to import, and pictures of tracks don't need them.
-    import pandas as pd
-    import seaborn as sns
+    import pandas as pd  # takes a second to import, and pictures of tracks don't need it
 
     theirs = [] if published is None else list(published["method"].unique())
-    if theirs:
+    if published is not None and theirs:
+        if "dataset" in table:
+            sets = table.drop_duplicates("track").set_index("track")["dataset"]
+            published = published.assign(dataset=published["track"].map(sets))
         table = pd.concat([table, published], ignore_index=True)
+    parts = dict(list(table.groupby("dataset", sort=False))) if "dataset" in table else {"": table}
+    palette = dict.fromkeys(table["method"].unique(), OURS) | dict.fromkeys(theirs, THEIRS)
+    palette |= dict.fromkeys(of_kind(Kind.PRETRAINED), PRETRAINED)
+    palette |= dict.fromkeys([*of_kind(Kind.FLOOR), *of_kind(Kind.ORACLE), PUBLISHED_FLOOR, *PUBLISHED_CEILINGS], LIMIT)
+    count = max(part["method"].nunique() for part in parts.values())
+    few = count < _FEW
+    height = (1.6 + (0.55 if few else 0.3) * count) * len(parts)
+    figure, axes = plt.subplots(len(parts), 2, figsize=(11, height), sharey="row", squeeze=False)
+    for pair, (name, part) in zip(axes, parts.items(), strict=True):
+        used = _sdr_boxes(pair, part, palette, theirs, name, few)
+    _colour_legend(axes[-1][1], used)
+    figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
+    figure.tight_layout()
+    return figure
+
+
+def _sdr_boxes(
+    axes: Sequence[plt.Axes], table: pd.DataFrame, palette: dict[str, str], theirs: Sequence[str], name: str, few: bool
+) -> set[str]:
+    """The boxes of one data set (`name`, empty if there is one alone), a target on each axis; returns their colours."""
+    import seaborn as sns
+
     vocals = table[table["target"] == "vocals"].groupby("method")["SDR"].median().sort_values(ascending=False)
     order = list(vocals.index)
-    floors, ceilings = of_kind(Kind.FLOOR), of_kind(Kind.ORACLE)
-    palette = dict.fromkeys(order, OURS) | dict.fromkeys(theirs, THEIRS)
-    palette |= dict.fromkeys(of_kind(Kind.PRETRAINED), PRETRAINED)
-    palette |= dict.fromkeys([*floors, *ceilings, PUBLISHED_FLOOR, *PUBLISHED_CEILINGS], LIMIT)
     palette = {method: palette[method] for method in order}
-    few = len(order) < _FEW
-    height = 1.6 + (0.55 if few else 0.3) * len(order)
-    figure, axes = plt.subplots(1, 2, figsize=(11, height), sharey=True)
+    floors, ceilings = of_kind(Kind.FLOOR), of_kind(Kind.ORACLE)
     for axis, target in zip(axes, TARGETS, strict=True):
         rows = table[table["target"] == target]
         shared = {"x": "SDR", "y": "method", "order": order, "ax": axis}
@@ -67,18 +85,15 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
         )
         sns.stripplot(rows, **shared, **style.POINTS, color=INK, size=3.5 if few else 2.2)
         medians = rows.groupby("method")["SDR"].median()
-        for method, name in ((floors[0], "floor"), (ceilings[0], "ceiling")):
+        for method, limit in ((floors[0], "floor"), (ceilings[0], "ceiling")):
             if method in medians:
-                _mark(axis, medians[method], name)
-        style.finish_boxes(axis, target, _LABEL, pad=18)
+                _mark(axis, medians[method], limit)
+        style.finish_boxes(axis, f"{style.drawable(name)}: {target}" if name else target, _LABEL, pad=18)
     axes[0].set_yticks(range(len(order)), [f"{method}  {median:.2f}" for method, median in vocals.items()])
     if theirs:
         for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):
             tick.set_fontweight("normal" if method in theirs else "bold")
-    _colour_legend(axes[1], set(palette.values()))
-    figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
-    figure.tight_layout()
-    return figure
+    return set(palette.values())
 
 
 def _mark(axis: plt.Axes, value: float, name: str) -> None:

