@@ -18,7 +18,7 @@ help:
 	@echo "make test-core   the tests of what \`pip install svs\` installs, on PYTHON (any of 3.10 to 3.13)"
 	@echo "make test-wheel  install the wheel into fresh environments, and separate a song there"
 	@echo "make bench     measure every step's speed beside its baseline, with limits (ARGS='--music FOLDER')"
-	@echo "make results   write the tables of README and the Results page from results/ (FROM=PROJECT: take those of a run first)"
+	@echo "make results   write the tables and the figure of README and the Results page from results/ (FROM=PROJECT: take those of a run first)"
 	@echo "make docs-outputs  run the commands of the guides and write what they print (ARGS=--check: compare)"
 	@echo "make docs      build the documentation as a site in build/site"
 	@echo "make setup     set up the environment only"

@@ -1,6 +1,6 @@
 """svs.evaluation.bsseval beside museval: time, memory and agreement on long tracks.
 
-    python -m benchmarks.bsseval [FOLDER] [--seconds 60 240] [--stems]
+    python -m benchmarks.bsseval [FOLDER] [--seconds 60 240] [--stems] [--v3]
 
 FOLDER holds MUSDB18's previews (or tracks) as .stem.mp4 files, by default
 where the tests look for them.  Tracks are made by joining their passages;
@@ -8,7 +8,7 @@ targets are vocals and accompaniment (or the four stems), estimated by soft
 masks.  Both programs run in this process on one thread: seconds are of CPU,
 the least of three runs for svs.evaluation.bsseval; museval runs once.  MiB are the most
 that Python and numpy held at a time beyond the audio itself (of museval only
-with --memory, which runs it again).
+with --memory, which runs it again).  --v3 compares BSS Eval v3 with mir_eval, in mono.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import sys
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from scipy import signal
 from threadpoolctl import threadpool_limits
 
 from svs.errors import DataError
-from svs.evaluation import bsseval
+from svs.evaluation import bsseval, bsseval_v3
 from svs.evaluation.museval_json import MEASURES
 from svs.runtime.process import log, main
 
@@ -72,6 +73,16 @@ def museval_scores(true: np.ndarray, estimates: np.ndarray) -> tuple[np.ndarray,
     return museval.evaluate(true, estimates, padding=False)
 
 
+def mir_eval_scores(true: np.ndarray, estimates: np.ndarray) -> tuple[np.ndarray, ...]:
+    """SDR, SIR, SAR of mono sources as one frame: (sources, 1) each."""
+    import mir_eval
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # mir_eval will drop it in its next release
+        found = mir_eval.separation.bss_eval_sources(true, estimates, compute_permutation=False)
+    return tuple(values[:, None] for values in found[:3])
+
+
 def seconds_of(function: Callable, *arguments: np.ndarray) -> tuple[float, np.ndarray]:
     start = time.process_time()
     result = function(*arguments)
@@ -100,24 +111,29 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[60.0, 240.0], help="lengths of the tracks")
     parser.add_argument("--stems", action="store_true", help="score the four stems, not vocals and accompaniment")
     parser.add_argument("--memory", action="store_true", help="measure museval's memory too")
+    parser.add_argument("--v3", action="store_true", help="compare BSS Eval v3 with mir_eval, in mono")
     options = parser.parse_args(arguments)
-    log.info("CPU seconds of one thread; MiB beyond the audio; largest deviation from museval in dB")
+    ours_by, theirs_by = (bsseval_v3.evaluate, mir_eval_scores) if options.v3 else (bsseval.evaluate, museval_scores)
+    name, measures = ("mir_eval", ("SDR", "SIR", "SAR")) if options.v3 else ("museval", MEASURES)
+    log.info("CPU seconds of one thread; MiB beyond the audio; largest deviation from %s in dB", name)
     print(
-        f"{'track':>7}{'museval':>10}{'svs':>13}{'ratio':>7}{'audio':>11}{'museval':>13}{'svs':>13}"
-        + "".join(f"{measure:>9}" for measure in MEASURES)
+        f"{'track':>7}{name:>10}{'svs':>13}{'ratio':>7}{'audio':>11}{name:>13}{'svs':>13}"
+        + "".join(f"{measure:>9}" for measure in measures)
     )
     with threadpool_limits(1):
         for seconds in options.seconds:
             true = references(options.folder, seconds, options.stems)
             audio = (true, masked(true))
-            (took, ours), *others = [seconds_of(bsseval.evaluate, *audio) for _ in range(3)]
+            if options.v3:
+                audio = tuple(signal.mean(axis=2) for signal in audio)
+            (took, ours), *others = [seconds_of(ours_by, *audio) for _ in range(3)]
             took = min(took, *(other for other, _ in others))
-            theirs_took, theirs = seconds_of(museval_scores, *audio)
-            memory = f"{mebibytes_of(museval_scores, *audio):9.0f} MiB" if options.memory else f"{'-':>13}"
+            theirs_took, theirs = seconds_of(theirs_by, *audio)
+            memory = f"{mebibytes_of(theirs_by, *audio):9.0f} MiB" if options.memory else f"{'-':>13}"
             print(
                 f"{seconds:5g} s{theirs_took:8.1f} s{took:11.2f} s{theirs_took / took:7.1f}"
-                f"{2 * true.nbytes / 2**20:7.0f} MiB{memory}{mebibytes_of(bsseval.evaluate, *audio):9.0f} MiB"
-                + "".join(f"{value:9.0e}" for value in deviations(ours, theirs)),
+                f"{2 * audio[0].nbytes / 2**20:7.0f} MiB{memory}{mebibytes_of(ours_by, *audio):9.0f} MiB"
+                + "".join(f"{value:9.0e}" for value in deviations(ours[: len(theirs)], theirs)),
                 flush=True,
             )
 

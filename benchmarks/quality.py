@@ -41,12 +41,14 @@ from svs.audio.sources import ArraySource
 from svs.config.project import find_project
 from svs.config.quality import DEFAULT, QUALITIES, parameters
 from svs.data import inspection
-from svs.data.dataset import Dataset
+from svs.data.dataset import Dataset, Track
 from svs.evaluation.paired import interval
 from svs.runtime.files import write_json
 from svs.runtime.process import main
 from svs.runtime.progress import progress_bar
+from svs.separators.base import Separator
 from svs.separators.chunking import chunks
+from svs.stems import MIXTURE, TARGETS, VOCALS, WHOLE
 
 _PASSAGE = 6  # s of a track that are scored
 _RATE = 44100
@@ -66,13 +68,20 @@ def score(data: Dataset, method: str, overrides: Sequence[str]) -> np.ndarray:
     separator = separators.build(method, project.settings, project.home)
     found = []
     for track in progress_bar(data.manifest.split("valid"), unit="track", desc=" ".join(overrides)[-40:]):
-        with data.open(track) as sources:
-            true = [sources[name].read(0, _PASSAGE * track.rate) for name in ("vocals", "accompaniment")]
-            vocals = np.concatenate([piece for _, piece in chunks(separator, sources["mixture"], 30.0)])
-            mixture = sources["mixture"].read(0, _PASSAGE * track.rate)
-        estimates = vocals[: len(mixture)], mixture - vocals[: len(mixture)]
-        found.append([sdr(part, estimate, track.rate) for part, estimate in zip(true, estimates, strict=True)])
+        true, estimates = passage(data, track, separator)
+        found.append([sdr(true[part], estimates[part], track.rate) for part in TARGETS])
     return np.array(found).T
+
+
+def passage(
+    data: Dataset, track: Track, separator: Separator, stems: Sequence[str] = TARGETS
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What is scored of a track: its stems, and the estimates of `TARGETS`, by name, each (samples, channels)."""
+    with data.open(track, (MIXTURE, *stems)) as sources:
+        true = {name: sources[name].read(0, _PASSAGE * track.rate) for name in (MIXTURE, *stems)}
+        vocals = np.concatenate([piece for _, piece in chunks(separator, sources[MIXTURE], 30.0)])
+    vocals = vocals[: len(true[MIXTURE])]
+    return true, {VOCALS: vocals, WHOLE: true[MIXTURE] - vocals}
 
 
 def song(data: Dataset, seconds: float, path: Path) -> None:

@@ -127,7 +127,7 @@ def inference_rows(rounds: int) -> Iterator[Row]:
 
 def scoring_rows(music: Path) -> Iterator[Row]:
     from benchmarks import bsseval as bench
-    from svs.evaluation import bsseval
+    from svs.evaluation import bsseval, bsseval_v3
 
     true = bench.references(music, 30.0, stems=False)
     audio = (true, bench.masked(true))
@@ -135,6 +135,11 @@ def scoring_rows(music: Path) -> Iterator[Row]:
         ours = min(bench.seconds_of(bsseval.evaluate, *audio)[0] for _ in range(3))
         theirs = bench.seconds_of(bench.museval_scores, *audio)[0]
     yield Row("scoring 30 s, two targets / museval (CPU seconds)", theirs, ours, "s", theirs / ours, 1.0)
+    mono = [signal.mean(axis=2) for signal in audio]
+    with threadpool_limits(1):
+        ours = min(bench.seconds_of(bsseval_v3.evaluate, *mono)[0] for _ in range(3))
+        theirs = bench.seconds_of(bench.mir_eval_scores, *mono)[0]
+    yield Row("BSS Eval v3 of 30 s in mono / mir_eval (CPU seconds)", theirs, ours, "s", theirs / ours, 10.0)
 
 
 def rows_of(step: str, music: Path, rounds: int, store: Path) -> list[Row]:

@@ -1,5 +1,7 @@
 """Stage `download`: get the data set, look into every track, write the manifest."""
 
+from collections import Counter
+
 from svs.config import paths, schema
 from svs.data import inspection, locate
 from svs.runtime.process import log, log_parameters, main
@@ -8,13 +10,15 @@ from svs.runtime.process import log, log_parameters, main
 def run() -> None:
     parameters = schema.load()
     log_parameters(download=parameters.download)
-    folder = locate.locate(parameters.download, parameters.seed, paths.DATASETS)
-    manifest = inspection.inspect(parameters.download, parameters.seed, folder)
+    folders = locate.locate_each(parameters.download, parameters.seed, paths.DATASETS)
+    manifest = inspection.inspect_each(parameters.download, parameters.seed, folders)
     manifest.require("train", "valid", "test")
     manifest.refuse_leaks()
     manifest.save(paths.MANIFEST)
-    counts = ", ".join(f"{len(manifest.split(split))} {split}" for split in ("train", "valid", "test", "unused"))
-    log.info("%s: %s tracks, %.0f s", manifest.dataset, counts, sum(track.seconds for track in manifest.tracks))
+    for name, tracks in manifest.datasets.items():
+        of = Counter(track.split for track in tracks)
+        counts = ", ".join(f"{of[split]} {split}" for split in ("train", "valid", "test", "unused"))
+        log.info("%s: %s tracks, %.0f s", name, counts, sum(track.seconds for track in tracks))
 
 
 if __name__ == "__main__":

@@ -29,12 +29,17 @@ def run(method: str) -> None:
     files.publish(scratch.path, scores)
     scratch.done()
     for protocol, folder in FOLDERS.items():
-        metrics = tables.method_metrics(tables.track_table(scores, method, protocol))
-        if protocol == BSSEVAL:
-            metrics["bleed"] = tables.bleed_metrics(scores)
-        files.write_json(folder / f"{method}.json", metrics)
-        medians = [metrics[target]["SDR"]["median"] for target in ("vocals", "accompaniment")]
-        log.info("%s, protocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, protocol, *medians)
+        found = {}
+        for name, rows in tables.by_dataset(tables.track_table(scores, method, protocol)).items():
+            found[name] = metrics = tables.method_metrics(rows)
+            if protocol == BSSEVAL:
+                metrics["bleed"] = tables.bleed_metrics(scores, name)
+            medians = [metrics[target]["SDR"]["median"] for target in ("vocals", "accompaniment")]
+            of = f"{name}, " if name else ""
+            log.info(
+                "%s, %sprotocol %s: median SDR of vocals %s dB, of accompaniment %s dB", method, of, protocol, *medians
+            )
+        files.write_json(folder / f"{method}.json", found.get("", found))
 
 
 if __name__ == "__main__":

@@ -151,7 +151,11 @@ def of_dvc(words: list[str]) -> list[str]:
     given = getattr(parsed, "set_param", None) or []
     # DVC itself wants a plus before a parameter that is not in the file.
     # A list is a grid in the queue: each of its values is tried.
-    given = [f"{one.partition('=')[0]}={value}" for one in given for value in one.partition("=")[2].split(",")]
+    given = [
+        f"{key}={value}"
+        for key, _, values in (one.partition("=") for one in given)
+        for value in ([values] if values.startswith(("[", "{")) else values.split(","))
+    ]
     absent = [one for one in given if one[0] != "+" and not is_parameter(one.partition("=")[0], inherited=False)]
     return [
         *(f"{target}: no such stage" for target in parsed.targets if not is_stage(target)),

@@ -1,4 +1,4 @@
-"""Examples of README and the guides, run as they stand, if they need neither a trained net nor weights."""
+"""Examples of README and the guides, run as they stand, if they need neither a net trained here nor a download."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ import shlex
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from svs import separators
 from tests.helpers import REPOSITORY
 from tests.helpers.command import svs, wav
 
 RATE = 8000  # Hz: as little work as possible
-PAGES = ["README.md", "docs/get-started.md", "docs/own-songs.md", "docs/recordings.md"]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("get-started", "own-songs", "recordings", "options", "voice"))]
 TEXT = "\n".join((REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES)
-LINES = {
+SHELL = [
     line.partition(" #")[0].strip()
     for block in re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     for line in block.splitlines()
-    # Not: a menu, pipes, networks.
-    if re.match(r"svs separate \w|svs separate '", line) and "|" not in line and "_separator" not in line
+]
+# Not: a menu, pipes, networks.
+LINES = {
+    line for line in SHELL if re.match(r"svs separate [\w']", line) and "|" not in line and "_separator" not in line
 }
+NOISY = {line for line in SHELL if re.match(r"svs (voice|respiratory) \w+\.wav", line)}
 pytestmark = pytest.mark.slow
 PYTHON = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
@@ -57,13 +61,25 @@ def test_a_command(line, songs):
         assert len(list(output.glob(f"*/{method}/accompaniment.{form}"))) == recordings
 
 
+@pytest.mark.parametrize("line", sorted(NOISY))
+def test_a_command_on_a_noisy_recording(line, tmp_path, monkeypatch):
+    program, command, name, *options = shlex.split(line)
+    noise = np.random.default_rng(0).standard_normal((4 * RATE, 1), dtype=np.float32) / 10
+    wav(tmp_path / name, noise, RATE)
+    monkeypatch.chdir(tmp_path)
+    ran = svs(command, name, *options, "--no-picture")
+    assert program == "svs" and ran.code == 0, ran.err
+    enhanced, residual = sorted(tmp_path.glob(f"enhanced/{name.removesuffix('.wav')}/*/*.wav"))
+    np.testing.assert_allclose(sf.read(enhanced)[0] + sf.read(residual)[0], noise[:, 0], atol=1e-6)
+
+
 @pytest.mark.parametrize("code", PYTHON)
 def test_python(code):
     audio = np.random.default_rng(0).standard_normal((44100, 2)).astype(np.float32) / 10
-    names: dict = {"audio": audio}
+    names: dict = {"audio": audio, "songs": [audio]}
     exec(code, names)
     np.testing.assert_allclose(names["parts"]["vocals"] + names["parts"]["accompaniment"], audio, atol=1e-6)
 
 
 def test_there_are_examples():
-    assert len(LINES) >= 4 and len(PYTHON) >= 2
+    assert len(LINES) >= 4 and len(NOISY) >= 4 and len(PYTHON) >= 3

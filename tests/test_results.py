@@ -13,7 +13,7 @@ import pytest
 from svs.errors import DataError
 from tests.helpers import REPOSITORY
 
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/literature.md")
 
 
 def tool() -> ModuleType:
@@ -57,10 +57,32 @@ def test_another_score_makes_the_pages_stale_and_writing_mends_them(elsewhere, m
     assert elsewhere.main() == 1 and "README.md: differs from results/" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["results.py"])
     assert elsewhere.main() == 0
+    assert (elsewhere.ROOT / elsewhere.FIGURE).stat().st_size > 50_000
     rows = [line for line in (elsewhere.ROOT / "README.md").read_text().splitlines() if line.startswith("| `hpss`")]
     assert len(rows) == 1 and "| 7.77 |" in rows[0]
     monkeypatch.setattr("sys.argv", ["results.py", "--check"])
     assert elsewhere.main() == 0
+
+
+def test_figures_of_the_literature_have_sources_and_other_rulers_are_greyed():
+    rows = pd.read_csv(REPOSITORY / "results/literature.csv", dtype=str, keep_default_na=False)
+    assert rows["source"].str.match(r"https://\S+$").all() and rows["year"].between("2018", "2026").all()
+    assert ((rows["four_stems"] != "") == (rows["ruler"] == "mean of four stems")).all()
+    page = (REPOSITORY / "docs/literature.md").read_text()
+    for row in rows.itertuples():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| [{row.system}](")]
+        assert ("greyed" in line) == (row.ruler != "museval")
+        figure = row.vocals or row.four_stems
+        assert float(figure) > 0 and f"{figure}<" in line or f" {figure} |" in line
+
+
+def test_a_system_of_sisec18_stands_beside_ours_on_the_same_seconds(elsewhere):
+    systems = pd.read_csv(elsewhere.RESULTS / "published.csv")
+    of_stl1 = systems[(systems["method"] == "STL1") & (systems["target"] == "vocals")]["SDR"].median()
+    (line,) = [
+        line for line in elsewhere.generated()[elsewhere.ROOT / "docs/literature.md"].splitlines() if "STL1" in line
+    ]
+    assert line.split("|")[-3].strip() == f"{of_stl1:.2f}"
 
 
 def test_generated_songs_are_no_results(elsewhere):

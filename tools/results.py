@@ -1,7 +1,7 @@
 """The results on real music: python tools/results.py [--from PROJECT | --check]
 
-`results/` holds the tables of the last run of the profile `sample` or `full`, without audio, and what made them.
-README's table and the Results page are generated from it.
+`results/` holds the tables of the last run of the profile `sample` or `full`, without audio, and what made them; and
+figures of the literature.  README's table and figure, the Results page and the Literature page are generated from it.
 
   --from PROJECT   take the tables of PROJECT (a folder in which the pipeline ran) first
   --check          write nothing; fail if README or the page differ from what `results/` says
@@ -29,7 +29,8 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 TABLES = ("scores", "published", "paired")
 COLUMNS = ["method", "track", "target", "SDR"]
-FIGURE = ROOT / "docs/images/sdr_boxplot_previews.png"
+FIGURE = "docs/images/sdr_boxplot_previews.png"
+RULER = "museval"  # of our tables, as literature.csv calls it
 COMPARED = "STL1"  # the Wave-U-Net, beside SiSEC18's best
 TRAINED_ON = {
     "spleeter_finetuned": "Deezer's own songs, then 80 excerpts",
@@ -63,17 +64,18 @@ def take(project: Path) -> None:
         "methods": list(dict.fromkeys(scores["method"])),
     }
     write_json(RESULTS / "run.json", run)
-    if set(settings.methods) >= set(schema.load(ROOT / paths.PARAMS).methods):
-        draw(scores, read_table(RESULTS / "published.csv", COLUMNS), run)
 
 
-def draw(scores: pd.DataFrame, systems: pd.DataFrame, run: dict) -> None:
-    """README's figure, of a run that has every method of wiring.yaml."""
+def draw() -> None:
+    """README's figure: every method and system of `results/` that has a score of each track."""
     from svs.figures import scores as figures
     from svs.figures import style
 
+    run = read_json(RESULTS / "run.json")
+    scores, systems = (read_table(RESULTS / f"{name}.csv", COLUMNS) for name in ("scores", "published"))
     note = f"profile {run['profile']}, {run['tracks']} test tracks; commit {run['commit']}; points are tracks"
-    style.save(figures.sdr_boxplot(scores, f"{note}\n{figures.published_note(systems)}", systems), FIGURE)
+    figure = figures.sdr_boxplot(scores, f"{note}\n{figures.published_note(systems)}", systems)
+    style.save(figure, ROOT / FIGURE)
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -89,6 +91,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "README.md": filled(ROOT / "README.md", short_table(run, scores, systems, earlier)),
         ROOT / "docs/results.md": filled(ROOT / "docs/results.md", long_table(run, scores, systems)),
+        ROOT / "docs/literature.md": filled(ROOT / "docs/literature.md", literature(run, scores, systems, earlier)),
     }
 
 
@@ -136,6 +139,47 @@ def long_table(run: dict, scores: pd.DataFrame, systems: pd.DataFrame) -> str:
     )
 
 
+def literature(run: dict, scores: pd.DataFrame, systems: pd.DataFrame, earlier: pd.DataFrame) -> str:
+    """Published figures by year, then our methods, best vocals first; those of another ruler than ours are greyed."""
+    rows = pd.read_csv(
+        RESULTS / "literature.csv", dtype=str, keep_default_na=False
+    )  # with the digits that are published
+    ours, theirs = medians(scores), medians(systems)
+    rows = rows.sort_values("year", kind="stable")
+    start, seconds = run["seconds"]
+    here = "all of it" if seconds is None else f"{seconds:g} s from second {start:g}"
+    lines = [
+        f"The last two columns: {run['tracks']} test tracks, {here} of each (commit {run['commit']}).\n",
+        "| system | year | trained on | scored on | ruler | vocals | accompaniment | mean of four stems "
+        "| vocals, same seconds | accompaniment, same seconds |",
+        f"| --- |{' --- |' * 4}{' ---: |' * 5}",
+    ]
+    for row in rows.itertuples():
+        name = f"[{row.system}]({row.source})"
+        same = theirs.loc[row.submission] if row.submission in theirs.index else (float("nan"),) * 2
+        figures = [row.vocals, row.accompaniment, row.four_stems, *map(_figure, same)]
+        cells = [name, row.year, row.trained_on, row.data, row.ruler, *figures]
+        lines.append(_line(cells if row.ruler == RULER else [cells[0], *map(_greyed, cells[1:])]))
+    ours = ours.drop(index=list(separators.of_kind(separators.Kind.ORACLE)), errors="ignore")
+    ours = pd.concat([ours, earlier.set_index("method")[list(ours)]]).sort_values("vocals", ascending=False)
+    for method, both in ours.iterrows():
+        about = [f"`{method}`", "", TRAINED_ON.get(method.split()[0], "–"), "", RULER, "", "", ""]
+        lines.append(_line([*about, *map(_figure, both)]))
+    return "\n".join(lines) + "\n"
+
+
+def _figure(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"
+
+
+def _greyed(cell: str) -> str:
+    return cell and f'<span class="greyed">{cell}</span>'
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="project", type=Path, help="the folder of a finished run")
@@ -155,6 +199,7 @@ def main() -> int:
     for page, text in stale.items():
         write_text(page, text)
         print(page.relative_to(ROOT))
+    draw()
     return 0
 
 

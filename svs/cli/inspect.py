@@ -20,7 +20,9 @@ SPLITS = ("train", "valid", "test", "unused")
 
 def inspect(
     common: Tuned,
-    folder: Annotated[Path, Argument(help="Folder of the songs.", metavar="FOLDER")],
+    folder: Annotated[
+        Path | None, Argument(help="Folder of the songs.", metavar="FOLDER", show_default="the project's data sets")
+    ] = None,
     layout: Annotated[
         str | None,
         Option("--layout", help="How they are laid out (docs/own-songs.md).", show_default="download.layout"),
@@ -29,30 +31,43 @@ def inspect(
     """What svs makes of a folder of songs: layout, tracks, splits, seconds, rates, and what is wrong.
 
     Every file is decoded, nothing is written.  Where the pipeline would stop, the exit code is not 0.  To let the
-    pipeline take the folder: `-S profiles.full.download.path=FOLDER`.
+    pipeline take the folder: `-S profile=own -S profiles.own.download.path=FOLDER`.
     """
+    from svs.config import paths
     from svs.data import inspection
     from svs.data.dataset import Manifest, Track
 
-    settings = common.open(after=assignments("download", layout=layout)).settings
-    download = settings.download
-    name, songs = inspection.find_songs(download, settings.seed, folder)
-    looked = inspection.look(download, folder, songs)
-    tracks = [track for track in looked if isinstance(track, Track)]
-    manifest = Manifest(download.dataset, tracks, name)
-    print(f"{folder}: layout {name}, {len(songs)} tracks, {sum(track.seconds for track in tracks):.1f} s\n")
-    print(_table(songs, looked))
-    for split in SPLITS:
-        if chosen := manifest.split(split):
-            print(_summary(split, chosen))
-    bad = [f"{song.name}: {track}" for song, track in zip(songs, looked, strict=True) if isinstance(track, str)]
-    silent = [f"{track.name}: its vocals are silent" for track in tracks if track.silent_vocals]
-    whole = _whole(manifest)
+    here = common.open(after=assignments("download", layout=layout))
+    settings = here.settings
+    download = settings.download if folder is None else settings.download.each()[0]
+    if folder is None:
+        root = here.path(paths.DATASETS)
+        places = {one.dataset: here.path(one.path) if one.path else root / one.dataset for one in download.each()}
+    else:
+        places = {download.dataset: folder}
+    manifests, bad, silent = [], [], []
+    for one in download.each():
+        place = places[one.dataset]
+        name, songs = inspection.find_songs(one, settings.seed, place)
+        looked = inspection.look(one, place, songs)
+        tracks = [track for track in looked if isinstance(track, Track)]
+        kept = [track for track in tracks if download.scores(one.dataset) or track.split != "test"]
+        manifests.append(Manifest(one.dataset, kept, name))
+        print(f"{place}: layout {name}, {len(songs)} tracks, {sum(track.seconds for track in tracks):.1f} s\n")
+        print(_table(songs, looked))
+        for split in SPLITS:
+            if chosen := manifests[-1].split(split):
+                print(_summary(split, chosen))
+        bad += [f"{song.name}: {track}" for song, track in zip(songs, looked, strict=True) if isinstance(track, str)]
+        silent += [f"{track.name}: its vocals are silent" for track in tracks if track.silent_vocals]
+    whole = _whole(Manifest.joined(manifests))
     if bad or silent or whole:
         print("\nwhat is wrong\n" + "\n".join(f"  {line}" for line in (*bad, *silent, *whole)))
     ends = [(bad, download.on_bad_track), (silent, download.on_silent_vocals), (whole, "error")]
     if count := sum(len(lines) for lines, action in ends if action == "error"):
-        raise DataError(f"{folder}: {count} problems at which the pipeline would stop; see above")
+        raise DataError(
+            f"{', '.join(map(str, places.values()))}: {count} problems at which the pipeline would stop; see above"
+        )
 
 
 def _table(songs: Sequence[Song], looked: Sequence[Track | str]) -> str:

@@ -25,6 +25,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[int, Field(ge=8000, le=192000)]  # Hz
 FrameSize = Annotated[int, Field(ge=64, le=65536)]  # samples
 Url = Annotated[str, Field(pattern=r"^https?://")]
+# What scores beside BSS Eval v4 (`svs.evaluation.rulers`).
+Ruler = Literal["uSDR", "SI_SDR", "log_WMSE", "MR_STFT", "bsseval_v3", "bsseval_v3_frames"]
 # The numbers that a training computes with.  Weights, their updates and losses are always float32.
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -59,22 +61,38 @@ class Tiny(Group):
     real_song: bool
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # of a data set: it names folders
+Weights = dict[Name, Annotated[float, Field(ge=0)]]  # of data sets by name; 1 where none is named
+
+
 class Split(Group):
     """How tracks are split (`svs.data.splits`): the rule, the share that is tested, lists of tracks and groups."""
 
-    by: Literal["own", "group", "fraction", "list"]
+    by: Literal["own", "group", "fraction", "list", "train", "test"]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     test: tuple[str, ...]
     valid: tuple[str, ...]
 
 
+class FurtherSet(Group):
+    """A data set beside the first one: its source, its layout and its splits; `Download` says the rest for all."""
+
+    layout: str = "auto"
+    layouts: dict[str, Any] = {}
+    path: Path | None = None
+    archive: Archive | None = None
+    split: Split
+
+
 class Download(Group):
-    """The data set, its layout and source, its sample rate (Hz), its splits, and what to do with defects.
+    """The data sets, their layouts and sources, sample rate (Hz) and splits, and what to do with defects.
 
     `length_tolerance` (ms) is how much stems of a track may differ in length.
     """
 
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    dataset: Name
+    sets: dict[Name, FurtherSet]
+    scored: tuple[str, ...] | None
     layout: str
     layouts: dict[str, Any]
     path: Path | None = None
@@ -88,13 +106,48 @@ class Download(Group):
     on_bad_track: Literal["error", "skip"]
     on_silent_vocals: Literal["error", "skip", "keep"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _splits(cls, given: Any) -> Any:
+        """The splits of further sets, laid over the shares of the first one; one name that is scored, as a list."""
+        if not isinstance(given, dict):
+            return given
+        if isinstance(given.get("scored"), str):
+            given = {**given, "scored": [given["scored"]]}
+        if not isinstance(sets := given.get("sets"), dict):
+            return given
+        base = merge(given.get("split"), {"by": "own", "test": (), "valid": ()})
+        laid = {
+            name: {**one, "split": merge(base, one.get("split", {}))} if isinstance(one, dict) else one
+            for name, one in sets.items()
+        }
+        return {**given, "sets": laid}
+
     @model_validator(mode="after")
     def _source(self) -> Download:
-        if self.dataset == "tiny" and self.tiny is None:
-            raise ValueError("dataset tiny needs the group `tiny`")
-        if self.dataset != "tiny" and self.path is None and self.archive is None:
-            raise ValueError(f"dataset {self.dataset} needs a `path` or an `archive`")
+        for one in self.each():
+            if one.dataset == "tiny" and one.tiny is None:
+                raise ValueError("dataset tiny needs the group `tiny`")
+            if one.dataset != "tiny" and one.path is None and one.archive is None:
+                raise ValueError(f"dataset {one.dataset} needs a `path` or an `archive`")
+        names = [one.dataset for one in self.each()]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"sets {', '.join(self.sets)}: expected other names than that of the first, {self.dataset}"
+            )
+        if self.scored is not None and (not self.scored or set(self.scored) - set(names)):
+            raise ValueError(f"scored {list(self.scored)}: expected one or more of {', '.join(names)}, or null for all")
         return self
+
+    def scores(self, dataset: str) -> bool:
+        """Whether the test tracks of a data set are scored."""
+        return self.scored is None or dataset in self.scored
+
+    def each(self) -> list[Download]:
+        """The settings of every data set by itself, the first one first."""
+        alone: dict[str, Any] = {"sets": {}, "scored": None}
+        further = [{"dataset": name, **vars(one)} for name, one in self.sets.items()]
+        return [self.model_copy(update={**alone, **one}) for one in ({}, *further)]
 
 
 class Representation(Group):
@@ -176,10 +229,14 @@ class Extract(Group):
 
 
 class Draw(Group):
-    """The excerpts that a training draws: their number for each track, and the passage of their centres (s)."""
+    """The excerpts that a training draws: their number for each track, and the passage of their centres (s).
+
+    `weights` of data sets multiply the number.
+    """
 
     per_track: Positive
     valid_per_track: Positive
+    weights: Weights = {}
     start_point: Seconds
     stop_point: PositiveSeconds | None
 
@@ -208,7 +265,8 @@ class MixtureTraining(Group):
     """One training on mixtures that are made while it runs: batches in mixtures, `loss_floor` in dB.
 
     `start` names the weights that it starts from: published ones that fit the network (`svs.networks.Network.weights`),
-    or the folder of a trained network with the same shapes.  None: drawn from the seed.
+    or the folder of a trained network with the same shapes.  None: drawn from the seed.  `weights` of data sets say how
+    often their songs are drawn.
 
     A network of mixtures extends it: it says the type of its size (`network`), and gives `bins`, `frames_multiple` and
     `context`.  `logarithmic` says whether it hears log magnitudes, or magnitudes.
@@ -228,6 +286,7 @@ class MixtureTraining(Group):
     representation: Representation
     network: Group
     other_song: Share
+    weights: Weights = {}
     start: str | None = None
     logarithmic: ClassVar[bool] = True
 
@@ -345,14 +404,29 @@ class DissertationProtocol(Representation):
     passage: Passage
 
 
-class Score(Group):
-    """BSS Eval v4: window and hop of its frames (s), and the passage that is scored."""
+class FramesOfV3(Group):
+    """BSS Eval v3 by frames: their window and hop (s)."""
 
-    engine: Literal["fast", "museval"]
     window: PositiveSeconds
     hop: PositiveSeconds
+
+
+class Score(Group):
+    """BSS Eval v4: window and hop of its frames (s), the passage that is scored, and the rulers beside it."""
+
+    engine: Literal["fast", "museval"]
+    rulers: tuple[Ruler, ...]
+    window: PositiveSeconds
+    hop: PositiveSeconds
+    bsseval_v3: FramesOfV3
     passage: Passage
     dissertation: DissertationProtocol
+
+    @model_validator(mode="after")
+    def _once(self) -> Score:
+        if len(set(self.rulers)) < len(self.rulers):
+            raise ValueError(f"rulers {list(self.rulers)}: expected each ruler once")
+        return self
 
 
 class Reference(Group):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Track:
     silent_vocals : bool
     stems : mapping of str to tuple of Audio
         Where the audio of each stem lies.
+    dataset : str
+        The name of its data set, where a manifest lists several; else empty.
     audio : mapping of str to str
         Checksums (SHA-256) of the decoded samples of `mixture` and `vocals`, unless they are silent: the same music
         under another name or in another lossless format has them too.
@@ -55,11 +57,12 @@ class Track:
     silent_vocals: bool
     stems: Stems = field(default_factory=dict)
     audio: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""
 
     @property
     def subset(self) -> str:
-        """Its folder in MUSDB18's layout, which estimates and scores have: train or test."""
-        return songs.subset(self.split)
+        """Its folder in MUSDB18's layout, which estimates and scores have: train or test, below its data set's."""
+        return f"{self.dataset}/{songs.subset(self.split)}" if self.dataset else songs.subset(self.split)
 
     @property
     def seconds(self) -> float:
@@ -72,20 +75,50 @@ class Track:
 
 
 class Manifest:
-    """The tracks of a data set that passed inspection.
+    """The tracks of one or several data sets that passed inspection.
 
     Parameters
     ----------
     dataset : str
-        The name of the data set: tiny, sample, full or another.
+        The name of the data set: tiny, sample, full or another; of several, joined by commas.
     tracks : sequence of Track
+        No two have one name.
     layout : str
-        The layout that they were found by.
+        The layout that they were found by; of several data sets, joined by commas.
     """
 
     def __init__(self, dataset: str, tracks: Sequence[Track], layout: str = ""):
         self.dataset, self.layout = dataset, layout
         self.tracks = list(tracks)
+
+    @classmethod
+    def joined(cls, manifests: Sequence[Manifest]) -> Manifest:
+        """Data sets as one; a single one as it is.
+
+        A track keeps its name unless an earlier data set has one of the same name: then its data set is added, `One
+        (mir1k)`.  The name stays if one of the two is scored and the other is not: `refuse_leaks` stops there.
+        """
+        if len(manifests) == 1:
+            return manifests[0]
+        taken: dict[str, bool] = {}  # whether it is scored
+        tracks = []
+        for manifest in manifests:
+            for track in manifest.tracks:
+                name, scored = track.name, track.split == "test"
+                while taken.get(name) is scored:
+                    name = f"{name} ({manifest.dataset})"
+                taken.setdefault(name, scored)
+                tracks.append(replace(track, name=name, dataset=manifest.dataset))
+        names, layouts = ([getattr(each, key) for each in manifests] for key in ("dataset", "layout"))
+        return cls(", ".join(names), tracks, ", ".join(layouts))
+
+    @property
+    def datasets(self) -> dict[str, list[Track]]:
+        """The tracks of each data set by its name, in the order of the manifest."""
+        found: dict[str, list[Track]] = {}
+        for track in self.tracks:
+            found.setdefault(track.dataset or self.dataset, []).append(track)
+        return found
 
     def split(self, *names: str) -> list[Track]:
         """Tracks of one or more splits, in the order of the manifest."""
@@ -147,7 +180,8 @@ def _row(track: Track) -> dict[str, Any]:
         name: [{key: value for key, value in asdict(audio).items() if value is not None} for audio in each]
         for name, each in track.stems.items()
     }
-    return {**vars(track), "stems": stems, "audio": dict(track.audio), "seconds": round(track.seconds, 3)}
+    row = {**vars(track), "stems": stems, "audio": dict(track.audio), "seconds": round(track.seconds, 3)}
+    return {key: value for key, value in row.items() if key != "dataset" or value}
 
 
 def _track(row: Mapping[str, Any]) -> Track:
@@ -161,17 +195,20 @@ class Dataset:
     Parameters
     ----------
     folder : Path
-        The one that was inspected.
+        The one that was inspected; of several data sets, that of the first.
     manifest : Manifest
+    further : mapping of str to Path
+        The folders of further data sets, by name.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest):
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, manifest: Manifest, further: Mapping[str, Path] | None = None):
+        self.folder, self.further = Path(folder), dict(further or {})
         self.manifest = manifest
 
     def bare(self) -> Dataset:
-        """A copy to pickle with every track: an absolute path, and no manifest, which may list thousands of tracks."""
-        return Dataset(self.folder.absolute(), Manifest(self.manifest.dataset, []))
+        """A copy to pickle with every track: absolute paths, and no manifest, which may list thousands of tracks."""
+        further = {name: folder.absolute() for name, folder in self.further.items()}
+        return Dataset(self.folder.absolute(), Manifest(self.manifest.dataset, []), further)
 
     @contextmanager
     def open(
@@ -184,7 +221,8 @@ class Dataset:
         DataError
             The track is missing, or has changed since it was inspected.
         """
-        place, files = f"{self.folder}: {track.subset}/{track.name}", songs.files(track.stems, self.folder)
+        folder = self.further.get(track.dataset, self.folder)
+        place, files = f"{folder}: {track.subset}/{track.name}", songs.files(track.stems, folder)
         if not all(file.is_file() for file in files):
             raise DataError(
                 f"{place}: the track is in the manifest, but its files are missing; "
@@ -192,7 +230,7 @@ class Dataset:
             )
         if sha256(sorted(files)) != track.sha256:
             raise DataError(f"{place}: changed since the manifest was written; run `dvc repro --force download`")
-        with open_sources(track, self.folder, names) as sources:
+        with open_sources(track, folder, names) as sources:
             yield sources
 
 
@@ -207,7 +245,7 @@ def open_sources(track: Track, folder: Path, names: Iterable[str]) -> Iterator[d
 
 
 def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
-    """The data set that a manifest describes.  Missing audio is generated or downloaded again.
+    """The data sets that a manifest describes.  Missing audio is generated or downloaded again.
 
     Parameters
     ----------
@@ -221,8 +259,10 @@ def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
     DataError
         The audio is missing and can't be restored.
     """
-    folder = settings.download.path or root / settings.download.dataset
-    if not folder.is_dir():
+    folders = {one.dataset: one.path or root / one.dataset for one in settings.download.each()}
+    for folder in folders.values():
+        if folder.is_dir():
+            continue
         # In another process, because results must not depend on the code that gets the audio: checksums are compared.
         done = subprocess.run([sys.executable, "-m", "svs.data.locate"])
         if done.returncode:
@@ -230,4 +270,4 @@ def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
                 f"{folder}: the audio of the data set is missing and could not be restored (see above); "
                 "run `dvc repro --force download`"
             )
-    return Dataset(folder, Manifest.load(manifest))
+    return Dataset(folders.pop(settings.download.dataset), Manifest.load(manifest), folders)

@@ -72,7 +72,46 @@ def inspect(
     DataError
         As `find_songs`; a track is broken (or its vocals silent) and the settings say `error`; or no track is left.
     """
-    folder = Path(folder)
+    manifest = _inspected(settings, seed, Path(folder), wanted)
+    if not manifest.tracks:
+        raise DataError(f"{folder}: no track is usable; see the warnings above")
+    return manifest
+
+
+def inspect_each(settings: Download, seed: int, folders: Mapping[str, Path]) -> Manifest:
+    """Inspect every data set, and join them.
+
+    The test tracks of those that are not scored (`download.scored`) are left out, and never trained on.
+
+    Parameters
+    ----------
+    settings : Download
+    seed : int
+        Of random draws of splits.
+    folders : mapping of str to Path
+        Of the data sets by name.
+
+    Raises
+    ------
+    DataError
+        As `inspect`.
+    """
+    manifests = []
+    for one in settings.each():
+        wanted = partial(_wanted, scored=settings.scores(one.dataset))
+        manifests.append(_inspected(one, seed, folders[one.dataset], wanted))
+    manifest = Manifest.joined(manifests)
+    if not manifest.tracks:
+        raise DataError(f"{', '.join(map(str, folders.values()))}: no track is usable; see the warnings above")
+    return manifest
+
+
+def _wanted(song: Song, scored: bool) -> bool:
+    return scored or song.split != "test"
+
+
+def _inspected(settings: Download, seed: int, folder: Path, wanted: Callable[[Song], bool]) -> Manifest:
+    """The usable tracks of a data set; parameters and errors as of `inspect`, but there may be none."""
     layout, found = find_songs(settings, seed, folder)
     chosen = [song for song in found if wanted(song)]
     good = []
@@ -90,8 +129,6 @@ def inspect(
                 f"track {name}: {problem}; repair or remove it, or set download.{switch}: skip to leave it out"
             )
         log.warning("%s%s: %s", "left out " if action == "skip" else "", name, problem)
-    if not good:
-        raise DataError(f"{folder}: no track is usable; see the warnings above")
     return Manifest(settings.dataset, good, layout)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from svs.config import paths, schema
@@ -12,7 +11,6 @@ from svs.errors import DataError
 from svs.runtime import process
 from svs.runtime.download import download, unpack
 from svs.runtime.files import fingerprint, read_json, write_json, written
-from svs.runtime.progress import progress_bar
 
 
 def locate(settings: Download, seed: int, root: Path) -> Path:
@@ -55,6 +53,11 @@ def locate(settings: Download, seed: int, root: Path) -> Path:
     return target
 
 
+def locate_each(settings: Download, seed: int, root: Path) -> dict[str, Path]:
+    """The folders of all data sets by name.  Parameters and errors: as of `locate`."""
+    return {one.dataset: locate(one, seed, root) for one in settings.each()}
+
+
 def _generated(settings: Download, seed: int, folder: Path) -> Path:
     stamp = folder / STAMP
     assert settings.tiny  # as Download checks
@@ -64,10 +67,9 @@ def _generated(settings: Download, seed: int, folder: Path) -> Path:
         return folder
     from svs.data import synthetic  # scipy.signal takes half a second to import, and most stages only read
 
-    shown = partial(progress_bar, unit="track", desc="generate")
     try:
         with written(folder) as temporary:
-            names = synthetic.write_dataset(temporary, seed=seed, **tiny, progress=shown)
+            names = synthetic.write_dataset(temporary, seed=seed, **tiny)
             write_json(temporary / stamp.name, {"settings": wanted, "validation": names["valid"]})
     except OSError as error:
         raise DataError(
@@ -96,7 +98,7 @@ def locate_present(settings: Settings, root: Path) -> Path:
 
 def _main() -> None:
     parameters = schema.load()
-    locate(parameters.download, parameters.seed, paths.DATASETS)
+    locate_each(parameters.download, parameters.seed, paths.DATASETS)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ def assign(songs: Sequence[Song], settings: Download, seed: int) -> list[Song]:
     list
         `download.split.test` and `download.split.valid` name songs, groups, or patterns of them; where one is empty,
         the data set's own are taken.  Validation that neither names is drawn by group.
+    train, test
+        All are trained on, or all are scored.  Validation tracks are the data set's own, or drawn as by `own`.
 
     Broken songs are never drawn.  Songs that `exclude_from_training` matches are `unused`, unless they are test tracks.
 
@@ -41,11 +43,12 @@ def assign(songs: Sequence[Song], settings: Download, seed: int) -> list[Song]:
     rule, split = settings.split.by, settings.split
     whole = [place for place, song in enumerate(songs) if not song.problem]
     if rule == "own" and not any(song.split for song in songs):
-        singers = {songs[place].groups[:1] for place in whole}
-        rule = "group" if len(singers) > 1 and () not in singers else "fraction"
+        rule = "group" if _have_groups(songs, whole) else "fraction"
         log.info("the data set names no splits: they are drawn by %s (download.split)", rule)
     drawn = rule in ("group", "fraction")
-    test = set() if drawn else _own(songs, whole, "test")
+    test = set() if drawn or rule == "train" else _own(songs, whole, "test")
+    if rule == "test":
+        test = set(whole)
     if rule == "list" and split.test:
         test = _listed(songs, whole, split.test, "test")
     if drawn:
@@ -59,12 +62,19 @@ def assign(songs: Sequence[Song], settings: Download, seed: int) -> list[Song]:
         valid = _listed(songs, left, split.valid, "valid")
     if not valid:
         grouped = rule == "group" or rule == "list" and all(songs[place].groups for place in left)
+        grouped = grouped or rule == "train" and _have_groups(songs, left)
         valid = _drawn(songs, left, settings.validation_fraction, [seed, _VALID], grouped=grouped)
     names = {**dict.fromkeys(unused, "unused"), **dict.fromkeys(valid, "valid"), **dict.fromkeys(test, "test")}
     return [
         replace(song, split=song.split or "train" if song.problem else names.get(place, "train"))
         for place, song in enumerate(songs)
     ]
+
+
+def _have_groups(songs: Sequence[Song], places: Sequence[int]) -> bool:
+    """Whether every song has a group, and not all the same one."""
+    groups = {songs[place].groups[:1] for place in places}
+    return len(groups) > 1 and () not in groups
 
 
 def _own(songs: Sequence[Song], places: Sequence[int], split: str) -> set[int]:

@@ -20,6 +20,7 @@ from scipy import signal
 from svs.data import ffmpeg
 from svs.data.musdb import decode_stems
 from svs.errors import SettingsError
+from svs.runtime.parallel import over_tracks
 from svs.stems import STREAMS
 
 RATE = 44100
@@ -175,7 +176,6 @@ def write_dataset(
     train_seconds: float,
     test_seconds: float,
     real_song: bool = True,
-    progress: Callable[[Iterable], Iterable] = iter,
 ) -> dict[str, list[str]]:
     """Write a whole data set in MUSDB18-HQ's layout.
 
@@ -193,8 +193,6 @@ def write_dataset(
         Length of a training or validation track; of a test track.
     real_song : bool
         Whether the excerpt that comes with stempeg joins the test tracks.
-    progress : callable
-        Gets the list of synthetic tracks and iterates over it, as `tqdm.tqdm` does.
 
     Returns
     -------
@@ -213,11 +211,17 @@ def write_dataset(
         names[split] = [f"{ARTIST} - {split.title()} {number + 1:02d}" for number in range(count)]
         folder = root / ("test" if split == "test" else "train")
         jobs += [(folder / name, (seed, key, number), seconds) for number, name in enumerate(names[split])]
-    for folder, track_seed, seconds in progress(jobs):
-        write_song(folder, song(track_seed, seconds))
+    over_tracks(
+        _write, jobs, [folder.name for folder, *_ in jobs], desc="generate", seconds=[seconds for *_, seconds in jobs]
+    )
     if real_song:
         names["test"].append(write_stempeg_song(root / "test" / REAL_SONG))
     return names
+
+
+def _write(job: tuple[Path, tuple[int, ...], float]) -> None:
+    folder, seed, seconds = job
+    write_song(folder, song(seed, seconds))
 
 
 def is_generated(track: str) -> bool:

@@ -70,21 +70,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from scipy import fft, linalg
 
 from svs.errors import DataError
-
-TAPS = 512  # of the distortion filters
-_REACH = TAPS - 1  # the largest lag
-_SIZE = 2048  # of the FFTs; sizes from 1500 to 8192 take the same time for each sample
-_BLOCK = _SIZE - _REACH  # samples of the leading signal in one FFT
-_BATCH = 32  # blocks transformed at a time
-_STEPS = 5  # of refinement, after something was added to the diagonal
-_EPS = np.finfo(np.float64).eps
+from svs.evaluation.projections import (
+    REACH,
+    TAPS,
+    Statistics,
+    across,
+    autocorrelation,
+    decibels,
+    gram,
+    joined,
+    limited,
+    measured,
+    projection,
+)
 
 
 def evaluate(
@@ -117,16 +119,16 @@ def evaluate(
     sources, samples, channels = references.shape
     frames = _frames(samples, win, hop)
     parts = [*frames, (frames[-1][1], samples)] if frames[-1][1] < samples else frames
-    if all(one[1] == two[0] and one[1] - one[0] >= _REACH for one, two in pairwise(parts)):
-        kept = [_statistics(references, estimates, *part) for part in parts]
-        statistics: Iterable[_Statistics] = kept
-        whole = _joined(kept)
+    if all(one[1] == two[0] and one[1] - one[0] >= REACH for one, two in pairwise(parts)):
+        kept = [measured(references, estimates, *part) for part in parts]
+        statistics: Iterable[Statistics] = kept
+        whole = joined(kept)
         whole = whole._replace(
-            products=whole.products + _across(references, estimates, [stop for _, stop in parts[:-1]])
+            products=whole.products + across(references, estimates, [stop for _, stop in parts[:-1]])
         )
     else:
-        whole = _statistics(references, estimates, 0, samples)
-        statistics = (_statistics(references, estimates, *frame) for frame in frames)
+        whole = measured(references, estimates, 0, samples)
+        statistics = (measured(references, estimates, *frame) for frame in frames)
     if not np.isfinite(whole.products).all():
         raise DataError("references or estimates hold a sample that is not finite; repair the audio")
     scores = np.full((4, sources, len(frames)), np.nan)
@@ -147,91 +149,10 @@ def _frames(samples: int, win: float, hop: float) -> list[tuple[int, int]]:
     return [(int(index * hop), min(int(index * hop + win), samples)) for index in range(count)]
 
 
-# Correlations
-
-
-class _Statistics(NamedTuple):
-    """Correlations and energies of a part of the audio."""
-
-    products: np.ndarray  # (channels of the references, of references then estimates, TAPS): sum_t x(t) y(t + lag)
-    estimate: np.ndarray  # (sources,): energies of the estimates
-    error: np.ndarray  # (sources,): energies of estimates minus references
-    sounding: np.ndarray  # bool (2, sources): of references and estimates
-
-
-def _joined(parts: list[_Statistics]) -> _Statistics:
-    """Those of adjacent parts together, without the products that reach over the cuts."""
-    products, estimate, error, sounding = zip(*parts, strict=True)
-    zero = np.zeros(())  # to start from, so that the sum of one part is no view of the larger array that it is cut from
-    return _Statistics(sum(products, zero), sum(estimate, zero), sum(error, zero), np.any(sounding, axis=0))
-
-
-def _statistics(references: np.ndarray, estimates: np.ndarray, start: int, stop: int) -> _Statistics:
-    """Those of samples `start` to `stop`, with silence before and after."""
-    parts = []
-    for first in range(start, max(stop, start + 1), _BATCH * _BLOCK):
-        last = min(first + _BATCH * _BLOCK, stop)
-        blocks = max(1, -(-(last - first) // _BLOCK))
-        audio = _planar(references, estimates, first, min(last + _REACH, stop), blocks * _BLOCK + _REACH)
-        reference, estimate = inner = audio[..., : last - first]
-        error = estimate - reference
-        rows = sliding_window_view(audio.reshape(-1, audio.shape[-1]), _SIZE, axis=1)[:, ::_BLOCK]
-        parts.append(
-            _Statistics(
-                _products(rows[: len(rows) // 2, :, :_BLOCK], rows, _SIZE),
-                np.einsum("jct,jct->j", estimate, estimate),
-                np.einsum("jct,jct->j", error, error),
-                inner.sum(axis=2).any(axis=-1),
-            )
-        )
-    return _joined(parts)
-
-
-def _planar(references: np.ndarray, estimates: np.ndarray, start: int, stop: int, length: int) -> np.ndarray:
-    """Samples `start` to `stop`, then silence: float64 (2, sources, channels, length)."""
-    sources, _, channels = references.shape
-    audio = np.zeros((2, sources, channels, length))
-    audio[0, ..., : stop - start] = references[:, start:stop].swapaxes(1, 2)
-    audio[1, ..., : stop - start] = estimates[:, start:stop].swapaxes(1, 2)
-    return audio
-
-
-def _across(references: np.ndarray, estimates: np.ndarray, cuts: list[int]) -> np.ndarray | float:
-    """Products whose first factor lies before one of the cuts and whose second lies behind it."""
-    total: np.ndarray | float = 0.0
-    for index in range(0, len(cuts), _BATCH):
-        around = [
-            _planar(references, estimates, cut - _REACH, min(cut + _REACH, references.shape[1]), 2 * _REACH)
-            for cut in cuts[index : index + _BATCH]
-        ]
-        rows = np.stack([audio.reshape(-1, 2 * _REACH) for audio in around], axis=1)
-        before = rows[: len(rows) // 2, :, :_REACH].copy()
-        rows[..., :_REACH] = 0.0
-        total = total + _products(before, rows, 2 * TAPS)
-    return total
-
-
-def _products(leading: np.ndarray, following: np.ndarray, size: int) -> np.ndarray:
-    """sum over blocks and t of x(t) y(t + lag), for lags 0 to TAPS - 1.
-
-    Parameters
-    ----------
-    leading, following : (channels, blocks, samples)
-        A sample of `following` may precede one of `leading` by at most size - TAPS.
-
-    Returns
-    -------
-    (channels of leading, channels of following, TAPS)
-    """
-    one, two = fft.rfft(leading, size), fft.rfft(following, size)
-    spectra = one.conj().transpose(2, 0, 1) @ two.transpose(2, 1, 0)
-    return fft.irfft(spectra.transpose(1, 2, 0), size)[..., :TAPS]
-
-
 # Filters
 
 
-def _filters(whole: _Statistics, channels: int) -> tuple[np.ndarray, np.ndarray]:
+def _filters(whole: Statistics, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Filters of the projections P1 and P2, fitted to the whole signal.
 
     Returns
@@ -241,52 +162,14 @@ def _filters(whole: _Statistics, channels: int) -> tuple[np.ndarray, np.ndarray]
     """
     inputs = len(whole.products)
     sources = inputs // channels
-    gram = np.empty((inputs, TAPS, inputs, TAPS))
-    for one in range(inputs):
-        for two in range(inputs):
-            # <x_one(t - l), x_two(t - m)> depends on l - m alone.
-            gram[one, :, two] = linalg.toeplitz(whole.products[one, two], whole.products[two, one])
+    delayed = gram(whole.products)
     right = whole.products[:, inputs:].transpose(0, 2, 1)
     own = np.zeros((sources, inputs, TAPS, channels))
     for source in range(sources):
         mine = slice(source * channels, (source + 1) * channels)
-        own[source, mine] = _projection(gram[mine, :, mine], right[mine, :, mine], whole.estimate[source])
-    full = _projection(gram, right, whole.estimate.sum()).reshape(inputs, TAPS, sources, channels)
+        own[source, mine] = projection(delayed[mine, :, mine], right[mine, :, mine], whole.estimate[source])
+    full = projection(delayed, right, whole.estimate.sum()).reshape(inputs, TAPS, sources, channels)
     return own.transpose(0, 1, 3, 2), full.transpose(2, 0, 3, 1)
-
-
-def _projection(gram: np.ndarray, right: np.ndarray, energy: float) -> np.ndarray:
-    """Filters (inputs, TAPS, outputs) that project outputs of that `energy` on delayed inputs (see the module)."""
-    shape = right.shape
-    right = right.reshape(-1, shape[-1])
-    gram = gram.reshape(len(right), len(right)).copy()
-    diagonal = gram.reshape(-1)[:: len(gram) + 1]
-    diagonal += _EPS  # as in museval: a silent channel gets no filters
-    for solve in (_cholesky, np.linalg.solve):
-        try:
-            solution = solve(gram, right)
-        except np.linalg.LinAlgError:
-            continue
-        # A projection is orthogonal to its residual.  Errors below this limit are in museval's filters too.
-        if abs(np.vdot(solution, gram @ solution - right)) <= energy:
-            return solution.reshape(shape)
-    loaded, added = gram.copy(), len(gram) * _EPS * diagonal.mean()
-    while True:
-        loaded.reshape(-1)[:: len(gram) + 1] += added
-        try:
-            factor = linalg.cho_factor(loaded.T, lower=True, check_finite=False)
-            break
-        except np.linalg.LinAlgError:
-            added *= 10
-    solution = np.zeros_like(right)
-    for _ in range(_STEPS):  # undoes the effect of the addition, except on singular directions
-        solution += linalg.cho_solve(factor, right - gram @ solution, check_finite=False)
-    return solution.reshape(shape)
-
-
-def _cholesky(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    # Transposed: the same symmetric matrix, in the memory order that LAPACK needs no copy for.
-    return linalg.cho_solve(linalg.cho_factor(gram.T, lower=True, check_finite=False), right, check_finite=False)
 
 
 # Energies
@@ -300,10 +183,10 @@ class _Forms:
         spatial = own.copy()
         for source, channel in np.ndindex(self.sources, self.channels):
             spatial[source, source * self.channels + channel, channel, 0] -= 1.0  # P1 e - s
-        self.quadratic = np.stack([_autocorrelation(filters) for filters in (spatial, own, full - own, full)])
+        self.quadratic = np.stack([autocorrelation(filters) for filters in (spatial, own, full - own, full)])
         self.full = full
 
-    def scores(self, frame: _Statistics) -> np.ndarray:
+    def scores(self, frame: Statistics) -> np.ndarray:
         """SDR, ISR, SIR, SAR: (4, sources)."""
         inputs = len(frame.products)
         diagonal = np.arange(inputs)
@@ -311,27 +194,5 @@ class _Forms:
         spatial, own, interference, full = np.tensordot(self.quadratic, frame.products[:, :inputs], axes=3)
         with_estimates = frame.products[:, inputs:].reshape(inputs, self.sources, self.channels, TAPS)
         artifacts = frame.estimate - 2 * np.einsum("jict,ijct->j", self.full, with_estimates) + full
-        limited = [_limited(*pair) for pair in ((true, spatial), (own, interference), (full, artifacts))]
-        return np.stack([_decibels(true, frame.error), *limited])
-
-
-def _autocorrelation(filters: np.ndarray) -> np.ndarray:
-    """A of the module's docstring, summed over outputs: (sources, inputs, inputs, TAPS).
-
-    Lags above zero are doubled and stand for those below zero as well: R_ik(-d) = R_ki(d).
-    """
-    spectra = fft.rfft(filters, 2 * TAPS)
-    result = fft.irfft(np.einsum("jicf,jkcf->jikf", spectra, spectra.conj()), 2 * TAPS)[..., :TAPS]
-    result[..., 1:] *= 2.0
-    return result
-
-
-def _decibels(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return 10 * np.log10(numerator / denominator)
-
-
-def _limited(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """`_decibels` of energies that rounding may have made zero or negative."""
-    numerator = np.maximum(numerator, 0.0)
-    return _decibels(numerator, np.maximum(denominator, _EPS * numerator))
+        ratios = [limited(*pair) for pair in ((true, spatial), (own, interference), (full, artifacts))]
+        return np.stack([decibels(true, frame.error), *ratios])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,9 @@ import pandas as pd
 
 from svs.config import paths
 from svs.errors import DataError, GateError, SettingsError
+from svs.evaluation import rulers
 from svs.evaluation.paired import Paired, interval, median_difference
-from svs.evaluation.tables import read_table, text_table
+from svs.evaluation.tables import DATASET, read_table, text_table
 from svs.stems import TARGETS
 
 SCORES = paths.METRICS / "scores.csv"
@@ -45,7 +46,7 @@ class Change:
     """One method and target in both revisions; positive is better."""
 
     method: str
-    target: str
+    target: str  # with its data set, where a revision has several
     before: float  # median SDR over all tracks of a revision, dB
     after: float
     paired: Paired  # the change on the tracks with a score in both
@@ -150,12 +151,25 @@ def _revision(name: str, source: Path | io.BytesIO, noisy: Path | io.BytesIO | N
     table = read_table(source, [*_KEY, "SDR", "silent"], f"{name}: {SCORES}")
     if table.empty or table.duplicated(_KEY).any():
         raise DataError(f"{name}: {SCORES}: expected one row for each method, track and target; run `dvc repro`")
+    # The rulers that are gated are targets too: "vocals uSDR".
+    gated = [
+        table.assign(target=table["target"] + f" {column}", SDR=table[column], silent=0.0)
+        for column in rulers.GATED
+        if column in table
+    ]
+    table = pd.concat([table, *gated], ignore_index=True)
     if noisy is not None:
         # A recording in noise is a track, its kind (voice, respiratory) the target, its SI-SDR the SDR.
         found = read_table(noisy, ("method", "recording", "kind", "SI_SDR"), f"{name}: {DENOISED}")
         found = found.rename(columns={"recording": "track", "kind": "target", "SI_SDR": "SDR"}).assign(silent=0.0)
         table = pd.concat([table, found[[*_KEY, "SDR", "silent"]]], ignore_index=True)
     return Revision(name, table)
+
+
+def _labelled(table: pd.DataFrame, sets: Mapping[str, str]) -> pd.Series:
+    """The targets of the rows of a table, with the data set of the track where it has one: "vocals, mir1k"."""
+    pairs = zip(table["track"], table["target"], strict=True)
+    return pd.Series([f"{target}, {sets[track]}" if track in sets else target for track, target in pairs], table.index)
 
 
 def compare(before: Revision, after: Revision, seed: int) -> Comparison:
@@ -174,7 +188,12 @@ def compare(before: Revision, after: Revision, seed: int) -> Comparison:
             f"{before.name} and {after.name} have no track in common; compare revisions of the same data set"
         )
     old_methods, new_methods = (list(revision.table["method"].unique()) for revision in (before, after))
-    pairs = before.table.merge(after.table, "outer", _KEY, suffixes=("_before", "_after")).set_index("track")
+    sets: dict[str, str] = {}  # of tracks; a revision of one data set alone names none
+    for table in (before.table, after.table):
+        if DATASET in table:
+            sets |= table.dropna(subset=[DATASET]).set_index("track")[DATASET].to_dict()
+    old, new = (revision.table.assign(target=_labelled(revision.table, sets)) for revision in (before, after))
+    pairs = old.merge(new, "outer", _KEY, suffixes=("_before", "_after")).set_index("track")
     return Comparison(
         before.name,
         after.name,
@@ -182,8 +201,8 @@ def compare(before: Revision, after: Revision, seed: int) -> Comparison:
             _change(pairs, method, target, new_tracks, seed)
             for method in new_methods
             if method in old_methods
-            for target in after.table.loc[after.table["method"] == method, "target"].unique()
-            if target in set(before.table.loc[before.table["method"] == method, "target"])
+            for target in new.loc[new["method"] == method, "target"].unique()
+            if target in set(old.loc[old["method"] == method, "target"])
         ],
         sorted(set(new_methods).difference(old_methods)),
         sorted(set(old_methods).difference(new_methods)),

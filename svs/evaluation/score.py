@@ -2,10 +2,12 @@
 
 Two protocols, which are never in one table:
 
-`bsseval`       stereo stems at their own rate, frames of one second, the whole
-                track (or the passage of the settings).
+`bsseval`       stems of their own channels and rate, frames of one second, the
+                whole track (or the passage of the settings).
 `dissertation`  as the dissertation scored: everything mono at 22,050 Hz,
                 references rebuilt through the STFT, 60 s from second 30.
+
+Beside protocol `bsseval`, the rulers of the settings measure the same passage (`svs.evaluation.rulers`).
 
 A frame in which a reference or an estimate is digitally silent is NaN for all
 targets (museval's convention).  If a reference or an estimate is silent in the
@@ -26,8 +28,9 @@ from svs.config.schema import Score
 from svs.data.dataset import SILENT, Dataset, Track
 from svs.dsp.stft import istft, stft
 from svs.errors import DataError
-from svs.evaluation import bsseval
+from svs.evaluation import bsseval, measuring
 from svs.evaluation.museval_json import BLEED, BSSEVAL, DISSERTATION, MEASURES, PROTOCOLS, museval_json
+from svs.evaluation.rulers import RULERS
 from svs.runtime.files import write_json, write_text
 from svs.runtime.parallel import over_tracks
 from svs.stems import TARGETS
@@ -101,6 +104,20 @@ def score_sources(
     )
 
 
+def measure(
+    references: dict[str, Source], estimates: dict[str, Source], settings: Score
+) -> dict[str, dict[str, float]]:
+    """The figures of one track by the rulers of the settings, by target and column.
+
+    The passage is that of protocol `bsseval`.  Raises as `svs.evaluation.measuring.measure`.
+    """
+    first, last = passage(references["vocals"], settings.passage.start, settings.passage.duration)
+    true, made = (np.stack([of[target].read(first, last) for target in TARGETS]) for of in (references, estimates))
+    frames = settings.bsseval_v3.window, settings.bsseval_v3.hop
+    found = measuring.measure(measuring.Heard(true, made, references["vocals"].rate, frames), settings.rulers)
+    return dict(zip(TARGETS, found, strict=True))
+
+
 def bleed(vocals: Source, estimates: dict[str, Source], settings: Score) -> dict[str, float]:
     """Energy of the vocal estimate in the seconds in which nobody sings, which BSS Eval leaves out as NaN.
 
@@ -136,7 +153,8 @@ def score_method(
         Contains `test/<track>/{vocals,accompaniment}.wav`.
     settings : Score
     folder : Path
-        Receives `<protocol>/test/<track>.json`, and with protocol `bsseval` `bleed/test/<track>.json` (`bleed`).
+        Receives `<protocol>/test/<track>.json`, and with protocol `bsseval` `bleed/test/<track>.json` (`bleed`) and
+        `rulers/test/<track>.json` (`measure`).
         Existing files are kept.
     desc : str
         For the progress bar.
@@ -172,4 +190,6 @@ def score_track(dataset: Dataset, estimates: Path, settings: Score, folder: Path
         scores = score_sources(references, sources, settings, protocol)
         if protocol == BSSEVAL:
             write_json(_result(folder, BLEED, track), bleed(references["vocals"], sources, settings))
+            if settings.rulers:
+                write_json(_result(folder, RULERS, track), measure(references, sources, settings))
     write_text(_result(folder, protocol, track), museval_json(track.name, scores, settings))

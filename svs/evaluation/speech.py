@@ -19,6 +19,7 @@ from svs.audio.convert import resample
 from svs.audio.sources import WavSource
 from svs.data.noisy_set import Entry, entries
 from svs.errors import DataError
+from svs.evaluation.ratios import si_sdr
 from svs.runtime.unavailable import installed
 
 # Better where higher, but for NOISE_LEFT.  ESTOI is a correlation; PESQ and DNSMOS are opinion scores from 1 to 5; the
@@ -32,13 +33,6 @@ _TINY = 1e-20
 _SPEECH_RATE = 16000  # Hz, of PESQ (wide band), ESTOI and DNSMOS
 _NARROW_RATE = 8000  # Hz, of PESQ (narrow band)
 _UNDEFINED = 1e-5  # what pystoi says of a recording that holds too little speech
-
-
-def si_sdr(clean: np.ndarray, estimate: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio of an estimate (samples,) in dB."""
-    clean, estimate = clean.astype(np.float64), estimate.astype(np.float64)
-    target = (clean @ estimate) / (clean @ clean) * clean
-    return _decibels(target @ target, np.square(estimate - target).sum())
 
 
 def segmental_snr(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:

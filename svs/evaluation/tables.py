@@ -2,7 +2,8 @@
 
 As in SiSEC18, the score of a track is the median over its frames, and that of a
 method the median over tracks.  NaN frames (a silent source) are left out and
-counted.
+counted.  Where several data sets are scored, each has a folder of its own
+(`<protocol>/<data set>/test`), and tables have a column `dataset`.
 """
 
 from __future__ import annotations
@@ -16,15 +17,23 @@ import pandas as pd
 
 from svs.config.schema import Score
 from svs.errors import DataError
+from svs.evaluation import rulers
 from svs.evaluation.museval_json import BLEED, BSSEVAL, MEASURES, read_scores
 from svs.runtime import unavailable
 from svs.runtime.files import read_json, write_text
 from svs.stems import TARGETS
 
 NO_METRICS = {"tracks": 0}  # of a method that could not run
-TEXT_COLUMNS = ("method", "system", "track", "target", "recording", "kind", "source", "noise")
+DATASET = "dataset"  # a column, after `method`, where several data sets are scored
+TEXT_COLUMNS = ("method", "system", DATASET, "track", "target", "recording", "kind", "source", "noise")
 TRACK_COLUMNS = ("method", "track", "target", *MEASURES, "frames", "silent")
 PAIRED_COLUMNS = ("method", "system", "target", "tracks", "difference", "low", "high", "wins", "ties", "losses")
+
+
+def _files(folder: Path, kind: str) -> dict[Path, str]:
+    """The files of scores of a kind (a protocol, `BLEED`) in a method's folder, and the data set of each or ""."""
+    found = sorted((folder / kind).glob("**/test/*.json"), key=lambda path: (path.parent, path.name))
+    return {path: path.parent.parent.name if path.parent.parent != folder / kind else "" for path in found}
 
 
 def frame_scores(folder: Path, protocol: str) -> pd.DataFrame:
@@ -43,7 +52,7 @@ def frame_scores(folder: Path, protocol: str) -> pd.DataFrame:
     """
     tables = {
         (path.stem, target): pd.DataFrame(measures)
-        for path in sorted((folder / protocol / "test").glob("*.json"))
+        for path in _files(folder, protocol)
         for target, measures in read_scores(path).items()
     }
     if not tables:
@@ -57,8 +66,10 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns method, track, target, SDR, ISR, SIR, SAR (dB, medians over
-        frames; NaN if every frame is), frames, silent (frames left out).
+        Columns method, dataset (if the folder has several), track, target,
+        SDR, ISR, SIR, SAR (dB, medians over frames; NaN if every frame is),
+        frames, silent (frames left out); and with protocol `bsseval` those of
+        the rulers that the folder has.
 
     Raises
     ------
@@ -68,11 +79,22 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
     frames = frame_scores(folder, protocol).groupby(["track", "target"], sort=False)
     table = frames[list(MEASURES)].median().assign(frames=frames.size(), method=method)
     table["silent"] = table["frames"] - frames["SDR"].count()
-    return table.reset_index()[list(TRACK_COLUMNS)]
+    table = table.reset_index()[list(TRACK_COLUMNS)]
+    sets = {path.stem: name for path, name in _files(folder, protocol).items()}
+    if any(sets.values()):
+        table.insert(1, DATASET, table["track"].map(sets))
+    return rulers.joined(table, folder) if protocol == BSSEVAL else table
+
+
+def by_dataset(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each data set by its name; all of them as "" where one alone is scored."""
+    if DATASET not in table:
+        return {"": table}
+    return {str(name): rows for name, rows in table.groupby(DATASET, sort=False)}
 
 
 def method_metrics(table: pd.DataFrame) -> dict:
-    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median}; and counts of frames."""
+    """Medians of one method, nested for `dvc metrics diff`: target, measure, {median}; counts of frames; rulers."""
     metrics: dict = {"tracks": int(table["track"].nunique())}
     for target in TARGETS:
         rows = table[table["target"] == target]
@@ -80,15 +102,17 @@ def method_metrics(table: pd.DataFrame) -> dict:
         metrics[target]["frames"] = int(rows["frames"].sum())
         metrics[target]["silent_frames"] = int(rows["silent"].sum())
         metrics[target]["tracks_without_a_score"] = int(rows["SDR"].isna().sum())
+        metrics[target] |= rulers.metrics(rows)
     return metrics
 
 
-def bleed_metrics(folder: Path) -> dict:
+def bleed_metrics(folder: Path, dataset: str = "") -> dict:
     """What a method calls vocals in silent seconds, over all tracks: `level` in dB relative to the mixture, `seconds`.
 
+    With `dataset`, over the tracks of that data set.
     The level is None if no second is silent, or the estimate of every silent second is.
     """
-    tracks = [read_json(path) for path in sorted((folder / BLEED / "test").glob("*.json"))]
+    tracks = [read_json(path) for path, name in _files(folder, BLEED).items() if not dataset or name == dataset]
     vocals, mixture, seconds = (sum(track[part] for track in tracks) for part in ("vocals", "mixture", "seconds"))
     return {
         "level": round(float(10 * np.log10(vocals / mixture)), 4) if vocals and mixture else None,
@@ -135,6 +159,12 @@ def systems(folder: Path) -> list[str]:
 def published_table(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     """`track_table` of published systems; only its columns if there are no systems."""
     return gather(folder, names, BSSEVAL) if names else pd.DataFrame(columns=list(TRACK_COLUMNS))
+
+
+def beside(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ours of the data sets of which scores are published."""
+    those = [name for name, rows in by_dataset(ours).items() if rows["track"].isin(published["track"]).any()]
+    return ours[ours[DATASET].isin(those)] if DATASET in ours else ours
 
 
 def medians(table: pd.DataFrame) -> pd.DataFrame:

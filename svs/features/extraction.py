@@ -24,7 +24,7 @@ from svs.dsp.masks import ideal_binary_mask
 from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.errors import DataError
 from svs.features import singing_labels
-from svs.features.store import GROUP_OF_MODE, LEVEL, MASKS, STEMS, VAD, track_key
+from svs.features.store import DATASET, GROUP_OF_MODE, LEVEL, MASKS, STEMS, VAD, track_key
 from svs.runtime.files import Scratch, link_tree, written
 from svs.runtime.parallel import over_tracks
 from svs.stems import VOCALS
@@ -64,8 +64,9 @@ def extract(dataset: Dataset, settings: Extract, path: Path, scratch: Scratch) -
     finished = scratch.path.absolute() / "tracks"
     places = {track.name: finished / track_key(track.name) for track in tracks}
     waiting = [track for track in tracks if not places[track.name].exists()]
+    several = len({track.dataset for track in tracks}) > 1  # else a store says nothing of data sets
     over_tracks(
-        partial(_extract_track, dataset.bare(), settings, finished),
+        partial(_extract_track, dataset.bare(), settings, finished, several),
         waiting,
         [track.name for track in waiting],
         desc="extract",
@@ -94,7 +95,7 @@ def _modes(settings: Extract, track: Track) -> list[str]:
     return [mode for mode in settings.modes if track.split != "unused" or mode == "MIX"]
 
 
-def _extract_track(dataset: Dataset, settings: Extract, finished: Path, track: Track) -> None:
+def _extract_track(dataset: Dataset, settings: Extract, finished: Path, several: bool, track: Track) -> None:
     """Write the arrays and runs of one track into a folder of its own, which appears whole."""
     modes, key = _modes(settings, track), track_key(track.name)
     groups = {GROUP_OF_MODE[mode] for mode in modes}
@@ -105,9 +106,9 @@ def _extract_track(dataset: Dataset, settings: Extract, finished: Path, track: T
         written(finished / key) as temporary,
         dataset.open(track, dict.fromkeys(("mixture", "vocals", "accompaniment", *stems))) as sources,
     ):
-        loudness = level(sources["mixture"])
+        attributes: dict[str, Any] = {LEVEL: level(sources["mixture"])} | ({DATASET: track.dataset} if several else {})
         for group in groups:
-            arrays = zarr.open_group(temporary / group / key, mode="w", attributes={LEVEL: loudness})
+            arrays = zarr.open_group(temporary / group / key, mode="w", attributes=attributes)
             wanted = {name: sources[name] for name in (VOCALS, *stems)} if group == STEMS else sources
             runs |= writers[group](arrays, wanted, settings)
         np.savez(temporary / _RUNS, **{mode: runs[mode] for mode in modes})

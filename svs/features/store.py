@@ -2,20 +2,22 @@
 
 Layout: `masks/<track>/{mixture, vocals, mask}` of shape (frames, bins),
 `vad/<track>/mixture` (frames, bins), `vad/<track>/label` (frames,), and
-`stems/<track>/{vocals, drums, bass, other}` (samples, channels), audio; the
-parts of the accompaniment are those of the data set.  Each array
+`stems/<track>/{vocals, PART, ...}` (samples, channels), audio; the parts of the
+accompaniment are those of the data set.  Each array
 is one shard of chunks and is written once (`svs.features.extraction`).  An
 excerpt is cut when it is read.  The attributes of each group hold its
 representation and, for each mode, the *index*: one row
 [track, split, first, last, class] for every run of frames [first, last] on
-which an excerpt of that mode may be centred.  The attribute of a track in a
-group is the level of its mixture (`svs.audio.level`).
+which an excerpt of that mode may be centred.  The attributes of a track in a
+group are the level of its mixture (`svs.audio.level`) and, where tracks come
+from several data sets, the name of its data set.
 
 Test tracks never enter the store.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -30,7 +32,7 @@ from svs.stems import parts
 MASKS, VAD, STEMS = "masks", "vad", "stems"
 GROUP_OF_MODE = {"SVS": MASKS, "DAE": MASKS, "VAD": VAD, "MIX": STEMS}
 GROUPS = tuple(sorted(set(GROUP_OF_MODE.values())))
-LEVEL = "level"  # attribute of a track in a group
+LEVEL, DATASET = "level", "dataset"  # attributes of a track in a group
 _DRAW = "draw"  # attribute of a group
 
 
@@ -99,6 +101,32 @@ class _Group:
             )
         heard = [level for level in levels if level > 0]
         return float(np.median(heard)) if heard else 0.0
+
+    def weights(self, mode: str, given: Mapping[str, float]) -> dict[str, float]:
+        """The weight of each of a mode's tracks: that of its data set, or 1.
+
+        Parameters
+        ----------
+        mode : {"SVS", "DAE", "VAD", "MIX"}
+        given : mapping of str to float
+            Weights of data sets by name.
+
+        Raises
+        ------
+        DataError
+            No track comes from a data set of that name.
+        """
+        tracks = [track for track, *_ in self._index[mode]]
+        if not given:
+            return dict.fromkeys(tracks, 1.0)
+        sets: dict[str, Any] = {track: self._group[track_key(track)].attrs.get(DATASET, "") for track in tracks}
+        if unknown := sorted(given.keys() - set(sets.values())):
+            known = ", ".join(sorted(filter(None, set(sets.values())))) or "one data set alone"
+            raise DataError(
+                f"{self._path}: weights name {', '.join(unknown)}, but its tracks come from {known}; name data sets "
+                "that are trained on (download.sets)"
+            )
+        return {track: given.get(name, 1.0) for track, name in sets.items()}
 
 
 class Spectrograms(_Group):

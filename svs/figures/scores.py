@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 
+from svs.evaluation import rulers
 from svs.evaluation.museval_json import MEASURES
 from svs.evaluation.published import FLOOR as PUBLISHED_FLOOR
 from svs.evaluation.published import ORACLES as PUBLISHED_CEILINGS
@@ -30,7 +31,8 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
 
     Methods are sorted by the median of the vocals; floor and ceiling are grey,
     with a dashed line at their medians; methods that others trained and
-    published systems have colours of their own.  Points are tracks.
+    published systems have colours of their own.  Points are tracks.  Each data
+    set has a row of its own.
 
     Parameters
     ----------
@@ -41,23 +43,40 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     published : DataFrame, optional
         `svs.evaluation.tables.published_table`.
     """
-    # These take most of a second to import, and pictures of tracks don't need them.
-    import pandas as pd
-    import seaborn as sns
+    import pandas as pd  # takes a second to import, and pictures of tracks don't need it
 
     theirs = [] if published is None else list(published["method"].unique())
-    if theirs:
+    if published is not None and theirs:
+        if "dataset" in table:
+            sets = table.drop_duplicates("track").set_index("track")["dataset"]
+            published = published.assign(dataset=published["track"].map(sets))
         table = pd.concat([table, published], ignore_index=True)
+    parts = dict(list(table.groupby("dataset", sort=False))) if "dataset" in table else {"": table}
+    palette = dict.fromkeys(table["method"].unique(), OURS) | dict.fromkeys(theirs, THEIRS)
+    palette |= dict.fromkeys(of_kind(Kind.PRETRAINED), PRETRAINED)
+    palette |= dict.fromkeys([*of_kind(Kind.FLOOR), *of_kind(Kind.ORACLE), PUBLISHED_FLOOR, *PUBLISHED_CEILINGS], LIMIT)
+    count = max(part["method"].nunique() for part in parts.values())
+    few = count < _FEW
+    height = (1.6 + (0.55 if few else 0.3) * count) * len(parts)
+    figure, axes = plt.subplots(len(parts), 2, figsize=(11, height), sharey="row", squeeze=False)
+    for pair, (name, part) in zip(axes, parts.items(), strict=True):
+        used = _sdr_boxes(pair, part, palette, theirs, name, few)
+    _colour_legend(axes[-1][1], used)
+    figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
+    figure.tight_layout()
+    return figure
+
+
+def _sdr_boxes(
+    axes: Sequence[plt.Axes], table: pd.DataFrame, palette: dict[str, str], theirs: Sequence[str], name: str, few: bool
+) -> set[str]:
+    """The boxes of one data set (`name`, empty if there is one alone), a target on each axis; returns their colours."""
+    import seaborn as sns
+
     vocals = table[table["target"] == "vocals"].groupby("method")["SDR"].median().sort_values(ascending=False)
     order = list(vocals.index)
-    floors, ceilings = of_kind(Kind.FLOOR), of_kind(Kind.ORACLE)
-    palette = dict.fromkeys(order, OURS) | dict.fromkeys(theirs, THEIRS)
-    palette |= dict.fromkeys(of_kind(Kind.PRETRAINED), PRETRAINED)
-    palette |= dict.fromkeys([*floors, *ceilings, PUBLISHED_FLOOR, *PUBLISHED_CEILINGS], LIMIT)
     palette = {method: palette[method] for method in order}
-    few = len(order) < _FEW
-    height = 1.6 + (0.55 if few else 0.3) * len(order)
-    figure, axes = plt.subplots(1, 2, figsize=(11, height), sharey=True)
+    floors, ceilings = of_kind(Kind.FLOOR), of_kind(Kind.ORACLE)
     for axis, target in zip(axes, TARGETS, strict=True):
         rows = table[table["target"] == target]
         shared = {"x": "SDR", "y": "method", "order": order, "ax": axis}
@@ -66,18 +85,15 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
         )
         sns.stripplot(rows, **shared, **style.POINTS, color=INK, size=3.5 if few else 2.2)
         medians = rows.groupby("method")["SDR"].median()
-        for method, name in ((floors[0], "floor"), (ceilings[0], "ceiling")):
+        for method, limit in ((floors[0], "floor"), (ceilings[0], "ceiling")):
             if method in medians:
-                _mark(axis, medians[method], name)
-        style.finish_boxes(axis, target, _LABEL, pad=18)
+                _mark(axis, medians[method], limit)
+        style.finish_boxes(axis, f"{style.drawable(name)}: {target}" if name else target, _LABEL, pad=18)
     axes[0].set_yticks(range(len(order)), [f"{method}  {median:.2f}" for method, median in vocals.items()])
     if theirs:
         for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):
             tick.set_fontweight("normal" if method in theirs else "bold")
-    _colour_legend(axes[1], set(palette.values()))
-    figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
-    figure.tight_layout()
-    return figure
+    return set(palette.values())
 
 
 def _mark(axis: plt.Axes, value: float, name: str) -> None:
@@ -153,19 +169,23 @@ def _arrow(values: Sequence[float]) -> str:
 
 @style.styled
 def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
-    """All measures as boxes, one panel each: frames of a track (`svs.evaluation.tables.frame_table`), or tracks."""
+    """All measures as boxes, one panel each: frames of a track (`svs.evaluation.tables.frame_table`), or tracks.
+
+    The figures of rulers in the table have panels too.
+    """
     import seaborn as sns
 
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
     order = list(medians.sort_values(ascending=False, na_position="last").index)
-    size = (12, 1.9 + 0.6 * len(order))
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=size, sharey=True, layout="constrained")
+    measures = [*MEASURES, *(name for name in rulers.present(table) if np.isfinite(table[name]).any())]
+    size = (3 * len(measures), 1.9 + 0.6 * len(order))
+    figure, axes = plt.subplots(1, len(measures), figsize=size, sharey=True, layout="constrained")
     look = {**style.BOX, "fliersize": 2, "linewidth": 1, "palette": {"vocals": OURS, "accompaniment": LIMIT}}
     shared = {"y": "method", "hue": "target", "order": order, "hue_order": list(TARGETS)}
-    for axis, measure in zip(axes, MEASURES, strict=True):
+    for axis, measure in zip(axes, measures, strict=True):
         sns.boxplot(table, x=measure, ax=axis, **shared, **look, width=0.7, gap=0.1, legend=axis is axes[0])
-        values, label = table[measure][np.isfinite(table[measure])], "dB"
-        if (beyond := values > BEYOND).any() and not beyond.all():
+        values, label = table[measure][np.isfinite(table[measure])], rulers.UNITS.get(measure, "dB")
+        if label == "dB" and (beyond := values > BEYOND).any() and not beyond.all():
             # An estimate without artefacts (the mixture) has a SAR of rounding errors, which would squeeze the rest.
             axis.set_xlim(right=1.15 * values[~beyond].max())
             label = f"dB ({beyond.sum()} values above {BEYOND} not shown)"

@@ -125,6 +125,15 @@ def result_picture(
     return _draw(title, rows, mixture, settings, start)
 
 
+def sounds_picture(title: str, sounds: Mapping[str, Source], settings: Plots) -> plt.Figure:
+    """Spectrograms of recordings of one length by their names, two in a row; levels are beside that of the first."""
+    first = next(iter(sounds.values()))
+    columns = _columns(first, settings)
+    found = {name: levels(source, columns, settings) for name, source in sounds.items()}
+    panels = [_sound(name, level, next(iter(found.values()))) for name, level in found.items()]
+    return _draw(title, [panels[start : start + 2] for start in range(0, len(panels), 2)], first, settings, 0.0)
+
+
 @styled
 def activity_picture(
     title: str, mixture: Source, activity: Activity, settings: Plots, start: float = 0.0

@@ -16,9 +16,10 @@ from svs import separators
 from svs.config import paths
 from svs.config.schema import Settings
 from svs.data.dataset import Manifest
+from svs.evaluation import rulers
 from svs.evaluation.museval_json import BSSEVAL, DISSERTATION, MEASURES
 from svs.evaluation.published import FLOOR, ORACLES, OUTPERFORMED
-from svs.evaluation.tables import PAIRED_COLUMNS, TRACK_COLUMNS, read_table
+from svs.evaluation.tables import DATASET, PAIRED_COLUMNS, TRACK_COLUMNS, by_dataset, read_table
 from svs.runtime import unavailable
 from svs.runtime.files import read_json
 from svs.separators import Kind
@@ -55,11 +56,14 @@ class Content:
 
     commit: Commit
     manifest: Manifest
+    datasets: dict[str, str]  # of tracks; empty where one data set alone is scored
     methods: list[Method]  # with scores, ours first
     absent: dict[str, str]  # methods that could not run, and why
     unpublished: str | None  # why the published systems are left out; None if they are included
     tracks: list[str]  # every track with a score
-    table: pd.DataFrame  # BSS Eval v4: `svs.evaluation.tables.track_table` of all methods
+    table: pd.DataFrame  # BSS Eval v4 and rulers: `svs.evaluation.tables.track_table` of all methods
+    measures: list[str]  # those of BSS Eval v4, then those of the rulers that the table has
+    protocols: dict[str, str]  # what they are called; those of several data sets, each by itself
     scores: dict[str, Any]  # by protocol, method, target and measure a list: dB or None for each of `tracks`
     frames: dict[str, Any]  # by track: `second` (list of s), and by target and method the SDR of every frame or None
     paired: pd.DataFrame
@@ -91,21 +95,36 @@ def gather(home: Path, settings: Settings) -> Content:
     results = {name: read_json(metrics / "training" / f"{name}.json") for name in trainings}
     unpublished = unavailable.reason(home / paths.PUBLISHED) or "metrics/published.csv names none"
     counts = dict.fromkeys(("tracks", "wins", "ties", "losses"), int)
+    datasets = {track.name: track.dataset for track in manifest.split("test") if track.dataset}
+    if datasets:
+        table = table.assign(**{DATASET: table["track"].map(datasets)})
+    scores = {BSSEVAL: by_dataset(table), DISSERTATION: by_dataset(dissertation)}
     return Content(
         commit=commit(home),
         manifest=manifest,
+        datasets=datasets,
         methods=[*map(_method, names), *map(_system, published["method"].unique())],
         absent={method: reason for method, reason in reasons.items() if reason},
         unpublished=None if len(published) else unpublished,
         tracks=tracks,
         table=table,
-        scores={BSSEVAL: _by_method(table, tracks), DISSERTATION: _by_method(dissertation, tracks)},
+        measures=[*MEASURES, *rulers.present(table)],
+        protocols={
+            _key(key, name): f"{text}, {name}" if name else text
+            for key, text in PROTOCOLS.items()
+            for name in scores[key]
+        },
+        scores={_key(key, name): _by_method(rows, tracks) for key in PROTOCOLS for name, rows in scores[key].items()},
         frames={str(track): _seconds(rows, names) for track, rows in frames.groupby("track", sort=False)},
         paired=read_table(metrics / "paired.csv", PAIRED_COLUMNS).astype(counts),
         curves={name: _curve(home / paths.CURVES / f"{name}.csv", results[name]) for name in trainings},
         trainings=results,
         activity=read_json(metrics / "vad.json"),
     )
+
+
+def _key(protocol: str, dataset: str) -> str:
+    return f"{protocol}, {dataset}" if dataset else protocol
 
 
 def _method(name: str) -> Method:
@@ -127,9 +146,10 @@ def _system(name: str) -> Method:
 
 def _by_method(table: pd.DataFrame, tracks: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    measures = [*MEASURES, *rulers.present(table)]
     for (method, target), rows in table.groupby(["method", "target"], sort=False):
         rows = rows.set_index("track").reindex(tracks)
-        found.setdefault(method, {})[target] = {measure: _numbers(rows[measure], 3) for measure in MEASURES}
+        found.setdefault(method, {})[target] = {measure: _numbers(rows[measure], 3) for measure in measures}
     return found
 
 

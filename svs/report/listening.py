@@ -73,7 +73,7 @@ def make(
     number, track = numbered
     report, plots = settings.report, settings.plots
     place = f"tracks/{number:02d}"
-    audible = allowed(report.audio, data.manifest.dataset, track.name)
+    audible = allowed(report.audio, track.dataset or data.manifest.dataset, track.name)
     with data.open(track, ("mixture", *TARGETS)) as sources:
         mixture = sources["mixture"]
         length = min(mixture.samples, round(report.passage * mixture.rate))

@@ -22,8 +22,9 @@ from markupsafe import Markup
 
 from svs import networks
 from svs.config.schema import Settings
-from svs.evaluation.museval_json import MEASURES
+from svs.evaluation import rulers
 from svs.evaluation.published import OUTPERFORMED
+from svs.evaluation.tables import by_dataset
 from svs.figures.spectrograms import LOWEST
 from svs.report import content
 from svs.report.content import Content, Method
@@ -62,7 +63,7 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
     shown = [method for method in gathered.methods if method.here]
     names = [*(method.name for method in shown), *gathered.absent]
     table = gathered.table.set_index(["method", "target"])
-    medians = _ranked(gathered.methods, table.groupby(level=[0, 1])[list(MEASURES)].median())
+    medians = _medians(gathered)
     return environment.get_template("report.html.j2").render(
         policy=policy,
         style=Markup(style),
@@ -73,8 +74,8 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
         section=section,
         settings=settings,
         targets=TARGETS,
-        measures=MEASURES,
-        protocols=content.PROTOCOLS,
+        measures=gathered.measures,
+        units=rulers.UNITS,
         shown=shown,
         published=[item for item in gathered.methods if not item.here],
         medians=medians,
@@ -88,8 +89,8 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
             (name, find_method(name).about, list(content.flat(options(name, settings).model_dump(mode="json"))))
             for name in names
         ],
-        songs=[_ranked(shown, table.loc[table["track"] == track, list(MEASURES)]) for track in gathered.tracks],
-        summary=_summary(medians),
+        songs=[_ranked(shown, table.loc[table["track"] == track, gathered.measures]) for track in gathered.tracks],
+        summaries={name: _summary(rows) for name, rows in medians.items()},
         data=_charts(gathered),
         tracks=[
             {**asdict(passage), "lowest": LOWEST, "frames": gathered.frames.get(passage.name)} for passage in passages
@@ -97,11 +98,23 @@ def render(gathered: Content, passages: Sequence[Passage], settings: Settings, s
     )
 
 
+def _medians(gathered: Content) -> dict[str, list[Row]]:
+    """Medians over tracks by data set, methods in the order of `_ranked`."""
+    return {
+        name: _ranked(
+            [method for method in gathered.methods if method.name in set(rows["method"])],
+            rows.groupby(["method", "target"])[gathered.measures].median(),
+        )
+        for name, rows in by_dataset(gathered.table).items()
+    }
+
+
 def _charts(gathered: Content) -> dict[str, Any]:
     return {
         "targets": TARGETS,
-        "measures": MEASURES,
-        "protocols": content.PROTOCOLS,
+        "measures": gathered.measures,
+        "units": rulers.UNITS,
+        "protocols": gathered.protocols,
         "tracks": gathered.tracks,
         "methods": [asdict(method) for method in gathered.methods],
         "limits": [[of_kind(Kind.FLOOR)[0], content.BOTTOM], [of_kind(Kind.ORACLE)[0], content.TOP]],

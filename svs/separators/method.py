@@ -47,6 +47,10 @@ class Method:
         Whether `build` also takes `device` by keyword: it runs a network (`svs.networks.inference`).
     ready : callable
         From the path that it needs, and whether to download what is missing, to whether it can run.
+    trained_on : str
+        What others trained it on.
+    parameters : int, optional
+        Of the network that others trained.
     modules : tuple of str
         Modules of extras of svs, without which it can't run.  Its weights, if it has any, come with them.
     """
@@ -59,6 +63,8 @@ class Method:
     recommended: int = 0
     on_device: bool = False
     ready: Callable[[Path, bool], bool] = lambda needs, fetch: (needs / ONNX).is_file()
+    trained_on: str = ""
+    parameters: int | None = None
     modules: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:

@@ -185,6 +185,10 @@ def _fill(network: torch.nn.Module, path: Path, model: str) -> None:
 ABOUT = "open-unmix: bidirectional LSTM, pretrained on MUSDB18 (umx, umxhq, umxl) or speech (umxse)"
 METHODS = {
     "openunmix": Method(
-        Kind.PRETRAINED, ABOUT, Options, lambda name, options, needs, settings: OpenUnmix(options, needs)
+        Kind.PRETRAINED,
+        ABOUT,
+        Options,
+        lambda name, options, needs, settings: OpenUnmix(options, needs),
+        trained_on="MUSDB18 (umx, umxhq), more music (umxl), or speech (umxse)",
     )
 }

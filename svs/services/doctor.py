@@ -199,10 +199,15 @@ def _devices() -> Iterator[Check]:
 
 
 def data_set(project: Project) -> _State:
-    """State of the project's data set, what was found, and advice."""
+    """State of the project's data sets, what was found, and advice."""
+    states = [_data_set(project, one) for one in project.settings.download.each()]
+    state = next((state for state, _, _ in states if state != OK), OK)
+    return state, "; ".join(found for _, found, _ in states), "; ".join(filter(None, (advice for *_, advice in states)))
+
+
+def _data_set(project: Project, download: schema.Download) -> _State:
     from svs.data import inspection
 
-    download = project.settings.download
     try:
         place = download.path or project.path(paths.DATASETS) / download.dataset
         count = len(inspection.list_test_tracks(download, project.settings.seed, place))
@@ -210,7 +215,9 @@ def data_set(project: Project) -> _State:
     except SVSError as error:
         if download.dataset == "tiny":
             return OK, "tiny, generated when it is needed", ""
-        setting = f"profiles.{project.settings.profile}.download.path in params.yaml"
+        further = download.dataset in project.settings.download.sets
+        key = f"download.sets.{download.dataset}" if further else f"profiles.{project.settings.profile}.download"
+        setting = f"{key}.path in params.yaml"
         fetch = f"`dvc repro download` gets it; or name yours: {setting}"
         return MISSING, download.dataset, str(error) if download.path else fetch
 

@@ -23,7 +23,7 @@ _SLAB = 1024  # frames of a track that are in memory while its excerpts are cut
 
 
 def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed: int) -> list[tuple[str, int, int]]:
-    """Draw excerpts of a split without replacement, the same number from each track.
+    """Draw excerpts of a split without replacement, the same number from each track, times the weight of its data set.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     mode : {"SVS", "DAE", "VAD"}
     split : {"train", "valid"}
     settings : Draw
-        The number for each track, and the passage (s) that centre frames come from.
+        The number for each track, weights, and the passage (s) that centre frames come from.
     seed : int
 
     Returns
@@ -42,9 +42,10 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     Raises
     ------
     DataError
-        The passage holds no excerpt.
+        The passage holds no excerpt, or there is no data set that a weight names.
     """
-    count = settings.per_track if split == TRAIN else settings.valid_per_track
+    each = settings.per_track if split == TRAIN else settings.valid_per_track
+    weights = spectrograms.weights(mode, settings.weights)
     rate = spectrograms.representation["sample_rate"] / spectrograms.representation["hop_length"]
     earliest = round(settings.start_point * rate)
     latest = np.inf if settings.stop_point is None else round(settings.stop_point * rate)
@@ -56,7 +57,7 @@ def draw(spectrograms: Spectrograms, mode: str, split: str, settings: Draw, seed
     chosen = []
     for track, runs in available.items():
         first, length, label = np.array(runs, dtype=np.int64).T
-        end = np.cumsum(length)
+        end, count = np.cumsum(length), round(each * weights[track])
         # Each track has its own generator, so that one more track does not change the others' excerpts.
         random = np.random.default_rng([seed, zlib.crc32(f"{mode}/{split}/{track}".encode())])
         picks = np.sort(random.choice(end[-1], min(count, end[-1]), replace=False))

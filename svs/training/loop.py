@@ -233,9 +233,9 @@ def _finished(
 
 
 def metrics(card: dict) -> dict:
-    """The results of a training, with the dissertation's own figure if it reports one."""
-    wanted = ("val_loss", "loss", "best_epoch", "epochs", "val_loss_floor")
-    values = {key: card[key] for key in wanted if card[key] is not None}
+    """The results of a training, its size and data, and the dissertation's own figure if it reports one."""
+    wanted = ("val_loss", "loss", "best_epoch", "epochs", "val_loss_floor", "parameters", "excerpts", "songs")
+    values = {key: card[key] for key in wanted if card.get(key) is not None}
     published = find_network(card["model"]).dissertation_val_loss
     if card["mode"] == "SVS" and published is not None:
         values["val_loss_of_the_dissertation"] = published

@@ -63,7 +63,7 @@ class Mixes(_OfStems):
     Raises
     ------
     DataError
-        No song is as long as a passage.
+        No song is as long as a passage, there is no data set that a weight names, or all weights are 0.
 
     Notes
     -----
@@ -74,6 +74,11 @@ class Mixes(_OfStems):
     def __init__(self, stems: Stems, splits: Sequence[str], settings: MixtureTraining, seed: int):
         super().__init__(stems, splits, settings)
         self._seed, self.epoch = seed, 0
+        weights = stems.weights("MIX", settings.weights)
+        shares = np.cumsum([weights[track] for track in self._tracks])
+        if not shares[-1]:
+            raise DataError(f"weights {settings.weights}: expected one above 0; no song would be drawn")
+        self._shares = shares / shares[-1] if settings.weights else None
 
     def __len__(self) -> int:
         return self._settings.mixes // self._settings.batch_size
@@ -92,8 +97,12 @@ class Mixes(_OfStems):
         return vocals, self.rest(place)
 
     def _place(self, random: np.random.Generator) -> tuple[str, int]:
-        """A passage of any song: its name and first sample."""
-        track = self._tracks[random.integers(len(self._tracks))]
+        """A passage of any song, drawn by its weight: its name and first sample."""
+        if self._shares is None:
+            number = int(random.integers(len(self._tracks)))
+        else:
+            number = int(np.searchsorted(self._shares, random.random(), side="right"))
+        track = self._tracks[number]
         return track, int(random.integers(self._stems.samples(track) - self._samples + 1))
 
 

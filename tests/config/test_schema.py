@@ -224,7 +224,7 @@ def test_an_unknown_profile_is_told_the_known_ones(name):
     raw = changed()
     raw["profile"] = name
     message = refusal(raw)
-    assert message.startswith(f"profile: {name!r} is not one of full, sample, tiny")
+    assert message.startswith(f"profile: {name!r} is not one of full, own, sample, tiny")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "profile", "3"])

@@ -94,7 +94,10 @@ def moisesdb(root: Path) -> dict:
             files = [f"{name}{each}" for each in range(count)]
             for file, signal in zip(files, audio, strict=True):
                 put(place / name / f"{file}.wav", signal)
-            stems.append({"stemName": name, "tracks": [{"id": file, "extension": "wav"} for file in files]})
+            tracks = [{"id": file, "extension": "wav", "trackType": "any", "has_bleed": False} for file in files]
+            # A stem with several files stands in the card once, or once for each of them.
+            parts = [tracks] if name == "vocals" else [[track] for track in tracks]
+            stems += [{"id": name, "stemName": name, "tracks": part} for part in parts]
             sums[name] = sum(audio)
         stems.append({"stemName": "piano", "tracks": []})
         (place / "data.json").write_text(json.dumps({"artist": artist, "song": "Song", "genre": "", "stems": stems}))
@@ -291,7 +294,7 @@ def test_a_broken_card_of_moisesdb_is_a_bad_track(download, here):
     moisesdb(download.path)
     broken = next(download.path.glob("*/*/data.json"))
     broken.write_text("{}")
-    with pytest.raises(DataError, match="data.json: expected artist, song and stems"):
+    with pytest.raises(DataError, match="data.json: expected stems with stemName and tracks of id and extension"):
         inspection.inspect(download, 1, download.path)
 
 

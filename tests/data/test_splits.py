@@ -97,3 +97,13 @@ def test_broken_songs_are_never_drawn(settings):
     broken = [Song(f"bad {number}", {}, problem="broken") for number in range(50)]
     found = assign([*songs("a", "b", "c", levels=0), *broken], rules(settings, by="fraction"), 1)
     assert sorted(song.split for song in found if not song.problem) == ["test", "train", "valid"]
+
+
+def test_all_are_trained_on_or_all_are_scored(settings):
+    own = [*songs("a - 1", "b - 1", split="train"), *songs("c - 1", split="valid"), *songs("d - 1", split="test")]
+    assert by(assign(own, rules(settings, by="test"), 1)) == {"test": {song.name for song in own}}
+    found = by(assign(own, rules(settings, by="train"), 1))
+    assert found == {"train": {"a - 1", "b - 1", "d - 1"}, "valid": {"c - 1"}}
+    found = assign(songs(*MANY), rules(settings, by="train"), 1)
+    of = {split: {song.groups for song in found if song.split == split} for split in ("train", "valid", "test")}
+    assert [len(of[split]) for split in ("test", "valid", "train")] == [0, 2, 8], "validation is drawn by group"

@@ -23,6 +23,23 @@ from tests.helpers import command
 SEED = 20
 
 
+def test_usdr_is_judged_where_both_revisions_have_it(tmp_path):
+    git(tmp_path, "init", "-q")
+    committed(tmp_path, table(ours=[5, 6, 7]), "without")
+    better = table(ours=[5, 6, 7]).assign(uSDR=8.0, SI_SDR=1.0)
+    kept(tmp_path, better)
+    found = revisions.compare(revisions.committed("HEAD", tmp_path), revisions.workspace(tmp_path), SEED)
+    assert {change.target for change in found.changes} == {"vocals", "accompaniment"}
+    assert "no score changed" in revisions.gate(found, 0.5)
+    committed(tmp_path, better, "with")
+    kept(tmp_path, better.assign(uSDR=[7.0, 8.0] * 3, SI_SDR=-50.0))  # the vocals fall by 1 dB
+    found = revisions.compare(revisions.committed("HEAD", tmp_path), revisions.workspace(tmp_path), SEED)
+    with pytest.raises(GateError, match=r"ours vocals uSDR -1\.00 dB") as closed:
+        revisions.gate(found, 0.5)
+    assert "accompaniment" not in str(closed.value) and "SI_SDR" not in str(closed.value)
+    assert revisions.workspace(tmp_path).songs["target"].isin(["vocals", "accompaniment"]).all()
+
+
 def test_recordings_in_noise_are_judged_too(tmp_path):
     """A method that got worse on voices closes the gate; a revision from before there were such scores is no fall."""
     git(tmp_path, "init", "-q")
@@ -91,6 +108,23 @@ def repository(tmp_path) -> Path:
 
 def compared(before: pd.DataFrame, after: pd.DataFrame) -> revisions.Comparison:
     return revisions.compare(revisions.Revision("main", before), revisions.Revision("branch", after), SEED)
+
+
+def test_each_data_set_is_judged_by_itself():
+    """What is won on one set does not hide what is lost on another; a revision of one set alone says none."""
+    sets = {f"song {number}": "mine" if number < 6 else "theirs" for number in range(12)}
+    before, after = table(ours=[5] * 12), table(ours=[8] * 6 + [4] * 6)
+    named = after.assign(dataset=after["track"].map(sets))
+    for old in (before, before.assign(dataset=before["track"].map(sets))):
+        found = compared(old, named)
+        assert [change.target for change in found.changes] == [
+            f"{target}, {name}" for name in ("mine", "theirs") for target in ("vocals", "accompaniment")
+        ]
+        assert [change.paired.difference for change in found.changes] == [3, 3, -1, -1]
+        with pytest.raises(GateError, match=r"ours vocals, theirs -1\.00 dB .* on 6 tracks") as caught:
+            revisions.gate(found, 0.5)
+        assert "mine" not in str(caught.value)
+    assert [change.target for change in compared(before, after).changes] == ["vocals", "accompaniment"]
 
 
 # Scores that were really measured: each track separated with some of its accompaniment left in the vocals.

@@ -332,7 +332,9 @@ def test_one_process_or_two_give_the_same_files(scored, settings, tmp_path):
         score_method(dataset, estimates, settings.score, tmp_path / "one", "floor")
     finally:
         os.sched_setaffinity(0, before)
-    assert set(contents(tmp_path / "one")) == {f"{folder}/test/a test track.json" for folder in (*PROTOCOLS, "bleed")}
+    assert set(contents(tmp_path / "one")) == {
+        f"{folder}/test/a test track.json" for folder in (*PROTOCOLS, "bleed", "rulers")
+    }
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 

@@ -9,7 +9,17 @@ import pytest
 
 from svs.errors import DataError
 from svs.evaluation.museval_json import MEASURES, museval_json, read_scores
-from svs.evaluation.tables import gather, method_metrics, ranking, track_table, write_table
+from svs.evaluation.tables import (
+    DATASET,
+    bleed_metrics,
+    by_dataset,
+    gather,
+    method_metrics,
+    ranking,
+    read_table,
+    track_table,
+    write_table,
+)
 
 NAN = float("nan")
 
@@ -54,6 +64,7 @@ def test_a_row_for_every_track_and_target(root, nulls):
     table = track_table(root / "ours", "ours", "bsseval")
     assert list(table.columns) == ["method", "track", "target", *MEASURES, "frames", "silent"]
     assert list(table["track"]) == ["a", "a", "b. The Dot", "b. The Dot", "silent", "silent"]
+    assert list(by_dataset(table)) == [""]
     assert list(table["target"]) == ["vocals", "accompaniment"] * 3
     assert set(table["method"]) == {"ours"}
     found = rows(table)
@@ -126,6 +137,27 @@ def test_metrics_are_nested_medians_over_tracks(root):
     assert (vocals["frames"], vocals["silent_frames"], vocals["tracks_without_a_score"]) == (9, 4, 1)
     assert metrics["accompaniment"]["SDR"]["median"] == 8.0
     json.dumps(metrics, allow_nan=False)  # plain numbers only
+
+
+def test_each_data_set_has_its_own_scores(tmp_path):
+    for method in ("ours", "mixture"):
+        write(tmp_path, method, "b", [1.0], [2.0], protocol="bsseval/theirs")
+        write(tmp_path, method, "a", [3.0], [4.0], protocol="bsseval/mine")
+        write(tmp_path, method, "NA", [5.0], [6.0], protocol="bsseval/mine")
+        for name, energy in (("theirs", 10.0), ("mine", 1.0)):
+            path = tmp_path / method / "bleed" / name / "test" / f"{name}.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps({"seconds": 1.0, "vocals": energy, "mixture": 10.0}))
+    table = gather(tmp_path, ["ours", "mixture"], "bsseval")
+    write_table(tmp_path / "scores.csv", table)
+    table = read_table(tmp_path / "scores.csv", ("method", DATASET, "track"))
+    assert list(table.columns)[:4] == ["method", DATASET, "track", "target"]
+    rows = {name: list(part["track"].unique()) for name, part in by_dataset(table).items()}
+    assert rows == {"mine": ["NA", "a"], "theirs": ["b"]}
+    medians = {name: method_metrics(part)["vocals"]["SDR"]["median"] for name, part in by_dataset(table).items()}
+    assert medians == {"mine": 4.0, "theirs": 1.0}
+    assert [bleed_metrics(tmp_path / "ours", name)["level"] for name in ("mine", "theirs")] == [-10.0, 0.0]
+    assert bleed_metrics(tmp_path / "ours")["seconds"] == 2.0
 
 
 def test_metrics_of_nothing_but_silence(tmp_path):

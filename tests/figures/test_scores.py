@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
 from svs.figures import scores as figure_scores
@@ -22,6 +23,21 @@ def test_boxes_are_sorted_by_the_median_of_the_vocals():
     for axis in figure.axes:
         assert "SDR in dB" in axis.get_xlabel()
     assert "scored: everything" in texts(figure)
+
+
+def test_each_data_set_has_a_row():
+    other = scores({"ours": 9.0, "mixture": 1.0}).assign(dataset="theirs")
+    other["track"] += " of theirs"
+    table = pd.concat([scores().assign(dataset="mine"), other], ignore_index=True)
+    published = scores({"MIX": -6.0})  # of songs of mine
+    figure = figure_scores.sdr_boxplot(table, "", published)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == ["mine: vocals", "mine: accompaniment", "theirs: vocals", "theirs: accompaniment"]
+    ticks = [[label.get_text() for label in axis.get_yticklabels()] for axis in figure.axes[::2]]
+    assert ticks == [
+        ["oracle_ibm  8.00", "better  5.00", "ours  3.00", "mixture  -5.00", "MIX  -6.00"],
+        ["ours  9.00", "mixture  1.00"],
+    ]
 
 
 @pytest.mark.parametrize(("index", "gap"), [(0, 0.0), (1, 6.0)])
@@ -74,3 +90,12 @@ def test_a_track_without_a_score_is_left_out_of_the_box():
     table.loc[(table["method"] == "ours") & (table["track"] == "t0"), "SDR"] = np.nan
     ticks = [label.get_text() for label in figure_scores.sdr_boxplot(table, "").axes[0].get_yticklabels()]
     assert "ours  3.50" in ticks
+
+
+def test_rulers_have_panels_with_their_units():
+    table = scores().assign(ISR=1.0, SIR=2.0, SAR=3.0, uSDR=4.0, MR_STFT=90.0, NSDR=float("nan"))
+    axes = figure_scores.measures_boxplot(table, "").axes
+    titles = [axis.get_title(loc="left") for axis in axes]
+    assert titles == ["SDR", "ISR", "SIR", "SAR", "uSDR", "MR_STFT"], "a figure without a value has no panel"
+    assert axes[-1].get_xlabel() == "nats, lower is better" and axes[-2].get_xlabel() == "dB"
+    assert len(figure_scores.measures_boxplot(table.drop(columns=["uSDR", "MR_STFT", "NSDR"]), "").axes) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from svs.audio.sources import ArraySource
 from svs.figures import spectrograms
 from tests.helpers.figures import texts, tone
 
@@ -48,3 +49,13 @@ def test_a_picture_of_a_track_shorter_than_the_passage(settings):
         "short", tone(500, seconds=0.5), tone(500, seconds=0.5), {}, settings.plots
     )
     assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == ["mixture", "true vocals"]
+
+
+def test_sounds_stand_beside_the_first(settings):
+    loud = tone(1000)
+    half = ArraySource(loud.read(0, loud.samples) / 2, loud.rate)
+    sounds = {"mixture": loud, "vocals": half, "estimate": tone(0), "error": half}
+    figure = spectrograms.sounds_picture("a song", sounds, settings.plots)
+    assert [axis.get_title(loc="left") for axis in figure.axes[:4]] == list(sounds)
+    peaks = [axis.collections[0].get_array().max() for axis in figure.axes[:4]]
+    assert peaks == pytest.approx([0, -6.02, -180, -6.02], abs=0.01)  # -180: silence

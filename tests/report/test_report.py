@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -241,6 +242,36 @@ def html_of(home: Home, audio: str = "none") -> str:
     return report_page.render(content.gather(home.folder, home.settings), passages, home.settings)
 
 
+def test_each_data_set_has_its_scores(copied: Home, tmp_path: Path):
+    """A row of facts, a choice of the chart and a table of medians for each."""
+    sets = {track.name: "mine" if number < 2 else "theirs" for number, track in enumerate(copied.tracks)}
+    estimates = (copied.folder / paths.ESTIMATES).resolve()
+    (copied.folder / "data").unlink()  # that of all tests
+    (copied.folder / "data").mkdir()
+    (copied.folder / paths.ESTIMATES).symlink_to(estimates)
+    tracks = [dataclasses.replace(track, dataset=sets.get(track.name, "mine")) for track in copied.manifest.tracks]
+    dataset.Manifest("mine, theirs", tracks).save(copied.folder / paths.MANIFEST)
+    for name in ("scores", "scores_dissertation"):
+        path = copied.folder / paths.METRICS / f"{name}.csv"
+        table = pd.read_csv(path)
+        table.assign(dataset=table["track"].map(sets)).to_csv(path, index=False)
+    gathered = content.gather(copied.folder, copied.settings)
+    assert list(gathered.protocols) == [
+        f"{protocol}, {name}" for protocol in ("bsseval", "dissertation") for name in ("mine", "theirs")
+    ]
+    ours = {name: gathered.scores[f"bsseval, {name}"]["spleeter"]["vocals"]["SDR"] for name in ("mine", "theirs")}
+    for name, values in ours.items():
+        has = {track for track, value in zip(gathered.tracks, values, strict=True) if value is not None}
+        assert has == {track for track, which in sets.items() if which == name}
+    html = html_of(copied)
+    for name, count in (("mine", 2), ("theirs", 1)):
+        assert f'id="medians-{name}"' in html and f"Vocals, median SDR, {name}" in html
+        assert f"<b>{name}</b>, {count} test tracks" in html
+        assert f'value="bsseval, {name}"' in html and f"BSS Eval v4, {name}" in html
+    table = gathered.table[gathered.table["method"].isin(SYSTEMS)]
+    assert set(table["dataset"]) == {"mine", "theirs"}, "published scores are those of the tracks' data sets"
+
+
 # Files
 
 
@@ -411,6 +442,34 @@ def test_missing_scores_are_dashes(report: Path):
     html = report.read_text()
     assert "SDR – dB" in html
     assert not re.search(r">(nan|None|inf)<", html)
+
+
+def test_rulers_are_measures_of_ours(copied: Home, browser, tmp_path: Path):
+    path = copied.folder / paths.METRICS / "scores.csv"
+    table = pd.read_csv(path)
+    table["uSDR"], table["MR_STFT"] = np.arange(len(table)), 1.5
+    table.to_csv(path, index=False)
+    gathered = content.gather(copied.folder, copied.settings)
+    assert gathered.measures == [*MEASURES, "uSDR", "MR_STFT"]
+    ours = table[(table["method"] == "mixture") & (table["target"] == "vocals")]["uSDR"]
+    assert gathered.scores["bsseval"]["mixture"]["vocals"]["uSDR"] == ours.tolist()
+    assert set(gathered.scores["bsseval"]["WK"]["vocals"]["uSDR"]) == {None}, "nobody published it"
+    assert "uSDR" not in gathered.scores["dissertation"]["mixture"]["vocals"]
+    file = tmp_path / "index.html"
+    file.write_text(html_of(copied))
+    assert "median MR_STFT of vocals in nats, lower is better" in file.read_text()
+    context = browser.new_context()
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(file.as_uri())
+    page.locator("#box-controls input[value=MR_STFT]").check(force=True)
+    label = page.locator("#boxes .row[data-name=mixture]").get_attribute("aria-label")
+    assert "median 1.50" in label and "dB" not in label
+    assert page.locator("#boxes .row").count() == len(METHODS)
+    assert "nats, lower is better" in page.locator("#boxes-note").inner_text()
+    page.locator("#box-controls input[value=dissertation]").check(force=True)
+    assert page.locator("#boxes .row").count() == 0 and errors == []
+    context.close()
 
 
 def test_it_says_where_it_comes_from(report: Path, home: Home):

@@ -177,6 +177,13 @@ def test_a_data_set_that_is_not_there(home):
     assert state == MISSING and "there is no such folder" in advice
 
 
+def test_every_data_set_is_looked_for(home, tiny_set):
+    given = [f"profiles.own.download.path={tiny_set[0]}", f"download.sets.more.path={home / 'nowhere'}", "profile=own"]
+    state, found, advice = doctor.data_set(project.find_project(home, given))
+    assert state == MISSING and "nowhere: expected a folder" in advice
+    assert found == f"own in {tiny_set[0]}, 1 test tracks; more"
+
+
 def test_a_damaged_model(home):
     folder = home / paths.MODELS / "cnn_separator"
     trained(folder)

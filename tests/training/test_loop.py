@@ -327,8 +327,12 @@ def test_metrics_of_a_card():
         "best_epoch": 2,
         "epochs": 3,
         "val_loss_floor": 0.098,
+        "parameters": 1234,
+        "excerpts": {"train": 60, "valid": 32},
+        "representation": {"sample_rate": 44100},
     }
-    assert loop.metrics(card) == {
+    size = {"parameters": 1234, "excerpts": {"train": 60, "valid": 32}}
+    assert loop.metrics(card) == size | {
         "val_loss": 0.5,
         "loss": 0.4,
         "best_epoch": 2,
@@ -336,7 +340,7 @@ def test_metrics_of_a_card():
         "val_loss_floor": 0.098,
         "val_loss_of_the_dissertation": 0.4285,
     }
-    assert loop.metrics(card | {"mode": "DAE", "val_loss_floor": None}) == {
+    assert loop.metrics(card | {"mode": "DAE", "val_loss_floor": None}) == size | {
         "val_loss": 0.5,
         "loss": 0.4,
         "best_epoch": 2,

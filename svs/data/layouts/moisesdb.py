@@ -1,7 +1,9 @@
 """MoisesDB (Pereira et al. 2023): a folder for each track with `data.json`, and in it a folder for each stem.
 
-`data.json` names artist, song and stems; the files of a stem, `STEM/ID.wav`, are summed.  There is no mixture, and the
-set has no splits of its own.
+`data.json` names artist, song and stems; the files of a stem, `STEM/ID.EXTENSION`, are summed.  There is no mixture,
+and the set has no splits of its own.  The names of the fields are those that the authors' reader asks for
+(https://github.com/moises-ai/moises-db, `moisesdb/track.py`).  It pads the stems of a track to the longest; here they
+are cut to the shortest, as far as `download.length_tolerance` allows.
 """
 
 from __future__ import annotations
@@ -27,22 +29,22 @@ def _song(card: Path, folder: Path) -> Song:
     place, identity = card.parent.relative_to(folder).as_posix(), card.parent.name
     try:
         content = read_json(card)
-        stems = {
-            stem["stemName"]: tuple(
-                Audio(f"{place}/{stem['stemName']}/{each['id']}.{each.get('extension', 'wav')}")
-                for each in stem["tracks"]
-            )
-            for stem in content["stems"]
-            if stem["tracks"]
-        }
-        artist, title = content["artist"], content["song"]
+        stems: dict[str, tuple[Audio, ...]] = {}
+        for stem in content["stems"]:  # one name may come more than once
+            name = stem["stemName"]
+            files = [Audio(f"{place}/{name}/{each['id']}.{each['extension']}") for each in stem["tracks"]]
+            if files:
+                stems[name] = (*stems.get(name, ()), *files)
+        artist, title = content.get("artist", ""), content.get("song", "untitled")
     except DataError as error:
         return Song(identity, {}, problem=str(error))
     except (KeyError, TypeError, AttributeError) as error:
-        return Song(identity, {}, problem=f"{_CARD}: expected artist, song and stems, each with tracks ({error!r})")
+        return Song(
+            identity, {}, problem=f"{_CARD}: expected stems with stemName and tracks of id and extension ({error!r})"
+        )
     # Songs of one artist may share a title: the identity tells them apart.
     name = f"{artist} - {title} - {identity[:8]}".replace("/", "_").replace("\\", "_")
-    return Song(name, stems, groups=(str(artist),))
+    return Song(name, stems, groups=(str(artist),) if artist else ())
 
 
 def songs(folder: Path, options: Group) -> list[Song]:

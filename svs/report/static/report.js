@@ -85,7 +85,7 @@
       let without = 0;
       for (const method of data.methods) {
         const scores = data.scores[protocol][method.name];
-        const values = scores && scores[target] ? scores[target][measure] : [];
+        const values = (scores && scores[target] && scores[target][measure]) || [];     // rulers have one protocol
         if (!kinds.has(method.kind === "floor" || method.kind === "ceiling" ? "limit" : method.kind)) continue;
         if (finite(values).length) found.push({ ...method, values, box: boxOf(finite(values)) });
         else without += 1;
@@ -93,18 +93,19 @@
       const byName = (a, b) => a.name.localeCompare(b.name, "en", { sensitivity: "base" });
       found.sort(chosen(form, "order") === "name" ? byName : (a, b) => b.box.middle - a.box.middle || byName(a, b));
       const tracks = Math.max(0, ...found.map((row) => row.box.count));
-      note.textContent = `${measure} of the ${target} in dB, ${data.protocols[protocol]}; ${found.length} methods, ` +
+      const unit = data.units[measure];
+      note.textContent = `${measure} of the ${target} (${unit || "dB"}), ${data.protocols[protocol]}; ${found.length} methods, ` +
         `up to ${tracks} track${tracks === 1 ? "" : "s"} each` + (without ? `; ${without} without such a score` : "");
-      return { found, label: `${measure} of the ${target}` };
+      return { found, label: `${measure} of the ${target}`, unit: unit ? "" : " dB" };
     };
 
-    const about = (row) => `${row.text}\nmedian ${decibels(row.box.middle)} dB\n` +
+    const about = (row, unit) => `${row.text}\nmedian ${decibels(row.box.middle)}${unit}\n` +
       `quartiles ${decibels(row.box.first)} to ${decibels(row.box.third)}\n` +
       `whiskers ${decibels(row.box.low)} to ${decibels(row.box.high)}\n` +
       `${row.box.count} track${row.box.count === 1 ? "" : "s"}`;
 
     const render = (width) => {
-      const { found, label } = rows();
+      const { found, label, unit } = rows();
       const ruler = document.createElement("canvas").getContext("2d");
       ruler.font = `600 12.5px ${getComputedStyle(document.body).fontFamily}`;
       const widest = Math.max(40, ...found.map((row) => ruler.measureText(row.name).width));
@@ -149,7 +150,7 @@
         }
         const group = draw("g", { class: `row ${row.kind}`, role: "listitem", "data-name": row.name,
           tabindex: row.name === current || (current === null && index === 0) ? "0" : "-1",
-          "aria-label": `${row.name}: ${about(row).replaceAll("\n", ", ")}` },
+          "aria-label": `${row.name}: ${about(row, unit).replaceAll("\n", ", ")}` },
         draw("rect", { class: "hit", x: 0, y: middle - height / 2, width, height, rx: 4 }), name,
         draw("path", { class: "whisker", d: `M${inside(box.low).toFixed(1)} ${y}H${inside(box.high).toFixed(1)}` }),
         draw("rect", { class: "box", x: inside(box.first), y: y - 7, height: 14, rx: 2,
@@ -167,12 +168,12 @@
           const near = row.values.map((value, track) => ({ value, track }))
             .filter(({ value }) => value !== null && Math.abs(inside(value) - at) < 5);
           const tracks = near.slice(0, 4).map(({ value, track }) => `\n${data.tracks[track]}: ${decibels(value)}`);
-          show(event.clientX, event.clientY, row.name, about(row) + tracks.join(""));
+          show(event.clientX, event.clientY, row.name, about(row, unit) + tracks.join(""));
         });
         group.addEventListener("focus", () => {
           current = row.name;
           const { left: from, bottom: under } = group.getBoundingClientRect();
-          show(from + left, under - 14, row.name, about(row));
+          show(from + left, under - 14, row.name, about(row, unit));
         });
         group.addEventListener("pointerleave", hide);
         group.addEventListener("blur", hide);
