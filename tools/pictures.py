@@ -29,7 +29,7 @@ from svs.data.synthetic import REAL_SONG
 
 FOLDER = ROOT / "docs/images"
 WIDTH = 1280  # pixels
-COLOURS = 128  # of a picture, so that it has less than half a MB
+COLOURS = 256  # of a picture, so that it has about half a MB at most
 SECOND = "repet_sim"  # the method beside the default
 
 

@@ -31,7 +31,7 @@ class Enhancement(Request):
     device: str = "auto"
     strength: Annotated[
         float | None,
-        Option(min=0.0, max=1.0, help="How much of the residual is taken out.", show_default="1, of breath 0.5"),
+        Option(min=0.0, max=1.0, help="How much of the residual is taken out.", show_default="1, of breath 0.4"),
     ] = None
     tracks: list[str] = field(default_factory=list)
     wiener: bool = False

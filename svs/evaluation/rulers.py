@@ -6,12 +6,14 @@ A ruler gives one figure or several for each track and target.  `svs.evaluation.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from svs.runtime.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RULERS = "rulers"  # the folder of their files beside those of the protocols
 # The columns of each ruler in tables, in their order.  SECONDS, the length that was scored, weights means over clips.
@@ -38,6 +40,8 @@ def present(table: pd.DataFrame) -> list[str]:
 
 def joined(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """A table of one method's tracks, and at the right the figures in its folder (`rulers/**/test/<track>.json`)."""
+    import pandas as pd  # not in the core of svs, which scores too
+
     found: dict[tuple[str, str], dict[str, float | None]] = {}
     for path in sorted((folder / RULERS).glob("**/test/*.json")):
         found |= {(path.stem, target): figures for target, figures in read_json(path).items()}

@@ -28,7 +28,7 @@ from svs.config.schema import Score
 from svs.data.dataset import SILENT, Dataset, Track
 from svs.dsp.stft import istft, stft
 from svs.errors import DataError
-from svs.evaluation import bsseval, measuring
+from svs.evaluation import bsseval
 from svs.evaluation.museval_json import BLEED, BSSEVAL, DISSERTATION, MEASURES, PROTOCOLS, museval_json
 from svs.evaluation.rulers import RULERS
 from svs.runtime.files import write_json, write_text
@@ -111,6 +111,8 @@ def measure(
 
     The passage is that of protocol `bsseval`.  Raises as `svs.evaluation.measuring.measure`.
     """
+    from svs.evaluation import measuring  # the rulers need packages that BSS Eval does not
+
     first, last = passage(references["vocals"], settings.passage.start, settings.passage.duration)
     true, made = (np.stack([of[target].read(first, last) for target in TARGETS]) for of in (references, estimates))
     frames = settings.bsseval_v3.window, settings.bsseval_v3.hop

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy import fft
-from scipy.signal import get_window
 
 # FFT, hop and Hann window in samples (Yamamoto, Song, Kim: Parallel WaveGAN, ICASSP 2020); auraloss has the same.
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
@@ -48,7 +47,7 @@ def _magnitudes(audio: np.ndarray, size: int, hop: int, length: int) -> Iterator
 
     Frames are centred at multiples of the hop; the signal is mirrored beyond its ends.
     """
-    window = get_window("hann", length).astype(np.float32)
+    window = np.hanning(length + 1)[:-1].astype(np.float32)
     margin = (size - length) // 2  # of zeros around the window in an FFT, which move no magnitude
     for channel in audio.T.astype(np.float32):
         mirrored = np.pad(channel, size // 2, mode="reflect" if len(channel) > 1 else "edge")

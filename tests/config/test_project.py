@@ -119,7 +119,7 @@ def test_a_profile_is_laid_over_an_override(home):
         ("seed=three", "expected a valid integer (got 'three')"),
         ("seed=", "expected a valid integer (got None)"),
         ("separate=1", "expected the group Separate (got 1)"),
-        ("profile=none", "'none' is not one of full, sample, tiny"),
+        ("profile=none", "'none' is not one of full, own, sample, tiny"),
         ("extract.masks.width=8", "extract.masks: width 8 is even"),
         ("magic=1", "there is no such parameter"),
         ("sed=3", "there is no such parameter; the nearest key is seed"),
@@ -161,7 +161,7 @@ def test_what_a_check_finds_is_blamed_on_the_override_too(override, reason, home
     [
         ("seed: 20", "seed: x", "profile tiny: seed: expected a valid integer"),
         ("seed: 20", "seed: [x", "not valid YAML"),
-        ("profile: tiny", "profile: tinny", "profile: 'tinny' is not one of full, sample, tiny"),
+        ("profile: tiny", "profile: tinny", "profile: 'tinny' is not one of full, own, sample, tiny"),
         ("share: 0.25", "share: 7", "separate.mixture.share: expected less than or equal to 1"),
     ],
 )

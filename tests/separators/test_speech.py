@@ -58,11 +58,19 @@ def speaker():
 
 
 @pytest.mark.parametrize(
-    "name, least", [("speech_blend", 8), ("deepfilternet", 8), ("rnnoise", 7), ("wiener_noise", 4), ("repet_sim", 4)]
+    "name, noise, least",
+    [
+        ("speech_blend", "pink", 8),
+        ("speech_blend", "music", 8),
+        ("deepfilternet", "pink", 8),
+        ("rnnoise", "pink", 7),
+        ("wiener_noise", "pink", 4),
+        ("repet_sim", "pink", 4),
+    ],
 )
-def test_speech_comes_out_of_pink_noise(name, least, speaker):
+def test_speech_comes_out_of_noise(name, noise, least, speaker):
     clean, noises, rate = speaker
-    mixture = mixed(clean, noises["pink"], 0)
+    mixture = mixed(clean, noises[noise], 0)
     estimate = separated(built(name), mixture[:, None], rate)[:, 0]
     assert si_sdr(clean, estimate) > si_sdr(clean, mixture) + least
 
