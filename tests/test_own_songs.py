@@ -50,6 +50,14 @@ def sound(path: Path, number: int, channels: int = 1) -> None:
     soundfile.write(path, np.stack([tone] * channels, axis=1), rate)
 
 
+def sides(path: Path, number: int) -> None:
+    """A voice at the right, and at the left the noise of a band."""
+    sound(path, number, 2)
+    audio, rate = soundfile.read(path)
+    audio[:, 0] = np.random.default_rng(number).normal(0, 0.05, len(audio))
+    soundfile.write(path, audio, rate)
+
+
 def written(tree: str, root: Path) -> list[str]:
     """Make the files of the guide's picture of a folder; the names of its songs."""
     songs = []
@@ -82,8 +90,9 @@ def place(tmp_path_factory) -> Path:
     written(tree, root / "svs")
     (root / "table").mkdir()
     (root / "table" / "songs.csv").write_text(table)
-    for number, name in enumerate(("one/lead.wav", "one/choir.wav", "one/band.flac", "two.wav"), 20):
-        sound(root / "table" / name, number, 2 if name == "two.wav" else 1)
+    for number, name in enumerate(("one/lead.wav", "one/choir.wav", "one/band.flac"), 20):
+        sound(root / "table" / name, number)
+    sides(root / "table" / "two.wav", 30)
     write_stem(root, "table", "three")
     return root
 
@@ -141,20 +150,11 @@ def test_a_folder_of_stems(trained):
     assert list((trained / "separated" / "song" / "unet_separator").glob("vocals.wav"))
 
 
-def clips(folder: Path) -> None:
-    """Clips as MIR-1K has them."""
-    for number in range(2):
-        name = folder / f"amy_{number + 1}_01.wav"
-        sound(name, 50 + number, 2)
-        audio, rate = soundfile.read(name)
-        audio[:, 0] = np.random.default_rng(number).normal(0, 0.05, len(audio))
-        soundfile.write(name, audio, rate)
-
-
 @pytest.fixture(scope="module")
 def elsewhere(trained) -> tuple[Path, list[str]]:
     """After the guide's command that scores the same nets on another data set; the stages that ran."""
-    clips(trained.parent / "MIR-1K")
+    for number in range(2):
+        sides(trained.parent / "MIR-1K" / f"amy_{number + 1}_01.wav", 50 + number)
     weights, line = commands("Several data sets")
     assert "download.scored" in line and ".weights." in weights
     return trained, ran(follow(trained.parent, line))

@@ -92,6 +92,7 @@ TRIGGERS = [
     ("download.on_silent_vocals", "skip", {"download"}),
     ("download.layout", "musdb18hq", {"download"}),
     ("download.sets.more.path", "/somewhere", {"download"}),
+    ("download.trained", "tiny", {"download"}),
     ("download.scored", "tiny", {"download"}),
     ("download.split.by", "fraction", {"download"}),
     ("download.validation_fraction", 0.4, {"download"}),

@@ -51,7 +51,7 @@ def inspect(
         name, songs = inspection.find_songs(one, settings.seed, place)
         looked = inspection.look(one, place, songs)
         tracks = [track for track in looked if isinstance(track, Track)]
-        kept = [track for track in tracks if download.scores(one.dataset) or track.split != "test"]
+        kept = [track for track in tracks if download.keeps(one.dataset, track.split)]
         manifests.append(Manifest(one.dataset, kept, name))
         print(f"{place}: layout {name}, {len(songs)} tracks, {sum(track.seconds for track in tracks):.1f} s\n")
         print(_table(songs, looked))

@@ -92,6 +92,7 @@ class Download(Group):
 
     dataset: Name
     sets: dict[Name, FurtherSet]
+    trained: tuple[str, ...] | None
     scored: tuple[str, ...] | None
     layout: str
     layouts: dict[str, Any]
@@ -109,11 +110,10 @@ class Download(Group):
     @model_validator(mode="before")
     @classmethod
     def _splits(cls, given: Any) -> Any:
-        """The splits of further sets, laid over the shares of the first one; one name that is scored, as a list."""
+        """The splits of further sets, laid over the shares of the first one; a single name as a list."""
         if not isinstance(given, dict):
             return given
-        if isinstance(given.get("scored"), str):
-            given = {**given, "scored": [given["scored"]]}
+        given = {**given, **{key: [given[key]] for key in ("trained", "scored") if isinstance(given.get(key), str)}}
         if not isinstance(sets := given.get("sets"), dict):
             return given
         base = merge(given.get("split"), {"by": "own", "test": (), "valid": ()})
@@ -135,17 +135,19 @@ class Download(Group):
             raise ValueError(
                 f"sets {', '.join(self.sets)}: expected other names than that of the first, {self.dataset}"
             )
-        if self.scored is not None and (not self.scored or set(self.scored) - set(names)):
-            raise ValueError(f"scored {list(self.scored)}: expected one or more of {', '.join(names)}, or null for all")
+        for key, chosen in (("trained", self.trained), ("scored", self.scored)):
+            if chosen is not None and (not chosen or set(chosen) - set(names)):
+                raise ValueError(f"{key} {list(chosen)}: expected one or more of {', '.join(names)}, or null for all")
         return self
 
-    def scores(self, dataset: str) -> bool:
-        """Whether the test tracks of a data set are scored."""
-        return self.scored is None or dataset in self.scored
+    def keeps(self, dataset: str, split: str) -> bool:
+        """Whether the tracks of a split of a data set are used: test tracks are scored, others are trained on."""
+        chosen = self.scored if split == "test" else self.trained
+        return chosen is None or dataset in chosen
 
     def each(self) -> list[Download]:
         """The settings of every data set by itself, the first one first."""
-        alone: dict[str, Any] = {"sets": {}, "scored": None}
+        alone: dict[str, Any] = {"sets": {}, "trained": None, "scored": None}
         further = [{"dataset": name, **vars(one)} for name, one in self.sets.items()]
         return [self.model_copy(update={**alone, **one}) for one in ({}, *further)]
 

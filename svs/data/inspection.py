@@ -81,7 +81,8 @@ def inspect(
 def inspect_each(settings: Download, seed: int, folders: Mapping[str, Path]) -> Manifest:
     """Inspect every data set, and join them.
 
-    The test tracks of those that are not scored (`download.scored`) are left out, and never trained on.
+    The test tracks of those that are not scored (`download.scored`) and the other tracks of those that are not trained
+    on (`download.trained`) are left out.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def inspect_each(settings: Download, seed: int, folders: Mapping[str, Path]) -> 
     """
     manifests = []
     for one in settings.each():
-        wanted = partial(_wanted, scored=settings.scores(one.dataset))
+        wanted = partial(_wanted, settings, one.dataset)
         manifests.append(_inspected(one, seed, folders[one.dataset], wanted))
     manifest = Manifest.joined(manifests)
     if not manifest.tracks:
@@ -106,8 +107,8 @@ def inspect_each(settings: Download, seed: int, folders: Mapping[str, Path]) -> 
     return manifest
 
 
-def _wanted(song: Song, scored: bool) -> bool:
-    return scored or song.split != "test"
+def _wanted(settings: Download, dataset: str, song: Song) -> bool:
+    return settings.keeps(dataset, song.split)
 
 
 def _inspected(settings: Download, seed: int, folder: Path, wanted: Callable[[Song], bool]) -> Manifest:

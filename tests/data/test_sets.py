@@ -106,6 +106,13 @@ def test_test_tracks_of_a_set_that_is_not_scored_are_left_out(sets, here, scored
     assert found.tracks == kept, "the training tracks stay as they are"
 
 
+def test_a_set_that_is_not_trained_on_leaves_the_training_as_it_is(sets, here):
+    alone = [track.name for track in inspected(filled(sets).each()[0]).tracks if track.split != "test"]
+    found = inspected(sets.model_copy(update={"trained": ("ours",)}))
+    assert [track.name for track in found.tracks if track.split != "test"] == alone
+    assert [track.name for track in found.split("test")] == ["ours test", "theirs test"]
+
+
 def test_the_same_music_in_two_sets_is_refused(sets, here):
     """Between other stems, in another format and under another name."""
     filled(sets)
@@ -132,6 +139,7 @@ def test_the_same_name_on_both_sides_is_refused(sets, here):
             {"scored": ["choir", "nobody"]},
             r"scored \['choir', 'nobody'\]: expected one or more of tiny, choir, or null",
         ),
+        ({"trained": "nobody"}, r"trained \['nobody'\]: expected one or more of tiny, choir, or null for all"),
         ({"scored": []}, "expected one or more of tiny, choir"),
         ({"sets": {"choir": {"split": {"by": "train"}}}}, "dataset choir needs a `path` or an `archive`"),
         ({"sets": {"tiny": {"path": "/songs"}}}, "expected other names than that of the first, tiny"),
@@ -153,7 +161,10 @@ def test_impossible_sets_are_refused(change, says):
 def test_one_set_is_named_without_a_list():
     raw = schema.read(REPOSITORY / "params.yaml")
     download = schema.resolve(raw, {"download": {"sets": {"choir": {"path": "/songs"}}, "scored": "choir"}}).download
-    assert download.scored == ("choir",) and [download.scores(name) for name in ("tiny", "choir")] == [False, True]
+    assert download.scored == ("choir",) and [download.keeps(name, "test") for name in ("tiny", "choir")] == [
+        False,
+        True,
+    ]
     (tiny, choir) = download.each()
     assert (choir.dataset, choir.layout, choir.split.by, choir.sets) == ("choir", "auto", "own", {})
     assert choir.split.test_fraction == tiny.split.test_fraction and tiny.layout == download.layout
