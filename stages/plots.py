@@ -1,4 +1,4 @@
-"""Stage `plots`: boxplots of scores and training curves, from the tracked tables."""
+"""Stage `plots`: boxplots of scores and training curves, from the tracked tables alone."""
 
 import pandas as pd
 
@@ -17,9 +17,7 @@ def run() -> None:
     absent = [method for method in parameters.methods if method not in set(scores["method"])]
     left_out = f"; absent, could not run here: {', '.join(absent)}" if absent else ""
     data = f"profile {parameters.profile}, {scores['track'].nunique()} test tracks"
-    scored = [track for track in files.read_json(paths.MANIFEST)["tracks"] if track["split"] == "test"]
-    stems = " and ".join(sorted({{1: "mono", 2: "stereo"}[track["channels"]] for track in scored}))
-    ours = f"{data}; BSS Eval v4, {stems} stems; points are tracks{left_out}\n{figure_scores.published_note(published)}"
+    ours = f"{data}; BSS Eval v4; points are tracks{left_out}\n{figure_scores.published_note(published)}"
     as_the_dissertation = f"{data}; the dissertation's protocol: mono, 22 kHz; points are tracks{left_out}"
     for suffix in ("png", "svg"):
         style.save(figure_scores.sdr_boxplot(scores, ours, published), paths.PLOTS / f"sdr_boxplot.{suffix}")
