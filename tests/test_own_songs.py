@@ -184,8 +184,11 @@ def test_both_sets_are_scored_each_by_itself(elsewhere):
         median = rows.loc[rows["target"] == "vocals", "SDR"].median()
         assert metrics[name]["vocals"]["SDR"]["median"] == pytest.approx(median, abs=1e-3)
         assert metrics[name]["tracks"] == rows["track"].nunique()
+    assert set(pd.read_csv(workspace / "metrics/frames.csv")["dataset"]) == {"mir1k", "own"}
+    assert set(json.loads((workspace / "metrics/vad.json").read_text())["datasets"]) == {"mir1k", "own"}
     page = (workspace / "plots/report/index.html").read_text()
     assert all(f'id="medians-{name}"' in page for name in ("own", "mir1k"))
+    assert all(f'aria-label="Voice activity, {name}"' in page for name in ("own", "mir1k"))
     assert '"BSS Eval v4, own"' in page and '"BSS Eval v4, mir1k"' in page
 
 

@@ -79,11 +79,16 @@ def track_table(folder: Path, method: str, protocol: str) -> pd.DataFrame:
     frames = frame_scores(folder, protocol).groupby(["track", "target"], sort=False)
     table = frames[list(MEASURES)].median().assign(frames=frames.size(), method=method)
     table["silent"] = table["frames"] - frames["SDR"].count()
-    table = table.reset_index()[list(TRACK_COLUMNS)]
-    sets = {path.stem: name for path, name in _files(folder, protocol).items()}
-    if any(sets.values()):
-        table.insert(1, DATASET, table["track"].map(sets))
+    table = _with_datasets(table.reset_index()[list(TRACK_COLUMNS)], 1, [folder], protocol)
     return rulers.joined(table, folder) if protocol == BSSEVAL else table
+
+
+def _with_datasets(table: pd.DataFrame, place: int, folders: Sequence[Path], protocol: str) -> pd.DataFrame:
+    """A table of tracks with the column `dataset` at a place, if the folders of methods have several."""
+    sets = {path.stem: name for folder in folders for path, name in _files(folder, protocol).items()}
+    if any(sets.values()):
+        table.insert(place, DATASET, table["track"].map(sets))
+    return table
 
 
 def by_dataset(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -139,16 +144,17 @@ def second_table(folder: Path, methods: Sequence[str], settings: Score) -> pd.Da
     Returns
     -------
     DataFrame
-        Columns track, target, second (at which the frame begins in the track),
-        and SDR in dB by method; NaN where a source is silent.  Methods that
-        could not run have no column.
+        Columns dataset (if the folder has several), track, target, second (at
+        which the frame begins in the track), and SDR in dB by method; NaN where
+        a source is silent.  Methods that could not run have no column.
     """
-    columns = {method: frame_scores(folder / method, BSSEVAL)["SDR"] for method in present(folder, methods)}
+    here = present(folder, methods)
+    columns = {method: frame_scores(folder / method, BSSEVAL)["SDR"] for method in here}
     table = pd.DataFrame(columns).reset_index()
     # Descending: vocals before accompaniment, as everywhere.
     table = table.sort_values(["track", "target", "frame"], ascending=[True, False, True], ignore_index=True)
     table.insert(2, "second", settings.passage.start + table.pop("frame") * settings.hop)
-    return table
+    return _with_datasets(table, 0, [folder / method for method in here], BSSEVAL)
 
 
 def systems(folder: Path) -> list[str]:

@@ -47,11 +47,8 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
 
     theirs = [] if published is None else list(published["method"].unique())
     if published is not None and theirs:
-        if "dataset" in table:
-            sets = table.drop_duplicates("track").set_index("track")["dataset"]
-            published = published.assign(dataset=published["track"].map(sets))
         table = pd.concat([table, published], ignore_index=True)
-    parts = dict(list(table.groupby("dataset", sort=False))) if "dataset" in table else {"": table}
+    parts = _by_dataset(table)
     palette = dict.fromkeys(table["method"].unique(), OURS) | dict.fromkeys(theirs, THEIRS)
     palette |= dict.fromkeys(of_kind(Kind.PRETRAINED), PRETRAINED)
     palette |= dict.fromkeys([*of_kind(Kind.FLOOR), *of_kind(Kind.ORACLE), PUBLISHED_FLOOR, *PUBLISHED_CEILINGS], LIMIT)
@@ -65,6 +62,21 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     figure.text(0.01, -0.3 / height, note, fontsize=8.5, color=MUTED, ha="left", va="top")
     figure.tight_layout()
     return figure
+
+
+def _by_dataset(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each data set, drawn by themselves; all of them as "" where one alone is scored.
+
+    Rows without a data set (published systems, a revision that scored one alone) go to that of their track.
+    """
+    if "dataset" not in table:
+        return {"": table}
+    sets = table.dropna(subset="dataset").drop_duplicates("track").set_index("track")["dataset"]
+    return dict(list(table.groupby(table["dataset"].fillna(table["track"].map(sets)).fillna(""), sort=False)))
+
+
+def _titled(name: str, title: str) -> str:
+    return f"{style.drawable(name)}: {title}" if name else title
 
 
 def _sdr_boxes(
@@ -88,7 +100,7 @@ def _sdr_boxes(
         for method, limit in ((floors[0], "floor"), (ceilings[0], "ceiling")):
             if method in medians:
                 _mark(axis, medians[method], limit)
-        style.finish_boxes(axis, f"{style.drawable(name)}: {target}" if name else target, _LABEL, pad=18)
+        style.finish_boxes(axis, _titled(name, target), _LABEL, pad=18)
     axes[0].set_yticks(range(len(order)), [f"{method}  {median:.2f}" for method, median in vocals.items()])
     if theirs:
         for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):
@@ -133,22 +145,32 @@ def published_note(published: pd.DataFrame) -> str:
 def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.DataFrame], note: str) -> plt.Figure:
     """SDR of every method at two revisions, one box above the other, vocals beside accompaniment; `note` stands below.
 
-    Methods are sorted by the later median of the vocals; methods that are gone come last.  Points are tracks.  A
-    revision is its name and `svs.evaluation.tables.track_table`.
+    Methods are sorted by the later median of the vocals; methods that are gone come last.  Points are tracks.  Each
+    data set has a row of its own.  A revision is its name and `svs.evaluation.tables.track_table`.
     """
     import pandas as pd
-    import seaborn as sns
 
     names = [f"before: {style.drawable(before[0])}", f"after: {style.drawable(after[0])}"]
     frames = [frame.assign(revision=name) for name, (_, frame) in zip(names, (before, after), strict=True)]
-    table = pd.concat(frames, ignore_index=True)
+    parts = _by_dataset(pd.concat(frames, ignore_index=True))
+    height = sum(1.9 + 0.6 * part["method"].nunique() for part in parts.values())
+    figure, axes = plt.subplots(len(parts), 2, figsize=(11, height), sharey="row", squeeze=False, layout="constrained")
+    for pair, (name, part) in zip(axes, parts.items(), strict=True):
+        _revisions_boxes(pair, part, names, name)
+    style.share_legend(figure, "outside upper right")
+    figure.supxlabel(style.drawable(note), x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    return figure
+
+
+def _revisions_boxes(axes: Sequence[plt.Axes], table: pd.DataFrame, names: list[str], dataset: str) -> None:
+    """The boxes of one data set (empty if there is one alone) at two revisions, a target on each axis."""
+    import seaborn as sns
+
     vocals = table[table["target"] == "vocals"].pivot_table(
         index="method", columns="revision", values="SDR", aggfunc="median", dropna=False
     )
     vocals = vocals.reindex(index=table["method"].unique(), columns=names)
     order = list(vocals.sort_values(names[::-1], ascending=False, na_position="last", kind="stable").index)
-    size = (11, 1.9 + 0.6 * len(order))
-    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
     for axis, target in zip(axes, TARGETS, strict=True):
         rows = table[table["target"] == target]
         shared = {"x": "SDR", "y": "method", "hue": "revision", "order": order, "hue_order": names, "ax": axis}
@@ -156,11 +178,8 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
         sns.boxplot(rows, **shared, **style.BOX, palette=palette, width=0.7, gap=0.12, legend=axis is axes[0])
         palette = dict.fromkeys(names, INK)
         sns.stripplot(rows, **shared, **style.POINTS, palette=palette, dodge=True, size=2.5, legend=False)
-        style.finish_boxes(axis, target, _LABEL)
+        style.finish_boxes(axis, _titled(dataset, target), _LABEL)
     axes[0].set_yticks(range(len(order)), [f"{method}  {_arrow(vocals.loc[method])}" for method in order])
-    style.share_legend(figure, axes[0], "outside upper right")
-    figure.supxlabel(style.drawable(note), x=0.01, ha="left", fontsize=8.5, color=MUTED)
-    return figure
 
 
 def _arrow(values: Sequence[float]) -> str:
@@ -171,15 +190,27 @@ def _arrow(values: Sequence[float]) -> str:
 def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
     """All measures as boxes, one panel each: frames of a track (`svs.evaluation.tables.frame_table`), or tracks.
 
-    The figures of rulers in the table have panels too.
+    The figures of rulers in the table have panels too.  Each data set has a row of panels of its own.
     """
+    measures = [*MEASURES, *(name for name in rulers.present(table) if np.isfinite(table[name]).any())]
+    parts = _by_dataset(table)
+    size = (3 * len(measures), sum(1.9 + 0.6 * part["method"].nunique() for part in parts.values()))
+    figure, axes = plt.subplots(
+        len(parts), len(measures), figsize=size, sharey="row", squeeze=False, layout="constrained"
+    )
+    for row, (name, part) in zip(axes, parts.items(), strict=True):
+        _measures_boxes(row, part, measures, name)
+    style.share_legend(figure, "outside lower center")
+    style.headline(figure, title)
+    return figure
+
+
+def _measures_boxes(axes: Sequence[plt.Axes], table: pd.DataFrame, measures: list[str], dataset: str) -> None:
+    """The boxes of one data set (empty if there is one alone), a measure on each axis."""
     import seaborn as sns
 
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
     order = list(medians.sort_values(ascending=False, na_position="last").index)
-    measures = [*MEASURES, *(name for name in rulers.present(table) if np.isfinite(table[name]).any())]
-    size = (3 * len(measures), 1.9 + 0.6 * len(order))
-    figure, axes = plt.subplots(1, len(measures), figsize=size, sharey=True, layout="constrained")
     look = {**style.BOX, "fliersize": 2, "linewidth": 1, "palette": {"vocals": OURS, "accompaniment": LIMIT}}
     shared = {"y": "method", "hue": "target", "order": order, "hue_order": list(TARGETS)}
     for axis, measure in zip(axes, measures, strict=True):
@@ -189,7 +220,4 @@ def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
             # An estimate without artefacts (the mixture) has a SAR of rounding errors, which would squeeze the rest.
             axis.set_xlim(right=1.15 * values[~beyond].max())
             label = f"dB ({beyond.sum()} values above {BEYOND} not shown)"
-        style.finish_boxes(axis, measure, label)
-    style.share_legend(figure, axes[0], "outside lower center")
-    style.headline(figure, title)
-    return figure
+        style.finish_boxes(axis, _titled(dataset, measure), label)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from svs.audio.sources import Source
 from svs.config.schema import VADExcerpts
-from svs.data.dataset import Dataset
+from svs.data.dataset import Dataset, Track
 from svs.errors import UnavailableError
 from svs.features.singing_labels import SILENT, SINGING, UNSURE, labels, levels
 from svs.runtime.progress import progress_bar
@@ -23,16 +24,16 @@ log = logging.getLogger("svs")
 def _truth_and_scores(
     listen: Mapping[str, Callable[[Source], tuple[np.ndarray, np.ndarray]]],
     dataset: Dataset,
-    split: str,
+    tracks: Sequence[Track],
     settings: VADExcerpts,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Labels of all frames of a split whose label is sure, and what each detector says there.
+    """Labels of all frames of tracks whose label is sure, and what each detector says there.
 
     A detector says times in s and probabilities; frames between two of its times get a value between theirs.
     """
     truth: list[np.ndarray] = []
     scores: dict[str, list[np.ndarray]] = {name: [] for name in listen}
-    for track in progress_bar(dataset.manifest.split(split), unit="track", desc="vad"):
+    for track in progress_bar(tracks, unit="track", desc="vad"):
         with dataset.open(track, ("mixture", "vocals")) as sources:
             found = {name: detector(sources["mixture"]) for name, detector in listen.items()}
             label = labels(levels(sources["vocals"], settings), settings)
@@ -54,7 +55,8 @@ def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts) -> dict:
     -------
     dict
         threshold, silero_threshold, frames, singing (share of frames), net, silero and always_singing
-        (`detection_metrics`).  Where Silero VAD is not installed, its two are None.
+        (`detection_metrics`).  Where Silero VAD is not installed, its two are None.  If several data sets are scored,
+        `datasets` has the same without the thresholds for each.
     """
     net, settings, level = load_net(folder, settings)
 
@@ -74,13 +76,25 @@ def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts) -> dict:
             return centres(len(probability)), probability
 
         listen["silero"] = by_silero
-    truth, scores = _truth_and_scores(listen, dataset, "valid", settings)
+    truth, scores = _truth_and_scores(listen, dataset, dataset.manifest.split("valid"), settings)
     thresholds = {name: best_threshold(truth, score) for name, score in scores.items()}
-    truth, scores = _truth_and_scores(listen, dataset, "test", settings)
+    sets: dict[str, list[Track]] = {}
+    for track in dataset.manifest.split("test"):
+        sets.setdefault(track.dataset, []).append(track)
+    heard = {name: _truth_and_scores(listen, dataset, tracks, settings) for name, tracks in sets.items()}
+    truths, each = zip(*heard.values(), strict=True)
+    together = {name: np.concatenate([scores[name] for scores in each]) for name in listen}
+    found = {"threshold": thresholds["net"], "silero_threshold": thresholds.get("silero")}
+    found |= _metrics(np.concatenate(truths), together, thresholds)
+    if len(heard) > 1:
+        found["datasets"] = {name: _metrics(*one, thresholds) for name, one in heard.items()}
+    return found
+
+
+def _metrics(truth: np.ndarray, scores: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """What `evaluate` returns of some frames."""
     found = {name: detection_metrics(truth, score, thresholds[name]) for name, score in scores.items()}
     return {
-        "threshold": thresholds["net"],
-        "silero_threshold": thresholds.get("silero"),
         "frames": len(truth),
         "singing": float(truth.mean()),
         "net": found["net"],

@@ -17,6 +17,7 @@ from svs.evaluation.tables import (
     method_metrics,
     ranking,
     read_table,
+    second_table,
     track_table,
     write_table,
 )
@@ -139,7 +140,7 @@ def test_metrics_are_nested_medians_over_tracks(root):
     json.dumps(metrics, allow_nan=False)  # plain numbers only
 
 
-def test_each_data_set_has_its_own_scores(tmp_path):
+def test_each_data_set_has_its_own_scores(tmp_path, settings):
     for method in ("ours", "mixture"):
         write(tmp_path, method, "b", [1.0], [2.0], protocol="bsseval/theirs")
         write(tmp_path, method, "a", [3.0], [4.0], protocol="bsseval/mine")
@@ -158,6 +159,10 @@ def test_each_data_set_has_its_own_scores(tmp_path):
     assert medians == {"mine": 4.0, "theirs": 1.0}
     assert [bleed_metrics(tmp_path / "ours", name)["level"] for name in ("mine", "theirs")] == [-10.0, 0.0]
     assert bleed_metrics(tmp_path / "ours")["seconds"] == 2.0
+    seconds = second_table(tmp_path, ["ours", "mixture"], settings.score)
+    assert list(seconds.columns) == [DATASET, "track", "target", "second", "ours", "mixture"]
+    rows = {name: list(part["track"].unique()) for name, part in by_dataset(seconds).items()}
+    assert rows == {"mine": ["NA", "a"], "theirs": ["b"]}
 
 
 def test_metrics_of_nothing_but_silence(tmp_path):

@@ -26,11 +26,8 @@ def test_boxes_are_sorted_by_the_median_of_the_vocals():
 
 
 def test_each_data_set_has_a_row():
-    other = scores({"ours": 9.0, "mixture": 1.0}).assign(dataset="theirs")
-    other["track"] += " of theirs"
-    table = pd.concat([scores().assign(dataset="mine"), other], ignore_index=True)
     published = scores({"MIX": -6.0})  # of songs of mine
-    figure = figure_scores.sdr_boxplot(table, "", published)
+    figure = figure_scores.sdr_boxplot(two_sets(), "", published)
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert titles == ["mine: vocals", "mine: accompaniment", "theirs: vocals", "theirs: accompaniment"]
     ticks = [[label.get_text() for label in axis.get_yticklabels()] for axis in figure.axes[::2]]
@@ -99,3 +96,34 @@ def test_rulers_have_panels_with_their_units():
     assert titles == ["SDR", "ISR", "SIR", "SAR", "uSDR", "MR_STFT"], "a figure without a value has no panel"
     assert axes[-1].get_xlabel() == "nats, lower is better" and axes[-2].get_xlabel() == "dB"
     assert len(figure_scores.measures_boxplot(table.drop(columns=["uSDR", "MR_STFT", "NSDR"]), "").axes) == 4
+
+
+def two_sets():
+    """Scores of two data sets; the second has fewer methods."""
+    other = scores({"ours": 9.0, "mixture": 1.0}).assign(dataset="theirs")
+    other["track"] += " of theirs"
+    return pd.concat([scores().assign(dataset="mine"), other], ignore_index=True)
+
+
+def named(axis):
+    return [label.get_text() for label in axis.get_yticklabels()]
+
+
+def test_measures_of_each_data_set_have_a_row():
+    table = two_sets().assign(ISR=1.0, SIR=2.0, SAR=3.0)
+    figure = figure_scores.measures_boxplot(table, "")
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == [f"{name}: {measure}" for name in ("mine", "theirs") for measure in ("SDR", "ISR", "SIR", "SAR")]
+    assert named(figure.axes[0]) == ["oracle_ibm", "better", "ours", "mixture"]
+    assert named(figure.axes[4]) == ["ours", "mixture"]
+    assert not any(axis.get_legend() for axis in figure.axes) and len(figure.legends) == 1
+
+
+def test_revisions_of_each_data_set_have_a_row():
+    """The earlier revision scored one of the two alone, and its table has no column of data sets."""
+    figure = figure_scores.revisions_boxplot(("main", scores()), ("branch", two_sets()), "")
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == ["mine: vocals", "mine: accompaniment", "theirs: vocals", "theirs: accompaniment"]
+    assert named(figure.axes[0])[2:] == ["ours  3.00 → 3.00", "mixture  -5.00 → -5.00"]
+    assert named(figure.axes[2]) == ["ours  – → 9.00", "mixture  – → 1.00"]
+    assert not any(axis.get_legend() for axis in figure.axes) and len(figure.legends) == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from svs import networks
 from svs.audio.convert import resample
 from svs.audio.sources import ArraySource, WavSource
-from svs.data.dataset import Dataset
+from svs.data.dataset import Dataset, Manifest
 from svs.data.inspection import inspect
 from svs.features import singing_labels
 from svs.networks import archive, inference
@@ -125,6 +127,26 @@ def test_the_threshold_is_tuned_on_validation_tracks_only(net, two_of_each, smal
     after = evaluate.evaluate(folder, other, small.extract.vad)
     assert (after["threshold"] == before["threshold"]) == (changed == "test")
     assert (after["net"]["auroc"] == before["net"]["auroc"]) == (changed == "valid")
+
+
+def test_each_data_set_has_its_own_metrics(net, two_of_each, small):
+    _, folder = net
+    dataset, _ = two_of_each
+    valid, test = (dataset.manifest.split(name) for name in ("valid", "test"))
+    mine = [replace(track, dataset="mine") for track in test]
+    theirs = [replace(track, name=f"{track.name} again", split="test", dataset="theirs") for track in valid]
+
+    def metrics(tracks):
+        return evaluate.evaluate(folder, Dataset(dataset.folder, Manifest("", [*valid, *tracks])), small.extract.vad)
+
+    both = metrics([*theirs, *mine])
+    assert list(both["datasets"]) == ["theirs", "mine"]
+    assert both["frames"] == sum(one["frames"] for one in both["datasets"].values())
+    for name, tracks in (("mine", mine), ("theirs", theirs)):
+        alone = metrics(tracks)
+        assert "datasets" not in alone
+        one = both["datasets"][name]
+        assert json.dumps(one) == json.dumps({key: alone[key] for key in one})
 
 
 # Metrics of a detector, and its best threshold
