@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import yaml
 
 from tests.helpers import REPOSITORY
 from tests.helpers.datasets import write_stem
@@ -71,12 +70,9 @@ def written(tree: str, root: Path) -> list[str]:
 
 def reduced(folder: Path) -> Path:
     """A clone with few methods, and with trainings of seconds for the profile `own`."""
-    workspace = clone(folder)
+    workspace = clone(folder, KEPT)
     small = {key: value for key, value in SMALL["profiles"]["tiny"].items() if key != "download"}
     changed_parameters(workspace, {"profiles": {"own": small}})
-    wiring = yaml.safe_load((workspace / "wiring.yaml").read_text())
-    wiring |= {group: {name: wiring[group][name] for name in names} for group, names in KEPT.items()}
-    (workspace / "wiring.yaml").write_text(yaml.safe_dump(wiring))
     commit(workspace, "reduced")
     return workspace
 

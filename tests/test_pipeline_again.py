@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.pipeline import (
+    WIRED,
     call,
     changed_parameters,
     clone,
@@ -51,7 +52,7 @@ MIDDLE = [
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A second clone, in which the run was killed in the middle of each of those stages and started again."""
-    workspace = clone(tmp_path_factory.mktemp("killed"))
+    workspace = clone(tmp_path_factory.mktemp("killed"), WIRED)
     for stage, sign in MIDDLE:
         log = workspace.parent / f"{workspace.name}-{stage}.log"
         with log.open("w") as output:

@@ -69,7 +69,7 @@ class Content:
     paired: pd.DataFrame
     curves: dict[str, Any]  # by training: lists of epoch, loss, val_loss; as `seed` the dissertation's val_loss or None
     trainings: dict[str, Any]  # by training: best epoch, losses
-    activity: dict[str, Any]  # scores of the voice activity net
+    activity: dict[str, dict[str, Any]]  # scores of the voice activity net: of all test tracks as "", of each data set
 
 
 def gather(home: Path, settings: Settings) -> Content:
@@ -89,6 +89,7 @@ def gather(home: Path, settings: Settings) -> Content:
     names = list(ours["method"].unique())
     frames = read_table(metrics / "frames.csv", ("track", "target", "second"))
     reasons = {method: unavailable.reason(home / paths.ESTIMATES / method) for method in settings.methods}
+    vad = read_json(metrics / "vad.json")
     manifest = Manifest.load(home / paths.MANIFEST)
     tracks = list(dict.fromkeys([*(track.name for track in manifest.split("test")), *table["track"]]))
     trainings = ("autoencoder", *settings.models, "vad")
@@ -119,7 +120,7 @@ def gather(home: Path, settings: Settings) -> Content:
         paired=read_table(metrics / "paired.csv", PAIRED_COLUMNS).astype(counts),
         curves={name: _curve(home / paths.CURVES / f"{name}.csv", results[name]) for name in trainings},
         trainings=results,
-        activity=read_json(metrics / "vad.json"),
+        activity={"": vad, **vad.get("datasets", {})},
     )
 
 
