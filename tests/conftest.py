@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,17 @@ if (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
+    parser.addoption("--until", type=float, help="no slow test begins after this time (seconds since 1970)")
 
 
-_LONGEST = ("test_pipeline.py", "test_pipeline_again.py", "test_memory.py", "test_unet_separator.py", "test_loop.py")
+_LONGEST = (
+    "test_pipeline_again.py",
+    "test_pipeline.py",
+    "test_own_songs.py",
+    "test_memory.py",
+    "test_unet_separator.py",
+    "test_loop.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,6 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(skip)
     # The files that take minutes first: at the end, all other cores would wait for the one that has the last of them.
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
+@pytest.hookimpl(tryfirst=True)  # before its fixtures, which are what takes long
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    until = item.config.getoption("--until")
+    if until is not None and "slow" in item.keywords and time.time() > until:
+        pytest.skip("the time that was given to the slow tests (--until) is over")
 
 
 @pytest.fixture(scope="session")

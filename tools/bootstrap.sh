@@ -45,8 +45,9 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! "$venv/bin/pytho
             can_apt && apt python3.11-venv && "$python" -m venv "$venv"
         } || stop "Python's venv module is missing; install it (Debian, Ubuntu: apt-get install python3.11-venv)"
     fi
+    # Not compiled: the first import compiles the modules that are used, a small part of them.
     say "installing the packages of requirements.txt into $venv (about 4 GB, some minutes)"
-    "$venv/bin/python" -m pip install --disable-pip-version-check --quiet -r requirements.txt ||
+    "$venv/bin/python" -m pip install --disable-pip-version-check --no-compile --quiet -r requirements.txt ||
         stop "the packages could not be installed; see pip's message above, and run again"
     # The command `svs`, editable: it runs the code of this checkout.
     "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --editable . ||
