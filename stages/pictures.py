@@ -15,6 +15,7 @@ def run() -> None:
     data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
     tracks = data.manifest.split("test")
     methods = [method for method in parameters.methods if not unavailable.reason(paths.ESTIMATES / method)]
+    (paths.PLOTS / "networks").mkdir(parents=True, exist_ok=True)  # an output, also where no network is trained
     for model in parameters.models:
         style.save(networks.network(paths.MODELS / model / "model.keras"), paths.PLOTS / "networks" / f"{model}.png")
     draw = partial(

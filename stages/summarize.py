@@ -25,7 +25,10 @@ def run() -> None:
     comparison = paired.against_published(paths.SCORES, methods, paths.PUBLISHED, systems, parameters.seed)
     noisy = denoised.table(paths.DENOISED_SCORES, list(parameters.enhancers))
     floor = denoised.against_floor(noisy, parameters.seed)
-    log.info("voices and breathing in noise, SI-SDR in dB against the recording as it is\n%s", denoised.as_text(floor))
+    if len(floor):
+        log.info(
+            "voices and breathing in noise, SI-SDR in dB against the recording as it is\n%s", denoised.as_text(floor)
+        )
     for name, table in {
         "denoise": noisy,
         "denoise_paired": floor,

@@ -84,7 +84,7 @@ def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts) -> dict:
     heard = {name: _truth_and_scores(listen, dataset, tracks, settings) for name, tracks in sets.items()}
     truths, each = zip(*heard.values(), strict=True)
     together = {name: np.concatenate([scores[name] for scores in each]) for name in listen}
-    found = {"threshold": thresholds["net"], "silero_threshold": thresholds.get("silero")}
+    found: dict[str, Any] = {"threshold": thresholds["net"], "silero_threshold": thresholds.get("silero")}
     found |= _metrics(np.concatenate(truths), together, thresholds)
     if len(heard) > 1:
         found["datasets"] = {name: _metrics(*one, thresholds) for name, one in heard.items()}
