@@ -17,7 +17,8 @@ def run() -> None:
     methods = [method for method in parameters.methods if not unavailable.reason(paths.ESTIMATES / method)]
     (paths.PLOTS / "networks").mkdir(parents=True, exist_ok=True)  # an output, also where no network is trained
     for model in parameters.models:
-        style.save(networks.network(paths.MODELS / model / "model.keras"), paths.PLOTS / "networks" / f"{model}.png")
+        if figure := networks.network(paths.MODELS / model / "model.keras"):
+            style.save(figure, paths.PLOTS / "networks" / f"{model}.png")
     draw = partial(
         spectrograms.draw_track,
         data=data.bare(),

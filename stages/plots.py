@@ -8,12 +8,17 @@ from svs.figures import scores as figure_scores
 from svs.runtime import files
 from svs.runtime.process import log, main
 
+TEXTS = dict.fromkeys(("method", "dataset", "track", "target", "recording"), str)
+
+
+def table(name: str) -> pd.DataFrame:
+    """A table of `metrics/`; a data set or a track may be called 2018, or NA."""
+    return pd.read_csv(paths.METRICS / f"{name}.csv", dtype=TEXTS, keep_default_na=False, na_values=[""])
+
 
 def run() -> None:
     parameters = schema.load()
-    scores, seed, published = (
-        pd.read_csv(paths.METRICS / f"{name}.csv") for name in ("scores", "scores_dissertation", "published")
-    )
+    scores, seed, published = map(table, ("scores", "scores_dissertation", "published"))
     absent = [method for method in parameters.methods if method not in set(scores["method"])]
     left_out = f"; absent, could not run here: {', '.join(absent)}" if absent else ""
     data = f"profile {parameters.profile}, {scores['track'].nunique()} test tracks"
@@ -25,7 +30,7 @@ def run() -> None:
             figure_scores.sdr_boxplot(seed, as_the_dissertation), paths.PLOTS / f"sdr_boxplot_dissertation.{suffix}"
         )
     style.save(figure_scores.measures_boxplot(scores, f"BSS Eval v4, {data}"), paths.PLOTS / "measures_boxplot.png")
-    denoised = pd.read_csv(paths.METRICS / "denoise.csv")
+    denoised = table("denoise")
     title = f"SI-SDR improvement, profile {parameters.profile}: {denoised['recording'].nunique()} recordings in noise"
     style.save(improvements.improvement_boxplot(denoised, title), paths.PLOTS / "denoise_boxplot.png")
     curves = {name: pd.read_csv(paths.CURVES / f"{name}.csv") for name in ("autoencoder", *parameters.models, "vad")}

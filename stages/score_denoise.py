@@ -22,7 +22,7 @@ def run(method: str) -> None:
         files.write_json(temporary / "scores.json", rows)
     found = speech.metrics(rows)
     files.write_json(metrics, found)
-    for kind in ("voice", "respiratory"):
+    for kind in dict.fromkeys(row["kind"] for row in rows):
         median = found[kind]["SI_SDR_IMPROVEMENT"]["median"]
         log.info("%s, %s: SI-SDR better by %s dB in the median", method, kind, median)
 

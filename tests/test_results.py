@@ -85,6 +85,16 @@ def test_a_system_of_sisec18_stands_beside_ours_on_the_same_seconds(elsewhere):
     assert line.split("|")[-3].strip() == f"{of_stl1:.2f}"
 
 
+def test_a_run_of_whole_songs_without_published_scores(elsewhere):
+    for name in ("published", "paired"):
+        pd.read_csv(elsewhere.RESULTS / f"{name}.csv").iloc[:0].to_csv(elsewhere.RESULTS / f"{name}.csv", index=False)
+    run = json.loads((elsewhere.RESULTS / "run.json").read_text()) | {"seconds": [0.0, None]}
+    (elsewhere.RESULTS / "run.json").write_text(json.dumps(run))
+    pages = elsewhere.generated()
+    assert "10 test tracks, all of each from second 0" in pages[elsewhere.ROOT / "docs/results.md"]
+    assert "SiSEC18's best (" not in pages[elsewhere.ROOT / "README.md"]
+
+
 def test_generated_songs_are_no_results(elsewhere):
     with pytest.raises(DataError, match="its profile is tiny"):
         elsewhere.take(REPOSITORY)

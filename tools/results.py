@@ -107,7 +107,7 @@ def filled(page: Path, block: str) -> str:
 def short_table(run: dict, scores: pd.DataFrame, systems: pd.DataFrame, earlier: pd.DataFrame) -> str:
     """Our methods beside two published systems: medians over tracks in dB, best vocals first."""
     ours, theirs = medians(scores), medians(systems)
-    best = theirs.drop(index=[*published.ORACLES, published.FLOOR], errors="ignore").index[0]
+    best = next(iter(theirs.drop(index=[*published.ORACLES, published.FLOOR], errors="ignore").index), "")
     rows = []
     for method, (vocals, rest) in ours.drop(index="oracle_ibm", errors="ignore").iterrows():
         about = {"oracle_irm": " (ideal ratio mask, a ceiling)", "mixture": " (a floor)"}
@@ -130,10 +130,11 @@ def long_table(run: dict, scores: pd.DataFrame, systems: pd.DataFrame) -> str:
     changed = run["changed_since_the_commit"]
     note = f", with changes in {', '.join(f'`{name}`' for name in changed)}" if changed else ""
     start, seconds = run["seconds"]
+    heard = "all of each" if seconds is None else f"{seconds:g} s of each"
     text = paired.standing(scores, systems, comparison, methods)
     text = "\n".join(line.rstrip() for line in text.splitlines())
     return (
-        f"Profile `{run['profile']}`, commit {run['commit']}{note}: {run['tracks']} test tracks, {seconds:g} s of each "
+        f"Profile `{run['profile']}`, commit {run['commit']}{note}: {run['tracks']} test tracks, {heard} "
         f"from second {start:g}. Median SDR in dB; then the paired differences of our best method, with their 95 % "
         f"interval.\n\n```\n{text}\n```\n"
     )

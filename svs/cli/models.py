@@ -38,7 +38,7 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Download published weights, so that `svs separate` needs no network later; or networks of another repository."""
+    """Download published weights, so that `svs separate` needs no internet later; or another repository's networks."""
     from svs.services import models, repositories
 
     if source and not names:

@@ -27,7 +27,7 @@ def report(
 ) -> None:
     """Make the page of all results, as the pipeline does, in any folder.
 
-    It opens from disk, needs no network, and can be put on any web server.
+    It opens from disk, needs no internet, and can be put on any web server.
     """
     from svs.config import schema
     from svs.report.build import build

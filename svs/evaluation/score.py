@@ -61,7 +61,7 @@ def evaluate(
     if not hasattr(np.linalg, "linalg"):
         # museval 0.4.1 catches np.linalg.linalg.LinAlgError, a name that numpy 2 dropped.
         np.linalg.linalg = np.linalg  # type: ignore[attr-defined]
-    if not all(np.any(source) for source in (*references, *estimates)):
+    if not all(np.any(source.sum(axis=-1)) for source in (*references, *estimates)):
         frames = museval.metrics.Framing(window, hop, references.shape[1]).nwin
         return {measure: np.full((len(references), frames), np.nan) for measure in MEASURES}
     results = museval.evaluate(references, estimates, win=window, hop=hop, padding=False)

@@ -175,7 +175,7 @@ def beside(ours: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
 def medians(table: pd.DataFrame) -> pd.DataFrame:
     """Median SDR over tracks: a row for each method, best vocals first, a column for each target."""
-    found = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median")
+    found = table.pivot_table(index="method", columns="target", values="SDR", aggfunc="median", dropna=False)
     return found.reindex(columns=list(TARGETS)).sort_values("vocals", ascending=False)
 
 

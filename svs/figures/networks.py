@@ -26,9 +26,10 @@ COLOURS = {
 }
 
 
-def network(model: Path) -> plt.Figure:
+def network(model: Path) -> plt.Figure | None:
     """A trained network, a `.keras` file, as a chain of its layers, or the U of a U-Net, with the shapes between them.
 
+    None for other networks that see passages of any length (spleeter's), which have no picture.
     Reads the description in the archive, so Keras is not imported.
 
     Raises
@@ -43,6 +44,8 @@ def network(model: Path) -> plt.Figure:
         raise DataError(f"{model}: expected a .keras archive ({error}); train it with `dvc repro`") from None
     if members := _members(layers):
         return _passage_net(model.parent.name, layers, members)
+    if None in layers[0]["config"]["batch_shape"][1:]:
+        return None
     return _chain(model.parent.name, _steps(layers))
 
 
@@ -70,6 +73,8 @@ def _steps(layers: Sequence[dict]) -> list[tuple[str, str, Sequence[int]]]:
             text = "batch\nnorm"
         elif kind == "Reshape":
             shape = config["target_shape"]
+        elif kind == "TorchNetwork":
+            shape, text = [config["arguments"][key] for key in ("bins", "label_width")], "torch"
         if text:
             steps.append((text, kind, shape))
     return [*steps, ("mask\n(sigmoid)", "", shape)]

@@ -92,7 +92,7 @@ def _sdr_boxes(
     for axis, target in zip(axes, TARGETS, strict=True):
         rows = table[table["target"] == target]
         shared = {"x": "SDR", "y": "method", "order": order, "ax": axis}
-        sns.boxplot(
+        style.boxplot(
             rows, **shared, **style.BOX, hue="method", hue_order=order, palette=palette, legend=False, width=0.55
         )
         sns.stripplot(rows, **shared, **style.POINTS, color=INK, size=3.5 if few else 2.2)
@@ -175,7 +175,7 @@ def _revisions_boxes(axes: Sequence[plt.Axes], table: pd.DataFrame, names: list[
         rows = table[table["target"] == target]
         shared = {"x": "SDR", "y": "method", "hue": "revision", "order": order, "hue_order": names, "ax": axis}
         palette = dict(zip(names, (LIMIT, OURS), strict=True))
-        sns.boxplot(rows, **shared, **style.BOX, palette=palette, width=0.7, gap=0.12, legend=axis is axes[0])
+        style.boxplot(rows, **shared, **style.BOX, palette=palette, width=0.7, gap=0.12, legend=axis is axes[0])
         palette = dict.fromkeys(names, INK)
         sns.stripplot(rows, **shared, **style.POINTS, palette=palette, dodge=True, size=2.5, legend=False)
         style.finish_boxes(axis, _titled(dataset, target), _LABEL)
@@ -207,17 +207,16 @@ def measures_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
 
 def _measures_boxes(axes: Sequence[plt.Axes], table: pd.DataFrame, measures: list[str], dataset: str) -> None:
     """The boxes of one data set (empty if there is one alone), a measure on each axis."""
-    import seaborn as sns
-
     medians = table[table["target"] == "vocals"].groupby("method")["SDR"].median()
     order = list(medians.sort_values(ascending=False, na_position="last").index)
     look = {**style.BOX, "fliersize": 2, "linewidth": 1, "palette": {"vocals": OURS, "accompaniment": LIMIT}}
     shared = {"y": "method", "hue": "target", "order": order, "hue_order": list(TARGETS)}
     for axis, measure in zip(axes, measures, strict=True):
-        sns.boxplot(table, x=measure, ax=axis, **shared, **look, width=0.7, gap=0.1, legend=axis is axes[0])
+        style.boxplot(table, x=measure, ax=axis, **shared, **look, width=0.7, gap=0.1, legend=axis is axes[0])
         values, label = table[measure][np.isfinite(table[measure])], rulers.UNITS.get(measure, "dB")
         if label == "dB" and (beyond := values > BEYOND).any() and not beyond.all():
             # An estimate without artefacts (the mixture) has a SAR of rounding errors, which would squeeze the rest.
-            axis.set_xlim(right=1.15 * values[~beyond].max())
+            highest = values[~beyond].max()
+            axis.set_xlim(right=highest + 0.15 * abs(highest))
             label = f"dB ({beyond.sum()} values above {BEYOND} not shown)"
         style.finish_boxes(axis, _titled(dataset, measure), label)

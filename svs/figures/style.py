@@ -43,6 +43,14 @@ POINTS: dict[str, Any] = {"alpha": 0.55, "jitter": False}
 styled = plt.style.context(STYLE)  # decorates every function that draws a figure
 
 
+def boxplot(rows: Any, x: str, **options: Any) -> None:
+    """`seaborn.boxplot`, which fails where there is no value to draw."""
+    import seaborn as sns
+
+    if rows[x].notna().any():
+        sns.boxplot(rows, x=x, **options)
+
+
 def finish_boxes(axis: plt.Axes, title: str, label: str, pad: float | None = None) -> None:
     """Give an axis of horizontal boxes its title, the label of its values, and a grid."""
     axis.set_title(title, loc="left", pad=pad)

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from svs.audio.encode import encode
 from svs.audio.sources import WavSource
 from svs.config import paths
-from svs.config.schema import Settings
+from svs.config.schema import Noisy, Settings
 from svs.data.noisy_set import Entry, entries
 from svs.evaluation.denoised import COLUMNS, PAIRED
 from svs.evaluation.speech import MEASURES
@@ -60,9 +61,16 @@ def make(home: Path, settings: Settings, folder: Path) -> Section | None:
         f"{entry.kind}: {entry.source} in {entry.noise} at {entry.snr:g} dB": _audio(home, settings, folder, entry)
         for entry in _chosen(entries(home / paths.NOISY))
         if settings.report.audio == "all"
-        or (settings.report.audio == "generated" and getattr(settings.noisy, entry.kind).folder is None)
+        or (settings.report.audio == "generated" and is_generated(settings.noisy, entry))
     }
     return Section(_SHOWN, lines, players)
+
+
+def is_generated(noisy: Noisy, entry: Entry) -> bool:
+    """Whether svs made both the source and the noise of a recording."""
+    plan = getattr(noisy, entry.kind)
+    others = noisy.voice.folder if entry.noise == "babble" else noisy.noise if entry.noise not in plan.noises else None
+    return plan.folder is None and others is None
 
 
 def _chosen(listed: list[Entry]) -> list[Entry]:
@@ -86,5 +94,5 @@ def _audio(home: Path, settings: Settings, folder: Path, entry: Entry) -> dict[s
         address = f"noisy/{entry.name}/{name}.flac"
         (folder / address).parent.mkdir(parents=True, exist_ok=True)
         encode(WavSource(wav), folder / address, "flac")
-        found[name] = address
+        found[name] = quote(address)
     return found

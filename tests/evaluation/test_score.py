@@ -130,6 +130,15 @@ def test_a_silent_track_is_nan_throughout(which, source):
         assert scores[measure].shape == (2, 2) and np.isnan(scores[measure]).all()
 
 
+@pytest.mark.parametrize("engine", ["fast", "museval"])
+def test_a_stem_in_antiphase_is_silent(engine):
+    """Its channels sum to nothing, and museval takes that sum."""
+    references = noise(2.6)
+    references[0, :, 1] = -references[0, :, 0]
+    scores = evaluate(references, disturbed(noise(2.6)), RATE, RATE, engine)
+    assert all(scores[measure].shape == (2, 2) and np.isnan(scores[measure]).all() for measure in MEASURES)
+
+
 def test_silence_gives_as_many_frames_as_sound():
     for seconds, hop in ((0.5, RATE), (1.0, RATE), (1.5, RATE // 2), (2.2, RATE)):
         references = noise(seconds)

@@ -191,6 +191,12 @@ def test_the_ranking_has_the_best_vocals_first(root):
     assert lines[2].split() == ["ours", "4.50", "8.00"]
 
 
+def test_a_method_that_returned_silence_stays_in_the_ranking(root):
+    write(root, "other", "a", [NAN], [NAN])
+    lines = ranking(gather(root, ["mixture", "other"], "bsseval")).splitlines()
+    assert lines[-1].split() == ["other", "-", "-"]
+
+
 def test_the_ranking_tells_what_leaks(root):
     write(root, "other", "a", [20.0], [1.0])
     table = gather(root, ["mixture", "ours", "other"], "bsseval")

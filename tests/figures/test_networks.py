@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pytest
@@ -90,6 +94,27 @@ def test_of_a_net_of_passages_one_member_of_each_kind_is_drawn(tmp_path, u_nets,
     assert sum("conv 3 frames, 8,\n4 apart" in text for text in said) == bool(full_band)
     title = axis.get_title(loc="left")
     assert ("the mask is the mean of 5 (U-Nets: 2, full-band nets: 3)" in title) == (u_nets + full_band > 1)
+
+
+def saved(folder, *layers) -> Path:
+    """A `.keras` archive of a description alone."""
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": layers}}))
+    return folder / "model.keras"
+
+
+def test_a_network_of_passages_of_any_length_has_no_picture(tmp_path):
+    """That of spleeter_finetuned: the stage goes on without it."""
+    shape = {"config": {"batch_shape": [None, None, 1024, 2]}, "class_name": "InputLayer"}
+    assert networks.network(saved(tmp_path, shape, {"class_name": "Conv2D", "config": {}})) is None
+
+
+def test_a_network_of_torch_is_one_box_with_its_mask(tmp_path):
+    shape = {"config": {"batch_shape": [None, 257, 9, 1]}, "class_name": "InputLayer"}
+    torch = {"class_name": "TorchNetwork", "config": {"arguments": {"bins": 257, "width": 9, "label_width": 1}}}
+    axis = networks.network(saved(tmp_path, shape, torch)).axes[0]
+    shown = [item.get_text() for item in axis.texts if item.get_rotation() == 28]
+    assert len(axis.patches) == 3 and shown == ["257×9×1", "257×1", "257×1"]
 
 
 def test_what_is_no_network(tmp_path):

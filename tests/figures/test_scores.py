@@ -89,6 +89,22 @@ def test_a_track_without_a_score_is_left_out_of_the_box():
     assert "ours  3.50" in ticks
 
 
+@pytest.mark.parametrize("target", ["vocals", "accompaniment"])
+def test_a_target_without_any_score_has_no_boxes(target):
+    """One test track whose vocals are silent."""
+    table = scores().assign(ISR=1.0, SIR=2.0, SAR=3.0)
+    table.loc[table["target"] == target, "SDR"] = np.nan
+    figures = [
+        figure_scores.sdr_boxplot(table, ""),
+        figure_scores.revisions_boxplot(("main", table), ("branch", table), ""),
+    ]
+    for figure in figures:
+        empty = [axis.get_title(loc="left") for axis in figure.axes if not axis.patches]
+        assert empty == [target]
+    table["SDR"] = np.nan
+    assert not figure_scores.measures_boxplot(table, "").axes[0].patches
+
+
 def test_rulers_have_panels_with_their_units():
     table = scores().assign(ISR=1.0, SIR=2.0, SAR=3.0, uSDR=4.0, MR_STFT=90.0, NSDR=float("nan"))
     axes = figure_scores.measures_boxplot(table, "").axes

@@ -26,6 +26,7 @@ from svs.cli.options import app
 from svs.config import paths
 from svs.config.schema import Settings, merge, read, resolve
 from svs.data import dataset, inspection, locate, synthetic
+from svs.data.noisy_set import Entry
 from svs.errors import DataError
 from svs.evaluation import tables
 from svs.evaluation.museval_json import MEASURES
@@ -325,6 +326,28 @@ def test_whose_audio_goes_into_it(home: Home, audio: str, heard: list[bool]):
     html = html_of(home, audio)
     assert html.count('class="transport"') == sum(heard)
     assert html.count("Its audio is not in this copy") == 3 - sum(heard)
+
+
+@pytest.mark.parametrize(
+    ("heard", "changes", "generated"),
+    [
+        ("pink", {}, True),
+        ("babble", {}, True),
+        ("pink", {"voice": "folder"}, False),
+        ("babble", {"respiratory": None, "voice": "folder"}, False),
+        ("cafe", {"noise": "folder"}, False),
+    ],
+)
+def test_a_recording_in_noise_is_generated_if_its_source_and_its_noise_are(settings, heard, changes, generated):
+    folders = {key: folder and Path(folder) for key, folder in changes.items()}
+    plans = {
+        kind: getattr(settings.noisy, kind).model_copy(update={"folder": folders.get(kind)})
+        for kind in ("voice", "respiratory")
+    }
+    noisy = settings.noisy.model_copy(update={"noise": folders.get("noise"), **plans})
+    kind = "respiratory" if "respiratory" in changes else "voice"
+    entry = Entry(kind=kind, source="one", split="test", noise=heard, snr=0.0, rate=16000)
+    assert noise.is_generated(noisy, entry) is generated
 
 
 def test_songs_of_other_data_sets_are_not_generated_whatever_they_are_called():
