@@ -16,6 +16,7 @@ from svs.config.quality import DEFAULT, parameters
 from svs.errors import DataError
 from svs.separators.base import Separator
 from svs.separators.chunking import chunks
+from svs.stems import TARGETS
 
 
 class ArraySeparator:
@@ -74,6 +75,8 @@ class ArraySeparator:
         true = {
             name: ArraySource(_checked(np.asarray(array), name), rate) for name, array in (references or {}).items()
         }
+        if true and set(true) != set(TARGETS):
+            raise DataError(f"references: expected {' and '.join(TARGETS)}, got {', '.join(true)}")
         for name, reference in true.items():
             if (reference.samples, reference.channels) != (source.samples, source.channels):
                 raise DataError(f"reference {name}: expected the shape of the audio, {given.shape}")

@@ -146,6 +146,8 @@ def test_what_cannot_be_separated(home, tmp_path, monkeypatch):
         svs.separate(audio, 44100, "oracle_ibm", project=home)
     with pytest.raises(DataError, match="reference vocals: expected the shape of the audio"):
         svs.separate(audio, 44100, "oracle_ibm", references={"vocals": audio[1:], "accompaniment": audio}, project=home)
+    with pytest.raises(DataError, match="references: expected vocals and accompaniment, got vocals"):
+        svs.separate(audio, 44100, "oracle_ibm", references={"vocals": audio}, project=home)
     with pytest.raises(ModelError, match="no such model"):
         svs.separate(audio, 44100, "cnn_deep_separator", project=home)
     with pytest.raises(SettingsError, match="expected a folder that holds params.yaml"):

@@ -33,8 +33,10 @@ def compare(
     common.say(revisions.as_markdown(found).rstrip() if markdown else revisions.as_text(found))
     if output is not None:
         from svs.figures import scores, style
+        from svs.services.output import writing
 
-        files.write_text(output / "compare.md", revisions.as_markdown(found))
+        with writing(output, output):
+            files.write_text(output / "compare.md", revisions.as_markdown(found))
         note = "points are tracks; beside the names the medians of the vocals, before and after"
         figure = scores.revisions_boxplot((before.name, before.songs), (after.name, after.songs), note)
         style.save(figure, output / "compare.png")

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +44,13 @@ def find_songs(settings: Download, seed: int, folder: Path) -> tuple[str, list[S
         There is no such layout, or it has no such option.
     """
     layout, found = layouts.songs(settings, folder)
-    return layout, splits.assign(found, settings, seed)
+    found = splits.assign(found, settings, seed)
+    seen: set[tuple[str, str]] = set()
+    for place, song in enumerate(found):  # names that the data set's own splits told apart
+        if (song.subset, song.name) in seen and not song.problem:
+            found[place] = replace(song, problem="another track has the same name")
+        seen.add((song.subset, song.name))
+    return layout, found
 
 
 def look(settings: Download, folder: Path, found: Sequence[Song]) -> list[Track | str]:

@@ -22,7 +22,7 @@ from svs.config.schema import Noisy
 from svs.data import synthetic
 from svs.data.noisy_set import KINDS, LIST, Entry
 from svs.errors import DataError, SettingsError
-from svs.runtime.files import write_json, written
+from svs.runtime.files import is_foreign, write_json, written
 from svs.runtime.unavailable import package
 
 _LEVEL = 0.05  # RMS of a clean source; full scale is 1
@@ -91,6 +91,10 @@ def write(folder: Path, made: Iterator[Recording]) -> list[Entry]:
     with written(folder) as temporary:
         for recording in made:
             entry, place = recording.entry, temporary / recording.entry.name
+            if place.exists():
+                raise DataError(
+                    f"{entry.name}: expected another name for each recording and noise, two make this one; rename one"
+                )
             place.mkdir(parents=True)
             for name, audio in (("mixture", recording.mixture), ("clean", recording.clean)):
                 with WavWriter(place / f"{name}.wav", entry.rate, 1) as file:
@@ -170,7 +174,7 @@ def utterance(files: Sequence[Path], seconds: float, draw: Draw) -> tuple[np.nda
     pieces: list[np.ndarray] = []
     rates = set()
     for index in generator.permutation(len(files)):
-        audio, rate = soundfile.read(files[index], dtype="float32", always_2d=True)
+        audio, rate = _heard(files[index])
         rates.add(rate)
         pause = np.zeros(int(generator.uniform(*_PAUSE) * rate), np.float32)
         pieces += [_LEVEL * audio.mean(axis=1) / np.float32(_rms(audio)), pause]
@@ -218,10 +222,13 @@ def _sources(settings: Noisy, kind: str, seed: int) -> Mapping[str, Source]:
             f"{'voice' if kind == 'voice' else 'breath'} {index + 1}": _generated(make, seconds, (seed, index))
             for index in range(settings.sources)
         }
-    files = sorted(Path(folder).rglob("*.wav"))
-    if not files:
-        raise DataError(f"{folder}: expected recordings, *.wav; name another folder in noisy.{kind}.folder")
+    files = _wavs(folder, f"noisy.{kind}.folder")
     if kind == "respiratory":
+        names = [path.stem for path in files]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(
+                f"{folder}: expected another name for each recording, found {', '.join(twice)} twice; rename one"
+            )
         return {path.stem: _passage(path, seconds) for path in files}
     speakers: dict[str, list[Path]] = {}
     for path in files:
@@ -231,18 +238,38 @@ def _sources(settings: Noisy, kind: str, seed: int) -> Mapping[str, Source]:
     return {name: _spoken(speakers[name], seconds, (seed, index)) for index, name in enumerate(sorted(speakers))}
 
 
+def _wavs(folder: Path, key: str) -> list[Path]:
+    """The recordings in a folder and below."""
+    files = [path for path in sorted(Path(folder).rglob("*.wav")) if not is_foreign(path.name)]
+    if not files:
+        raise DataError(f"{folder}: expected recordings, *.wav; name another folder in {key}")
+    return files
+
+
+def _heard(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
+    """Samples of a recording that is not silent, (samples, channels), and their rate in Hz; of its middle `seconds`."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            length = file.frames if seconds is None else round(seconds * file.samplerate)
+            if file.frames < length:
+                raise DataError(f"{path}: expected {seconds:g} s or more, got {file.frames / file.samplerate:.1f} s")
+            file.seek((file.frames - length) // 2)  # the middle: at the ends somebody handles the device
+            audio, rate = file.read(length, dtype="float32", always_2d=True), file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{path}: expected a wav file, could not read it ({error}); take it out") from None
+    if not audio.any():
+        raise DataError(f"{path}: expected a recording with sound, got silence; take it out of the folder")
+    return audio, rate
+
+
 def _spoken(files: Sequence[Path], seconds: float, draw: Draw) -> Source:
     return lambda take: utterance(files, seconds, (*draw, take))
 
 
 def _passage(path: Path, seconds: float) -> Source:
     def read(take: int) -> tuple[np.ndarray, int]:
-        with soundfile.SoundFile(path) as file:
-            length = round(seconds * file.samplerate)
-            if file.frames < length:
-                raise DataError(f"{path}: expected {seconds:g} s or more, got {file.frames / file.samplerate:.1f} s")
-            file.seek((file.frames - length) // 2)  # the middle: at the ends somebody handles the device
-            return file.read(length, dtype="float32", always_2d=True).mean(axis=1), file.samplerate
+        audio, rate = _heard(path, seconds)
+        return audio.mean(axis=1), rate
 
     return read
 
@@ -286,10 +313,15 @@ def _noises(
             voices = _sources(settings, "voice", draw[0])
             around = [*voices] if source not in voices else [*voices][[*voices].index(source) + 1 :] + [*voices]
             others = [voices[other] for other in around if other != source][:_TALKERS]
+            if not others:
+                raise DataError(
+                    f"{settings.voice.folder}: expected two or more speakers for babble, found {source} alone: "
+                    f"add one, or leave babble out of noisy.{kind}.noises"
+                )
             yield name, np.sum([_at(*other(1), rate, samples) for other in others], axis=0)
     if settings.noise is not None:
-        for number, path in enumerate(sorted(Path(settings.noise).rglob("*.wav"))):
-            audio, own = soundfile.read(path, dtype="float32", always_2d=True)
+        for number, path in enumerate(_wavs(settings.noise, "noisy.noise")):
+            audio, own = _heard(path)
             generator = np.random.default_rng((*draw, 0, number))
             yield path.stem, _at(np.roll(audio.mean(axis=1), generator.integers(len(audio))), own, rate, samples)
 

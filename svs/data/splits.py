@@ -72,8 +72,8 @@ def assign(songs: Sequence[Song], settings: Download, seed: int) -> list[Song]:
 
 
 def _have_groups(songs: Sequence[Song], places: Sequence[int]) -> bool:
-    """Whether every song has a group, and not all the same one."""
-    groups = {songs[place].groups[:1] for place in places}
+    """Whether every song has a group, and not all the same ones."""
+    groups = {songs[place].groups for place in places}
     return len(groups) > 1 and () not in groups
 
 
@@ -88,8 +88,11 @@ def _listed(songs: Sequence[Song], places: Sequence[int], wanted: Sequence[str],
         words = {place: (songs[place].name, *songs[place].groups) for place in places}
         matching = {place for place in places if any(fnmatchcase(word, text) or word == text for word in words[place])}
         if not matching:
-            some = ", ".join(songs[place].name for place in places[:5])
-            raise DataError(f"download.split.{split}: {text}: no track or group is called so; there are {some}, ...")
+            some = ", ".join(dict.fromkeys(word for place in places[:5] for word in words[place])) or "none"
+            rest = " besides the test tracks" if split == "valid" else ""
+            raise DataError(
+                f"download.split.{split}: {text}: no track or group is called so; there are {some}, ...{rest}"
+            )
         found |= matching
     return found
 

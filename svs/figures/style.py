@@ -43,12 +43,12 @@ POINTS: dict[str, Any] = {"alpha": 0.55, "jitter": False}
 styled = plt.style.context(STYLE)  # decorates every function that draws a figure
 
 
-def boxplot(rows: Any, x: str, **options: Any) -> None:
+def boxplot(rows: Any, **options: Any) -> None:
     """`seaborn.boxplot`, which fails where there is no value to draw."""
     import seaborn as sns
 
-    if rows[x].notna().any():
-        sns.boxplot(rows, x=x, **options)
+    if rows[options["x"]].notna().any():
+        sns.boxplot(rows, **options)
 
 
 def finish_boxes(axis: plt.Axes, title: str, label: str, pad: float | None = None) -> None:

@@ -107,4 +107,7 @@ def _is_result(path: Path) -> bool:
     if any(Path(f"{name}.json").is_file() for name in names):
         return True
     lone = Path(f"{bare}.{RESULT}.json")  # of a name without {stem}: the recording itself may lie there too
-    return lone.is_file() and any(file.endswith(path.suffix) for file in read_json(lone)["files"])
+    try:
+        return lone.is_file() and any(file.endswith(path.suffix) for file in read_json(lone)["files"])
+    except (DataError, KeyError, TypeError, AttributeError):  # not what svs wrote
+        return False

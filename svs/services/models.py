@@ -14,6 +14,7 @@ from svs.errors import DataError, ModelError, SettingsError, UnavailableError
 from svs.networks import CARD, MODEL, ONNX
 from svs.runtime.files import read_json, write_json, written
 from svs.services import doctor
+from svs.services.output import writing
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def export(
         raise SettingsError(f"{name}: expected a network that was trained here, with {ONNX} and {CARD}")
     if folder.exists():
         raise DataError(f"{folder}: is there already; choose another name")
-    with written(folder) as temporary:
+    with writing(folder, folder), written(folder) as temporary:
         temporary.mkdir()
         for file in model.files:
             if not (eight_bits and file.name == MODEL):

@@ -23,11 +23,12 @@ from svs import separators
 from svs.config.paths import NAME
 from svs.config.project import Project
 from svs.errors import DataError, SettingsError
-from svs.runtime.files import files_below, read_json, sha256, written
+from svs.runtime.files import files_below, is_foreign, read_json, sha256, written
 from svs.runtime.process import log
 from svs.separators.estimates import REQUEST
 
 ENHANCED = ("enhanced", "residual")  # names of the two parts of a voice or breath recording
+_BESIDE = ("scores.json", "spectrogram.png")  # what a result may have beside its audio and its request
 RESULT = REQUEST.removesuffix(".json")  # what the request of a result is called among its files
 
 
@@ -82,11 +83,19 @@ class Place:
         """As the function `is_answered`."""
         wanted = self.path(REQUEST)
         if self.has_folder:
+            if overwrite and wanted.is_file():
+                ours = {REQUEST, *_BESIDE, *read_json(wanted).get("files", ())}
+                names = sorted(path.name for path in wanted.parent.iterdir())
+                if others := [name for name in names if name not in ours and not is_foreign(name)]:
+                    advice = "expected only files of svs in a result that --overwrite replaces; move it elsewhere"
+                    raise DataError(f"{wanted.parent / others[0]}: {advice}")
             return is_answered(wanted.parent, REQUEST, request, overwrite)
-        there = [path for path in map(self.path, self.audio) if path.exists()]
-        if there and not wanted.exists():
+        # `os.path.exists`: to `Path.exists` a name that is too long is an OSError.
+        there = [path for path in map(self.path, self.audio) if os.path.exists(path)]
+        found = [*there, *(path for path in map(self.path, (REQUEST, *_BESIDE)) if os.path.exists(path))]
+        if found and not _is_request(wanted):
             advice = "choose another --output or --name"
-            raise DataError(f"{there[0]}: expected a file of svs or none, found something else; {advice}")
+            raise DataError(f"{found[0]}: expected a file of svs or none, found something else; {advice}")
         if not there or overwrite:
             return False
         _check_answer(there[0], wanted, request)
@@ -114,7 +123,8 @@ class Place:
     def _move(self, folder: Path, request: Path) -> None:
         """Give files their places, in an order in which no interruption leaves a result that looks like another one."""
         files = {path: self.path(path.name) for path in folder.iterdir() if path.name != REQUEST}
-        for target in files.values():
+        # Scores and picture of an earlier result go too, where this one has none.
+        for target in (*files.values(), *map(self.path, _BESIDE)):
             target.unlink(missing_ok=True)
         # The request comes before the audio files: it says whose they are.  It is answered when all of them are there.
         shutil.copyfile(folder / REQUEST, request)
@@ -157,6 +167,14 @@ def is_answered(
     if not overwrite:
         _check_answer(folder, folder / name, request)
     return not overwrite
+
+
+def _is_request(path: Path) -> bool:
+    """Whether a file is a request that svs wrote."""
+    try:
+        return path.is_file() and "files" in read_json(path)
+    except (DataError, TypeError):
+        return False
 
 
 def _check_answer(result: Path, path: Path, request: Mapping[str, Any]) -> None:

@@ -238,3 +238,50 @@ def test_the_request_names_the_members_of_an_ensemble(song, place, home):
     request = json.loads((place / "out" / "song" / "mixture+hpss" / "result.json").read_text())
     assert [member["method"] for member in request["members"]] == ["mixture", "hpss"]
     assert decode.probe(Path("out/song/mixture+hpss/vocals.wav")).rate == RATE
+
+
+# Results and what lies beside them
+
+
+def test_scores_of_an_earlier_result_go_with_it(tmp_path):
+    true = wav(tmp_path / "true.wav", music(3.0, seed=5))
+    song = wav(tmp_path / "song.wav", music(3.0))
+    words = ("separate", song, "-o", tmp_path / "out", "--name", "{song}/{stem}", "--no-picture")
+    assert svs(*words, "-m", "mixture", "-r", true).code == 0
+    assert svs(*words, "-m", "hpss", "--overwrite").code == 0
+    assert not list((tmp_path / "out").rglob("scores.json"))
+    assert "hpss" not in svs(*words, "-m", "hpss").out, "the scores of another method"
+
+
+@pytest.mark.parametrize("name", ["result.json", "scores.json", "spectrogram.png"])
+def test_a_file_of_the_user_beside_a_result_is_never_replaced(tmp_path, name):
+    song = wav(tmp_path / "song.wav", music(1.0))
+    (tmp_path / "out" / "song").mkdir(parents=True)
+    (tmp_path / "out" / "song" / name).write_text("mine")
+    words = ("separate", song, "-o", tmp_path / "out", "-m", "mixture", "--name", "{song}/{stem}", "--overwrite", "-q")
+    assert_refused(svs(*words), f"{name}: expected a file of svs or none")
+    assert (tmp_path / "out" / "song" / name).read_text() == "mine"
+
+
+def test_overwriting_keeps_what_the_user_put_into_a_result(tmp_path):
+    song = wav(tmp_path / "song.wav", music(1.0))
+    words = ("separate", song, "-o", tmp_path / "out", "-m", "mixture", "--no-picture", "-q")
+    assert svs(*words).code == 0
+    assert svs(*words, "-f", "flac", "--overwrite").code == 0, "files of svs alone"
+    mine = wav(tmp_path / "out" / "song" / "mixture" / "my mix.wav", music(0.1))
+    assert_refused(svs(*words, "--overwrite"), "my mix.wav: expected only files of svs")
+    assert mine.is_file() and (tmp_path / "out" / "song" / "mixture" / "vocals.flac").is_file()
+
+
+def test_a_name_that_is_too_long_is_one_line_and_the_rest_goes_on(tmp_path):
+    long, short = (wav(tmp_path / f"{name}.wav", music(1.0)) for name in ("x" * 200, "short"))
+    ran = svs(
+        "separate", long, short, "-m", "mixture", "-o", tmp_path / "out", "--name", "{song} " + "y" * 60 + " ({stem})"
+    )
+    assert ran.code == 3 and "can't write it" in ran.err and "Traceback" not in ran.err
+    assert len(list((tmp_path / "out").glob("short*.wav"))) == 2
+
+
+def test_an_output_below_a_file_is_one_line(tmp_path):
+    song = wav(tmp_path / "song.wav", music(0.1))
+    assert_refused(svs("models", "export", "spleeter_finetuned", song / "x"), "can't write it")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +290,106 @@ def test_what_is_wrong_is_said(download, here, name):
     with pytest.raises(DataError, match=says) as caught:
         inspection.inspect(download, 1, download.path)
     assert "\n" not in str(caught.value)
+
+
+def problems(download, **given) -> dict[str, str]:
+    """What is wrong with the songs of a folder, by name; empty where nothing is."""
+    _, found = inspection.find_songs(download.model_copy(update=given), 1, download.path)
+    return {song.name: song.problem for song in found}
+
+
+def test_a_folder_with_splits_of_ones_own_is_not_musdb18(download, here):
+    """It has stems of the same names, or lacks the mixture."""
+    for number, split in enumerate(("train", "valid", "test")):
+        for stem in ("mixture", *STREAMS):
+            put(download.path / split / f"song {number}" / f"{stem}.wav", noise(seed=number))
+    layout, found = inspection.find_songs(download, 1, download.path)
+    assert layout == "folders" and [song.split for song in found] == ["test", "train", "valid"]
+    for path in (*download.path.glob("*/*/mixture.wav"), download.path / "valid" / "song 1"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (download.path / "valid").rmdir()
+    assert layouts.recognised(download.path) == "folders"
+
+
+def test_a_name_in_two_splits_is_lost_in_neither(download, here):
+    for split in ("train", "test"):
+        put(download.path / split / "One" / "vocals.wav", noise(seed=len(split)))
+        put(download.path / split / "One" / "band.wav", noise(seed=9))
+    assert set(problems(download, layout="folders").values()) == {""}
+    split = download.split.model_copy(update={"by": "train"})
+    _, found = inspection.find_songs(
+        download.model_copy(update={"split": split, "layout": "folders"}), 1, download.path
+    )
+    assert [song.problem for song in found] == ["", "another track has the same name"]
+
+
+def test_stems_that_would_be_summed_by_mistake_are_wrong(download, here):
+    put(download.path / "two mixtures" / "Mix.wav", noise())
+    put(download.path / "two mixtures" / "Mix (instrumental).wav", noise(seed=1))
+    put(download.path / "two exports" / "vocals.wav", noise())
+    put(download.path / "two exports" / "vocals.flac", noise())
+    for name in ("two mixtures", "two exports", "a link to nothing"):
+        put(download.path / name / "vox.wav", noise())
+        put(download.path / name / "drums.wav", noise(seed=2))
+    (download.path / "a link to nothing" / "bass.wav").symlink_to(download.path / "gone.wav")
+    found = problems(download)
+    assert "expected one mixture, found Mix (instrumental).wav, Mix.wav" in found["two mixtures"]
+    assert "found several of vocals" in found["two exports"]
+    with pytest.raises(DataError, match=r"a link to nothing: missing .*bass\.wav"):
+        inspection.inspect(download, 1, download.path)
+
+
+def test_songs_in_many_folders_and_letters_of_macos(download, here):
+    deep = download.path / "Music" / "Artist" / "Album" / "CD 1" / "One"
+    put(deep / "Sa\u0308nger.wav", noise())  # a and two dots, as macOS writes an umlaut
+    put(deep / "band.wav", noise(seed=1))
+    (deep / "above").symlink_to(download.path)
+    given = {"folders": {"vocals": ["*sänger*"]}}
+    layout, (song,) = inspection.find_songs(download.model_copy(update={"layouts": given}), 1, download.path)
+    assert layout == "folders", "the patterns that were given are looked at"
+    assert song.name == "Music - Artist - Album - CD 1 - One" and set(song.stems) == {VOCALS, "band"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are always Unicode")
+def test_names_that_are_no_utf8(download, here):
+    put(download.path / "a" / "vocals.wav", noise())
+    put(download.path / "a" / "band.wav", noise(seed=1))
+    os.rename(download.path / "a", os.path.join(os.fsencode(download.path), b"Gr\xfcn"))
+    (problem,) = problems(download).values()
+    assert "in UTF-8" in problem
+
+
+def test_tracks_that_lack_a_part_are_bad_tracks(download, here):
+    dsd100(download.path / "one")
+    shutil.rmtree(next((download.path / "one").glob("*/Mixtures/Dev/*")))
+    moisesdb(download.path / "two")
+    next((download.path / "two").glob("*/*/data.json")).unlink()
+    for name, says in (("one", r"051 - A - One: missing .*mixture\.wav"), ("two", "missing data.json")):
+        with pytest.raises(DataError, match=says):
+            inspection.inspect(download, 1, download.path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("track,vocals,band\nGrün,a.wav,a.wav\n".encode("latin-1"), "expected a CSV in UTF-8"),
+        (b"track,vocals,vocals,band\na,a.wav,a.wav,a.wav\n", "expected each column once, found vocals"),
+        (b"track,vocals,band\na,a.wav,a.wav,b.wav\n", r"row 1 \(a\) has more cells than the header"),
+        (b"track;vocals;band\na;a.wav;a.wav\n", "a CSV needs commas between its columns"),
+    ],
+)
+def test_a_csv_that_would_be_misread(download, here, content, says):
+    put(download.path / "a.wav", noise())
+    (download.path / "songs.csv").write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        inspection.inspect(download, 1, download.path)
+
+
+def test_empty_lines_of_a_csv_and_other_tables_are_passed_over(download, here):
+    put(download.path / "a.wav", noise())
+    (download.path / "songs.csv").write_text("track,vocals,band\na,a.wav,a.wav\n,,\n\n")
+    (download.path / "features.csv").write_text("x" * 200_000)
+    assert problems(download) == {"a": ""}
 
 
 def test_a_broken_card_of_moisesdb_is_a_bad_track(download, here):

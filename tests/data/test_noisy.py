@@ -136,6 +136,53 @@ def test_folders_that_hold_too_little(speakers, tmp_path):
         list(noisy.recordings(settings(f"noisy.respiratory.folder={speakers}"), 1, kinds=("respiratory",)))
 
 
+def tones(folder, *names: str, seconds: float = 6.0, level: float = 0.3):
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        time = np.arange(round(8000 * seconds)) / 8000
+        soundfile.write(folder / f"{name}.wav", level * np.sin(2 * np.pi * (200 + 90 * number) * time), 8000)
+    return folder
+
+
+def silent_file(root):
+    return (f"noisy.respiratory.folder={tones(root, 'a', level=0.0)}",)
+
+
+def broken_file(root):
+    (tones(root, "bob/a") / "ann").mkdir()
+    (root / "ann" / "b.wav").write_bytes(b"")
+    return (f"noisy.voice.folder={root}",)
+
+
+WRONG = {
+    "a name twice": (lambda root: (f"noisy.respiratory.folder={tones(root, 'x/rec', 'y/rec')}",), "found rec twice"),
+    "names that meet": (lambda root: (f"noisy.voice.folder={tones(root, 'a b/1', 'a_b/1')}",), "two make this one"),
+    "no noise": (lambda root: (f"noisy.noise={root}",), r"expected recordings, \*.wav; name .* noisy.noise"),
+    "a noise called pink": (lambda root: (f"noisy.noise={tones(root, 'pink')}",), "two make this one"),
+    "silence": (silent_file, r"a\.wav: expected a recording with sound"),
+    "a broken file": (broken_file, r"b\.wav: expected a wav file, could not read it"),
+    "one speaker": (
+        lambda root: (f"noisy.voice.folder={tones(root, 'ann/1')}", "noisy.voice.noises=[babble]"),
+        "expected two or more speakers for babble, found ann alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_folders_that_would_give_another_set_than_meant(tmp_path, name):
+    make, says = WRONG[name]
+    (tmp_path / "of").mkdir()
+    with pytest.raises(DataError, match=says):
+        noisy.write(tmp_path / "set", noisy.recordings(settings(*make(tmp_path / "of")), 1))
+    assert not (tmp_path / "set").exists()
+
+
+def test_files_that_macos_leaves_are_no_recordings(tmp_path):
+    (tones(tmp_path, "ann/a", "bob/b") / "ann" / "._a.wav").write_bytes(b"x")
+    made = noisy.recordings(settings(f"noisy.voice.folder={tmp_path}"), 1, kinds=("voice",))
+    assert {recording.entry.source for recording in made} == {"ann", "bob"}
+
+
 def test_reverberation(monkeypatch):
     """It decays by 60 dB in the time asked for, and has no delay; without the package the extra is named."""
     monkeypatch.setitem(sys.modules, "pyroomacoustics", None)

@@ -93,6 +93,13 @@ def test_a_set_that_names_no_splits(settings, levels, rule, caplog):
     assert f"they are drawn by {rule}" in caplog.text
 
 
+def test_the_only_singer_of_a_set_that_names_no_splits_has_no_song_on_both_sides(settings):
+    names = [f"A - {album} - {title}" for album in "1234" for title in "xyz"]
+    found = assign(songs(*names, levels=2), rules(settings, by="own"), 1)
+    of = {split: {song.groups for song in found if song.split == split} for split in ("train", "valid", "test")}
+    assert sum(map(len, of.values())) == len(set.union(*of.values()))
+
+
 def test_broken_songs_are_never_drawn(settings):
     broken = [Song(f"bad {number}", {}, problem="broken") for number in range(50)]
     found = assign([*songs("a", "b", "c", levels=0), *broken], rules(settings, by="fraction"), 1)

@@ -11,6 +11,7 @@ from svs.config import paths
 from svs.config.project import Project
 from svs.data.dataset import Manifest
 from svs.errors import DataError, ModelError
+from svs.runtime.files import read_json
 from svs.services import cost
 from tests.helpers.command import svs
 
@@ -30,6 +31,19 @@ def test_speed_and_memory_of_a_method_and_of_an_oracle(project):
     assert light.speed > oracle.speed > 0.5
     assert 30 < light.memory < oracle.memory + 50 < 2000
     assert np.isfinite([*light, *oracle]).all()
+
+
+def test_audio_that_is_gone_is_made_again_in_the_project(project, tiny_set, settings, tmp_path, monkeypatch):
+    """Wherever the command is called."""
+    (project.path(paths.DATASETS) / "tiny").unlink()
+    stamp = read_json(tiny_set[0] / "generated.json")["settings"]
+    tiny = settings.download.tiny.model_copy(update={key: stamp[key] for key in settings.download.tiny.model_dump()})
+    download = settings.download.model_copy(update={"tiny": tiny})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    here = Project(project.home, settings.model_copy(update={"download": download, "seed": stamp["seed"]}))
+    assert cost.of_method(here, "mixture", 2.0).speed > 1
+    assert (project.path(paths.DATASETS) / "tiny" / "test").is_dir() and not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_method_that_can_t_run_says_why(project):

@@ -32,6 +32,14 @@ def test_results_are_no_recordings(tmp_path, monkeypatch):
     assert not found and "found only what svs separated before" in error
 
 
+@pytest.mark.parametrize("content", ["{}", "no JSON", "[]", '{"files": 3}'])
+def test_a_file_of_others_that_is_called_like_a_request(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wav(tmp_path / "song.wav", music(0.01))
+    (tmp_path / "song.result.json").write_text(content)
+    assert named(".") == (["song.wav"], [])
+
+
 def test_what_means_nothing_does_not_stop_the_rest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.wav").touch()

@@ -7,7 +7,7 @@ registry finds every such file by itself (docs/adding.md).  `download.layout` in
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -66,8 +66,8 @@ def find_layout(name: str) -> Layout:
     return layouts()[name]
 
 
-def recognised(folder: Path) -> str:
-    """The name of the first layout that recognises a folder.
+def recognised(folder: Path, given: Iterable[str] = ()) -> str:
+    """The name of the first layout that recognises a folder; else the only one that has options (`given`).
 
     Raises
     ------
@@ -78,8 +78,12 @@ def recognised(folder: Path) -> str:
         for name, layout in layouts().items():
             if layout.recognises(folder):
                 return name
+        if len(named := list(given)) == 1:  # its own patterns may fit where the default ones do not
+            return named[0]
         items = [item.name for item in sorted(folder.iterdir())]
         came = f"found {', '.join(items[:5]) or 'nothing'}"
+        if any(item.lower().endswith(".csv") for item in items):
+            came += "; a CSV needs commas between its columns, one called track, and one called vocals or mixture"
     else:
         came = "there is no such folder"
     raise DataError(
@@ -105,7 +109,7 @@ def songs(settings: Download, folder: Path) -> tuple[str, list[Song]]:
         There is no such layout, or an option is impossible.
     """
     folder = Path(folder)
-    name = recognised(folder) if settings.layout == AUTO else settings.layout
+    name = recognised(folder, settings.layouts) if settings.layout == AUTO else settings.layout
     layout = find_layout(name)
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of the layout {name} ({layout.about}); there is no such folder")
@@ -131,6 +135,9 @@ def _checked(found: Sequence[Song], folder: Path) -> list[Song]:
             problem = "another track has the same name"
         if not song.name.strip(". ") or set(song.name) & set("/\\\0"):
             problem = "expected a name that can be that of a folder"
+        written = "".join((song.name, *map(str, song.files(folder))))
+        if any("\udc80" <= letter <= "\udcff" for letter in written):  # bytes that are no UTF-8
+            problem = "expected names of folders and files in UTF-8; rename what has other bytes (convmv does)"
         seen.add((song.subset, song.name))
         checked.append(replace(song, problem=problem))
     return checked

@@ -34,8 +34,33 @@ def _tables(folder: Path) -> list[Path]:
 
 def _is_table(path: Path) -> bool:
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file), [])
+        try:
+            header = next(csv.reader(file), [])
+        except csv.Error:
+            return False
     return "track" in header and bool({VOCALS, MIXTURE} & set(header))
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    """The rows of a table that have content."""
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            header, rows = list(reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: expected a CSV in UTF-8, could not read it ({error}); save it as UTF-8") from None
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise DataError(
+            f"{table}: expected each column once, found {', '.join(twice)} several times; put the files of a stem into "
+            "one cell, separated by ;"
+        )
+    for number, row in enumerate(rows, 1):
+        if any(text.strip() for text in row.get(None, ())):
+            raise DataError(
+                f"{table}: row {number} ({row['track']}) has more cells than the header; put quotes around a cell that "
+                "holds a comma"
+            )
+    return [row for row in rows if any(isinstance(text, str) and text.strip() for text in row.values())]
 
 
 def _audio(cell: str, table: Path, folder: Path) -> Audio:
@@ -58,18 +83,17 @@ def songs(folder: Path, options: Options) -> list[Song]:
             "name one as download.layouts.csv.file"
         )
     table, found = tables[0], []
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            cells = {name: text for name, text in row.items() if name not in _OTHERS and isinstance(text, str)}
-            stems = {
-                name: tuple(_audio(cell, table, folder) for cell in text.split(";") if cell.strip())
-                for name, text in cells.items()
-                if text.strip()
-            }
-            split, group = (row.get("split") or "").strip(), (row.get("group") or "").strip()
-            problem = "" if split in _SPLITS else f"expected a split of train, valid, test or unused, found {split}"
-            name = (row.get("track") or "").strip()
-            found.append(Song(name, stems, "" if problem else split, (group,) if group else (), problem))
+    for row in _rows(table):
+        cells = {name: text for name, text in row.items() if name not in _OTHERS and isinstance(text, str)}
+        stems = {
+            name: tuple(_audio(cell, table, folder) for cell in text.split(";") if cell.strip())
+            for name, text in cells.items()
+            if text.strip()
+        }
+        split, group = (row.get("split") or "").strip(), (row.get("group") or "").strip()
+        problem = "" if split in _SPLITS else f"expected a split of train, valid, test or unused, found {split}"
+        name = (row.get("track") or "").strip()
+        found.append(Song(name, stems, "" if problem else split, (group,) if group else (), problem))
     return found
 
 

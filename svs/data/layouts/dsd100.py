@@ -26,13 +26,14 @@ def songs(folder: Path, options: Group) -> list[Song]:
     if place is None:
         return found
     for subset, split in _SPLITS.items():
-        for item in sorted(place.glob(f"Mixtures/{subset}/*")):
-            if not item.is_dir() or is_foreign(item.name):
-                continue
-            mixtures = item.relative_to(folder).as_posix()
-            sources = mixtures.replace("Mixtures/", "Sources/", 1)
-            stems = {name: (Audio(f"{mixtures if name == MIXTURE else sources}/{name}.wav"),) for name in STREAMS}
-            found.append(Song(item.name, stems, split, tuple(item.name.split(" - ")[1:-1])))
+        # A track that lacks its mixture or its sources is a broken one.
+        items = [item for kind in ("Mixtures", "Sources") for item in place.glob(f"{kind}/{subset}/*")]
+        for name in sorted({item.name for item in items if item.is_dir() and not is_foreign(item.name)}):
+            mixtures, sources = (
+                (place / each / subset / name).relative_to(folder).as_posix() for each in ("Mixtures", "Sources")
+            )
+            stems = {stem: (Audio(f"{mixtures if stem == MIXTURE else sources}/{stem}.wav"),) for stem in STREAMS}
+            found.append(Song(name, stems, split, tuple(name.split(" - ")[1:-1])))
     return found
 
 

@@ -7,7 +7,8 @@ an artist.
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
+import unicodedata
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,6 @@ from svs.stems import MIXTURE, STREAMS, VOCALS, WHOLE
 
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
 _SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
-_DEEPEST = 3  # folders down to that of a track: split, album, track
 
 
 class Options(Group):
@@ -34,30 +34,38 @@ class Options(Group):
     vocals: Patterns = ("*vocal*", "*vox*", "*voice*")
 
 
+def _plain(text: str) -> str:
+    """Without capitals; macOS writes an umlaut as two characters, keyboards as one."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
 def _kind(stem: str, options: Options) -> str:
     """What a file is, by its name without suffix: a kind of the options, or a stem of its own name."""
     kinds = {MIXTURE: options.mixture, WHOLE: options.accompaniment, VOCALS: options.vocals}
     for kind, patterns in kinds.items():
-        if any(fnmatch(stem.casefold(), pattern.casefold()) for pattern in patterns):
+        if any(fnmatchcase(_plain(stem), _plain(pattern)) for pattern in patterns):
             return kind
     return stem
 
 
-def _folders(folder: Path, depth: int = _DEEPEST) -> list[Path]:
-    """The folders below, each before those in it."""
+def _folders(folder: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+    """The folders below, each before those in it; a link to a folder above is not followed."""
+    above = (*above, folder.resolve())
     below = [item for item in sorted(folder.iterdir()) if item.is_dir() and not is_foreign(item.name)]
-    return [each for item in below for each in (item, *(_folders(item, depth - 1) if depth > 1 else ()))]
+    below = [item for item in below if item.resolve() not in above]
+    return [each for item in below for each in (item, *_folders(item, above))]
 
 
-def _song(name: str, stems: Stems, above: tuple[str, ...]) -> Song:
+def _song(name: str, stems: Stems, above: tuple[str, ...], problem: str = "") -> Song:
     """A track below the folders `above`."""
     split = next((_SPLITS[each.casefold()] for each in above if each.casefold() in _SPLITS), "")
     rest = [each for each in above if each.casefold() not in _SPLITS]
-    return Song(" - ".join([*rest, name]), stems, split, (" - ".join(rest),) if rest else ())
+    return Song(" - ".join([*rest, name]), stems, split, (" - ".join(rest),) if rest else (), problem)
 
 
 def _audio(folder: Path) -> list[Path]:
-    items = [item for item in sorted(folder.iterdir()) if not is_foreign(item.name) and item.is_file()]
+    items = [item for item in sorted(folder.iterdir()) if not is_foreign(item.name)]
+    items = [item for item in items if item.is_file() or not item.exists()]  # a link to nothing is a missing file
     return [item for item in items if item.suffix[1:].lower() in EXTENSIONS]
 
 
@@ -67,6 +75,7 @@ def songs(folder: Path, options: Options) -> list[Song]:
     for place in (folder, *_folders(folder)):
         parts = place.relative_to(folder).parts
         stems: dict[str, tuple[Audio, ...]] = {}
+        names = [path.stem.casefold() for path in _audio(place)]
         for path in _audio(place):
             relative = path.relative_to(folder).as_posix()
             if path.name.endswith(SUFFIX):
@@ -76,7 +85,14 @@ def songs(folder: Path, options: Options) -> list[Song]:
                 kind = _kind(path.stem, options)
                 stems[kind] = (*stems.get(kind, ()), Audio(relative))
         if stems:
-            found.append(_song(place.name, stems, parts[:-1]))
+            mixtures = [Path(audio.path).name for audio in stems.get(MIXTURE, ())]
+            problem = ""
+            if len(mixtures) > 1:
+                problem = f"expected one mixture, found {', '.join(mixtures)}; remove all but one, or set "
+                problem += "download.layouts.folders.mixture"
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                problem = f"expected one file of each name, found several of {', '.join(twice)}; remove all but one"
+            found.append(_song(place.name, stems, parts[:-1], problem))
     return found
 
 

@@ -14,7 +14,7 @@ from svs.config.schema import Group
 from svs.data.layouts import Layout
 from svs.data.songs import Audio, Song
 from svs.errors import DataError
-from svs.runtime.files import read_json
+from svs.runtime.files import is_foreign, read_json
 
 _CARD = "data.json"
 
@@ -49,7 +49,16 @@ def _song(card: Path, folder: Path) -> Song:
 
 def songs(folder: Path, options: Group) -> list[Song]:
     """See `svs.data.layouts.Layout.songs`.  The group of a track is its artist."""
-    return [_song(card, folder) for card in _cards(folder)]
+    cards = _cards(folder)
+    places = {card.parent.parent for card in cards}
+    without = [
+        item
+        for place in sorted(places)
+        for item in sorted(place.iterdir())
+        if not is_foreign(item.name) and not (item / _CARD).is_file() and any(item.glob("*/*.*"))
+    ]
+    broken = [Song(item.name, {}, problem=f"missing {_CARD}") for item in without]
+    return [*(_song(card, folder) for card in cards), *broken]
 
 
 LAYOUTS = {"moisesdb": Layout(f"TRACK/{_CARD} and TRACK/STEM/ID.wav", songs, lambda folder: bool(_cards(folder)))}

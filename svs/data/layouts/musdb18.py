@@ -117,7 +117,10 @@ def _official() -> set[str]:
 
 def recognises(kind: str, folder: Path) -> bool:
     place = with_subsets(folder)
-    if place is None:
+    if place is None or (place / "valid").is_dir():  # MUSDB18 has none
+        return False
+    wavs = {path.name for subset in ("train", "test") for path in (place / subset).glob("*/*.wav")}
+    if kind == "wav" and wavs and "mixture.wav" not in wavs:
         return False
     items = (item for subset in ("train", "test") for item in (place / subset).glob(f"*{SUFFIX}"))
     return any(item.is_file() and not is_foreign(item.name) for item in items) == (kind == "stem")
