@@ -36,7 +36,7 @@ if (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
-    parser.addoption("--until", type=float, help="no slow test begins after this time (seconds since 1970)")
+    parser.addoption("--until", type=float, help="no test begins after this time (seconds since 1970)")
 
 
 _LONGEST = (
@@ -62,8 +62,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)  # before its fixtures, which are what takes long
 def pytest_runtest_setup(item: pytest.Item) -> None:
     until = item.config.getoption("--until")
-    if until is not None and "slow" in item.keywords and time.time() > until:
-        pytest.skip("the time that was given to the slow tests (--until) is over")
+    if until is not None and time.time() > until:
+        pytest.skip("the time that was given to the tests (--until) is over")
 
 
 @pytest.fixture(scope="session")

@@ -201,7 +201,7 @@ def test_the_script_falls_back_to_a_revision_that_is_there(tmp_path):
 
 
 @pytest.mark.slow
-def test_no_slow_test_begins_when_its_time_is_over():
+def test_no_test_begins_when_its_time_is_over():
     """On a slow machine `.ci/run` ends in time, and says what it left out."""
     words = ["-n0", "-p", "no:cacheprovider", "--slow", "-m", "slow", "--until", "1", "tests/test_memory.py"]
     done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=REPOSITORY, capture_output=True, text=True)
