@@ -13,7 +13,7 @@ import yaml
 
 from tests.helpers.pipeline import WIRED, back, call, changed_parameters, commit, dvc, hashes, ran, run_once
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # of which the run from nothing takes most
 
 METHODS, ENHANCERS = WIRED["methods"], WIRED["enhancers"]
 

@@ -28,7 +28,7 @@ from tests.helpers.pipeline import (
     run_once,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # of which the run from nothing takes most
 
 
 def logged(path: Path, text: str) -> bool:
