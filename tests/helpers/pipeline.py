@@ -59,7 +59,16 @@ SMALL = {
 
 # What of wiring.yaml the run of the whole pipeline has, one of each sort; `make repro` runs the rest.
 WIRED = {
-    "methods": ("cnn_separator", "cnn_deep_separator", "spleeter", "repet_sim", "hpss", "oracle_ibm", "mixture"),
+    "methods": (
+        "cnn_separator",
+        "cnn_deep_separator",
+        "spleeter",
+        "repet_sim",
+        "hpss",
+        "oracle_ibm",
+        "oracle_irm",
+        "mixture",
+    ),
     "models": ("cnn_separator", "cnn_deep_separator"),
     "enhancers": ("mixture", "oracle_irm", "wiener_noise"),
 }
