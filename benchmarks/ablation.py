@@ -223,7 +223,7 @@ def run(arguments: list[str]) -> None:
     if unknown := set(options.variants) - set(VARIANTS):
         parser.error(f"{', '.join(sorted(unknown))}: expected {', '.join(VARIANTS)}")
     parameters = schema.load()
-    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters)
     tracks = data.manifest.split("valid")
     options.work.mkdir(parents=True, exist_ok=True)
     log.info("%d validation tracks, %d batches a training", len(tracks), options.batches)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from svs import separators
-from svs.config import paths, schema
+from svs.config import schema
 from svs.data import dataset
 from svs.data.dataset import Dataset, Track
 from svs.runtime import files
@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
     parameters = schema.load()
-    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters)
     tracks = data.manifest.split(options.split)
     methods = options.methods or [
         name for name in parameters.methods if name not in separators.of_kind(separators.Kind.ORACLE)

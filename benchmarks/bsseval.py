@@ -1,4 +1,4 @@
-"""svs.evaluation.bsseval beside museval: time, memory and agreement on long tracks.
+"""svs.evaluation.scoring.bsseval beside museval: time, memory and agreement on long tracks.
 
     python -m benchmarks.bsseval [FOLDER] [--seconds 60 240] [--stems] [--v3]
 
@@ -6,7 +6,7 @@ FOLDER holds MUSDB18's previews (or tracks) as .stem.mp4 files, by default
 where the tests look for them.  Tracks are made by joining their passages;
 targets are vocals and accompaniment (or the four stems), estimated by soft
 masks.  Both programs run in this process on one thread: seconds are of CPU,
-the least of three runs for svs.evaluation.bsseval; museval runs once.  MiB are the most
+the least of three runs for svs.evaluation.scoring.bsseval; museval runs once.  MiB are the most
 that Python and numpy held at a time beyond the audio itself (of museval only
 with --memory, which runs it again).  --v3 compares BSS Eval v3 with mir_eval, in mono.
 """
@@ -27,8 +27,8 @@ from scipy import signal
 from threadpoolctl import threadpool_limits
 
 from svs.errors import DataError
-from svs.evaluation import bsseval, bsseval_v3
 from svs.evaluation.museval_json import MEASURES
+from svs.evaluation.scoring import bsseval, bsseval_v3
 from svs.runtime.process import log, main
 
 PREVIEWS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "musdb18-7"  # as tests/conftest.py

@@ -4,7 +4,7 @@
 
 FOLDER holds the clips (16 kHz, the accompaniment in the left channel, the voice
 in the right one).  A method hears the sum of both channels, in mono.  Scores
-are BSS Eval v3 (`svs.evaluation.bsseval_v3`); means over clips are weighted by
+are BSS Eval v3 (`svs.evaluation.scoring.bsseval_v3`); means over clips are weighted by
 their lengths (Hsu & Jang 2010).  No choice is made on these figures.
 """
 
@@ -20,7 +20,7 @@ from svs import separators
 from svs.audio.sources import ArraySource, WavSource
 from svs.config.project import find_project
 from svs.errors import DataError
-from svs.evaluation import bsseval_v3
+from svs.evaluation.scoring import bsseval_v3
 from svs.runtime.files import write_json
 from svs.runtime.process import main
 from svs.runtime.progress import progress_bar

@@ -30,8 +30,8 @@ from svs import separators
 from svs.config import schema
 from svs.data import dataset, inspection
 from svs.data.dataset import Dataset, Manifest
-from svs.evaluation import score as evaluation_score
 from svs.evaluation.museval_json import PROTOCOLS
+from svs.evaluation.scoring import score as evaluation_score
 from svs.features import extraction
 from svs.runtime.files import Scratch, sha256, write_json
 from svs.runtime.parallel import limit_threads

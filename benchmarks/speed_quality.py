@@ -27,7 +27,7 @@ from svs.config.schema import Settings
 from svs.data import inspection
 from svs.data.dataset import Dataset, Manifest
 from svs.evaluation import paired
-from svs.evaluation.score import evaluate
+from svs.evaluation.scoring.score import evaluate
 from svs.features import extraction
 from svs.networks import archive
 from svs.runtime.files import Scratch, read_json, write_json

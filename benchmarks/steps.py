@@ -127,7 +127,7 @@ def inference_rows(rounds: int) -> Iterator[Row]:
 
 def scoring_rows(music: Path) -> Iterator[Row]:
     from benchmarks import bsseval as bench
-    from svs.evaluation import bsseval, bsseval_v3
+    from svs.evaluation.scoring import bsseval, bsseval_v3
 
     true = bench.references(music, 30.0, stems=False)
     audio = (true, bench.masked(true))

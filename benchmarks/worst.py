@@ -38,7 +38,7 @@ from svs.config.project import find_project
 from svs.config.quality import DEFAULT, parameters
 from svs.config.schema import Plots, Representation
 from svs.dsp.stft import stft
-from svs.evaluation import bsseval
+from svs.evaluation.scoring import bsseval
 from svs.figures import spectrograms, style
 from svs.runtime.process import main
 from svs.runtime.progress import progress_bar

@@ -10,7 +10,7 @@ from svs.runtime.process import log, log_parameters, main
 def run() -> None:
     parameters = schema.load()
     log_parameters(extract=parameters.extract)
-    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters)
     mark = files.fingerprint(parameters.extract, inputs=[paths.MANIFEST], code=[extraction.__name__])
     scratch = files.Scratch(paths.SCRATCH, "extract", mark)
     counts = extraction.extract(data, parameters.extract, paths.STORE, scratch)

@@ -12,7 +12,7 @@ from svs.runtime.process import log, main
 
 def run() -> None:
     parameters = schema.load()
-    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters)
     tracks = data.manifest.split("test")
     methods = [method for method in parameters.methods if not unavailable.reason(paths.ESTIMATES / method)]
     (paths.PLOTS / "networks").mkdir(parents=True, exist_ok=True)  # an output, also where no network is trained

@@ -13,7 +13,7 @@ def run() -> None:
     log_parameters(reference=parameters.reference)
     try:
         path = sisec18.located(parameters.reference)
-        data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+        data = dataset.open_dataset(parameters)
         places = sisec18.bring_in(data, path, parameters.reference, parameters.score, paths.PUBLISHED)
     except UnavailableError as error:
         # The rest of the pipeline goes on, and says that they are left out.

@@ -4,8 +4,9 @@ import sys
 
 from svs.config import paths, schema
 from svs.data import dataset
-from svs.evaluation import score, tables
+from svs.evaluation import tables
 from svs.evaluation.museval_json import BSSEVAL, DISSERTATION
+from svs.evaluation.scoring import score
 from svs.runtime import files, unavailable
 from svs.runtime.process import log, log_parameters, main
 
@@ -22,7 +23,7 @@ def run(method: str) -> None:
         for folder in FOLDERS.values():
             files.write_json(folder / f"{method}.json", tables.NO_METRICS)
         return
-    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters)
     mark = files.fingerprint(parameters.score, inputs=[paths.MANIFEST, separated], code=[score.__name__])
     scratch = files.Scratch(paths.SCRATCH, f"score-{method}", mark)
     score.score_method(data, separated, parameters.score, scratch.path, method)

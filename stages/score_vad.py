@@ -11,7 +11,7 @@ def run() -> None:
 
     parameters = schema.load()
     log_parameters(vad=parameters.extract.vad)
-    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters)
     metrics = evaluate.evaluate(paths.VAD, data, parameters.extract.vad)
     files.write_json(paths.METRICS / "vad.json", metrics)
     log.info(

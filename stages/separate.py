@@ -19,7 +19,7 @@ def run(method: str) -> None:
     separators.validate(parameters)
     options = separators.options(method, parameters)
     log_parameters(separate={method: options}, common=parameters.separate.common)
-    data = dataset.open_dataset(parameters, paths.MANIFEST, paths.DATASETS)
+    data = dataset.open_dataset(parameters)
     mark = files.fingerprint(
         method,
         options,

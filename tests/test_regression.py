@@ -13,7 +13,7 @@ from svs.audio.sources import ArraySource, SumSource, WavSource
 from svs.config.schema import Representation
 from svs.data import synthetic
 from svs.evaluation.museval_json import MEASURES
-from svs.evaluation.score import score_sources
+from svs.evaluation.scoring.score import score_sources
 from svs.separators.chunking import chunks
 from svs.separators.mixture import Mixture
 from svs.stems import TARGETS

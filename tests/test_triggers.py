@@ -161,7 +161,7 @@ READS_TRACKS = {"extract", "score_vad", "reference", "pictures", "report"} | eve
 READS_NOISY = everything("noisy", "denoise", "score_denoise", "summarize", "report")
 CODE = [
     ("svs/audio/convert.py", READS_TRACKS | READS_NOISY | {"download"}),  # the resampler
-    ("svs/audio/decode.py", READS_TRACKS | {"download"}),  # of all formats but wav
+    ("svs/audio/reading/decode.py", READS_TRACKS | {"download"}),  # of all formats but wav
     ("svs/audio/level.py", {"extract", "score_vad"} | everything("separate", "denoise")),
     ("svs/dsp/continuation.py", everything("separate", "denoise")),
     ("svs/data/musdb.py", READS_TRACKS | {"download", "noisy"}),  # the decoder
@@ -173,10 +173,10 @@ CODE = [
     ("svs/evaluation/speech.py", everything("score_denoise", "summarize", "report")),
     ("svs/evaluation/ratios.py", everything("score", "score_denoise", "summarize", "report")),
     ("svs/evaluation/projections.py", everything("score", "score_denoise", "summarize", "report")),
-    ("svs/evaluation/bsseval_v3.py", everything("score")),
-    ("svs/evaluation/log_wmse.py", everything("score")),
-    ("svs/evaluation/spectra.py", everything("score")),
-    ("svs/evaluation/measuring.py", everything("score")),
+    ("svs/evaluation/scoring/bsseval_v3.py", everything("score")),
+    ("svs/evaluation/scoring/log_wmse.py", everything("score")),
+    ("svs/evaluation/scoring/spectra.py", everything("score")),
+    ("svs/evaluation/scoring/measuring.py", everything("score")),
     ("svs/evaluation/rulers.py", everything("score", "reference", "summarize", "plots", "report")),
     ("svs/evaluation/summary.py", {"summarize"}),
     ("svs/services/cost.py", set()),

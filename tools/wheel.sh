@@ -44,7 +44,7 @@ check() {
     "$bin/python" - "$song" <<'PYTHON'
 import pathlib, sys
 import numpy as np, soundfile
-from svs.audio import decode
+from svs.audio.reading import decode
 
 with decode.open_recording(pathlib.Path(sys.argv[1])) as recording:
     mixture = recording.read(0, recording.samples)

@@ -15,7 +15,8 @@ from typing import Literal
 from tqdm import tqdm
 
 from svs import separators
-from svs.audio import decode, encode
+from svs.audio import encode
+from svs.audio.reading import decode
 from svs.config.project import Project
 from svs.errors import DataError, SettingsError, SVSError
 from svs.runtime.files import files_below

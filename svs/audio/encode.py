@@ -12,7 +12,8 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags as CodecFlags
 
-from svs.audio import container, convert, sources
+from svs.audio import convert, sources
+from svs.audio.reading import container
 from svs.audio.sources import Source, WavWriter
 from svs.errors import SettingsError, recording_error
 from svs.runtime.files import written

@@ -2,7 +2,7 @@
 
 Conventions: audio is float32 of shape (samples, channels), full scale 1.0.
 Only wav is read here, in blocks, so that a long song never has to be in
-memory; `svs.audio.decode` reads everything else.
+memory; `svs.audio.reading.decode` reads everything else.
 """
 
 from __future__ import annotations

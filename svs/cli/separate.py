@@ -171,7 +171,7 @@ def _separated(here: Project, worker: Service, request: Request, inputs: list[In
 
 def _seconds(path: Path, order: Order) -> float:
     """About how long the passage of a recording is; 0 if that can't be told (separating it will say why)."""
-    from svs.audio import decode
+    from svs.audio.reading import decode
 
     try:
         rest = max(0.0, (decode.probe(path, order.stream).seconds or 0.0) - order.start)

@@ -43,7 +43,7 @@ class Listening(options.Tuned):
 
 def vad(given: Listening) -> None:
     """Where somebody sings, by the voice activity net or Silero VAD: OUTPUT/SONG/{segments.csv,activity.png}."""
-    from svs.audio import decode
+    from svs.audio.reading import decode
     from svs.runtime.progress import progress_bar
     from svs.services import output as output_folder
     from svs.services import vad as results

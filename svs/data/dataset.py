@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from svs.audio.sources import Source
+from svs.config import paths
 from svs.config.schema import Settings
 from svs.data import songs
 from svs.data.songs import Audio, Stems
@@ -244,30 +245,30 @@ def open_sources(track: Track, folder: Path, names: Iterable[str]) -> Iterator[d
         yield songs.assembled(songs.at_rate(found, track.rate), track.channels, track.samples, names)
 
 
-def open_dataset(settings: Settings, manifest: Path, root: Path) -> Dataset:
-    """The data sets that a manifest describes.  Missing audio is generated or downloaded again.
+def open_dataset(settings: Settings, home: Path = Path()) -> Dataset:
+    """The data sets that a project's manifest describes.  Missing audio is generated or downloaded again.
 
     Parameters
     ----------
     settings : Settings
-    manifest : Path
-    root : Path
-        Folder of generated and downloaded data sets.
+        Of the project.
+    home : Path
+        The project's folder.
 
     Raises
     ------
     DataError
         The audio is missing and can't be restored.
     """
-    folders = {one.dataset: one.path or root / one.dataset for one in settings.download.each()}
+    folders = {one.dataset: one.path or home / paths.DATASETS / one.dataset for one in settings.download.each()}
     for folder in folders.values():
         if folder.is_dir():
             continue
         # In another process, because results must not depend on the code that gets the audio: checksums are compared.
-        done = subprocess.run([sys.executable, "-m", "svs.data.locate"])
+        done = subprocess.run([sys.executable, "-m", "svs.data.locate"], cwd=home)
         if done.returncode:
             raise DataError(
                 f"{folder}: the audio of the data set is missing and could not be restored (see above); "
                 "run `dvc repro --force download`"
             )
-    return Dataset(folders.pop(settings.download.dataset), Manifest.load(manifest), folders)
+    return Dataset(folders.pop(settings.download.dataset), Manifest.load(home / paths.MANIFEST), folders)

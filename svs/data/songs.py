@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svs.audio.convert import Resampled
-from svs.audio.decode import open_recording
+from svs.audio.reading.decode import open_recording
 from svs.audio.sources import (
     ChannelSource,
     DifferenceSource,

@@ -17,8 +17,7 @@ import numpy as np
 import soundfile
 from scipy import signal
 
-from svs.data import ffmpeg
-from svs.data.musdb import decode_stems
+from svs.data.musdb import decode_stems, require_ffmpeg
 from svs.errors import SettingsError
 from svs.runtime.parallel import over_tracks
 from svs.stems import STREAMS
@@ -158,7 +157,7 @@ def write_stempeg_song(folder: Path) -> str:
     DataError
         ffmpeg is missing or fails.
     """
-    ffmpeg.require_ffmpeg()  # stempeg raises at import where it is missing
+    require_ffmpeg()  # stempeg raises at import where it is missing
     import stempeg
 
     folder.mkdir(parents=True, exist_ok=True)

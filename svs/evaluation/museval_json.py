@@ -14,7 +14,7 @@ from svs.stems import TARGETS
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 BSSEVAL, DISSERTATION = "bsseval", "dissertation"
 PROTOCOLS = (BSSEVAL, DISSERTATION)
-BLEED = "bleed"  # folder beside those of the protocols: `svs.evaluation.score.bleed`
+BLEED = "bleed"  # folder beside those of the protocols: `svs.evaluation.scoring.score.bleed`
 
 
 def museval_json(track: str, scores: dict[str, np.ndarray], settings: Score) -> str:

@@ -1,6 +1,6 @@
 """Correlations of references and estimates, and projections by filters of 512 taps: what versions of BSS Eval share.
 
-`svs.evaluation.bsseval` says why short correlations suffice, and how singular systems of equations are solved.
+`svs.evaluation.scoring.bsseval` says why short correlations suffice, and how singular systems of equations are solved.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _cholesky(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def autocorrelation(filters: np.ndarray) -> np.ndarray:
-    """A of the docstring of `svs.evaluation.bsseval`, summed over outputs: (sources, inputs, inputs, TAPS).
+    """A of the docstring of `svs.evaluation.scoring.bsseval`, summed over outputs: (sources, inputs, inputs, TAPS).
 
     Lags above zero are doubled and stand for those below zero as well: R_ik(-d) = R_ki(d).
     """

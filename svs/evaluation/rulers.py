@@ -1,6 +1,6 @@
 """The rulers beside BSS Eval v4, which the parameter `score.rulers` chooses: their names, their figures, their files.
 
-A ruler gives one figure or several for each track and target.  `svs.evaluation.measuring` computes them.
+A ruler gives one figure or several for each track and target.  `svs.evaluation.scoring.measuring` computes them.
 """
 
 from __future__ import annotations

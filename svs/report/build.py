@@ -44,7 +44,7 @@ def build(home: Path, settings: Settings, folder: Path) -> Path:
     if folder.exists() and not (folder / INDEX).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: expected no such folder, an empty one or an old report; choose another")
     gathered = content.gather(home, settings)
-    data = dataset.open_dataset(settings, home / paths.MANIFEST, home / paths.DATASETS)
+    data = dataset.open_dataset(settings, home)
     estimates = home / paths.ESTIMATES
     here = [
         method.name for method in gathered.methods if method.here and not unavailable.reason(estimates / method.name)

@@ -112,7 +112,7 @@ def build(name: str, settings: Settings, home: Path = Path(), device: str = "aut
     if device != "auto":
         import_module("svs.networks.inference").check_device(device)
     if len(several := members(name)) > 1:
-        return import_module(f"{__name__}.ensemble").Ensemble(
+        return import_module(f"{__name__}.chunking").Ensemble(
             name, [build(each, settings, home, device) for each in several]
         )
     method = find_method(name)

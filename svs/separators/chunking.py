@@ -20,11 +20,31 @@ from svs.audio.sources import Source, WavWriter
 from svs.dsp import continuation
 from svs.errors import DataError
 from svs.runtime.files import written
-from svs.separators.base import Separator
-from svs.separators.ensemble import Ensemble
+from svs.separators.base import Separator, Stems
 
 _FADE = 0.02  # s of cross-fade between chunks, which are equal there unless a method looks beyond its context
 _BEYOND = 64  # samples estimated beyond the end of a resampled recording, where the resampling filter would ring
+
+
+class Ensemble(Separator):
+    """The mean of several methods: they hear a song one by one, each at its own sample rate and level (`chunks`).
+
+    Parameters
+    ----------
+    name : str
+    members : sequence of Separator
+        Their estimates count alike.
+    """
+
+    def __init__(self, name: str, members: Sequence[Separator]):
+        self.name, self.members = name, tuple(members)
+        self.needs_references = any(member.needs_references for member in members)
+        self.uses_all_cores = any(member.uses_all_cores for member in members)
+
+    def vocals(
+        self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
+    ) -> np.ndarray:
+        raise NotImplementedError("a song goes through `chunks`, member by member")
 
 
 class _Continued:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from svs import separators
 from svs.audio.sources import ArraySource, Source
-from svs.config import paths
 from svs.config.project import Project
-from svs.data import dataset, locate
+from svs.data import dataset
 from svs.data.dataset import Dataset, Track
 from svs.errors import DataError
 from svs.separators.chunking import chunks
@@ -39,10 +38,7 @@ def of_method(project: Project, method: str, seconds: float) -> Cost:
     SVSError
         The method can't run here (see `svs.separators.build`).
     """
-    root = project.path(paths.DATASETS)
-    if not all((one.path or root / one.dataset).is_dir() for one in project.settings.download.each()):
-        locate.locate_each(project.settings.download, project.settings.seed, root)  # in the project, wherever we are
-    data = dataset.open_dataset(project.settings, project.path(paths.MANIFEST), root)
+    data = dataset.open_dataset(project.settings, project.home)
     if not (tracks := data.manifest.split("test")):
         raise DataError(f"{project.home}: no test track to measure on; run `dvc repro download`")
     track = max(tracks, key=lambda each: each.seconds)

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from svs import separators
-from svs.audio import decode, encode
+from svs.audio import encode
 from svs.audio.convert import blocks, resample
+from svs.audio.reading import decode
 from svs.audio.sources import ArraySource, DifferenceSource, RawSource, Source
 from svs.config.paths import NAME
 from svs.config.project import Project
@@ -208,7 +209,7 @@ class Service:
             draw(folder / PICTURE, song, separator.name, vocals, self.project, self.order)
         if song.references is None:
             return notes, None
-        from svs.evaluation import score  # takes long to import
+        from svs.evaluation.scoring import score  # takes long to import
 
         whole = settings.score.model_copy(update={"passage": Passage(start=0.0, duration=None)})
         scores = score.score_sources(dict(song.references), parts, whole, BSSEVAL)

@@ -18,9 +18,9 @@ from svs.config.schema import Score, Settings
 from svs.data import inspection
 from svs.data.dataset import Dataset, Track
 from svs.errors import DataError, SettingsError
-from svs.evaluation import score as evaluation_score
 from svs.evaluation import tables
 from svs.evaluation.museval_json import DISSERTATION
+from svs.evaluation.scoring import score as evaluation_score
 from svs.runtime.files import read_json, sha256, write_json
 from svs.separators import estimates
 from svs.services.output import is_answered, separation_request

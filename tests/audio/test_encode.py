@@ -12,7 +12,8 @@ import pytest
 import soundfile
 import soxr
 
-from svs.audio import convert, decode, encode, sources
+from svs.audio import convert, encode, sources
+from svs.audio.reading import decode
 from svs.audio.sources import ArraySource
 from svs.errors import DataError, SettingsError
 from tests.helpers import REPOSITORY
@@ -313,7 +314,8 @@ def test_a_real_full_disk(tiny_disk, song, monkeypatch):
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from svs.audio import decode, encode
+from svs.audio import encode
+from svs.audio.reading import decode
 with decode.open_recording(sys.argv[1]) as recording:
     for codec in ("wav", "flac"):
         encode.encode(recording, Path(sys.argv[2]) / codec, codec, {"title": "x"})

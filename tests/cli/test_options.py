@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -23,16 +22,14 @@ pytestmark = pytest.mark.usefixtures("alone")
 HEAVY = {"keras", "tensorflow", "torch", "librosa", "museval", "matplotlib", "pandas", "zarr", "scipy"}
 
 
-def test_help_is_instant_and_says_every_option():
+def test_help_imports_nothing_heavy_and_says_every_option():
     code = (
         "import sys; from svs.cli import main\n"
         f"assert not {HEAVY!r} & set(sys.modules), {HEAVY!r} & set(sys.modules)\n"
         "sys.argv = ['svs', '--help']; main()"
     )
-    begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun < 5  # 0.4 s on a machine that does nothing else
     for command in ("extract", "train", "score", "methods", "doctor"):
         assert command in done.stdout
 

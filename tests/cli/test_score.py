@@ -11,7 +11,8 @@ from svs import separators
 from svs.config import project as config_project
 from svs.data.dataset import Dataset
 from svs.errors import DataError
-from svs.evaluation import score, tables
+from svs.evaluation import tables
+from svs.evaluation.scoring import score
 from svs.runtime import files
 from svs.separators import estimates
 from svs.services import test_set

@@ -20,7 +20,8 @@ import pytest
 import stempeg
 
 from svs import separators
-from svs.audio import decode, encode
+from svs.audio import encode
+from svs.audio.reading import decode
 from svs.audio.sources import ArraySource
 from svs.services.output import only_one
 from tests.helpers.command import (

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 import stempeg
 
-from svs.audio import decode
+from svs.audio.reading import decode
 from svs.config.quality import DEFAULT, QUALITIES
 from tests.helpers.audio import decoded
 from tests.helpers.command import RATE, assert_refused, below, music, svs, wav

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import tqdm
 
-from svs.audio import decode
+from svs.audio.reading import decode
 from tests.helpers.command import (
     RATE,
     REPOSITORY,

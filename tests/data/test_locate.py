@@ -31,23 +31,24 @@ def test_a_generated_set_is_made_once_and_again_when_it_is_gone(tmp_path, here, 
         shutil.copy(REPOSITORY / name, tmp_path)
     tiny = {"train": 1, "valid": 1, "test": 1, "train_seconds": 2.0, "test_seconds": 2.0, "real_song": False}
     changed_parameters(tmp_path, {"profiles": {"tiny": {"download": {"tiny": tiny}}}})
-    # Another process generates the set again: by the parameters in the working directory.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     settings = schema.load()
     download = settings.download
     folder = locate(download, settings.seed, paths.DATASETS)
-    inspect(download, settings.seed, folder).save(tmp_path / "manifest.json")
+    inspect(download, settings.seed, folder).save(paths.MANIFEST)
     mixture = next(folder.glob("test/*/mixture.wav"))
     stamp = mixture.stat().st_mtime_ns
     assert locate(download, settings.seed, paths.DATASETS) == folder
     assert mixture.stat().st_mtime_ns == stamp
     shutil.rmtree(folder)
-    data = open_dataset(settings, tmp_path / "manifest.json", paths.DATASETS)
+    # Another process generates the set again, by the parameters of the project, wherever we are.
+    monkeypatch.chdir("/")
+    data = open_dataset(settings, tmp_path)
     for track in data.manifest.tracks:  # the checksums still hold: generated again, to the same bytes
         with data.open(track, ["vocals"]) as sources:
             assert sources["vocals"].samples == track.samples
-    other = locate(download, settings.seed + 1, paths.DATASETS)
+    other = locate(download, settings.seed + 1, tmp_path / paths.DATASETS)
     with (
         pytest.raises(DataError, match="changed since|files are missing"),
         Dataset(other, data.manifest).open(data.manifest.split("test")[0]),

@@ -138,7 +138,7 @@ def test_nobody_there(tmp_path):
         remote = Remote("net.pth", f"http://127.0.0.1:{taken.getsockname()[1]}/net.pth", DIGEST)
         start = time.monotonic()
         text = unavailable("some_method", [remote], tmp_path / "own")
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 30
     for part in (
         "some_method",
         "net.pth",

@@ -13,9 +13,10 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from svs.errors import DataError, GateError
-from svs.evaluation import bsseval, revisions, tables
+from svs.evaluation import revisions, tables
 from svs.evaluation.museval_json import BSSEVAL, MEASURES, museval_json
 from svs.evaluation.paired import median_difference
+from svs.evaluation.scoring import bsseval
 from svs.figures import scores as figure_scores
 from svs.runtime.files import write_text
 from tests.helpers import command

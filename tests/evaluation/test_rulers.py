@@ -17,8 +17,9 @@ from svs.audio.sources import ArraySource, WavSource
 from svs.config import schema
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError, SettingsError
-from svs.evaluation import bsseval_v3, log_wmse, ratios, rulers, score, spectra, tables
-from svs.evaluation.measuring import Heard, measure
+from svs.evaluation import ratios, rulers, tables
+from svs.evaluation.scoring import bsseval_v3, log_wmse, score, spectra
+from svs.evaluation.scoring.measuring import Heard, measure
 from svs.stems import ACCOMPANIMENT, STREAMS, TARGETS
 from tests.helpers import REPOSITORY
 

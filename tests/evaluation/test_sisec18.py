@@ -18,8 +18,9 @@ import soundfile as sf
 from svs.config import schema
 from svs.data import dataset, inspection
 from svs.errors import DataError, UnavailableError
-from svs.evaluation import bsseval, tables
 from svs.evaluation import sisec18 as evaluation_sisec18
+from svs.evaluation import tables
+from svs.evaluation.scoring import bsseval
 from tests.helpers import REPOSITORY
 
 RATE = 8000

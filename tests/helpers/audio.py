@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import stempeg
 
-from svs.audio import decode
+from svs.audio.reading import decode
 from svs.errors import DataError
 from tests.helpers.command import RATE
 

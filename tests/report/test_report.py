@@ -21,7 +21,7 @@ import yaml
 from typer.testing import CliRunner
 
 from svs import networks
-from svs.audio import decode
+from svs.audio.reading import decode
 from svs.cli.options import app
 from svs.config import paths
 from svs.config.schema import Settings, merge, read, resolve
@@ -287,7 +287,7 @@ def test_the_same_input_gives_the_same_bytes(home: Home, report: Path, tmp_path:
 
 def made(home: Home, folder: Path, audible: bool, **report) -> listening.Passage:
     """The first track of a home, by one method."""
-    data = dataset.open_dataset(home.settings, home.folder / paths.MANIFEST, home.folder / paths.DATASETS)
+    data = dataset.open_dataset(home.settings, home.folder)
     changed = home.settings.report.model_copy(update={"audio": "all" if audible else "none", **report})
     return listening.make(
         (1, home.tracks[0]),

@@ -219,7 +219,7 @@ def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
 
     first = subprocess.Popen(command, cwd=repository, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not part.exists() or part.stat().st_size < 2 * MIB - module.PIECE_BYTES:
             assert first.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
@@ -229,7 +229,7 @@ def test_continues_after_kill(server: Server, tmp_path: Path) -> None:
     assert not (tmp_path / NAME).exists()
     kept = part.stat().st_size
 
-    subprocess.run(command, cwd=repository, stderr=subprocess.DEVNULL, check=True, timeout=10)
+    subprocess.run(command, cwd=repository, stderr=subprocess.DEVNULL, check=True, timeout=60)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert server.ranges_asked == ["bytes=0-", f"bytes={kept}-"]
     assert not part.exists()
@@ -369,7 +369,7 @@ def test_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         start = time.monotonic()
         with pytest.raises(FetchError, match="timed out"):
             download(f"http://127.0.0.1:{mute.getsockname()[1]}/{NAME}", md5(CONTENT), tmp_path)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize("url", ["ftp://u:secret@127.0.0.1/x.zip?secret", "http:///x.zip", "x.zip"])
@@ -395,7 +395,7 @@ def test_second_download_at_the_same_time_waits(
     other = threading.Thread(target=lambda: arrived.append(download(server.url, md5(CONTENT), tmp_path)))
     with caplog.at_level("INFO", logger="svs"), FileLock(tmp_path / ".lock"):
         other.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "waiting" not in caplog.text:
             assert time.monotonic() < deadline
             time.sleep(0.01)

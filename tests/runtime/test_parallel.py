@@ -21,7 +21,7 @@ from svs import networks, separators
 from svs.config.schema import MethodWiring
 from svs.data.dataset import Dataset
 from svs.errors import ClusterError, DataError, SVSError
-from svs.evaluation import score
+from svs.evaluation.scoring import score
 from svs.features import extraction
 from svs.networks import archive
 from svs.runtime import parallel
@@ -165,10 +165,9 @@ def test_threads_do_small_work(two_cores, monkeypatch):
     found = spread_small(threads, list(range(6)))
     assert {process for *_, process in found} == {os.getpid()}
     assert {thread_limits for pools, *_ in found for thread_limits in pools} == {1}
-    # Two at a time, in order.
-    start = time.monotonic()
-    assert spread_small(patient, [3, 1, 2, 4]) == [3, 1, 2, 4]
-    assert time.monotonic() - start < 0.75
+    # Two at a time, as each waits for another; in order.
+    both = threading.Barrier(2, timeout=60)
+    assert spread_small(lambda item: (both.wait(), item)[1], [3, 1, 2, 4]) == [3, 1, 2, 4]
 
 
 def test_one_item_is_done_here(two_cores, tmp_path):
@@ -213,7 +212,7 @@ def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
     start = time.monotonic()
     with pytest.raises(ClusterError) as caught:
         spread(twice, [1], tmp_path)
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 60
     text = str(caught.value)
     assert text.startswith(f"DASK_SCHEDULER_ADDRESS={address}: no scheduler of Dask answers there (")
     assert "`dask scheduler`" in text and "unset DASK_SCHEDULER_ADDRESS" in text and "\n" not in text
@@ -224,7 +223,7 @@ def test_no_scheduler_is_one_line_and_soon(tmp_path, monkeypatch, address):
 def test_dask_is_imported_only_where_a_cluster_is_named(tmp_path):
     script = (
         "import sys\n"
-        "from svs.evaluation import score\n"
+        "from svs.evaluation.scoring import score\n"
         "from svs.features import extraction\n"
         "from svs.separators import estimates\n"
         "from svs.runtime.parallel import over_tracks\n"

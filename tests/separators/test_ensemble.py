@@ -9,8 +9,7 @@ from svs import separators
 from svs.audio.sources import ArraySource
 from svs.errors import DataError, SettingsError, UnavailableError
 from svs.separators.base import Separator
-from svs.separators.chunking import chunks
-from svs.separators.ensemble import Ensemble
+from svs.separators.chunking import Ensemble, chunks
 from svs.separators.mixture import Mixture
 from tests.helpers.separation import cnn_options, save_net, separated
 

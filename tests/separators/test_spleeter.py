@@ -17,7 +17,7 @@ import pytest
 
 from svs import separators
 from svs.audio.convert import resample
-from svs.audio.decode import open_recording
+from svs.audio.reading.decode import open_recording
 from svs.audio.sources import WavSource
 from svs.config.schema import MethodWiring, Settings
 from svs.data import spleeter_weights
@@ -258,7 +258,7 @@ def test_an_interrupted_setup_leaves_no_installation_running(bare):
     with subprocess.Popen(
         ["tools/spleeter.sh"], cwd=root, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not (root / "pip").exists() or not (root / "pip").read_text():
             assert time.monotonic() < until
             time.sleep(0.05)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from svs.errors import DataError
-from svs.evaluation import bsseval_v3, log_wmse, ratios, spectra
+from svs.evaluation import ratios
 from svs.evaluation.rulers import COLUMNS
+from svs.evaluation.scoring import bsseval_v3, log_wmse, spectra
 
 
 class Heard(NamedTuple):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from svs.audio import timeline
-from svs.audio.timeline import Timeline
+from svs.audio.reading import timeline
+from svs.audio.reading.timeline import Timeline
 
 FRAME = 0.02
 

@@ -27,9 +27,10 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from svs.audio import container, sources
-from svs.audio.container import Info
-from svs.audio.timeline import Timeline
+from svs.audio import sources
+from svs.audio.reading import container
+from svs.audio.reading.container import Info
+from svs.audio.reading.timeline import Timeline
 from svs.errors import recording_error
 from svs.runtime.files import NO_ROOM
 

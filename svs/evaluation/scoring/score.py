@@ -1,4 +1,4 @@
-"""Scores: BSS Eval v4 (`svs.evaluation.bsseval`, or museval itself) against the stems of the data set.
+"""Scores: BSS Eval v4 (`svs.evaluation.scoring.bsseval`, or museval itself) against the stems of the data set.
 
 Two protocols, which are never in one table:
 
@@ -28,9 +28,9 @@ from svs.config.schema import Score
 from svs.data.dataset import SILENT, Dataset, Track
 from svs.dsp.stft import istft, stft
 from svs.errors import DataError
-from svs.evaluation import bsseval
 from svs.evaluation.museval_json import BLEED, BSSEVAL, DISSERTATION, MEASURES, PROTOCOLS, museval_json
 from svs.evaluation.rulers import RULERS
+from svs.evaluation.scoring import bsseval
 from svs.runtime.files import write_json, write_text
 from svs.runtime.parallel import over_tracks
 from svs.stems import TARGETS
@@ -47,7 +47,7 @@ def evaluate(
     window, hop : int
         Samples of a frame, and between frames.
     engine : {"fast", "museval"}
-        Which code computes the scores.  `svs.evaluation.bsseval` says where they differ.
+        Which code computes the scores.  `svs.evaluation.scoring.bsseval` says where they differ.
 
     Raises
     ------
@@ -109,9 +109,9 @@ def measure(
 ) -> dict[str, dict[str, float]]:
     """The figures of one track by the rulers of the settings, by target and column.
 
-    The passage is that of protocol `bsseval`.  Raises as `svs.evaluation.measuring.measure`.
+    The passage is that of protocol `bsseval`.  Raises as `svs.evaluation.scoring.measuring.measure`.
     """
-    from svs.evaluation import measuring  # the rulers need packages that BSS Eval does not
+    from svs.evaluation.scoring import measuring  # the rulers need packages that BSS Eval does not
 
     first, last = passage(references["vocals"], settings.passage.start, settings.passage.duration)
     true, made = (np.stack([of[target].read(first, last) for target in TARGETS]) for of in (references, estimates))

@@ -18,7 +18,7 @@ from svs.data.inspection import inspect
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
 from svs.evaluation.museval_json import DISSERTATION, MEASURES, PROTOCOLS, museval_json, read_scores
-from svs.evaluation.score import bleed, evaluate, score_method, score_sources
+from svs.evaluation.scoring.score import bleed, evaluate, score_method, score_sources
 from svs.evaluation.tables import bleed_metrics
 from svs.stems import ACCOMPANIMENT, STREAMS, TARGETS
 from tests.helpers.command import wav
@@ -260,7 +260,7 @@ def sources(seconds: float, kind=Watched) -> tuple[dict, dict]:
 @pytest.mark.parametrize("seconds, first, last", [(33, 30, 33), (93, 30, 90), (30, 0, 30), (5, 0, 5)])
 def test_passage_of_the_dissertations_protocol(settings, monkeypatch, seconds, first, last):
     """What is read, and what reaches museval; the scoring itself would take a minute here."""
-    from svs.evaluation import score
+    from svs.evaluation.scoring import score
 
     seen = {}
 

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import soxr
 
-from svs.audio import decode
-from svs.audio.container import placeholder
+from svs.audio.reading import decode
+from svs.audio.reading.container import placeholder
 from tests.helpers.audio import decoded, refused
 from tests.helpers.command import RATE, ffmpeg
 

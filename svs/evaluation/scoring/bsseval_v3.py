@@ -10,8 +10,9 @@ delays of 0 to 511 samples.  Both filters are fitted to the passage that is scor
 NSDR is the SDR of an estimate less that of the mixture (the sum of the sources) as an estimate of the same source.  The
 means of NSDR, SIR and SAR over clips, weighted by their lengths, are GNSDR, GSIR and GSAR.
 
-Everything is computed from short correlations: `svs.evaluation.bsseval` says how, and what happens if the sources are
-linearly dependent.  Ratios end at 156 dB.  mir_eval refuses a source that is silent throughout, which is NaN here.
+Everything is computed from short correlations: `svs.evaluation.scoring.bsseval` says how, and what happens if the
+sources are linearly dependent.  Ratios end at 156 dB.  mir_eval refuses a source that is silent throughout, which is
+NaN here.
 
 Vincent, Gribonval, Fevotte: Performance measurement in blind audio source separation, IEEE TASLP 14(4), 2006.
 Hsu, Jang: On the improvement of singing voice separation for monaural recordings using the MIR-1K dataset, IEEE TASLP

@@ -14,7 +14,8 @@ import soundfile
 import soxr
 import stempeg
 
-from svs.audio import container, decode, encode
+from svs.audio import encode
+from svs.audio.reading import container, decode
 from svs.audio.sources import ArraySource, Source
 from tests.helpers import REPOSITORY
 from tests.helpers.audio import EXAMPLE, HEALTHY, decoded, refused, tone
@@ -530,7 +531,8 @@ def test_a_disk_that_fails(song, monkeypatch):
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
-from svs.audio import decode, encode, sources
+from svs.audio import encode, sources
+from svs.audio.reading import decode
 from svs.runtime.process import main
 
 check, count = sources.first_not_finite, 0

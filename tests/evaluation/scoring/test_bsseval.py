@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 from svs.audio.sources import WavSource
 from svs.data.synthetic import write_stempeg_song
 from svs.errors import DataError
-from svs.evaluation.bsseval import _frames, evaluate
 from svs.evaluation.museval_json import MEASURES
+from svs.evaluation.scoring.bsseval import _frames, evaluate
 from svs.stems import STREAMS
 
 RATE = 44100

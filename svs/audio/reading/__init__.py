@@ -1,0 +1,1 @@
+"""Read recordings of every format."""
