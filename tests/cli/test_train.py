@@ -85,6 +85,7 @@ SMALL_NET = {
 SMALL_MIX = [word for key, value in SMALL_NET.items() for word in ("-S", f"train.unet_separator.{key}={value}")]
 
 
+@pytest.mark.slow
 def test_training_on_mixtures_is_the_stage_and_is_used(stems, settings, tmp_path, monkeypatch, capsys):
     from svs.training.on_mixtures import train_on_mixes
 
