@@ -4,6 +4,7 @@
 `svs.services` has what the command `svs` does.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from svs.runtime import caches
@@ -15,6 +16,8 @@ __all__ = ["load", "separate"]
 __version__ = "0.1.0"  # the only place but CITATION.cff; a tag vX.Y.Z must agree (.github/workflows/release.yml)
 
 caches.provide()  # before anything imports numba or matplotlib
+# Likewise before ONNX Runtime, which from 1.32 on sends Microsoft what it runs, with a lasting number of the machine.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

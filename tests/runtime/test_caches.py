@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from numba.core.caching import UserProvidedCacheLocator
 
 from svs.runtime import caches
+from tests.helpers import REPOSITORY
 from tests.helpers.command import below, music, really, wav
 
 VARIABLES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR")
@@ -138,3 +140,12 @@ def test_methods_and_pictures_with_nothing_writable_but_the_output(tmp_path, tem
     assert all((tmp_path / "out/a" / method / "spectrogram.png").is_file() for method in methods)
     assert [path.name for path in temporary.iterdir()] == [ours.name]
     assert list(ours.glob("fontlist*")) and list(ours.glob("util*/*.nbi"))
+
+
+def test_onnx_runtime_reports_nothing(monkeypatch, tmp_path):
+    """Its telemetry keeps a number of the machine in the user's cache folder, and sends it from there."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    subprocess.run([sys.executable, "-c", "import svs.networks.inference"], check=True, cwd=REPOSITORY)
+    assert below(tmp_path) == []
