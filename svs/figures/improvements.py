@@ -35,7 +35,8 @@ def improvement_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
     figure, panels = plt.subplots(
         len(cells), max(map(len, cells.values())), figsize=size, squeeze=False, layout="constrained"
     )
-    snrs = sorted(table["snr"].unique())
+    words = {snr: f"{snr:g} dB" for snr in sorted(table["snr"].unique())}
+    table, snrs = table.assign(snr=table["snr"].map(words)), list(words.values())
     palette = {snr: _SHADES[place % len(_SHADES)] for place, snr in enumerate(snrs)}
     for axes, (kind, noises) in zip(panels, cells.items(), strict=True):
         rows = table[table["kind"] == kind]
@@ -53,13 +54,6 @@ def improvement_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
             style.finish_boxes(axis, f"{kind}: {noise}", "SI-SDR improvement in dB")
             if axis is not axes[0]:
                 axis.set_yticklabels([])
-    for axis in panels.ravel():
-        if (legend := axis.get_legend()) and axis is not panels[0, 0]:
-            legend.remove()
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    panels[0, 0].get_legend().remove()
-    figure.legend(
-        handles, [f"{float(label):g} dB" for label in labels], loc="outside lower center", ncols=5, frameon=False
-    )
+    style.share_legend(figure, "outside lower center", columns=5)
     style.headline(figure, title)
     return figure

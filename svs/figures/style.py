@@ -60,13 +60,15 @@ def finish_boxes(axis: plt.Axes, title: str, label: str, pad: float | None = Non
     axis.set_axisbelow(True)
 
 
-def share_legend(figure: plt.Figure, place: Literal["outside upper right", "outside lower center"]) -> None:
+def share_legend(
+    figure: plt.Figure, place: Literal["outside upper right", "outside lower center"], columns: int = 2
+) -> None:
     """Put the legend of the first axis, which is that of all axes, outside them."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     for axis in figure.axes:
         if legend := axis.get_legend():
             legend.remove()
-    figure.legend(handles, labels, loc=place, ncols=2, frameon=False)
+    figure.legend(handles, labels, loc=place, ncols=columns, frameon=False)
 
 
 def headline(figure: plt.Figure, title: str) -> None:
