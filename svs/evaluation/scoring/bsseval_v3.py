@@ -91,24 +91,11 @@ def _scores(found: Statistics) -> np.ndarray:
         fitted = projection(delayed[mine, :, mine], outputs[source, wanted].T[None], energies[wanted].sum())
         own[:, source, source] = fitted[0].T
     mixture = np.repeat(outputs[:, sources:], sources, axis=1)
-    (target, rest), (target_before, rest_before), (explained, artifacts) = (
-        _energies(filters, among, correlations, energy)
-        for filters, correlations, energy in (
-            (own[0], heard, found.estimate),
-            (own[1], mixture, energies[sources]),
-            (full, heard, found.estimate),
-        )
-    )
-    interference = _filtered(full - own[0], among)
-    sdr = limited(target, rest)
-    return np.stack(
-        [
-            sdr,
-            limited(target, interference),
-            limited(explained, artifacts),
-            sdr - limited(target_before, rest_before),
-        ]
-    )
+    target, rest = _energies(own[0], among, heard, found.estimate)
+    before = _energies(own[1], among, mixture, energies[sources])
+    sdr, sir = limited(target, rest), limited(target, _filtered(full - own[0], among))
+    sar = limited(*_energies(full, among, heard, found.estimate))
+    return np.stack([sdr, sir, sar, sdr - limited(*before)])
 
 
 def _energies(
