@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from svs.audio.convert import resample
 from svs.audio.sources import WavSource
-from svs.data.noisy_set import Entry, entries
+from svs.data.noisy_set import entries
 from svs.errors import DataError
 from svs.evaluation.ratios import si_sdr
 from svs.runtime.unavailable import installed
@@ -48,7 +47,7 @@ def noise_left(clean: np.ndarray, mixture: np.ndarray, estimate: np.ndarray, rat
     if silent.sum() < _FEWEST:
         return float("nan")
     left, noise = (_frames(audio, rate)[silent].sum() for audio in (estimate, mixture))
-    return max(_decibels(left, noise), -100.0)
+    return max(10 * float(np.log10(max(left, _TINY) / max(noise, _TINY))), -100.0)
 
 
 def estoi(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
@@ -128,7 +127,8 @@ def score(recordings: Path, estimates: Path, method: str, opinion: bool) -> list
         if len(estimate) != len(clean):
             raise DataError(f"{estimates}: {entry.name}: expected {len(clean)} samples, got {len(estimate)}")
         found = measures(entry.kind, clean, mixture, estimate, entry.rate, opinion)
-        rows.append({"method": method, **_described(entry), **found})
+        described = {key: getattr(entry, key) for key in ("kind", "source", "noise", "snr")}
+        rows.append({"method": method, "recording": entry.name, **described, **found})
     return rows
 
 
@@ -142,12 +142,6 @@ def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             values = values[np.isfinite(values)]
             found[kind][measure] = {"median": round(float(np.median(values)), 4) if len(values) else None}
     return found
-
-
-def _described(entry: Entry) -> dict[str, Any]:
-    return {"recording": entry.name} | {
-        key: value for key, value in asdict(entry).items() if key not in ("split", "rate")
-    }
 
 
 def _read(path: Path) -> np.ndarray:
@@ -169,7 +163,3 @@ def _frames(audio: np.ndarray, rate: int) -> np.ndarray:
 def _silent(power: np.ndarray) -> np.ndarray:
     """Frames in which a source is silent, by its power: bool (frames,)."""
     return power < np.percentile(power, 95) * 10 ** (-_SILENT / 10)
-
-
-def _decibels(part: float, rest: float) -> float:
-    return float(10 * np.log10(max(part, _TINY) / max(rest, _TINY)))
