@@ -24,7 +24,8 @@ from svs.stems import TARGETS
 _MEANS = ("uSDR", "SI_SDR")  # figures of rulers whose mean over tracks is shown
 _UNTRAINED = {Kind.CLASSICAL: "no training", Kind.ORACLE: "the true stems", Kind.FLOOR: "no training"}
 _MISSING = "–"
-_MEASURED = {"x real time": 1, "MB": 0}  # what was measured on one machine, and its decimals
+_MEASURED = ("x real time", "MB")  # on one machine
+_FORMS = {"parameters": "{:.2f} M", "x real time": "{:.1f}", "MB": "{:.0f}"}  # of columns; decibels have two decimals
 _PACKAGED = Path("svs/models")  # networks that come with svs
 
 
@@ -135,14 +136,9 @@ def _is_number(column: pd.Series) -> bool:
 
 def _printed(found: pd.DataFrame) -> pd.DataFrame:
     """Every cell as text: decibels with two decimals, parameters in millions."""
-    shown = found.copy()
+    shown = found.assign(parameters=found["parameters"] / 1e6)
     for column in found:
-        if column == "parameters":
-            shown[column] = [_MISSING if value != value else f"{value / 1e6:.2f} M" for value in found[column]]
-        elif column in _MEASURED:
-            shown[column] = [
-                _MISSING if value != value else f"{value:.{_MEASURED[column]}f}" for value in found[column]
-            ]
-        elif _is_number(found[column]):
-            shown[column] = [_MISSING if value != value else f"{value:.2f}" for value in found[column]]
+        if _is_number(found[column]):
+            form = _FORMS.get(column, "{:.2f}")
+            shown[column] = [_MISSING if value != value else form.format(value) for value in shown[column]]
     return shown
