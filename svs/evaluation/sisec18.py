@@ -298,20 +298,13 @@ def bring_in(dataset: Dataset, path: Path, reference: Reference, score: Score, f
 def _cut(targets: Frames, where: Place) -> dict:
     """The frames of a passage, as museval's JSON."""
     measures = list(MEASURES) if where.whole else ["SDR"]
-    cut = {
-        target: pd.DataFrame(targets[target])[measures][where.first : where.first + where.frames]
-        for target in TARGETS
-        if target in targets
-    }
-    return {
-        "targets": [
-            {
-                "name": target,
-                "frames": [
-                    {"time": float(frame), "duration": FRAME, "metrics": metrics}
-                    for frame, metrics in enumerate(table.to_dict("records"))
-                ],
-            }
-            for target, table in cut.items()
-        ]
-    }
+    found = []
+    for target in TARGETS:
+        if target in targets:
+            table = pd.DataFrame(targets[target])[measures][where.first : where.first + where.frames]
+            frames = [
+                {"time": float(frame), "duration": FRAME, "metrics": metrics}
+                for frame, metrics in enumerate(table.to_dict("records"))
+            ]
+            found.append({"name": target, "frames": frames})
+    return {"targets": found}
