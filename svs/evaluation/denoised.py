@@ -10,8 +10,7 @@ import pandas as pd
 
 from svs.evaluation.paired import interval, median_difference
 from svs.evaluation.speech import MEASURES
-from svs.evaluation.tables import text_table
-from svs.runtime import unavailable
+from svs.evaluation.tables import present, text_table
 from svs.runtime.files import read_json
 
 COLUMNS = ("method", "recording", "kind", "source", "noise", "snr", *MEASURES)
@@ -22,8 +21,7 @@ SCORES = "scores.json"  # of a method, in the folder of its name
 
 def table(folder: Path, methods: Sequence[str]) -> pd.DataFrame:
     """The rows of all methods that could run, from `METHOD/scores.json`: `COLUMNS`."""
-    here = [method for method in methods if not unavailable.reason(folder / method)]
-    rows = [row for method in here for row in read_json(folder / method / SCORES)]
+    rows = [row for method in present(folder, methods) for row in read_json(folder / method / SCORES)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURES, float))
 
 

@@ -10,9 +10,9 @@ from svs.config import paths
 from svs.config.schema import Settings
 from svs.data import dataset
 from svs.errors import DataError
+from svs.evaluation.tables import present
 from svs.report import content, listening, noise
 from svs.report import page as report_page
-from svs.runtime import unavailable
 from svs.runtime.files import written
 from svs.runtime.parallel import over_tracks
 
@@ -46,9 +46,7 @@ def build(home: Path, settings: Settings, folder: Path) -> Path:
     gathered = content.gather(home, settings)
     data = dataset.open_dataset(settings, home)
     estimates = home / paths.ESTIMATES
-    here = [
-        method.name for method in gathered.methods if method.here and not unavailable.reason(estimates / method.name)
-    ]
+    here = present(estimates, [method.name for method in gathered.methods if method.here])
     tracks = data.manifest.split("test")
     with written(folder) as temporary:
         make = partial(

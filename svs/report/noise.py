@@ -15,8 +15,7 @@ from svs.config.schema import Noisy, Settings
 from svs.data.noisy_set import Entry, entries
 from svs.evaluation.denoised import COLUMNS, PAIRED
 from svs.evaluation.speech import MEASURES
-from svs.evaluation.tables import read_table
-from svs.runtime import unavailable
+from svs.evaluation.tables import present, read_table
 
 BOXPLOT = "denoise_boxplot.png"
 _SHOWN = tuple(name for name in MEASURES if name != "SI_SDR")  # its improvement says more
@@ -86,8 +85,8 @@ def _audio(home: Path, settings: Settings, folder: Path, entry: Entry) -> dict[s
     place = home / paths.NOISY / entry.name
     wavs = {"recording": place / "mixture.wav", "clean": place / "clean.wav"} | {
         method: home / paths.DENOISED / method / f"{entry.name}.wav"
-        for method in settings.enhancers
-        if not unavailable.reason(home / paths.DENOISED / method) and method != "mixture"
+        for method in present(home / paths.DENOISED, list(settings.enhancers))
+        if method != "mixture"
     }
     found = {}
     for name, wav in wavs.items():
