@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
 
 from svs.figures import style
 from svs.figures.style import INK, LIMIT, MUTED, OURS, PRETRAINED, THEIRS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SHADES = (LIMIT, OURS, THEIRS, PRETRAINED, MUTED)  # of the SNRs, from the lowest on
 
@@ -27,8 +24,6 @@ def improvement_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
         `svs.evaluation.denoised.table`.
     title : str
     """
-    import seaborn as sns
-
     cells = {kind: list(rows["noise"].unique()) for kind, rows in table.groupby("kind", sort=False)}
     methods = max(rows["method"].nunique() for _, rows in table.groupby("kind"))
     size = 1.5 + 3.2 * max(map(len, cells.values())), 1.2 + (1.2 + 0.5 * methods) * len(cells)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
 
 from svs.evaluation import rulers
 from svs.evaluation.museval_json import MEASURES
@@ -16,9 +17,6 @@ from svs.figures import style
 from svs.figures.style import INK, LIMIT, MUTED, OURS, PRETRAINED, THEIRS
 from svs.separators import Kind, of_kind
 from svs.stems import TARGETS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BEYOND = 60  # dB above which a ratio shows rounding errors, not separation
 _FEW = 15  # methods from which boxes are drawn closer together
@@ -43,8 +41,6 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     published : DataFrame, optional
         `svs.evaluation.tables.published_table`.
     """
-    import pandas as pd  # takes a second to import, and pictures of tracks don't need it
-
     theirs = [] if published is None else list(published["method"].unique())
     if published is not None and theirs:
         table = pd.concat([table, published], ignore_index=True)
@@ -83,8 +79,6 @@ def _sdr_boxes(
     axes: Sequence[plt.Axes], table: pd.DataFrame, palette: dict[str, str], theirs: Sequence[str], name: str, few: bool
 ) -> set[str]:
     """The boxes of one data set (`name`, empty if there is one alone), a target on each axis; returns their colours."""
-    import seaborn as sns
-
     vocals = table[table["target"] == "vocals"].groupby("method")["SDR"].median().sort_values(ascending=False)
     order = list(vocals.index)
     palette = {method: palette[method] for method in order}
@@ -148,8 +142,6 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
     Methods are sorted by the later median of the vocals; methods that are gone come last.  Points are tracks.  Each
     data set has a row of its own.  A revision is its name and `svs.evaluation.tables.track_table`.
     """
-    import pandas as pd
-
     names = [f"before: {style.drawable(before[0])}", f"after: {style.drawable(after[0])}"]
     frames = [frame.assign(revision=name) for name, (_, frame) in zip(names, (before, after), strict=True)]
     parts = _by_dataset(pd.concat(frames, ignore_index=True))
@@ -164,8 +156,6 @@ def revisions_boxplot(before: tuple[str, pd.DataFrame], after: tuple[str, pd.Dat
 
 def _revisions_boxes(axes: Sequence[plt.Axes], table: pd.DataFrame, names: list[str], dataset: str) -> None:
     """The boxes of one data set (empty if there is one alone) at two revisions, a target on each axis."""
-    import seaborn as sns
-
     vocals = table[table["target"] == "vocals"].pivot_table(
         index="method", columns="revision", values="SDR", aggfunc="median", dropna=False
     )
