@@ -160,12 +160,9 @@ def _look(song: Song, folder: Path, settings: Download) -> Track | str:
                     f"{settings.length_tolerance:g} ms (download.length_tolerance)"
                 )
             names = dict.fromkeys((*found, MIXTURE, VOCALS))
-            heard = _heard(songs.assembled(found, channels, samples, names), samples)
+            peaks, checksums = _heard(songs.assembled(found, channels, samples, names), samples)
     except DataError as error:
         return str(error)
-    if isinstance(heard, str):
-        return heard
-    peaks, checksums = heard
     audio = {name: checksums[name] for name in (MIXTURE, VOCALS) if peaks[name] >= SILENT}
     checksum = sha256(sorted(song.files(folder)))
     return Track(
@@ -173,8 +170,8 @@ def _look(song: Song, folder: Path, settings: Download) -> Track | str:
     )
 
 
-def _heard(sources: Mapping[str, Source], samples: int) -> tuple[dict[str, float], dict[str, str]] | str:
-    """Peaks of sources and checksums of their samples, or what is wrong with one of them."""
+def _heard(sources: Mapping[str, Source], samples: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Peaks of sources, and checksums of the samples of mixture and vocals; DataError if some are not finite."""
     peaks = dict.fromkeys(sources, 0.0)
     digests = {name: hashlib.sha256() for name in (MIXTURE, VOCALS)}
     for start in range(0, samples, _BLOCK):
@@ -182,7 +179,7 @@ def _heard(sources: Mapping[str, Source], samples: int) -> tuple[dict[str, float
             block = source.read(start, min(start + _BLOCK, samples))
             peak = float(np.abs(block).max())
             if not np.isfinite(peak):
-                return f"{name} holds NaN or infinite samples"
+                raise DataError(f"{name} holds NaN or infinite samples")
             peaks[name] = max(peaks[name], peak)
             if name in digests:
                 digests[name].update(np.ascontiguousarray(block, dtype="<f4").tobytes())
