@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from svs.audio.convert import mono, resample
+from svs.audio.convert import mono_at, resample
 from svs.audio.level import level
 from svs.audio.sources import Source
 from svs.config.schema import Extract, Representation, Store
@@ -125,11 +125,6 @@ def _runs(usable: np.ndarray, label: np.ndarray, half: int) -> np.ndarray:
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-def _mono_at(source: Source, representation: Representation) -> np.ndarray:
-    """Mono audio (samples,) at the representation's rate."""
-    return resample(mono(source.read(0, source.samples)), source.rate, representation.sample_rate)
-
-
 def _magnitudes(audio: dict[str, np.ndarray], representation: Representation) -> Iterator[tuple[slice, dict]]:
     """Frames of a block, and the unscaled magnitudes (frames, bins) of each signal in it, block by block."""
     total = frames(len(audio["mixture"]), representation)
@@ -142,7 +137,8 @@ def _magnitudes(audio: dict[str, np.ndarray], representation: Representation) ->
 def _write_masks(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> dict[str, np.ndarray]:
     """Write magnitudes and mask of one track; return the runs of modes SVS and DAE."""
     representation = settings.masks
-    audio = {name: _mono_at(sources[name], representation) for name in ("mixture", "vocals", "accompaniment")}
+    rate = representation.sample_rate
+    audio = {name: mono_at(sources[name], rate) for name in ("mixture", "vocals", "accompaniment")}
     shape = (frames(len(audio["mixture"]), representation), representation.bins)
     mixture, vocals = (np.empty(shape, dtype=settings.store.dtype) for _ in range(2))
     mask = np.empty(shape, dtype=bool)
@@ -164,7 +160,7 @@ def _write_masks(group: zarr.Group, sources: dict[str, Source], settings: Extrac
 def _write_vad(group: zarr.Group, sources: dict[str, Source], settings: Extract) -> dict[str, np.ndarray]:
     """Write mixture magnitudes and labels of one track; return the runs of mode VAD."""
     representation = settings.vad
-    audio = {"mixture": _mono_at(sources["mixture"], representation)}
+    audio = {"mixture": mono_at(sources["mixture"], representation.sample_rate)}
     total = frames(len(audio["mixture"]), representation)
     mixture = np.empty((total, representation.bins), dtype=settings.store.dtype)
     for rows, sizes in _magnitudes(audio, representation):
