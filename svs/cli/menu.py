@@ -24,7 +24,7 @@ def ask(given: Request) -> Request:
     here = given.open()
     try:
         folder = options.musdb_folder(here, given.musdb)
-        tracks = inspection.list_test_tracks(here.settings.download, here.settings.seed, folder)
+        tracks = [song.name for song in inspection.list_test_songs(here.settings.download, here.settings.seed, folder)]
     except SVSError as error:
         tracks = []
         questionary.print(f"no test tracks to choose from: {error}", style="fg:ansiyellow")

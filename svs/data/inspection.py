@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from svs.data.songs import Song
 from svs.errors import DataError
 from svs.runtime.files import sha256
 from svs.runtime.parallel import over_tracks
-from svs.stems import MIXTURE, VOCALS
+from svs.stems import MIXTURE, TARGETS, VOCALS
 
 log = logging.getLogger("svs")
 _BLOCK = 1 << 20  # samples inspected at a time
@@ -104,18 +104,14 @@ def inspect_each(settings: Download, seed: int, folders: Mapping[str, Path]) -> 
     DataError
         As `inspect`.
     """
-    manifests = []
-    for one in settings.each():
-        wanted = partial(_wanted, settings, one.dataset)
-        manifests.append(_inspected(one, seed, folders[one.dataset], wanted))
-    manifest = Manifest.joined(manifests)
+
+    def inspected(one: Download) -> Manifest:
+        return _inspected(one, seed, folders[one.dataset], lambda song: settings.keeps(one.dataset, song.split))
+
+    manifest = Manifest.joined([inspected(one) for one in settings.each()])
     if not manifest.tracks:
         raise DataError(f"{', '.join(map(str, folders.values()))}: no track is usable; see the warnings above")
     return manifest
-
-
-def _wanted(settings: Download, dataset: str, song: Song) -> bool:
-    return settings.keeps(dataset, song.split)
 
 
 def _inspected(settings: Download, seed: int, folder: Path, wanted: Callable[[Song], bool]) -> Manifest:
@@ -186,24 +182,19 @@ def _heard(sources: Mapping[str, Source], samples: int) -> tuple[dict[str, float
     return peaks, {name: digest.hexdigest() for name, digest in digests.items()}
 
 
-def _test_songs(settings: Download, seed: int, folder: Path) -> list[Song]:
+def list_test_songs(settings: Download, seed: int, folder: Path) -> list[Song]:
+    """The test tracks of a data set; parameters and errors as of `find_songs`."""
     return [song for song in find_songs(settings, seed, folder)[1] if song.split == "test"]
 
 
-def list_test_tracks(settings: Download, seed: int, folder: Path) -> list[str]:
-    """Names of the test tracks of a data set; parameters and errors as of `find_songs`."""
-    return [song.name for song in _test_songs(settings, seed, folder)]
-
-
-def find_test_track(settings: Download, seed: int, folder: Path, name: str) -> Song:
-    """A test track by its name, or by a part of the name that no other track has.
+def find_test_song(tests: Sequence[Song], folder: Path, name: str) -> Song:
+    """One of the test tracks of a data set in `folder`, by its name, or by a part of it that no other track has.
 
     Raises
     ------
     DataError
-        No track or several tracks have that name; or as `find_songs`.
+        No track or several tracks have that name.
     """
-    tests = _test_songs(settings, seed, folder)
     meant = [song for song in tests if song.name == name] or [
         song for song in tests if name.casefold() in song.name.casefold()
     ]
@@ -216,23 +207,17 @@ def find_test_track(settings: Download, seed: int, folder: Path, name: str) -> S
 
 
 @contextmanager
-def open_test_track(
-    settings: Download,
-    seed: int,
-    folder: Path,
-    name: str,
-    names: Iterable[str] = ("mixture", "vocals", "accompaniment"),
-) -> Iterator[tuple[str, dict[str, Source]]]:
-    """Open a test track (see `find_test_track`): name and sources.
+def open_test_track(settings: Download, seed: int, folder: Path, name: str) -> Iterator[tuple[str, dict[str, Source]]]:
+    """Open a test track (see `find_test_song`): name, and the sources of mixture, vocals and accompaniment.
 
     Raises
     ------
     DataError
-        No track or several tracks have that name, or the files are broken.
+        No track or several tracks have that name, or the files are broken; or as `find_songs`.
     """
-    song = find_test_track(settings, seed, folder, name)
+    song = find_test_song(list_test_songs(settings, seed, folder), folder, name)
     track = _look(song, folder, settings)
     if isinstance(track, str):
         raise DataError(f"track test/{song.name}: {track}")
-    with open_sources(track, folder, names) as sources:
+    with open_sources(track, folder, (MIXTURE, *TARGETS)) as sources:
         yield song.name, sources

@@ -38,7 +38,8 @@ def choose(settings: Settings, folder: Path, wanted: Sequence[str]) -> list[str]
     DataError
         A name fits no track or several tracks, or the data set has no test track.
     """
-    names = inspection.list_test_tracks(settings.download, settings.seed, folder)
+    tests = inspection.list_test_songs(settings.download, settings.seed, folder)
+    names = [song.name for song in tests]
     if not names:
         raise DataError(f"{folder}: no test tracks; expected some in test/ (or set download.split)")
     if not wanted:
@@ -48,7 +49,7 @@ def choose(settings: Settings, folder: Path, wanted: Sequence[str]) -> list[str]
         if not 1 <= count <= len(names):
             raise DataError(f"{count} tracks: expected 1 to {len(names)}, which {folder} holds")
         return names[:count]
-    chosen = {inspection.find_test_track(settings.download, settings.seed, folder, text).name for text in wanted}
+    chosen = {inspection.find_test_song(tests, folder, text).name for text in wanted}
     return [name for name in names if name in chosen]
 
 

@@ -99,7 +99,7 @@ def test_what_systems_leave_is_skipped_and_counted(download, here, previews, cap
     (line,) = [record.getMessage() for record in caplog.records if "no tracks" in record.getMessage()]
     count = 2 * (len(JUNK_FILES) + len(JUNK_FOLDERS))
     assert line.startswith(f"{download.path}: skipped {count} entries that are no tracks: ")
-    assert inspection.list_test_tracks(download, 1, download.path) == ["a test song"]
+    assert [song.name for song in inspection.list_test_songs(download, 1, download.path)] == ["a test song"]
 
 
 def a_link_to_nowhere(folder):
