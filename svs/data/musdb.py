@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from svs.audio.sources import WavSource
 from svs.errors import DataError
@@ -73,10 +72,11 @@ def decode_stems(path: Path, names: Sequence[str], folder: Path, seconds: float 
 
 def _probed(path: Path) -> list[int]:
     """Samples of each stream, as ffprobe says."""
-    content, reason = _ffprobe(path)
-    if not content:
+    wanted = ("-select_streams", "a", "-show_entries", "stream=duration_ts")
+    failed, output, reason = _run("ffprobe", path, "-of", "json", *wanted)
+    if failed:
         raise DataError(f"ffprobe can't read {path.name} ({reason}): it is truncated or no mp4")
-    streams = [stream for stream in content["streams"] if stream["codec_type"] == "audio"]
+    streams = json.loads(output)["streams"]
     if len(streams) != len(STREAMS):
         raise DataError(f"expected {len(STREAMS)} audio streams ({', '.join(STREAMS)}), {path.name} has {len(streams)}")
     return [int(stream["duration_ts"]) for stream in streams]
@@ -93,9 +93,3 @@ def _run(program: str, path: Path, *arguments: str, before: Sequence[str] = ()) 
     lines = [re.sub(r"^\[[^]]* @ 0x[0-9a-f]+\] *", "", line.strip()) for line in text.splitlines() if line.strip()]
     full = [line for line in lines if "No space left" in line]
     return done.returncode, done.stdout, (full or lines or ["it gives no reason"])[-1][:200]
-
-
-def _ffprobe(path: Path) -> tuple[dict[str, Any], str]:
-    """What ffprobe tells of a file: its `format` and `streams`, {} if it can't read it; and its last message."""
-    status, output, words = _run("ffprobe", path, "-of", "json", "-show_format", "-show_streams")
-    return {} if status else json.loads(output.decode(errors="replace")), words
