@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,6 @@ _TRAIN = {"voice": slice(None, None, 2), "respiratory": slice(0, 1)}
 _ROOM = np.array([5.0, 4.0, 2.8])  # m
 _WALL = 0.6  # m from any wall to the source and to the microphone, at least
 
-Draw = tuple[int, ...]  # the seed of a random draw
 Source = Callable[[int], tuple[np.ndarray, int]]  # from the number of a take to its samples (samples,) and their rate
 
 
@@ -162,8 +161,10 @@ def breathing(seconds: float, rate: int, generator: np.random.Generator) -> np.n
     return sound
 
 
-def utterance(files: Sequence[Path], seconds: float, draw: Draw) -> tuple[np.ndarray, int]:
+def utterance(files: Sequence[Path], seconds: float, *draw: int) -> tuple[np.ndarray, int]:
     """Recordings of one speaker in random order, equally loud, with short pauses: (samples,), and their rate in Hz.
+
+    `draw` is the seed of the order and of the pauses.
 
     Raises
     ------
@@ -217,11 +218,8 @@ def _sources(settings: Noisy, kind: str, seed: int) -> Mapping[str, Source]:
     plan = getattr(settings, kind)
     folder, seconds = plan.folder, plan.seconds
     if folder is None:
-        make = _sung if kind == "voice" else _breathed
-        return {
-            f"{'voice' if kind == 'voice' else 'breath'} {index + 1}": _generated(make, seconds, (seed, index))
-            for index in range(settings.sources)
-        }
+        name, make = ("voice", _sung) if kind == "voice" else ("breath", _breathed)
+        return {f"{name} {index + 1}": partial(make, seconds, seed, index) for index in range(settings.sources)}
     files = _wavs(folder, f"noisy.{kind}.folder")
     if kind == "respiratory":
         names = [path.stem for path in files]
@@ -229,13 +227,15 @@ def _sources(settings: Noisy, kind: str, seed: int) -> Mapping[str, Source]:
             raise DataError(
                 f"{folder}: expected another name for each recording, found {', '.join(twice)} twice; rename one"
             )
-        return {path.stem: _passage(path, seconds) for path in files}
+        return {path.stem: partial(_passage, path, seconds) for path in files}
     speakers: dict[str, list[Path]] = {}
     for path in files:
         parts = path.stem.split("_")
         name = path.parent.name if path.parent != Path(folder) else parts[1] if len(parts) == 3 else path.stem
         speakers.setdefault(name, []).append(path)
-    return {name: _spoken(speakers[name], seconds, (seed, index)) for index, name in enumerate(sorted(speakers))}
+    return {
+        name: partial(utterance, speakers[name], seconds, seed, index) for index, name in enumerate(sorted(speakers))
+    }
 
 
 def _wavs(folder: Path, key: str) -> list[Path]:
@@ -262,32 +262,21 @@ def _heard(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
     return audio, rate
 
 
-def _spoken(files: Sequence[Path], seconds: float, draw: Draw) -> Source:
-    return lambda take: utterance(files, seconds, (*draw, take))
+def _passage(path: Path, seconds: float, take: int) -> tuple[np.ndarray, int]:
+    audio, rate = _heard(path, seconds)
+    return audio.mean(axis=1), rate
 
 
-def _passage(path: Path, seconds: float) -> Source:
-    def read(take: int) -> tuple[np.ndarray, int]:
-        audio, rate = _heard(path, seconds)
-        return audio.mean(axis=1), rate
-
-    return read
+def _sung(seconds: float, *draw: int) -> tuple[np.ndarray, int]:
+    return _song(seconds, *draw)[0], synthetic.RATE
 
 
-def _generated(make: Callable[[float, Draw], tuple[np.ndarray, int]], seconds: float, draw: Draw) -> Source:
-    return lambda take: make(seconds, (*draw, take))
-
-
-def _sung(seconds: float, draw: Draw) -> tuple[np.ndarray, int]:
-    return _song(seconds, draw)[0], synthetic.RATE
-
-
-def _breathed(seconds: float, draw: Draw) -> tuple[np.ndarray, int]:
+def _breathed(seconds: float, *draw: int) -> tuple[np.ndarray, int]:
     return breathing(seconds, synthetic.RATE, np.random.default_rng(draw)), synthetic.RATE
 
 
 @cache
-def _song(seconds: float, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+def _song(seconds: float, *draw: int) -> tuple[np.ndarray, np.ndarray]:
     """Voice and band of a song of `svs.data.synthetic`, each (samples,)."""
     stems = synthetic.song(draw, seconds)
     voice, *band = (stems[name].astype(np.float32).mean(axis=1) for name in ("vocals", "drums", "bass", "other"))
@@ -295,7 +284,7 @@ def _song(seconds: float, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _noises(
-    settings: Noisy, kind: str, source: str, draw: Draw, rate: int, samples: int
+    settings: Noisy, kind: str, source: str, draw: tuple[int, ...], rate: int, samples: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The noises of a recording by name, (samples,) each."""
     for number, name in enumerate(getattr(settings, kind).noises):
@@ -307,7 +296,7 @@ def _noises(
         elif name == "hum":
             yield name, hum(samples, generator, rate)
         elif name == "music":
-            band = _song(max(samples / rate, synthetic.SHORTEST_SECONDS), (*draw, number))[1]
+            band = _song(max(samples / rate, synthetic.SHORTEST_SECONDS), *draw, number)[1]
             yield name, _at(band, synthetic.RATE, rate, samples)
         else:
             voices = _sources(settings, "voice", draw[0])

@@ -26,7 +26,7 @@ def spoken():
     """Real speech of six seconds, the same in pink noise at 5 dB, and the rate."""
     if not FOLDER.is_dir():
         pytest.skip(f"no recordings of speech at {FOLDER}; name a folder with SVS_SPEECH")
-    clean, rate = noisy.utterance(sorted(FOLDER.glob("*_theo_*.wav")), 6, (1,))
+    clean, rate = noisy.utterance(sorted(FOLDER.glob("*_theo_*.wav")), 6, 1)
     return clean, noisy.mixed(clean, noisy.pink(len(clean), np.random.default_rng(0)), 5), rate
 
 

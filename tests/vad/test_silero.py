@@ -27,7 +27,7 @@ def talk():
     """Silence of two seconds, speech of four, silence of two; samples and rate."""
     if not FOLDER.is_dir():
         pytest.skip(f"no recordings of speech at {FOLDER}; name a folder with SVS_SPEECH")
-    spoken, rate = noisy.utterance(sorted(FOLDER.glob("*_theo_*.wav")), 4, (1,))
+    spoken, rate = noisy.utterance(sorted(FOLDER.glob("*_theo_*.wav")), 4, 1)
     quiet = np.random.default_rng(0).normal(0, 1e-4, 2 * rate).astype(np.float32)
     return np.concatenate([quiet, spoken, quiet]), rate
 
