@@ -49,7 +49,6 @@ def vad(given: Listening) -> None:
     from svs.services import vad as results
     from svs.services.inputs import open_inputs
     from svs.vad.detector import Detector
-    from svs.vad.silero import SileroDetector
 
     here = given.open()
     if given.picture:
@@ -81,7 +80,7 @@ def vad(given: Listening) -> None:
         failed: list[tuple[str, SVSError]] = [("", error) for error in errors]
         if inputs:
             with output_folder.only_one(given.output):
-                detector = (SileroDetector if given.method == "silero" else Detector)(here, given.threshold)
+                detector = Detector(here, given.threshold, given.method)
                 for one in progress_bar(inputs, unit="song", desc="vad"):
                     try:
                         listen(one, given.output / one.name)

@@ -10,7 +10,6 @@ from svs.runtime.files import sha256, write_json, write_text
 from svs.services.output import writing
 from svs.vad.activity import Activity
 from svs.vad.detector import Detector
-from svs.vad.silero import SileroDetector
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 SEGMENTS, PICTURE, REQUEST = "segments.csv", "activity.png", "vad.json"
 
 
-def request(
-    path: Path, start: float, duration: float | None, stream: int | None, detector: Detector | SileroDetector
-) -> dict[str, Any]:
+def request(path: Path, start: float, duration: float | None, stream: int | None, detector: Detector) -> dict[str, Any]:
     """What the segments of a recording depend on, as in `vad.json` beside them."""
     return {
         "sha256": sha256([path]),

@@ -1,9 +1,9 @@
-"""Where somebody sings in any recording, according to the voice activity net."""
+"""Where somebody sings or speaks in any recording, according to the voice activity net or Silero VAD."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from svs.config.schema import VADExcerpts
 from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.runtime.files import files_below, read_json, sha256
 from svs.vad.activity import Activity
+from svs.vad.silero import Silero
 
 if TYPE_CHECKING:
     from svs.networks.inference import Net
@@ -25,53 +26,67 @@ _BATCH = 64  # windows that the net sees together; the layers of 256 windows nee
 
 
 class Detector:
-    """The trained voice activity net of a project.
+    """The trained voice activity net of a project, or Silero VAD, with a threshold.
 
-    The default threshold is the one that `svs.vad.evaluate` tuned on the validation tracks, or 0.5.
+    Parameters
+    ----------
+    project : Project
+    threshold : float, optional
+        By default the one that `svs.vad.evaluate` tuned on the validation tracks, or 0.5 (as Silero VAD's authors).
+    method : {"net", "silero"}
 
     Raises
     ------
     ModelError
         The net is missing or damaged.
+    UnavailableError
+        As of `svs.vad.silero.Silero`.
     """
 
-    def __init__(self, project: Project, threshold: float | None = None):
-        folder = project.model(paths.VAD)
-        self._net, self._settings, self._level = load_net(folder, project.settings.extract.vad)
-        self.fingerprint = sha256(files_below(folder))
+    def __init__(self, project: Project, threshold: float | None = None, method: Literal["net", "silero"] = "net"):
+        settings = project.settings.extract.vad
+        self._net = Silero() if method == "silero" else SingingNet(project.model(paths.VAD), settings)
+        self._smoothing = int(settings.smoothing / self._net.hop) // 2 * 2 + 1
+        self.fingerprint = sha256(self._net.files)
         scored = project.path(paths.METRICS / "vad.json")
-        tuned = read_json(scored)["threshold"] if scored.is_file() else 0.5
-        self.threshold = tuned if threshold is None else threshold
+        key = "silero_threshold" if method == "silero" else "threshold"
+        tuned = read_json(scored).get(key) if scored.is_file() else None
+        self.threshold = threshold if threshold is not None else 0.5 if tuned is None else tuned
 
     def listen(self, recording: Source) -> Activity:
-        """Probability of singing at every frame of a recording; needs about 90 kB of memory for each second of it."""
-        probability = probabilities(self._net, recording, self._settings, self._level)
-        hop = self._settings.hop_length / self._settings.sample_rate
-        smoothing = int(self._settings.smoothing / hop) // 2 * 2 + 1
-        times = np.arange(len(probability)) * hop
-        return Activity(times, probability, self.threshold, smoothing, recording.samples / recording.rate)
+        """Probability of singing or speech in a recording; the net needs about 90 kB of memory a second of it."""
+        seconds = recording.samples / recording.rate
+        return Activity(*self._net.heard(recording), self.threshold, self._smoothing, seconds)
 
 
-def load_net(folder: Path, settings: VADExcerpts) -> tuple[Net, VADExcerpts, float | None]:
-    """The trained net in a folder, the settings with the representation that it was trained on, and the level.
+class SingingNet:
+    """The trained net in a folder, and the settings with the representation that it was trained on.
 
     Raises
     ------
     ModelError
         The net is missing or damaged.
     """
-    from svs.networks.inference import load  # ONNX Runtime takes a while to import
 
-    net, card = load(folder)
-    return net, VADExcerpts(**{**settings.model_dump(), **card["representation"]}), card.get("level")
+    def __init__(self, folder: Path, settings: VADExcerpts):
+        from svs.networks.inference import load  # ONNX Runtime takes a while to import
+
+        self._net, card = load(folder)
+        self.settings = VADExcerpts(**{**settings.model_dump(), **card["representation"]})
+        self.hop = self.settings.hop_length / self.settings.sample_rate  # s
+        self.files, self._level = files_below(folder), card.get("level")
+
+    def heard(self, recording: Source) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds from the beginning of a recording to each frame, and the probability of singing there."""
+        probability = probabilities(self._net, recording, self.settings, self._level)
+        return np.arange(len(probability)) * self.settings.hop_length / self.settings.sample_rate, probability
 
 
 def probabilities(net: Net, recording: Source, settings: VADExcerpts, level: float | None = None) -> np.ndarray:
     """Probability of singing at every frame of a recording, computed in blocks: float32 (frames,).
 
     The mean of the channels is taken, at the level of the training songs, with
-    silence before and after it.  The settings and the level are those of
-    `load_net`.
+    silence before and after it.
     """
     from svs.networks.windows import predictions
 

@@ -15,8 +15,8 @@ from svs.data.dataset import Dataset, Track
 from svs.errors import UnavailableError
 from svs.features.singing_labels import SILENT, SINGING, UNSURE, labels, levels
 from svs.runtime.progress import progress_bar
-from svs.vad.detector import load_net, probabilities
-from svs.vad.silero import Silero, centres
+from svs.vad.detector import SingingNet
+from svs.vad.silero import Silero
 
 log = logging.getLogger("svs")
 
@@ -58,24 +58,12 @@ def evaluate(folder: Path, dataset: Dataset, settings: VADExcerpts) -> dict:
         (`detection_metrics`).  Where Silero VAD is not installed, its two are None.  If several data sets are scored,
         `datasets` has the same without the thresholds for each.
     """
-    net, settings, level = load_net(folder, settings)
-
-    def by_net(recording: Source) -> tuple[np.ndarray, np.ndarray]:
-        probability = probabilities(net, recording, settings, level)
-        return np.arange(len(probability)) * settings.hop_length / settings.sample_rate, probability
-
-    listen = {"net": by_net}
+    net = SingingNet(folder, settings)
+    listen, settings = {"net": net.heard}, net.settings
     try:
-        silero = Silero()
+        listen["silero"] = Silero().heard
     except UnavailableError as error:
         log.warning("%s", error)
-    else:
-
-        def by_silero(recording: Source) -> tuple[np.ndarray, np.ndarray]:
-            probability = silero.probabilities(recording)
-            return centres(len(probability)), probability
-
-        listen["silero"] = by_silero
     truth, scores = _truth_and_scores(listen, dataset, dataset.manifest.split("valid"), settings)
     thresholds = {name: best_threshold(truth, score) for name, score in scores.items()}
     sets: dict[str, list[Track]] = {}

