@@ -23,7 +23,9 @@ from svs.separators.base import Separator, Stems, round_up
 from svs.separators.method import Kind, Method
 
 RATE, _SIZE, _HOP = 48000, 960, 480  # Hz, samples: those of the network
-_BANDS, _FILTERED = 32, 96  # bands of a mask on the ERB scale; bins that are filtered instead
+# Bins in each band of a mask, libDF's `erb_fb(48000, 960, 32, 2)`: equally wide on the ERB scale, at least two a band.
+_WIDTHS = np.array([*13 * [2], 5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37, 42, 50, 56, 67])
+_FILTERED = 96  # bins that are filtered instead
 _ORDER, _AHEAD = 5, 2  # frames of the filter, and how many of them lie ahead
 _KEPT = 0.99  # of the running means that normalise the features, a frame
 _LEVEL = 0.03  # of what the network hears
@@ -37,18 +39,6 @@ class Options(Group):
     """DeepFilterNet3: the context of a chunk in seconds."""
 
     context: Annotated[float, Field(ge=0.1, le=60)]
-
-
-def widths() -> np.ndarray:
-    """Bins in each of the bands of equal width on the ERB scale, at least two a band."""
-    scale = 24.7 * 9.265
-    highest = 9.265 * np.log1p(RATE / 2 / scale)
-    edges = scale * np.expm1(np.arange(1, _BANDS + 1) * highest / _BANDS / 9.265)
-    edges = np.round(edges * _SIZE / RATE).astype(int)
-    edges[-1] += 1
-    for band in range(_BANDS):  # a band that is too narrow takes its bins from the next one
-        edges[band] = max(edges[band], 2 + (edges[band - 1] if band else 0))
-    return np.diff(edges, prepend=0)
 
 
 def running_mean(values: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -66,7 +56,6 @@ class DeepFilterNet(Separator):
         # In vorbis windows that half overlap the window is its own dual.
         slope = np.sin(np.pi * (np.arange(_SIZE) + 0.5) / _SIZE) ** 2
         self._transform = ShortTimeFFT(np.sin(np.pi / 2 * slope), _HOP, RATE, phase_shift=None)
-        self._widths = widths()
 
     def alignment(self, rate: int) -> int:
         return _HOP
@@ -110,15 +99,15 @@ class DeepFilterNet(Separator):
             (taps,) = run["df_dec"](("coefs",), {"emb": emb, "c0": c0})
             taps = taps.reshape(-1, _FILTERED, _ORDER, 2)
             low.append((heard[block] * (taps[..., 0] + 1j * taps[..., 1])).sum(axis=2))
-            high.append((spectrum[block] * np.repeat(mask[0, 0], self._widths, axis=1))[:, _FILTERED:])
+            high.append((spectrum[block] * np.repeat(mask[0, 0], _WIDTHS, axis=1))[:, _FILTERED:])
         return np.concatenate(low), np.concatenate(high)
 
     def _features(self, spectrum: np.ndarray) -> dict[str, np.ndarray]:
         """What the encoder gets of a spectrum (frames, bins); each frame has the features of two frames later."""
         scaled = spectrum / _SIZE
-        starts = np.cumsum(self._widths) - self._widths
-        bands = 10 * np.log10(np.add.reduceat(np.abs(scaled) ** 2, starts, axis=1) / self._widths + 1e-10)
-        bands = (bands - running_mean(bands, np.linspace(-60, -90, _BANDS))) / 40
+        starts = np.cumsum(_WIDTHS) - _WIDTHS
+        bands = 10 * np.log10(np.add.reduceat(np.abs(scaled) ** 2, starts, axis=1) / _WIDTHS + 1e-10)
+        bands = (bands - running_mean(bands, np.linspace(-60, -90, len(_WIDTHS)))) / 40
         low = scaled[:, :_FILTERED]
         low = low / np.sqrt(running_mean(np.abs(low), np.linspace(1e-3, 1e-4, _FILTERED)))
         parts = np.stack([bands]), np.stack([low.real, low.imag])

