@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from svs import networks
 from svs.errors import ModelError
@@ -15,9 +15,6 @@ from svs.runtime.process import quietly
 
 with quietly():
     import keras
-
-if TYPE_CHECKING:
-    import torch
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every member of the archive: the earliest date of the zip format
 
@@ -88,15 +85,6 @@ def untrained(name: str, **arguments: Any) -> keras.Model:
     return keras.Model(magnitude, TorchNetwork(name, arguments)(magnitude), name=name)
 
 
-def _module(name: str, arguments: dict) -> torch.nn.Module:
-    """A network of torch, its initial weights drawn from the seed among the arguments."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(arguments["seed"])
-        return networks.build(name, **arguments)
-
-
 @keras.saving.register_keras_serializable("svs")
 class TorchNetwork(keras.layers.TorchModuleWrapper):
     """A network of torch as the layer that Keras trains and saves, on the torch backend.
@@ -106,8 +94,13 @@ class TorchNetwork(keras.layers.TorchModuleWrapper):
     """
 
     def __init__(self, network: str, arguments: dict, code: str = "", name: str = "module"):
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(arguments["seed"])  # of the initial weights
+            module = networks.build(network, **arguments)
         shape = (None, arguments["bins"], arguments["label_width"])
-        super().__init__(_module(network, arguments), name=name, output_shape=shape, dtype="float32")
+        super().__init__(module, name=name, output_shape=shape, dtype="float32")
         self._network, self._arguments = network, arguments
 
     def _track_module_parameters(self) -> None:
