@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from svs.dsp.stft import frames, magnitude, stft_of_frames
 from svs.runtime.files import files_below, read_json, sha256
 from svs.vad.activity import Activity
 from svs.vad.silero import Silero
-
-if TYPE_CHECKING:
-    from svs.networks.inference import Net
 
 _BLOCK = 4096  # frames of a spectrogram: 48 s
 _BATCH = 64  # windows that the net sees together; the layers of 256 windows need 1 GB
@@ -77,27 +74,23 @@ class SingingNet:
         self.files, self._level = files_below(folder), card.get("level")
 
     def heard(self, recording: Source) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds from the beginning of a recording to each frame, and the probability of singing there."""
-        probability = probabilities(self._net, recording, self.settings, self._level)
-        return np.arange(len(probability)) * self.settings.hop_length / self.settings.sample_rate, probability
+        """Seconds from the beginning of a recording to each frame, and the probability of singing there.
 
+        It is computed in blocks.  The mean of the channels is taken, at the level of the training songs, with silence
+        before and after it.  Both are (frames,), in float64 and in float32.
+        """
+        from svs.networks.windows import predictions
 
-def probabilities(net: Net, recording: Source, settings: VADExcerpts, level: float | None = None) -> np.ndarray:
-    """Probability of singing at every frame of a recording, computed in blocks: float32 (frames,).
-
-    The mean of the channels is taken, at the level of the training songs, with
-    silence before and after it.
-    """
-    from svs.networks.windows import predictions
-
-    audio = mono_at(recording, settings.sample_rate)
-    audio *= np.float32(gain(recording, level))
-    total, half = frames(len(audio), settings), settings.width // 2
-    probability = np.empty(total, dtype=np.float32)
-    for first in range(0, total, _BLOCK):
-        last = min(first + _BLOCK, total)
-        begin, end = max(0, first - half), min(total, last + half)  # of the spectrogram; beyond is silence
-        spectrum = magnitude(stft_of_frames(audio, settings, begin, end), settings)
-        for centres, found in predictions(net, spectrum, settings.width, np.arange(first, last) - begin, _BATCH):
-            probability[begin + centres] = found[:, 0]
-    return probability
+        settings = self.settings
+        audio = mono_at(recording, settings.sample_rate)
+        audio *= np.float32(gain(recording, self._level))
+        total, half = frames(len(audio), settings), settings.width // 2
+        probability = np.empty(total, dtype=np.float32)
+        for first in range(0, total, _BLOCK):
+            last = min(first + _BLOCK, total)
+            begin, end = max(0, first - half), min(total, last + half)  # of the spectrogram; beyond is silence
+            spectrum = magnitude(stft_of_frames(audio, settings, begin, end), settings)
+            chosen = np.arange(first, last) - begin
+            for centres, found in predictions(self._net, spectrum, settings.width, chosen, _BATCH):
+                probability[begin + centres] = found[:, 0]
+        return np.arange(total) * settings.hop_length / settings.sample_rate, probability

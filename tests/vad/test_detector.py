@@ -11,11 +11,11 @@ from svs.audio.sources import ArraySource
 from svs.config.project import find_project
 from svs.dsp.stft import magnitude, stft
 from svs.errors import ModelError
-from svs.networks import archive, inference
+from svs.networks import archive
 from svs.networks.windows import predictions
 from svs.vad import detector as vad_detector
 from svs.vad.activity import Activity
-from svs.vad.detector import Detector
+from svs.vad.detector import Detector, SingingNet
 from tests.helpers.command import music, project
 from tests.helpers.separation import OnKeras
 
@@ -95,8 +95,7 @@ def test_probabilities_are_those_of_each_window_alone(here, frames):
     model, _ = archive.load(here.home / "models" / "vad")
     settings = here.settings.extract.vad.model_copy(update={**REPRESENTATION, "width": WIDTH})
     audio = music(5.0, 1, 22050)[: frames * 256 - 1]
-    net, _ = inference.load(here.home / "models" / "vad")
-    came = vad_detector.probabilities(net, ArraySource(audio, 22050), settings)
+    _, came = SingingNet(here.home / "models" / "vad", settings).heard(ArraySource(audio, 22050))
     assert came.shape == (frames,)
     spectrum = magnitude(stft(audio[:, 0], settings), settings)
     padded = np.pad(spectrum, ((0, 0), (WIDTH // 2, WIDTH // 2)))

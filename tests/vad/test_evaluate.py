@@ -20,9 +20,9 @@ from svs.audio.sources import ArraySource, WavSource
 from svs.data.dataset import Dataset, Manifest
 from svs.data.inspection import inspect
 from svs.features import singing_labels
-from svs.networks import archive, inference
+from svs.networks import archive
 from svs.vad import evaluate
-from svs.vad.detector import probabilities
+from svs.vad.detector import SingingNet
 from svs.vad.evaluate import best_threshold, detection_metrics
 from tests.helpers.command import wav
 
@@ -66,13 +66,13 @@ def change(folder, stop: float) -> None:
 def expected(folder, dataset, settings, split):
     """Truth and score of all frames of a split that are not "unsure", track by track."""
     settings = settings.model_copy(update={"width": WIDTH})
-    truth, score, (net, _) = [], [], inference.load(folder)
+    truth, score, net = [], [], SingingNet(folder, settings)
     for track in dataset.manifest.split(split):
         folder = dataset.folder / track.subset / track.name
         mixture, vocals = (WavSource(folder / f"{name}.wav") for name in ("mixture", "vocals"))
         audio = resample(mixture.read(0, mixture.samples).mean(axis=1), mixture.rate, settings.sample_rate)
         label = singing_labels.labels(singing_labels.levels(vocals, settings), settings)
-        said = probabilities(net, ArraySource(audio, settings.sample_rate), settings)
+        _, said = net.heard(ArraySource(audio, settings.sample_rate))
         for one, probability in zip(label, said, strict=False):
             if one != singing_labels.UNSURE:
                 truth.append(one)
