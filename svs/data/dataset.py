@@ -260,7 +260,7 @@ def open_dataset(settings: Settings, home: Path = Path()) -> Dataset:
     DataError
         The audio is missing and can't be restored.
     """
-    folders = {one.dataset: one.path or home / paths.DATASETS / one.dataset for one in settings.download.each()}
+    folders = {one.dataset: home / (one.path or paths.DATASETS / one.dataset) for one in settings.download.each()}
     for folder in folders.values():
         if folder.is_dir():
             continue
