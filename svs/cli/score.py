@@ -12,6 +12,7 @@ from typer import Argument, Option
 from svs.cli import options
 from svs.cli.request import split_methods, weights_as_parameters
 from svs.errors import SettingsError, SVSError
+from svs.runtime.extras import require
 from svs.runtime.process import log
 
 if TYPE_CHECKING:
@@ -57,10 +58,13 @@ def score(given: Scoring) -> None:
     from svs.services import output as output_folder
     from svs.services import test_set
 
+    require("pandas", "seaborn")  # for the table of scores, which is made last
     passage = "score.dissertation.passage" if given.protocol == DISSERTATION else "score.passage"
     here = given.open(
         weights_as_parameters(given.weights), options.assignments(passage, start=given.start, duration=given.duration)
     )
+    if "log_WMSE" in here.settings.score.rulers:
+        require("torch_log_wmse")
     wanted = split_methods(given.methods)
     if given.estimates is not None:
         folders = test_set.methods_below(given.estimates, wanted)

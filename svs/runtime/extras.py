@@ -17,7 +17,7 @@ EXTRAS = {
     "pesq": "PESQ",
     "pipeline": "the pipeline",
 }
-_PACKAGES = {"sklearn": "scikit-learn"}  # modules that are called otherwise
+_PACKAGES = {"sklearn": "scikit-learn", "torch_log_wmse": "torch-log-wmse"}  # modules that are called otherwise
 
 
 def packages() -> dict[str, str]:

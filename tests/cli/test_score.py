@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from svs.data.dataset import Dataset
 from svs.errors import DataError
 from svs.evaluation import tables
 from svs.evaluation.scoring import score
-from svs.runtime import files
+from svs.runtime import extras, files
 from svs.separators import estimates
 from svs.services import test_set
 from tests.helpers.command import call
@@ -133,3 +134,12 @@ def test_choice_of_tracks(settings, tmp_path):
     for wrong in (["two"], ["0"], ["4"], ["x"]):
         with pytest.raises(DataError):
             test_set.choose(settings, tmp_path, wrong)
+
+
+@pytest.mark.parametrize("module", ["seaborn", "torch_log_wmse"])
+def test_score_separates_nothing_that_it_cannot_score(module, tiny_set, home, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == module else find_spec(name))
+    words = ["score", "mixture", "hpss", "--musdb", tiny_set[0], "-o", tmp_path / "out", "--project", home]
+    assert call(*words) == 6
+    assert f"{module} is not installed; pip install 'svs[pipeline]' installs it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
