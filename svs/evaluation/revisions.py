@@ -340,6 +340,8 @@ def _code(name: str) -> str:
 
 
 def _git(home: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    if not home.is_dir():  # as where nobody named a project
+        raise DataError(f"{home}: no such folder; expected a project with scores in Git, name it with --project")
     try:
         return subprocess.run(["git", *words], cwd=home, capture_output=True)
     except FileNotFoundError:

@@ -454,3 +454,8 @@ def test_a_project_in_a_folder_of_a_repository(repository):
     committed(below, table(ours=[1.0, 2.0]))
     kept(below, table(ours=[-1.0, 0.0]))
     assert command.svs("gate", "--against", "HEAD", "--project", below).code == 7
+
+
+def test_a_project_that_is_not_there_is_not_taken_for_a_missing_git(tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        revisions._git(tmp_path / "nowhere", "status")
