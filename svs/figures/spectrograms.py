@@ -122,7 +122,7 @@ def result_picture(
     columns = _columns(mixture, settings)
     mixed, level = levels(mixture, columns, settings), levels(estimate, columns, settings)
     rows = [[_sound("mixture", mixed, mixed)], [_sound(name, level, mixed)], [_mask("soft mask", level, mixed)]]
-    return _draw(title, rows, mixture, settings, start)
+    return _draw(title, rows, mixture, settings, start, part=name if name == "vocals" else "kept")
 
 
 def sounds_picture(title: str, sounds: Mapping[str, Source], settings: Plots) -> plt.Figure:
@@ -175,8 +175,12 @@ def _draw(
     start: float,
     *,
     spare: bool = False,
+    part: str = "vocals",
 ) -> plt.Figure:
-    """Rows of spectrograms; `spare` adds a last row that is left empty, with a vertical axis of its own."""
+    """Rows of spectrograms, whose masks say how much is that part.
+
+    `spare` adds a last row that is left empty, with a vertical axis of its own.
+    """
     top = highest(mixture.rate, settings)
     ticks = [tick for tick in (100, 500, 1000, 2000, 5000, 10000) if tick <= top]
     rows, columns = len(panels) + spare, len(panels[0])
@@ -201,7 +205,7 @@ def _draw(
     for axis in axes[-1]:
         axis.set_xlabel("time (s)")
     for mask, images in drawn.items():
-        name = "mask (share that is vocals)" if mask else "level (dB below the mixture's maximum)"
+        name = f"mask (share that is {part})" if mask else "level (dB below the mixture's maximum)"
         beside = [image.axes for image in images] if columns == 1 else axes
         figure.colorbar(images[0], ax=beside, label=name, aspect=15 * len(beside), pad=0.015)
     headline(figure, title)

@@ -51,6 +51,12 @@ def test_a_picture_of_a_track_shorter_than_the_passage(settings):
     assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == ["mixture", "true vocals"]
 
 
+@pytest.mark.parametrize(("name", "part"), [("vocals", "vocals"), ("enhanced", "kept")])
+def test_the_mask_of_a_result_says_what_it_lets_through(name, part, settings):
+    figure = spectrograms.result_picture("a recording", tone(500), tone(500), settings.plots, name=name)
+    assert f"mask (share that is {part})" in {axis.get_ylabel() for axis in figure.axes}
+
+
 def test_sounds_stand_beside_the_first(settings):
     loud = tone(1000)
     half = ArraySource(loud.read(0, loud.samples) / 2, loud.rate)
