@@ -639,4 +639,8 @@ def test_nothing_is_cut_off(browser, served: _Served, width: int, scheme: str):
     nameless = page.evaluate("""[...document.querySelectorAll('input:not([type=file]), button')].filter(e =>
         e.offsetParent && !(e.labels && e.labels.length) && !e.innerText && !e.ariaLabel && !e.title).length""")
     assert nameless == 0
+    page.get_by_text("Not available here").click()
+    page.locator(".svs-missing").wait_for()
+    page.evaluate("""document.querySelector('.svs-missing li').append(' models/' + 'long_name_'.repeat(20))""")
+    assert page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.svs-missing'))")
     context.close()
