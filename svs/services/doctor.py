@@ -54,7 +54,8 @@ def checks(given: Path | None = None, *, full: bool = False) -> list[Check]:
     project: Project | None = None
     try:
         project = find_project(given)
-        parameters = Check("system", "project", OK, f"{project.home}, profile {project.settings.profile}")
+        there = "" if project.home.is_dir() else " (not there yet)"
+        parameters = Check("system", "project", OK, f"{project.home}{there}, profile {project.settings.profile}")
     except SVSError as error:
         parameters = Check("system", "project", MISSING, "no parameters", str(error), needed=True)
     home = project.home if project and project.home.is_dir() else Path.cwd()
@@ -91,10 +92,10 @@ def as_text(found: list[Check]) -> str:
         lines.append(f"  {check.name:<{width}}  {check.state:<7}  {check.found}".rstrip())
         if check.advice:
             lines.append(f"  {'':<{width}}           -> {check.advice}")
-    fatal = ", ".join(check.name for check in found if check.fatal)
-    return "\n".join(
-        [*lines, "", f"missing: {fatal}" if fatal else "everything that the methods of wiring.yaml need is there"]
-    )
+    fatal = [check.name for check in found if check.fatal]
+    absent = [check.name for check in found if check.group == "methods" and not check.ok]
+    last = "nothing that is needed is missing" + (f"; can't run here: {', '.join(absent)}" if absent else "")
+    return "\n".join([*lines, "", f"missing: {', '.join(fatal)}" if fatal else last])
 
 
 def _judged(
