@@ -70,6 +70,7 @@ def _download(name: str, repository: str, revision: str | None, target: Path) ->
     """Download `models/NAME`; return the revision of Git that it is of."""
     from dvc.api import DVCFileSystem, artifacts_show
     from dvc.exceptions import ArtifactNotFoundError, DvcException
+    from dvc.repo.open_repo import clean_repos
     from dvc_data.index import DataIndexDirError
     from scmrepo.exceptions import SCMError
 
@@ -84,4 +85,6 @@ def _download(name: str, repository: str, revision: str | None, target: Path) ->
             f"{repository}: {name} of {at} can't be fetched ({reason}); the repository must have a commit in which "
             "`dvc repro` has run, and a remote that holds its outputs (docs/remotes.md)"
         ) from error
+    finally:
+        clean_repos()  # dvc.api leaves its clone and its cache in the folder for temporary files
     return at

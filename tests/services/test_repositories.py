@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,10 +52,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bare
 
 
-def fetch(*words) -> Ran:
+def fetch(*words, **environment) -> Ran:
     """`svs fetch` in a process of its own: within this one, DVC would use pytest's streams after these are closed."""
     command = [sys.executable, "-m", "svs.cli", "fetch", *map(str, words)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True)
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
@@ -72,9 +73,12 @@ def home(tmp_path) -> Path:
         ("cnn_separator", "@later", "second"),
     ],
 )
-def test_a_network_of_a_version_or_of_a_revision(home, published, name, revision, content):
-    ran = fetch(name, "--from", f"{published}{revision}", "--project", home)
+def test_a_network_of_a_version_or_of_a_revision(home, published, tmp_path, name, revision, content):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    ran = fetch(name, "--from", f"{published}{revision}", "--project", home, TMPDIR=str(temporary))
     assert ran.code == 0, ran.err
+    assert not [path.name for path in temporary.iterdir() if "dvc" in path.name], "a clone of the repository"
     assert ran.out.startswith(f"{name}: {home / 'models' / name} (")
     assert (home / "models" / name / "model.onnx").read_text() == content + name
     assert content in svs("models", "list", "--project", home).out
