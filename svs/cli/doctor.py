@@ -13,7 +13,7 @@ from svs.cli.options import Common
 def doctor(
     common: Common,
     full: Annotated[bool, Option("--full", help="Load Keras and torch, and name their devices (10 s).")] = False,
-    json: Annotated[bool, Option("--json", help="For machines.")] = False,
+    json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What is installed and what is missing; exit code 1 if a method of wiring.yaml can't run."""
     from svs.services import doctor as service

@@ -46,7 +46,7 @@ def extract(given: Extraction) -> None:
     """Training data from a data set: the dissertation's preprocess_data_tool.
 
     Whole spectrograms are stored, and an excerpt is cut when a training reads it: ITERATIONS, the start point and the
-    label width stay with the store, and `svs train` uses them.  Interrupted, the same command goes on.
+    label width stay with the store, and `svs train` uses them.  Interrupted, the same command continues.
     """
     from svs.config import schema
     from svs.data import inspection

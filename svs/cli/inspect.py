@@ -28,7 +28,7 @@ def inspect(
         Option("--layout", help="How they are laid out (docs/own-songs.md).", show_default="download.layout"),
     ] = None,
 ) -> None:
-    """What svs makes of a folder of songs: layout, tracks, splits, seconds, rates, and what is wrong.
+    """What svs finds in a folder of songs: layout, tracks, splits, seconds, rates, and what is wrong.
 
     Every file is decoded, nothing is written.  Where the pipeline would stop, the exit code is not 0.  To let the
     pipeline take the folder: `-S profile=own -S profiles.own.download.path=FOLDER`.

@@ -63,7 +63,7 @@ def ask(given: Request) -> Request:
     output = questionary.path("Folder of the results", default=str(given.output), only_directories=True).unsafe_ask()
     wiener = given.wiener
     if set(methods) & set(separators.of_group("cnn")):
-        wiener = questionary.confirm("Wiener filter after our nets?", default=given.wiener).unsafe_ask()
+        wiener = questionary.confirm("Wiener filter after the cnn_* networks?", default=given.wiener).unsafe_ask()
     return replace(
         given,
         songs=songs,

@@ -59,7 +59,7 @@ def path(common: Tuned, name: Name) -> None:
 def export(
     common: Tuned,
     name: Name,
-    folder: Annotated[Path, Argument(help="A folder that is not there yet.")],
+    folder: Annotated[Path, Argument(help="A folder that does not exist yet.")],
     eight_bits: Annotated[
         bool, Option("--8-bits", help="Keep the weights in 8 bits: a fourth of the size, to run and not to train on.")
     ] = False,

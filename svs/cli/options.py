@@ -130,7 +130,7 @@ class Common:
     ] = None
     overrides: list[str] = field(default_factory=list)
     quiet: Annotated[bool, Option("-q", help="Only errors.")] = False
-    verbose: Annotated[bool, Option("-v", help="Everything.")] = False
+    verbose: Annotated[bool, Option("-v", help="Debug messages too.")] = False
 
     def __post_init__(self) -> None:
         if self.quiet or self.verbose:

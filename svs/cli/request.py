@@ -56,8 +56,8 @@ class Request(options.Tuned):
     start: options.Start = 0.0
     duration: options.Duration = None
     stream: options.Stream = None
-    wiener: Annotated[bool, Option("-w", help="Multichannel Wiener filter (our nets).")] = False
-    hpss: Annotated[bool, Option(help="Drop percussion from the vocals (our nets).")] = False
+    wiener: Annotated[bool, Option("-w", help="Multichannel Wiener filter (methods cnn_*).")] = False
+    hpss: Annotated[bool, Option(help="Drop percussion from the vocals (methods cnn_*).")] = False
     codec: options.Format = "wav"
     bit_depth: options.BitDepth = None
     bitrate: options.Bitrate = None

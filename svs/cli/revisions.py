@@ -23,7 +23,7 @@ def compare(
     output: Folder = None,
     markdown: Annotated[bool, Option("--md", help="Print GitHub's Markdown.")] = False,
 ) -> None:
-    """How every method's SDR changed since REV, track by track: the median with its interval."""
+    """How every method's scores changed since REV, track by track: the median with its interval."""
     from svs.evaluation import revisions
     from svs.runtime import files
 
@@ -43,7 +43,7 @@ def compare(
 
 
 def gate(common: Common, against: Against, tolerance: Tolerance = None, allow_missing: Missing = False) -> None:
-    """Exit code 7 if a method's SDR fell since REV by more than the tolerance, with its interval below zero."""
+    """Exit code 7 if a method's scores fell since REV by more than the tolerance, with the interval below zero."""
     from svs.evaluation import revisions
 
     here = common.open()

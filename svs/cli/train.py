@@ -57,7 +57,7 @@ def train(given: Training) -> None:
     """Train a network on a store: the dissertation's train.py.
 
     Writes model.onnx, model.keras, model.json, curve.csv and metrics.json into one folder.  Interrupted, the same
-    command goes on after the last whole epoch.  Parameters are those of params.yaml (train.NETWORK, pretrain or vad),
+    command continues after the last whole epoch.  Parameters are those of params.yaml (train.NETWORK, pretrain or vad),
     then what the store was made with, then --set, then the options here.
     """
     from svs.config import paths
