@@ -117,7 +117,7 @@ def load(
     ----------
     method : str, optional
         A name in `svs.separators.methods`, or several joined by `+` for the mean of their estimates; the default is
-        the best one whose weights are at hand or can be downloaded (`svs.separators.default`).
+        the best one whose weights are available or can be downloaded (`svs.separators.default`).
     quality : str
         A name in `svs.config.quality.QUALITIES`: what the method trades for speed.
     device : str

@@ -95,7 +95,7 @@ def published_weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
         for name, value in _GIVEN.items():
             patch.delenv(name) if value is None else patch.setenv(name, value)
         if not spleeter_weights.at_hand(supplied) and not request.config.getoption("--slow"):
-            pytest.skip("the weights of spleeter are not at hand; --slow fetches them")
+            pytest.skip("the weights of spleeter are not available; --slow fetches them")
         try:
             weights = spleeter_weights.load(supplied)
         except UnavailableError as error:

@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def preview() -> Path | None:
-    """The song of the guides, if it is at hand."""
+    """The song of the guides, if it is available."""
     return next((song for split in ("test", "train") if (song := PREVIEWS / split / SONG).is_file()), None)
 
 

@@ -66,7 +66,7 @@ def run(request: Request, names: tuple[str, str] = TARGETS) -> None:
     order = recordings.Order((), names=names, **{name: getattr(request, name) for name in shared})  # checked at once
     if not request.methods:
         request = replace(request, methods=[separators.default(here.settings, here.home, fetch=True)])
-        log.info("by %s, the best that is at hand; --method chooses another", request.methods[0])
+        log.info("by %s, the best that is available; --method chooses another", request.methods[0])
     named = {member for method in request.methods for member in separators.members(method)}
     blind = sorted(named & set(separators.of_kind(separators.Kind.ORACLE)))
     if blind and request.songs and request.reference is None:

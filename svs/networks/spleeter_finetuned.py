@@ -121,7 +121,7 @@ def from_spleeter(model: keras.Model, folder: Path) -> dict[str, str]:
     Raises
     ------
     UnavailableError
-        They are not at hand, and can't be fetched.
+        They are not available, and can't be fetched.
     """
     weights = spleeter_weights.load(folder)
     for layer in (each for each in model.layers if each.weights):

@@ -121,7 +121,7 @@ def build(name: str, settings: Settings, home: Path = Path(), device: str = "aut
 
 
 def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> str:
-    """The method if the user names none: the first of `recommended` whose weights are at hand.
+    """The method if the user names none: the first of `recommended` whose weights are available.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> 
     home : Path
         As of `build`.
     fetch : bool
-        Whether to download published weights that are not at hand.
+        Whether to download published weights that are not available.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def default(settings: Settings, home: Path = Path(), *, fetch: bool = False) -> 
         if methods()[name].can_run(find_model(home, needs(name, settings)), fetch):
             return name
     raise ModelError(
-        f"neither the network that comes with svs nor {', '.join(preferred[1:])} is at hand (`svs methods`): install "
+        f"neither the network that comes with svs nor {', '.join(preferred[1:])} is available (`svs methods`): install "
         "svs again, or name a method that needs no training: --method repet_sim"
     )
 

@@ -71,5 +71,5 @@ def build(name: str, options: Options, needs: Path, settings: Settings, device: 
     return Segments(name, lambda audio: mask.vocals(audio, REPRESENTATION.sample_rate), mask.level, mask.net.each)
 
 
-ABOUT = "spleeter's U-Nets, trained on here with random mixtures: in the package"
+ABOUT = "spleeter's U-Nets, fine-tuned on random mixtures: in the package"
 METHODS = {NAME: Method(Kind.NET, ABOUT, Options, build, recommended=4, on_device=True)}

@@ -66,7 +66,7 @@ def find(name: str, project: Project) -> Model:
 
 
 def _published(name: str, project: Project, *, download: bool) -> list[Path]:
-    """Files of published weights, none if they are not at hand; raises UnavailableError if a download fails."""
+    """Files of published weights, none if they are not available; raises UnavailableError if a download fails."""
     from svs.data import pretrained, spleeter_weights
     from svs.separators import openunmix
 
@@ -101,7 +101,7 @@ def _trained_on(folder: Path) -> str:
 
 
 def fetch(name: str, project: Project) -> Model:
-    """Download the published weights of a method, unless they are at hand.
+    """Download the published weights of a method, unless they are available.
 
     Raises
     ------

@@ -604,13 +604,13 @@ def test_the_default_is_the_best_that_is_at_hand(place, tmp_path_factory, monkey
     # An installation that has lost its network.
     monkeypatch.setattr(config_project, "PACKAGE", home / "svs")
     assert_refused(
-        svs(*words), "neither the network that comes with svs nor spleeter, .* is at hand .*name a method", 5
+        svs(*words), "neither the network that comes with svs nor spleeter, .* is available .*name a method", 5
     )
     for name in ("cnn_separator", "unet_separator"):
         a_net(home / "models" / name)
         ran = svs(*words)
         assert ran.code == 5 and not (place / "out").exists()
-        assert ran.lines()[0] == f"by {name}, the best that is at hand; --method chooses another"
+        assert ran.lines()[0] == f"by {name}, the best that is available; --method chooses another"
         assert "not a model that ONNX Runtime" in ran.lines()[-1]
         found = config_project.find_project(home)
         assert doctor.default(found) == name
