@@ -40,7 +40,9 @@ class Scoring(options.Tuned):
     duration: Annotated[float | None, options.tuned(min=0.001, help="Seconds that are scored.")] = None
     protocol: Annotated[
         Literal["bsseval", "dissertation"],
-        Option(help="bsseval (the audio as it is, by default whole) | dissertation (mono, 22,050 Hz, 60 s from second 30)."),
+        Option(
+            help="bsseval (the audio as it is, by default whole) | dissertation (mono, 22,050 Hz, 60 s from second 30)."
+        ),
     ] = "bsseval"
     weights: options.Weights = None
     overwrite: options.Overwrite = False
