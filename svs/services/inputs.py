@@ -104,10 +104,10 @@ def _is_result(path: Path) -> bool:
     bare = str(path.with_suffix(""))
     parts = [bare.rpartition(stem) for stem in (*TARGETS, *ENHANCED)]
     names = [f"{before}{RESULT}{after}" for before, stem, after in parts if stem]
-    if any(Path(f"{name}.json").is_file() for name in names):
+    if any(os.path.isfile(f"{name}.json") for name in names):  # to `Path.is_file` a name that is too long is an OSError
         return True
     lone = Path(f"{bare}.{RESULT}.json")  # of a name without {stem}: the recording itself may lie there too
     try:
-        return lone.is_file() and any(file.endswith(path.suffix) for file in read_json(lone)["files"])
+        return os.path.isfile(lone) and any(file.endswith(path.suffix) for file in read_json(lone)["files"])
     except (DataError, KeyError, TypeError, AttributeError):  # not what svs wrote
         return False

@@ -40,6 +40,14 @@ def test_a_file_of_others_that_is_called_like_a_request(content, tmp_path, monke
     assert named(".") == (["song.wav"], [])
 
 
+def test_a_name_as_long_as_a_file_system_takes(tmp_path, monkeypatch):
+    """The request that could lie beside it would have a name that is too long."""
+    monkeypatch.chdir(tmp_path)
+    long = f"{'a' * 251}.wav"
+    (tmp_path / long).touch()
+    assert named(".") == ([long], [])
+
+
 def test_what_means_nothing_does_not_stop_the_rest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.wav").touch()
