@@ -76,7 +76,8 @@ def train(given: Training) -> None:
         raise ModelError(f"{init}: expected a folder with model.keras that svs trained; leave --init out to start anew")
     out = given.output if given.output is not None else here.path(paths.MODELS) / given.name
     require_free(out, given.overwrite, "model.keras", "a trained model")
-    begun, seed = here.home / str(init or getattr(training, "start", None)), here.settings.seed
+    begun = here.home / str(init.absolute() if init else getattr(training, "start", None))
+    seed = here.settings.seed
     inputs = [group, *([begun] if begun.exists() else [])]
     trainer = "svs.training.on_mixtures" if mode == "MIX" else "svs.training.on_excerpts"
     code = [trainer, find_network(network).build.__module__]

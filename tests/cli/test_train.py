@@ -192,6 +192,23 @@ def test_an_option_wins_over_set_over_the_store_over_params(extracted, home, tmp
     )
 
 
+def test_an_interrupted_training_does_not_go_on_from_another_start(extracted, home, tmp_path, monkeypatch):
+    """Wherever the command is called: a relative --init is that of the working directory, not of the project."""
+    seen = []
+
+    def begin(*_, inputs, **__):
+        seen.append(files.fingerprint(inputs=inputs, code=()))
+        raise DataError("all that matters here is known")
+
+    monkeypatch.setattr(cli_train, "scratch_beside", begin)
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").write_text(name)
+        assert call("train", "mine", extracted[0], "SVS", "--project", home, "-q", "--init", name) == 3
+    assert seen[0] != seen[1]
+
+
 def test_overrides_win_over_the_profile(home):
     found = config_project.find_project(
         home, ["train.cnn_separator.epochs=3", "profile=full", "score.passage.start=2.5"]
