@@ -19,7 +19,8 @@ from svs.data import inspection
 from svs.data.dataset import Dataset, Track
 from svs.errors import DataError, SettingsError
 from svs.evaluation import tables
-from svs.evaluation.museval_json import DISSERTATION
+from svs.evaluation.museval_json import BSSEVAL, DISSERTATION
+from svs.evaluation.rulers import RULERS
 from svs.evaluation.scoring import score as evaluation_score
 from svs.runtime.files import read_json, sha256, write_json
 from svs.separators import estimates
@@ -149,6 +150,8 @@ def score(
         waiting += 1
         # In this order a score always belongs to the request beside it, even if the run is killed between the two.
         result.unlink(missing_ok=True)
+        if protocol == BSSEVAL:  # beside it; another request may name no rulers
+            (folder / RULERS / track.subset / result.name).unlink(missing_ok=True)
         write_json(stamp, request)
     if waiting:
         evaluation_score.score_method(data, made, settings, folder, f"score {method}", [protocol])

@@ -70,6 +70,14 @@ def test_score_skips_what_is_done_and_refuses_another_request(tiny_set, home, tm
     assert set(pd.read_csv(tmp_path / "out" / "scores.csv")["frames"]) == {2}
 
 
+def test_rulers_of_an_earlier_request_are_not_in_the_table(tiny_set, home, tmp_path):
+    words = ["score", "mixture", "--musdb", tiny_set[0], "-o", tmp_path / "out", "--project", home, "--duration"]
+    assert call(*words, 1, "-S", "score.rulers=[uSDR]") == 0
+    assert "uSDR" in pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert call(*words, 2, "-S", "score.rulers=[]") == 0
+    assert list(pd.read_csv(tmp_path / "out" / "scores.csv")) == list(tables.TRACK_COLUMNS)
+
+
 def test_score_goes_on_without_a_method_that_cannot_run(tiny_set, home, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SVS_OFFLINE", "1")
     monkeypatch.setenv("SVS_WEIGHTS", str(tmp_path / "none"))
