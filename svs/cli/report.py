@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
 from svs.cli.options import Tuned
+from svs.errors import DataError, SettingsError
 
 
 def report(
@@ -34,5 +36,14 @@ def report(
 
     here = common.open()
     chosen = schema.changed(here.settings.report, "report", audio=audio)
+    if output.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise SettingsError(
+            f"--output {output}: the report replaces its folder, and can't replace the working directory or one above "
+            "it; choose another"
+        )
+    try:  # now, not after minutes
+        tempfile.TemporaryFile(dir=next(place for place in output.absolute().parents if place.exists())).close()
+    except OSError as error:
+        raise DataError(f"{output}: can't write it ({error.strerror}); choose another --output") from None
     index = build(here.home, here.settings.model_copy(update={"report": chosen}), output)
     common.say(index)

@@ -37,7 +37,7 @@ from svs.report.build import build
 from svs.runtime import unavailable
 from svs.stems import TARGETS
 from tests.helpers import REPOSITORY
-from tests.helpers.command import wav
+from tests.helpers.command import assert_refused, project, svs, wav
 
 RATE = 44100
 METHODS = {"cnn_separator": 0.6, "spleeter": 0.4, "oracle_ibm": 0.9, "mixture": 0.25}  # shares: stand-in estimates
@@ -412,6 +412,22 @@ def test_the_command_makes_the_same_page(home: Home, tmp_path: Path, monkeypatch
     assert sorted({path.parent.name for path in (tmp_path / "report").rglob("*.mp3")}) == ["01", "02"]
     done = CliRunner().invoke(app, ["report", "--project", str(home.folder), "--audio", "some"])
     assert "report.audio: expected 'all', 'generated' or 'none'" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("output", "says", "code"),
+    [
+        (".", "can't replace the working directory or one above it", 2),
+        ("..", "can't replace the working directory or one above it", 2),
+        ("taken/report", "taken/report: can't write it .*; choose another --output", 3),
+    ],
+)
+def test_a_folder_that_it_can_not_make_is_refused_at_once(output: str, says: str, code: int, tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/taken").touch()
+    monkeypatch.chdir(tmp_path / "work")
+    assert_refused(svs("report", "--project", project(tmp_path / "project"), "-o", output), says, code)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["taken"]
 
 
 # What it says
