@@ -25,6 +25,13 @@ def test_boxes_are_sorted_by_the_median_of_the_vocals():
     assert "scored: everything" in texts(figure)
 
 
+def test_dollar_signs_are_no_formulas(tmp_path):
+    """In the name of the folder of a data set or of somebody's estimates."""
+    figure = figure_scores.sdr_boxplot(scores({"$_$": 1.0}), "3 test tracks of $50%_$100; points are tracks")
+    style.save(figure, tmp_path / "boxes.png")
+    assert {r"\$_\$  1.00", r"3 test tracks of \$50%_\$100; points are tracks"} <= set(texts(figure))
+
+
 def test_each_data_set_has_a_row():
     published = scores({"MIX": -6.0})  # of songs of mine
     figure = figure_scores.sdr_boxplot(two_sets(), "", published)
