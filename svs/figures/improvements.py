@@ -24,6 +24,10 @@ def improvement_boxplot(table: pd.DataFrame, title: str) -> plt.Figure:
         `svs.evaluation.denoised.table`.
     title : str
     """
+    if table.empty:  # no recording was wanted, or all sources are for choosing
+        figure = plt.figure(figsize=(6, 1))
+        style.headline(figure, title)
+        return figure
     cells = {kind: list(rows["noise"].unique()) for kind, rows in table.groupby("kind", sort=False)}
     methods = max(rows["method"].nunique() for _, rows in table.groupby("kind"))
     size = 1.5 + 3.2 * max(map(len, cells.values())), 1.2 + (1.2 + 0.5 * methods) * len(cells)

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from svs.evaluation import denoised
+from svs.figures import improvements, style
 from svs.figures import scores as figure_scores
-from svs.figures import style
 from tests.helpers.figures import MEDIANS, scores, texts
 
 
@@ -150,3 +151,9 @@ def test_revisions_of_each_data_set_have_a_row():
     assert named(figure.axes[0])[2:] == ["ours  3.00 → 3.00", "mixture  -5.00 → -5.00"]
     assert named(figure.axes[2]) == ["ours  – → 9.00", "mixture  – → 1.00"]
     assert not any(axis.get_legend() for axis in figure.axes) and len(figure.legends) == 1
+
+
+def test_no_recording_in_noise_is_no_box(tmp_path):
+    figure = improvements.improvement_boxplot(pd.DataFrame(columns=list(denoised.COLUMNS)), "0 recordings in noise")
+    style.save(figure, tmp_path / "boxes.png")
+    assert texts(figure) == ["0 recordings in noise"] and not figure.axes
