@@ -359,6 +359,22 @@ def test_names_that_are_no_utf8(download, here):
     assert "in UTF-8" in problem
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_folder_that_can_not_be_read_is_named(inside, download, here, monkeypatch):
+    for name in ("a/vocals.wav", "a/band.wav", "private/vocals.wav"):
+        put(download.path / name, noise())
+    barred, iterdir = download.path / "private" if inside else download.path, Path.iterdir
+
+    def listed(folder: Path):
+        if folder == barred:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    with pytest.raises(DataError, match=rf"{re.escape(str(barred))}: can't look into it \(Permission denied\)"):
+        inspection.inspect(download, 1, download.path)
+
+
 def test_tracks_that_lack_a_part_are_bad_tracks(download, here):
     dsd100(download.path / "one")
     shutil.rmtree(next((download.path / "one").glob("*/Mixtures/Dev/*")))

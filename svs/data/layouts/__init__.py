@@ -104,11 +104,23 @@ def songs(settings: Download, folder: Path) -> tuple[str, list[Song]]:
     Raises
     ------
     DataError
-        No layout recognises the folder, or there is no track in it.
+        No layout recognises the folder, there is no track in it, or a folder in it can't be looked into.
     SettingsError
         There is no such layout, or an option is impossible.
     """
     folder = Path(folder)
+    try:
+        name, found = _found(settings, folder)
+        return name, _checked(found, folder)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder}: can't look into it ({error.strerror}); make it readable, or take it out of "
+            f"{folder}"
+        ) from None
+
+
+def _found(settings: Download, folder: Path) -> tuple[str, list[Song]]:
+    """The layout of a folder, and its tracks as the layout found them."""
     name = recognised(folder, settings.layouts) if settings.layout == AUTO else settings.layout
     layout = find_layout(name)
     if not folder.is_dir():
@@ -119,7 +131,7 @@ def songs(settings: Download, folder: Path) -> tuple[str, list[Song]]:
     found = layout.songs(folder, options)
     if not found:
         raise DataError(f"{folder}: no tracks; the layout {name} expects {layout.about}")
-    return name, _checked(found, folder)
+    return name, found
 
 
 def _checked(found: Sequence[Song], folder: Path) -> list[Song]:
