@@ -42,7 +42,9 @@ def choose(settings: Settings, folder: Path, wanted: Sequence[str]) -> list[str]
     tests = inspection.list_test_songs(settings.download, settings.seed, folder)
     names = [song.name for song in tests]
     if not names:
-        raise DataError(f"{folder}: no test tracks; expected some in test/ (or set download.split)")
+        raise DataError(
+            f"{folder}: no test tracks; expected some in test/ (or set download.split); `svs inspect` tells more"
+        )
     if not wanted:
         return names
     if len(wanted) == 1 and wanted[0].isascii() and wanted[0].isdigit() and wanted[0] not in names:

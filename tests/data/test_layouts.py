@@ -279,6 +279,7 @@ WRONG = {
     "no such split": (with_csv("track,split,vocals,band\na,tests,a.wav,a.wav\n"), "expected a split of train"),
     "no stem file": (with_csv("track,vocals,band\na,a.wav#vocals,a.wav\n"), "expected a .stem.mp4"),
     "a name of folders": (with_csv("track,vocals,band\na/b,a.wav,a.wav\n"), "expected a name that can be"),
+    "a long name": (with_csv(f"track,vocals,band\n{'歌' * 84},a.wav,a.wav\n"), "at most 250 bytes, found 252"),
     "a name twice": (with_csv("track,vocals,band\na,a.wav,a.wav\na,a.wav,a.wav\n"), "another track has the same name"),
 }
 

@@ -19,6 +19,7 @@ from svs.data.songs import Song, lacking
 from svs.errors import DataError, SettingsError
 
 AUTO = "auto"
+_LONGEST = 250  # bytes of a name: files are called NAME.json, and no file system takes more than 255
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,10 @@ def _checked(found: Sequence[Song], folder: Path) -> list[Song]:
             problem = "another track has the same name"
         if not song.name.strip(". ") or set(song.name) & set("/\\\0"):
             problem = "expected a name that can be that of a folder"
+        if (length := len(song.name.encode(errors="surrogateescape"))) > _LONGEST:
+            problem = (
+                f"expected a name of at most {_LONGEST} bytes, found {length}; shorten it, or those of its folders"
+            )
         written = "".join((song.name, *map(str, song.files(folder))))
         if any("\udc80" <= letter <= "\udcff" for letter in written):  # bytes that are no UTF-8
             problem = "expected names of folders and files in UTF-8; rename what has other bytes (convmv does)"
