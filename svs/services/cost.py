@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from svs.audio.sources import ArraySource, Source
 from svs.config.project import Project
 from svs.data import dataset
 from svs.data.dataset import Dataset, Track
-from svs.errors import DataError
+from svs.errors import DataError, SVSError
 from svs.separators.chunking import chunks
 from svs.stems import MIXTURE, TARGETS
 
@@ -36,14 +37,17 @@ def of_method(project: Project, method: str, seconds: float) -> Cost:
     DataError
         The project has no test track.
     SVSError
-        The method can't run here (see `svs.separators.build`).
+        The method can't run here (see `svs.separators.build`), or its process was killed.
     """
     data = dataset.open_dataset(project.settings, project.home)
     if not (tracks := data.manifest.split("test")):
         raise DataError(f"{project.home}: no test track to measure on; run `dvc repro download`")
     track = max(tracks, key=lambda each: each.seconds)
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(_measured, project, method, data.bare(), track, seconds).result()
+        try:
+            return process.submit(_measured, project, method, data.bare(), track, seconds).result()
+        except BrokenProcessPool:
+            raise SVSError(f"{method}: its process died (killed for want of memory?)") from None
 
 
 def _measured(project: Project, method: str, data: Dataset, track: Track, seconds: float) -> Cost:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from svs.config import paths
 from svs.config.project import Project
 from svs.data.dataset import Manifest
-from svs.errors import DataError, ModelError
+from svs.errors import DataError, ModelError, SVSError
 from svs.runtime.files import read_json
 from svs.services import cost
 from tests.helpers.command import svs
@@ -49,6 +52,18 @@ def test_audio_that_is_gone_is_made_again_in_the_project(project, tiny_set, sett
 def test_a_method_that_can_t_run_says_why(project):
     with pytest.raises(ModelError, match="unet_separator"):
         cost.of_method(project, "unet_separator", 2.0)
+
+
+def killed(*_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_a_method_whose_process_is_killed(project, monkeypatch):
+    """As the system does where memory runs out; the other methods are measured all the same."""
+    monkeypatch.setattr(cost, "_measured", killed)
+    with pytest.raises(SVSError, match=r"mixture: its process died \(killed for want of memory\?\)"):
+        cost.of_method(project, "mixture", 2.0)
 
 
 def test_without_a_test_track_there_is_nothing_to_measure(project):
