@@ -415,6 +415,9 @@ def test_a_broken_card_of_moisesdb_is_a_bad_track(download, here):
     broken.write_text("{}")
     with pytest.raises(DataError, match="data.json: expected stems with stemName and tracks of id and extension"):
         inspection.inspect(download, 1, download.path)
+    broken.write_bytes(b'{"song": "Gr\xfcn"}')
+    with pytest.raises(DataError, match=r"data.json: not valid JSON \('utf-8' .*\); get the track again"):
+        inspection.inspect(download, 1, download.path)
 
 
 def test_patterns_of_folders(download, here):

@@ -8,13 +8,13 @@ are cut to the shortest, as far as `download.length_tolerance` allows.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from svs.config.schema import Group
 from svs.data.layouts import Layout
 from svs.data.songs import Audio, Song
-from svs.errors import DataError
-from svs.runtime.files import is_foreign, read_json
+from svs.runtime.files import is_foreign
 
 _CARD = "data.json"
 
@@ -28,7 +28,7 @@ def _song(card: Path, folder: Path) -> Song:
     """The track of a `data.json`."""
     place, identity = card.parent.relative_to(folder).as_posix(), card.parent.name
     try:
-        content = read_json(card)
+        content = json.loads(card.read_text(encoding="utf-8"))
         stems: dict[str, tuple[Audio, ...]] = {}
         for stem in content["stems"]:  # one name may come more than once
             name = stem["stemName"]
@@ -36,8 +36,8 @@ def _song(card: Path, folder: Path) -> Song:
             if files:
                 stems[name] = (*stems.get(name, ()), *files)
         artist, title = content.get("artist", ""), content.get("song", "untitled")
-    except DataError as error:
-        return Song(identity, {}, problem=str(error))
+    except ValueError as error:
+        return Song(identity, {}, problem=f"{_CARD}: not valid JSON ({error}); get the track again")
     except (KeyError, TypeError, AttributeError) as error:
         return Song(
             identity, {}, problem=f"{_CARD}: expected stems with stemName and tracks of id and extension ({error!r})"
