@@ -55,7 +55,7 @@ def sdr_boxplot(table: pd.DataFrame, note: str, published: pd.DataFrame | None =
     for pair, (name, part) in zip(axes, parts.items(), strict=True):
         used = _sdr_boxes(pair, part, palette, theirs, name, few)
     _colour_legend(axes[-1][1], used)
-    figure.text(0.01, -0.3 / height, _literal(note), fontsize=8.5, color=MUTED, ha="left", va="top")
+    figure.text(0.01, -0.3 / height, style.literal(note), fontsize=8.5, color=MUTED, ha="left", va="top")
     figure.tight_layout()
     return figure
 
@@ -73,11 +73,6 @@ def _by_dataset(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _titled(name: str, title: str) -> str:
     return f"{style.drawable(name)}: {title}" if name else title
-
-
-def _literal(text: str) -> str:
-    """A text that is drawn as it is: a dollar sign would begin a formula."""
-    return text.replace("$", r"\$")
 
 
 def _sdr_boxes(
@@ -100,7 +95,7 @@ def _sdr_boxes(
             if method in medians:
                 _mark(axis, medians[method], limit)
         style.finish_boxes(axis, _titled(name, target), _LABEL, pad=18)
-    labels = [f"{_literal(method)}  {median:.2f}" for method, median in vocals.items()]
+    labels = [f"{style.literal(method)}  {median:.2f}" for method, median in vocals.items()]
     axes[0].set_yticks(range(len(order)), labels)
     if theirs:
         for tick, method in zip(axes[0].get_yticklabels(), order, strict=True):

@@ -86,11 +86,16 @@ def save(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
+def literal(text: str) -> str:
+    """A text that is drawn as it is: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
+
+
 def drawable(title: str) -> str:
-    """A title that can be drawn: a dollar sign would begin a formula; what no font has becomes an ellipsis."""
+    """A title that can be drawn: as it is, but what no font has becomes an ellipsis."""
     left_out = _undrawable(title) - {sign for signs in _stand_ins(title).values() for sign in signs}
     signs = re.sub("\0+", "\N{HORIZONTAL ELLIPSIS}", "".join("\0" if sign in left_out else sign for sign in title))
-    return signs.replace("$", r"\$")[:120]
+    return literal(signs)[:120]
 
 
 def _undrawable(title: str) -> set[str]:
