@@ -37,7 +37,17 @@ def home(tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["mixture", "hpss", "repet_sim", "knn_median", "cnn_separator"])
 @pytest.mark.parametrize(
-    "shape, rate", [((11000,), 22050), ((11000, 2), 44100), ((4000, 6), 8000), ((160, 1), 8000), ((96000, 1), 192000)]
+    "shape, rate",
+    [
+        ((11000,), 22050),
+        ((11000, 2), 44100),
+        ((4000, 6), 8000),
+        ((160, 1), 8000),
+        ((96000, 1), 192000),
+        ((1000, 1), 1000),
+        ((2000, 1), 4000),
+        ((5000, 1), 384000),
+    ],
 )
 def test_arrays(method, shape, rate, home):
     audio = music(1.0, 6, rate)[: shape[0], : shape[1] if len(shape) > 1 else 1].reshape(shape)

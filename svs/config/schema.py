@@ -153,11 +153,14 @@ class Download(Group):
 
 
 class Representation(Group):
-    """A short-time Fourier transform: sample rate (Hz); FFT, window and hop (samples)."""
+    """A short-time Fourier transform: sample rate (Hz); FFT, window and hop (samples).
 
-    sample_rate: Rate
-    frame_size: FrameSize
-    win_length: FrameSize
+    The rate may be that of any recording.
+    """
+
+    sample_rate: Annotated[int, Field(gt=0)]
+    frame_size: Annotated[int, Field(gt=0)]
+    win_length: Annotated[int, Field(gt=0)]
     hop_length: Positive
 
     @model_validator(mode="after")
@@ -177,7 +180,15 @@ class Representation(Group):
         return self.frame_size // 2 + 1
 
 
-class Excerpts(Representation):
+class ChosenRepresentation(Representation):
+    """A representation as a parameter, whose rate and sizes have limits."""
+
+    sample_rate: Rate
+    frame_size: FrameSize
+    win_length: FrameSize
+
+
+class Excerpts(ChosenRepresentation):
     """The spectrogram that excerpts are cut from, and the width of an excerpt (frames)."""
 
     width: Annotated[int, Field(ge=1, le=999, strict=True)]
@@ -285,7 +296,7 @@ class MixtureTraining(Group):
     songs: tuple[Literal["train", "unused", "valid"], ...]
     keep: Literal["best", "last"]
     precision: Precision = "float32"
-    representation: Representation
+    representation: ChosenRepresentation
     network: Group
     other_song: Share
     weights: Weights = {}
@@ -400,7 +411,7 @@ class ScoreEnhanced(Group):
     dnsmos: bool
 
 
-class DissertationProtocol(Representation):
+class DissertationProtocol(ChosenRepresentation):
     """How the dissertation scored: references rebuilt through an STFT, and the passage that is scored."""
 
     passage: Passage
