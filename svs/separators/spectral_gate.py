@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from svs.config.schema import Group, PositiveSeconds
-from svs.dsp.stft import of_window
+from svs.dsp.stft import of_window, padded
 from svs.runtime.unavailable import package
 from svs.separators.base import Separator, Stems, round_up
 from svs.separators.method import Kind, Method
@@ -48,12 +48,17 @@ class SpectralGate(Separator):
     def vocals(
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
+        # Each channel by itself: noisereduce divides by the mean of a silent one, and takes the mean over channels for
+        # the noise of each.
+        return np.stack([self._gated(channel, rate) for channel in mixture.T], axis=1)
+
+    def _gated(self, audio: np.ndarray, rate: int) -> np.ndarray:
+        """Speech float32 (samples,) in one channel."""
         options, size = self._options, of_window(self._options.window, _OVERLAP, rate).frame_size
-        samples = len(mixture)
-        if not mixture.any():
-            return np.zeros_like(mixture)
+        if not audio.any():
+            return np.zeros_like(audio)
         voice = self._reduce(
-            y=np.pad(mixture, ((0, max(0, size - samples)), (0, 0))).T,
+            y=padded(audio, size),
             sr=rate,
             stationary=options.variant == "stationary",
             prop_decrease=options.reduction,
@@ -63,7 +68,7 @@ class SpectralGate(Separator):
             n_fft=size,
             chunk_size=None,  # `svs.separators.chunking` cuts chunks
         )
-        return np.asarray(voice, dtype=np.float32).T[:samples]
+        return np.asarray(voice, dtype=np.float32)[: len(audio)]
 
 
 ABOUT = "spectral gating: what does not rise above a threshold is noise (noisereduce)"

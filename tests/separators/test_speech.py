@@ -101,6 +101,17 @@ def test_no_delay_no_other_level_any_rate_and_channels(name):
     assert separated(method, mixture[:50, None], rate).shape == (50, 1)
 
 
+@pytest.mark.parametrize("variant", ["stationary", "nonstationary"])
+def test_a_silent_channel_stays_silent_and_leaves_the_other_as_it_is(variant):
+    pytest.importorskip("noisereduce", reason="spectral_gate needs noisereduce, of svs[voice]")
+    settings = find_project(overrides=[*SPEECH, f"separate.spectral_gate.variant={variant}"]).settings
+    method, rate = separators.build("spectral_gate", settings), 16000
+    audio = np.random.default_rng(4).normal(0, 0.1, (rate, 1)).astype(np.float32)
+    estimate = separated(method, np.pad(audio, ((0, 0), (0, 1))), rate)
+    assert not estimate[:, 1].any()
+    np.testing.assert_array_equal(estimate[:, :1], separated(method, audio, rate))
+
+
 @pytest.mark.parametrize("name", ["wiener_noise", "rnnoise"])
 def test_chunks_give_the_estimate_of_the_whole(name):
     method, rate = built(name), 8000
