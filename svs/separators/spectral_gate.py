@@ -24,7 +24,8 @@ class Options(Group):
     """Spectral gating: the variant, window and context in seconds, standard deviations, factor, share."""
 
     variant: Literal["stationary", "nonstationary"]
-    window: Annotated[float, Field(ge=0.005, le=0.3)]
+    # noisereduce smooths its mask over 50 ms and 500 Hz: a hop and a bin must fit.
+    window: Annotated[float, Field(ge=0.006, le=0.14)]
     context: Annotated[float, Field(ge=0.1, le=60)]
     deviations: Annotated[float, Field(ge=0)]
     factor: Annotated[float, Field(gt=0)]

@@ -112,6 +112,20 @@ def test_a_silent_channel_stays_silent_and_leaves_the_other_as_it_is(variant):
     np.testing.assert_array_equal(estimate[:, :1], separated(method, audio, rate))
 
 
+def test_every_window_that_is_allowed_fits_noisereduce():
+    pytest.importorskip("noisereduce", reason="spectral_gate needs noisereduce, of svs[voice]")
+    audio = np.random.default_rng(5).normal(0, 0.1, (1000, 1)).astype(np.float32)
+    for window in (0.006, 0.14):
+        settings = find_project(overrides=[*SPEECH, f"separate.spectral_gate.window={window}"]).settings
+        method = separators.build("spectral_gate", settings)
+        for rate in (8000, 10300, 11900, 16000, 20700, 44100):
+            assert np.isfinite(separated(method, audio, rate)).all()
+    for window in (0.005, 0.2):
+        settings = find_project(overrides=[*SPEECH, f"separate.spectral_gate.window={window}"]).settings
+        with pytest.raises(SettingsError, match="spectral_gate.window"):
+            separators.build("spectral_gate", settings)
+
+
 @pytest.mark.parametrize("name", ["wiener_noise", "rnnoise"])
 def test_chunks_give_the_estimate_of_the_whole(name):
     method, rate = built(name), 8000
