@@ -187,6 +187,12 @@ class ChosenRepresentation(Representation):
     frame_size: FrameSize
     win_length: FrameSize
 
+    @model_validator(mode="after")
+    def _even(self) -> ChosenRepresentation:
+        if self.frame_size % 2:  # of a whole number of hops, the STFT would have one frame less than said
+            raise ValueError(f"frame_size {self.frame_size} is odd: expected an even number of samples")
+        return self
+
 
 class Excerpts(ChosenRepresentation):
     """The spectrogram that excerpts are cut from, and the width of an excerpt (frames)."""

@@ -115,6 +115,7 @@ def test_a_profile_changes_only_what_it_says():
             "win_length 8192 is longer than frame_size 4096",
         ),
         ("extract.masks", {**RAW["extract"]["masks"], "hop_length": 1025}, "hop_length 1025 is more than half"),
+        ("extract.masks", {**RAW["extract"]["masks"], "frame_size": 4097}, "frame_size 4097 is odd"),
         ("extract.masks", {**RAW["extract"]["masks"], "width": 8}, "width 8 is even"),
         ("extract.masks.sample_rate", 7999, "greater than or equal to 8000"),
         ("extract.masks.voiced_above", 3.0, "less than or equal to 0"),
