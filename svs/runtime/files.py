@@ -47,14 +47,14 @@ def written(path: Path) -> Iterator[Path]:
         There is no room on the disk.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The name may be long already, and a file system takes 255 bytes.
     short = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
     holder = path.parent / f".{short}.{os.getpid()}@{_HOST}.unfinished"
-    _remove_abandoned(holder, short)
-    holder.mkdir()
     temporary = holder / path.name
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(holder, short)
+        holder.mkdir()
         yield temporary
         if temporary.is_dir() and path.is_dir():
             # A folder can't be renamed to one that has content, so the old one moves aside first.
@@ -62,7 +62,8 @@ def written(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         if reason := NO_ROOM.get(error.errno or 0):
-            free = shutil.disk_usage(path.parent).free / 2**20
+            there = next(folder for folder in path.absolute().parents if folder.is_dir())
+            free = shutil.disk_usage(there).free / 2**20
             raise DataError(f"{path}: {reason} ({free:.0f} MiB free); free some space and run again") from error
         raise
     finally:

@@ -114,6 +114,22 @@ def test_a_full_disk_is_said_in_plain_words(tmp_path, number, said):
     assert tree(tmp_path) == {"a.txt": "old"}
 
 
+@pytest.mark.parametrize("first", ["new", ".a.txt"])
+def test_a_disk_without_room_for_a_folder(tmp_path, first, monkeypatch):
+    """A new folder takes a block too, so a full disk or a quota may show there first."""
+    made = Path.mkdir
+
+    def refused(path, *arguments, **options):
+        if path.name.startswith(first):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        made(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(DataError, match=r"a\.txt: the quota of the disk is used up"):
+        write_text(tmp_path / "new" / "a.txt", "all of it")
+    assert not list(tmp_path.rglob("*.*"))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_disk_that_is_really_full(tmp_path):
     with pytest.raises(DataError, match="the disk is full"), written(tmp_path / "a.txt") as temporary:
