@@ -47,8 +47,7 @@ def written(path: Path) -> Iterator[Path]:
         There is no room on the disk.
     """
     path = Path(path)
-    # The name may be long already, and a file system takes 255 bytes.
-    short = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
+    short = _shortened(path.name)
     holder = path.parent / f".{short}.{os.getpid()}@{_HOST}.unfinished"
     temporary = holder / path.name
     try:
@@ -68,6 +67,15 @@ def written(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _shortened(name: str) -> str:
+    """A name for what is made on the way to a file: the same, or another one for each name that is long."""
+    # A file system takes 255 bytes.
+    whole = name.encode(errors="surrogateescape")
+    if len(whole) <= 100:
+        return whole.decode(errors="ignore")
+    return f"{whole[:80].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:16]}"
 
 
 def _remove_abandoned(holder: Path, name: str) -> None:

@@ -139,6 +139,15 @@ def test_a_disk_that_is_really_full(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_files_whose_long_names_begin_alike_are_written_at_once(tmp_path):
+    """As threads do with the tracks of a data set."""
+    targets = [tmp_path / (240 * "a" + end) for end in ("b", "c")]
+    with written(targets[0]) as one, written(targets[1]) as two:
+        two.write_text("two")
+        one.write_text("one")
+    assert [target.read_text() for target in targets] == ["one", "two"]
+
+
 def test_a_reader_never_sees_half_a_file(tmp_path):
     """One thread writes versions, this one reads: always a whole version."""
     target = tmp_path / "a.txt"
