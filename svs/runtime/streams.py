@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 from svs.errors import SVSError
 
@@ -49,14 +49,15 @@ def copy_to_output(path: Path) -> None:
 class _Guarded:
     """A text stream that calls `lost` with the error where it can't be written to; else as the stream itself."""
 
-    def __init__(self, stream: IO[str], lost: Callable[[OSError], None]):
+    def __init__(self, stream: TextIO, lost: Callable[[OSError], None]):
         self._stream, self._lost = stream, lost
 
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except UnicodeEncodeError as error:  # a name that this locale has no characters for
-            return self.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+        except UnicodeEncodeError:  # a name that this locale has no characters for
+            encoding = self._stream.encoding  # the error calls most encodings of one byte charmap
+            return self.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError as error:
             self._lost(error)
             return len(text)

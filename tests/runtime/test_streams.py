@@ -90,3 +90,13 @@ def test_names_in_a_locale_without_their_characters(locale, tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
     assert [path.name for path in (tmp_path / name).iterdir()] == ["\u4eba"]
     assert b"caf" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "cp1252", "ascii"])
+def test_names_in_an_encoding_without_their_characters(encoding, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(SCRIPT.format(work=r"print('caf\xe9 \u044f \u6b4c')"))
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, program], env=environment, capture_output=True)
+    expected = "caf\xe9 \u044f \u6b4c\n".encode(encoding, "backslashreplace")
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
