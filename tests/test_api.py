@@ -60,6 +60,23 @@ def test_arrays(method, shape, rate, home):
     np.testing.assert_array_equal(audio, before)
 
 
+@pytest.mark.parametrize(
+    "method, options",
+    [
+        ("hpss", ["hpss.two_stage.long.overlap=2", "hpss.two_stage.short.overlap=2"]),
+        ("knn_median", ["knn_median.overlap=2"]),
+        ("repet_sim", ["repet_sim.variant=librosa", "repet_sim.librosa.overlap=2"]),
+        ("wiener_noise", ["wiener_noise.overlap=2"]),
+    ],
+)
+def test_no_click_at_the_end_where_windows_overlap_by_half(method, options, home):
+    """One sample before another frame would begin, only the edge of the last one reaches the end."""
+    audio = np.random.default_rng(7).normal(0, 0.1, 2**15 - 1).astype(np.float32)
+    overrides = [*NEAR, *(f"separate.{option}" for option in options)]
+    vocals = svs.separate(audio, 44100, method, project=home, overrides=overrides)["vocals"]
+    assert np.abs(vocals).max() < np.abs(audio).max()
+
+
 @pytest.mark.parametrize("gain", [0.01, 10.0])
 def test_a_quiet_or_loud_copy_gives_the_same_at_its_gain(home, tmp_path, gain):
     net, card = archive.load(home / "models" / "cnn_separator")
