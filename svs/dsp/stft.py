@@ -140,9 +140,14 @@ def of_window(seconds: float, overlap: int, rate: int) -> Representation:
     return Representation(sample_rate=rate, frame_size=size, win_length=size, hop_length=size // overlap)
 
 
-def padded(audio: np.ndarray, samples: int) -> np.ndarray:
-    """`audio` (n,), padded with zeros to at least `samples`."""
-    return np.pad(audio, (0, max(0, samples - len(audio))))
+def padded(audio: np.ndarray, representation: Representation) -> np.ndarray:
+    """`audio` (n,), padded with zeros to one frame, and to whole hops where windows overlap by half.
+
+    There the edge of one window alone would reach the end, and `istft` divides by its square.
+    """
+    size, hop = representation.frame_size, representation.hop_length
+    whole = -(-len(audio) // hop) * hop if 2 * hop >= size else 0
+    return np.pad(audio, (0, max(size, whole, len(audio)) - len(audio)))
 
 
 def cutoff_bin(cutoff: float, representation: Representation) -> int:

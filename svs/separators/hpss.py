@@ -82,9 +82,7 @@ class Hpss(Separator):
         for channel, audio in enumerate(mixture.T):
             for index, (options, part) in enumerate(self._passes):
                 ours = options.representation(rate)
-                # Where windows overlap by half, their edges alone would reach what is behind the last frame.
-                whole = round_up(len(audio), ours.hop_length) if options.overlap == 2 else 0
-                spectrogram = stft(padded(audio, max(ours.frame_size, whole)), ours)
+                spectrogram = stft(padded(audio, ours), ours)
                 spectrogram *= options.mask(np.abs(spectrogram), part)
                 if index == len(self._passes) - 1:
                     spectrogram[: cutoff_bin(self._cutoff, ours) + 1] = 0

@@ -99,9 +99,8 @@ class RepetSim(RepetitionSeparator):
         return (mixture - np.minimum(model, mixture)) / (mixture + np.float32(_EPSILON))
 
     def analyse(self, audio: np.ndarray, representation: Representation) -> np.ndarray:
-        # The authors' code has one more frame if the last hop is not full.
-        size, hop = representation.frame_size, representation.hop_length
-        return stft(padded(audio, max(size, -(-len(audio) // hop) * hop)), representation, HAMMING)
+        # As in the authors' code, there is one more frame if the last hop is not full.
+        return stft(padded(audio, representation), representation, HAMMING)
 
     def synthesise(self, spectrogram: np.ndarray, representation: Representation, samples: int) -> np.ndarray:
         """Plain overlap-add: Hamming windows that half overlap sum to a constant, 2 * 0.54."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from svs.config.schema import Representation
 from svs.dsp.stft import cutoff_bin, istft, of_window, padded, stft
-from svs.separators.base import Separator, Stems, round_up
+from svs.separators.base import Separator, Stems
 
 _BLOCK = 64  # frames whose similarities are in memory at a time
 
@@ -127,10 +127,7 @@ class RepetitionSeparator(Separator):
 
     def analyse(self, audio: np.ndarray, representation: Representation) -> np.ndarray:
         """Spectrogram complex64 (bins, frames) of one channel."""
-        size, hop = representation.frame_size, representation.hop_length
-        # Where windows overlap by half, their edges alone would reach what is behind the last frame.
-        whole = round_up(len(audio), hop) if 2 * hop == size else 0
-        return stft(padded(audio, max(size, whole)), representation)
+        return stft(padded(audio, representation), representation)
 
     def synthesise(self, spectrogram: np.ndarray, representation: Representation, samples: int) -> np.ndarray:
         """Audio float32 (channels, samples) from a spectrogram (channels, bins, frames)."""

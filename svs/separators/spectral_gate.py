@@ -55,18 +55,18 @@ class SpectralGate(Separator):
 
     def _gated(self, audio: np.ndarray, rate: int) -> np.ndarray:
         """Speech float32 (samples,) in one channel."""
-        options, size = self._options, of_window(self._options.window, _OVERLAP, rate).frame_size
+        options, ours = self._options, of_window(self._options.window, _OVERLAP, rate)
         if not audio.any():
             return np.zeros_like(audio)
         voice = self._reduce(
-            y=padded(audio, size),
+            y=padded(audio, ours),
             sr=rate,
             stationary=options.variant == "stationary",
             prop_decrease=options.reduction,
             time_constant_s=options.mean_over,
             thresh_n_mult_nonstationary=options.factor,
             n_std_thresh_stationary=options.deviations,
-            n_fft=size,
+            n_fft=ours.frame_size,
             chunk_size=None,  # `svs.separators.chunking` cuts chunks
         )
         return np.asarray(voice, dtype=np.float32)[: len(audio)]

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
 from svs.config.schema import Group, PositiveSeconds, Representation
 from svs.dsp.stft import istft, of_window, padded, stft
-from svs.separators.base import Separator, Stems, round_up
+from svs.separators.base import Separator, Stems
 from svs.separators.method import Kind, Method
 
 _TINY = np.float32(1e-20)
@@ -59,9 +59,7 @@ class WienerNoise(Separator):
         self, mixture: np.ndarray, rate: int, references: Stems | None = None, wanted: slice | None = None
     ) -> np.ndarray:
         ours, samples = self._representation(rate), len(mixture)
-        # Where windows overlap by half, their edges alone would reach what is behind the last frame.
-        whole = round_up(samples, ours.hop_length) if self._options.overlap == 2 else 0
-        spectra = stft(np.stack([padded(channel, max(ours.frame_size, whole)) for channel in mixture.T]), ours)
+        spectra = stft(np.stack([padded(channel, ours) for channel in mixture.T]), ours)
         spectra *= np.stack([self.gains(np.abs(spectrum) ** 2, ours) for spectrum in spectra])
         return istft(spectra, ours, samples).T
 
