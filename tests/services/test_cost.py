@@ -10,13 +10,15 @@ import sys
 import numpy as np
 import pytest
 
-from svs.config import paths
+from svs.config import paths, schema
 from svs.config.project import Project
 from svs.data.dataset import Manifest
 from svs.errors import DataError, ModelError, SVSError
 from svs.runtime.files import read_json
 from svs.services import cost
+from tests.helpers.command import project as parameters
 from tests.helpers.command import svs
+from tests.helpers.pipeline import changed_parameters
 
 
 @pytest.fixture
@@ -36,17 +38,19 @@ def test_speed_and_memory_of_a_method_and_of_an_oracle(project):
     assert np.isfinite([*light, *oracle]).all()
 
 
-def test_audio_that_is_gone_is_made_again_in_the_project(project, tiny_set, settings, tmp_path, monkeypatch):
+def test_audio_that_is_gone_is_made_again_in_the_project(project, tiny_set, monkeypatch):
     """Wherever the command is called."""
     (project.path(paths.DATASETS) / "tiny").unlink()
     stamp = read_json(tiny_set[0] / "generated.json")["settings"]
-    tiny = settings.download.tiny.model_copy(update={key: stamp[key] for key in settings.download.tiny.model_dump()})
-    download = settings.download.model_copy(update={"tiny": tiny})
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    here = Project(project.home, settings.model_copy(update={"download": download, "seed": stamp["seed"]}))
+    tiny = {key: stamp[key] for key in project.settings.download.tiny.model_dump()}
+    parameters(project.home)
+    changed_parameters(project.home, {"seed": stamp["seed"], "profiles": {"tiny": {"download": {"tiny": tiny}}}})
+    elsewhere = project.path("elsewhere")
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    here = Project(project.home, schema.load(project.path("params.yaml")))
     assert cost.of_method(here, "mixture", 2.0).speed > 1
-    assert (project.path(paths.DATASETS) / "tiny" / "test").is_dir() and not list((tmp_path / "elsewhere").iterdir())
+    assert (project.path(paths.DATASETS) / "tiny" / "test").is_dir() and not list(elsewhere.iterdir())
 
 
 def test_a_method_that_can_t_run_says_why(project):
