@@ -202,6 +202,7 @@ def test_early_stopping_by_patience_also_across_a_resume(store, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # some processors emulate float16
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_the_same_net(store, tmp_path, precision):
     """About the same loss; a net that says nothing of it and is read without Keras; interrupted, the same losses."""
