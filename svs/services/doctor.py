@@ -210,7 +210,7 @@ def _data_set(project: Project, download: schema.Download) -> _State:
     from svs.data import inspection
 
     try:
-        place = download.path or project.path(paths.DATASETS) / download.dataset
+        place = project.path(download.path or paths.DATASETS / download.dataset)
         count = len(inspection.list_test_songs(download, project.settings.seed, place))
         return OK, f"{download.dataset} in {place}, {count} test tracks", ""
     except SVSError as error:

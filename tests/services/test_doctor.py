@@ -184,6 +184,15 @@ def test_every_data_set_is_looked_for(home, tiny_set):
     assert found == f"own in {tiny_set[0]}, 1 test tracks; more"
 
 
+def test_a_relative_folder_of_a_data_set_is_the_project_s(home, tiny_set, tmp_path, monkeypatch):
+    (home / "songs").symlink_to(tiny_set[0])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    given = ["profiles.own.download.path=songs", "profile=own"]
+    assert doctor.data_set(project.find_project(home, given))[0] == doctor.OK
+
+
 def test_a_damaged_model(home):
     folder = home / paths.MODELS / "cnn_separator"
     trained(folder)
